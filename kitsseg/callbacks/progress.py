@@ -1,0 +1,63 @@
+"""Progress on screen: a bar within an epoch on a terminal, and a line an epoch anywhere."""
+
+import logging
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+log = logging.getLogger("kitsseg")
+
+
+class EpochLine(pl.Callback):
+    """After each epoch: losses, validation Dice, learning rate, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[Any] | None = None
+        self.start = 0.0
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.start = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            title = f"epoch {trainer.current_epoch + 1}"
+            self.bar = tqdm(total=trainer.num_training_batches, desc=title, leave=False, disable=None)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.bar is None:
+            return
+        self.bar.close()
+        self.bar = None
+        prefix = getattr(module, "prefix", "")
+        values = {
+            k.removeprefix(prefix): float(v)
+            for k, v in trainer.callback_metrics.items()
+            if k.startswith(prefix)
+        }
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
+        each = (time.monotonic() - self.start) / done
+        parts = [
+            f"{prefix}epoch {done}/{total}",
+            f"loss {values.get('train/loss', float('nan')):.3f}",
+        ]
+        if "val/loss" in values:
+            parts.append(
+                f"val loss {values['val/loss']:.3f}, kidney {values['val/kidney_dice']:.3f}, "
+                f"tumour {values['val/tumour_dice']:.3f}"
+            )
+        parts.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}")
+        parts.append(f"{each:.1f} s an epoch, {clock(each * max(0, total - done))} left")
+        log.info(" | ".join(parts))
+
+
+def clock(seconds: float) -> str:
+    """``75`` -> ``1:15``; hours if there are any."""
+    minutes, seconds_left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds_left:02}" if hours else f"{minutes}:{seconds_left:02}"

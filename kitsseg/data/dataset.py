@@ -1,0 +1,68 @@
+"""Slices for a loader: int16 HU and class ids; windowing happens on the device."""
+
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kitsseg.data.augment import Augmentation
+from kitsseg.data.sampling import Draw
+from kitsseg.data.store import Store
+from kitsseg.grid import DIVISOR
+from kitsseg.labels import AIR_HU, BACKGROUND
+
+
+class Sample(TypedDict):
+    """``image`` ``[1, H, W]`` int16 HU, ``label`` ``[H, W]`` uint8, ``row`` and ``case`` numbers."""
+
+    image: Tensor
+    label: Tensor
+    row: int
+    case: int
+
+
+class Batch(TypedDict):
+    """``image`` ``[B, 1, H, W]`` int16 HU, ``label`` ``[B, H, W]`` uint8, the rest ``[B]`` int64."""
+
+    image: Tensor
+    label: Tensor
+    row: Tensor
+    case: Tensor
+
+
+class SliceDataset(Dataset[Sample]):
+    """Rows of a store, augmented if ``augmentation`` is given."""
+
+    def __init__(self, store: Store, augmentation: Augmentation | None = None, seed: int = 0) -> None:
+        self.store, self.augmentation, self.seed = store, augmentation, seed
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        case, z = self.store.index.case[draw.row], self.store.index.z[draw.row]
+        image, label = self.store.images(case)[z], self.store.labels(case)[z]
+        if self.augmentation is not None:
+            image, label = self.augmentation(
+                np.array(image), np.array(label), (self.seed, draw.epoch, draw.position)
+            )
+        return {
+            "image": torch.from_numpy(np.array(image))[None],
+            "label": torch.from_numpy(np.array(label)),
+            "row": draw.row,
+            "case": int(case),
+        }
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack slices; smaller ones are filled with air up to the largest, sides to `DIVISOR`."""
+    height = max(s["label"].shape[0] for s in samples)
+    width = max(s["label"].shape[1] for s in samples)
+    size = (-(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR)
+    image = torch.full((len(samples), 1, *size), AIR_HU, dtype=torch.int16)
+    label = torch.full((len(samples), *size), BACKGROUND, dtype=torch.uint8)
+    for i, sample in enumerate(samples):
+        h, w = sample["label"].shape
+        image[i, :, :h, :w] = sample["image"]
+        label[i, :h, :w] = sample["label"]
+    row, case = (torch.tensor([s[key] for s in samples]) for key in ("row", "case"))
+    return {"image": image, "label": label, "row": row, "case": case}

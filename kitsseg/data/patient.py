@@ -1,0 +1,258 @@
+"""One patient, drawn from random numbers: where organs and tumours lie, and how bright they are.
+
+Organs are ellipsoids in the patient's frame: x grows to the left, y to the back, z to the feet, mm,
+the kidneys near z = 0. Sums of plane waves give them irregular outlines and textures.
+
+Brightness follows the per-case statistics of KiTS23's 489 CTs (KiTS19's 300 among them): for the
+kidney's median and for how far the tumour's median lies below it. The anatomy is our own sketch.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+FAT_HU, MUSCLE_HU = -102, 55
+FAR_MM = 900.0  # radius along z of what runs through every slice
+# Percentiles over cases; 0 and 100 % are ours, so that nothing lies far beyond the 5 and 95 %.
+PERCENTILE = (0.00, 0.05, 0.25, 0.50, 0.75, 0.95, 1.00)
+KIDNEY_MEDIAN_HU = (66, 71, 96, 120, 146, 195, 205)
+KIDNEY_MINUS_TUMOUR_HU = (-34, -27, -8, 39, 65, 121, 130)
+
+Field = NDArray[np.floating]  # float32, where speed matters
+Point = tuple[float, float, float]
+
+
+class Waves:
+    """A smooth random field of mean 0 and variance 1: a sum of plane waves."""
+
+    def __init__(self, rng: Generator, shortest_mm: float, longest_mm: float, count: int = 14):
+        direction = rng.standard_normal((count, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        length_mm = np.exp(rng.uniform(np.log(shortest_mm), np.log(longest_mm), (count, 1)))
+        self.k = 2 * np.pi * direction / length_mm
+        self.phase = rng.uniform(0, 2 * np.pi, count)
+
+    def __call__(self, x: NDArray, y: NDArray, z: float) -> Field:
+        """Values [H, W] at the columns x [W] and rows y [H] of slice z."""
+        kx, ky, kz = self.k.T
+        rows = np.exp(1j * (np.outer(y, ky) + kz * z + self.phase)).astype(np.complex64)
+        columns = np.exp(1j * np.outer(kx, x)).astype(np.complex64)
+        return np.sqrt(2 / len(kx), dtype=np.float32) * (rows @ columns).real
+
+
+@dataclass(frozen=True)
+class Blob:
+    """An ellipsoid turned by `yaw` (radians) about z, sheared by `lean`, bent into a bean."""
+
+    centre: Point
+    radii: Point
+    hu: float = 0.0
+    yaw: float = 0.0
+    lean: tuple[float, float] = (0.0, 0.0)
+    bend_mm: float = 0.0
+    ripple_mm: float = 0.0
+    mottle_hu: float = 0.0
+    wall_hu: float | None = None  # hollow organs: a thin wall
+    gas_mm: float | None = None  # hollow organs: gas in front of centre + gas_mm
+
+    def axis(self, z: float) -> tuple[float, float]:
+        """Where the long axis meets slice z."""
+        x, y, middle = self.centre
+        return x + self.lean[0] * (z - middle), y + self.lean[1] * (z - middle)
+
+    def meets(self, z: float, margin: float = 0.0) -> bool:
+        return abs(z - self.centre[2]) < self.radii[2] + margin + 2 * self.ripple_mm
+
+    def distance(self, x: Field, y: Field, z: float) -> Field:
+        """Signed distance to the surface in mm, negative inside, good near the surface."""
+        (cx, cy), (a, b, c), dz = self.axis(z), self.radii, z - self.centre[2]
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        u = (cos * (x - cx) + sin * (y - cy) - self.bend_mm * (dz / c) ** 2) / a
+        v = (cos * (y - cy) - sin * (x - cx)) / b
+        level = np.sqrt(u * u + v * v + (dz / c) ** 2)
+        slope = np.sqrt((u / a) ** 2 + (v / b) ** 2 + (dz / c / c) ** 2) + 1e-6
+        return level * (level - 1) / slope
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A tumour (label 2, lobed, mottled, rimmed, perhaps necrotic) or a cyst (label 1, smooth)."""
+
+    blob: Blob
+    lobes: Waves
+    texture: Waves
+    rim_hu: float = 0.0
+    necrosis_hu: float | None = None
+
+
+class Patient:
+    """All that varies from case to case, drawn once."""
+
+    def __init__(self, rng: Generator, z_mm: NDArray):
+        uniform = rng.uniform
+        self.rng = rng
+        # Size, and brightness by contrast phase: arterial 1 is corticomedullary, 0 is late.
+        self.half = uniform(148, 182), uniform(102, 128)
+        self.fat = uniform(8, 30), uniform(7, 20)
+        self.wall = self.half[0] - self.fat[0], self.half[1] - self.fat[1]
+        self.back = self.wall[1] - 62  # y of the vertebral bodies
+        a, b = rng.standard_normal(2)
+        kidney_hu = float(np.interp(ndtr(a), PERCENTILE, KIDNEY_MEDIAN_HU))
+        # Bright kidneys stand farther above their tumours; 0.6 keeps the tumours' own range.
+        gap = float(np.interp(ndtr(0.6 * a + 0.8 * b), PERCENTILE, KIDNEY_MINUS_TUMOUR_HU))
+        self.tumour_hu = max(kidney_hu - gap, 24.0)
+        self.arterial = uniform() ** 1.5
+        self.gap_hu = (0.25 + 0.6 * self.arterial) * (kidney_hu - 40)
+        self.cortex_hu = kidney_hu + 0.45 * self.gap_hu
+        self.blood_hu = kidney_hu * (0.95 + 0.8 * self.arterial)
+        self.vein_hu = kidney_hu * (0.95 - 0.3 * self.arterial)
+        self.liver_hu = 58 + 0.5 * (kidney_hu - 70) * (1 - 0.6 * self.arterial)
+        self.marrow_hu, self.disc_z = uniform(140, 240), uniform(0, 34)
+        self.noise_hu = math.exp(uniform(math.log(8), math.log(26)))
+        self.coarse, self.fine = Waves(rng, 45, 110), Waves(rng, 8, 30)
+        self.pyramids = Waves(rng, 17, 26)
+        self.organs = self._organs()
+        self.muscles = self._muscles()
+        self.kidneys = [self._kidney(side) for side in (-1, 1)]
+        reach = 0.36 * (z_mm[-1] - z_mm[0])  # keeps background slices above and below
+        self.tumours = [self._tumour(z_mm, reach) for _ in range(1 + (uniform() < 0.12))]
+        self.cysts = [self._cyst(reach) for _ in range(rng.choice(4, p=[0.5, 0.25, 0.15, 0.1]))]
+
+    def _organs(self) -> list[Blob]:
+        u, (w, h), back, liver = self.rng.uniform, self.wall, self.back, self.liver_hu
+        oral = u(180, 320) if u() < 0.25 else u(5, 35)  # contrast medium or water in the bowel
+        bowel = 45 + 0.35 * (liver - 40)
+        top = u(-12, 12)
+        stomach = Blob(
+            (0.36 * w, -0.42 * h, top - 78),
+            (0.44 * w, 0.36 * h, 58),
+            oral,
+            0.4,
+            wall_hu=bowel,
+            gas_mm=u(-30, -8),
+        )
+        organs = [stomach]
+        for _ in range(38):
+            at = u(-0.62, 0.62) * w, u(-0.72, 0.12) * h, u(-35, 125)
+            size = u(13, 24), u(11, 18), u(13, 34)
+            gas = u(-14, 2) if u() < 0.3 else None
+            lean = u(-0.6, 0.6), u(-0.3, 0.3)
+            organs.append(Blob(at, size, oral + u(-12, 12), u(0, 3), lean, 0, 2, 12, bowel, gas))
+        for side, low in ((-1, 75), (1, 45)):  # ascending and descending colon, with stool
+            at = side * (w - 42), back - u(18, 40), top + low
+            organs.append(Blob(at, (22, 24, 88), u(-60, 30), 0, (0, -0.05), 0, 4, 90, bowel, u(-14, 0)))
+        organs.append(
+            Blob(
+                (u(-20, 20), -0.72 * h, u(0, 50)),
+                (80, 18, 17),
+                -20,
+                u(-0.2, 0.2),
+                ripple_mm=4,
+                mottle_hu=60,
+                wall_hu=bowel,
+                gas_mm=u(-6, 6),
+            )
+        )
+        organs += [
+            Blob((12, back - 46, top - 32), (52, 11, 15), liver - 8, -0.35, (0, 0), 0, 3, 14),
+            Blob((-0.5 * w, -0.06 * h, top - 62), (0.56 * w, 0.95 * h, 82), liver, 0, (0, 0), 0, 3, 5),
+            Blob((0, -0.55 * h, top - 78), (0.42 * w, 0.4 * h, 48), liver, 0.25, (0, 0), 0, 3, 5),
+            Blob((-0.42 * w, -0.42 * h, top - 10), (14, 17, 24), u(4, 18), wall_hu=liver),
+            Blob(
+                (w - 40, back - 16, top - 70),
+                (28, 50, 55),
+                liver + 12 + 30 * self.arterial,
+                0.35,
+                (0, 0),
+                0,
+                3,
+                4,
+            ),
+        ]
+        for _ in range(34):  # mesenteric and hepatic vessels
+            at, r = (u(-0.7, 0.7) * w, u(-0.7, 0.3) * h, u(-100, 110)), u(1.8, 4.2)
+            lean = u(-0.8, 0.8), u(-0.5, 0.5)
+            organs.append(Blob(at, (r, r, u(15, 40)), self.vein_hu, 0, lean))
+        return organs
+
+    def _muscles(self) -> list[Blob]:
+        back, thick = self.back, self.rng.uniform(0.85, 1.15)
+        muscles = []
+        for s in (-1, 1):
+            muscles += [
+                Blob(
+                    (s * 46, back + 4, 125),
+                    (30 * thick, 26 * thick, 165),
+                    MUSCLE_HU,
+                    0,
+                    (s * 0.08, 0),
+                ),
+                Blob((s * 30, back + 41, 0), (29, 19 * thick, FAR_MM), MUSCLE_HU, s * 0.25),
+                Blob((s * 62, back + 38, 60), (20, 8 * thick, 80), MUSCLE_HU, s * -0.3),
+                Blob((s * 26, back - 14, -75), (7, 17, 75), MUSCLE_HU, s * 0.5),  # the crura
+            ]
+        return muscles
+
+    def _kidney(self, side: int) -> tuple[Blob, Blob, Blob]:
+        """The kidney, its sinus and the pelvis in it; yaw turns the local x axis to the hilum."""
+        u = self.rng.uniform
+        at = side * u(64, 74), self.back + u(-4, 8), u(-9, 5) - 5 * side
+        a, b, c = u(26, 32), u(20, 26), u(43, 54)
+        turn = u(0.3, 0.9)  # the hilum looks inward and forward
+        yaw = np.pi + turn if side > 0 else -turn
+        lean = side * u(0.08, 0.25), -u(0.05, 0.2)
+        kidney = Blob(at, (a, b, c), self.cortex_hu, yaw, lean, u(3, 9), 1.5)
+        out = u(0.6, 0.8) * a
+        inner = at[0] + out * math.cos(yaw), at[1] + out * math.sin(yaw), at[2]
+        sinus = Blob(inner, (0.72 * a, u(0.34, 0.5) * b, u(0.4, 0.52) * c), FAT_HU, yaw, lean)
+        urine = u(250, 600) if self.arterial < 0.2 and u() < 0.3 else u(2, 20)
+        pelvis = Blob(inner, (0.5 * a, 0.2 * b, 0.3 * c), urine, yaw, lean)
+        return kidney, sinus, pelvis
+
+    def _seat(self, depth: float, reach_mm: float, radius_mm: float) -> Point:
+        """A point `depth` of the way from a kidney's axis to its surface, away from the hilum."""
+        u = self.rng.uniform
+        kidney = self.kidneys[int(u() < 0.5)][0]
+        a, b, c = kidney.radii
+        high, turn = u(-0.8, 0.8), kidney.yaw + np.pi + min(max(self.rng.normal(0, 0.8), -1.9), 1.9)
+        room = max(reach_mm - radius_mm, 0.0)
+        z = min(max(kidney.centre[2] + high * c, -room), room)
+        x, y = kidney.axis(z)
+        ring = depth * math.sqrt((1 - high**2 * 0.8) * (a * a + b * b) / 2)
+        forward = max(radius_mm - 22, 0)  # what is large grows away from spine and back
+        x += math.copysign(0.3 * forward, x)
+        return x + ring * math.cos(turn), y + ring * math.sin(turn) - 0.6 * forward, z
+
+    def _tumour(self, z_mm: NDArray, reach_mm: float) -> Lesion:
+        u, rng = self.rng.uniform, self.rng
+        radius = 0.5 * min(max(42 * math.exp(rng.normal(0, 0.45)), 15), 105)
+        x, y, z = self._seat(u(0.45, 0.95) + 0.008 * radius, reach_mm, radius)
+        z = float(z_mm[np.abs(z_mm - z).argmin()])  # thick slices must not miss a small tumour
+        radii = radius * u(0.88, 1.12), radius * u(0.88, 1.12), radius * u(0.88, 1.12)
+        blob = Blob(
+            (x, y, z),
+            radii,
+            self.tumour_hu,
+            u(0, 3),
+            ripple_mm=u(0.04, 0.12) * radius,
+            mottle_hu=u(14, 26),
+        )
+        necrotic = radius > 20 and u() < 0.55
+        lobes = Waves(rng, 0.9 * radius, 2.2 * radius, 8)
+        return Lesion(
+            blob,
+            lobes,
+            Waves(rng, 9, 20),
+            math.copysign(u(12, 30), u(-1, 1)),
+            u(8, 30) if necrotic else None,
+        )
+
+    def _cyst(self, reach_mm: float) -> Lesion:
+        u, rng = self.rng.uniform, self.rng
+        r = min(max(9 * math.exp(rng.normal(0, 0.45)), 4), 24)
+        blob = Blob(self._seat(u(0.7, 1.1), reach_mm, r), (r, r, r), u(0, 40))
+        return Lesion(blob, Waves(rng, 30, 60, 4), self.fine)

@@ -1,0 +1,75 @@
+"""Between a case's own in-plane grid and the square on which it is stored and computed."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from kitsseg.labels import AIR_HU, CLASSES
+
+# Every shipped network takes sides that are multiples of this.
+DIVISOR = 32
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a slice of ``native`` (H, W) pixels lies in a stored one.
+
+    The slice is scaled with its aspect kept until its longer side has ``size`` pixels and centred in
+    a ``size`` x ``size`` square; the rest is air. ``size=None`` stores slices as they are.
+    """
+
+    native: tuple[int, int]
+    size: int | None
+
+    @property
+    def scaled(self) -> tuple[int, int]:
+        """(H, W) of the slice after scaling, before padding."""
+        if self.size is None:
+            return self.native
+        longest = max(self.native)
+        height, width = (max(1, round(n * self.size / longest)) for n in self.native)
+        return height, width
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """(H, W) of the stored slice."""
+        return self.native if self.size is None else (self.size, self.size)
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Where in the stored slice the scaled one lies."""
+        rows, cols = (
+            ((outer - inner) // 2, inner) for outer, inner in zip(self.stored, self.scaled, strict=True)
+        )
+        return slice(rows[0], sum(rows)), slice(cols[0], sum(cols))
+
+    def fit_image(self, image: np.ndarray) -> np.ndarray:
+        """``[S, H, W]`` int16 HU on the native grid -> the stored grid, averaged over areas."""
+        if self.scaled == self.stored == self.native:
+            return image
+        out = np.full((len(image), *self.stored), AIR_HU, np.int16)
+        for stored, native in zip(out, image, strict=True):
+            stored[self.inside] = self._scale(native)
+        return out
+
+    def fit_label(self, label: np.ndarray) -> np.ndarray:
+        """``[S, H, W]`` class ids -> the stored grid: the class with the largest share of a pixel."""
+        if self.scaled == self.stored == self.native:
+            return label
+        out = np.zeros((len(label), *self.stored), np.uint8)
+        for stored, native in zip(out, label, strict=True):
+            if native.any():
+                shares = [self._scale((native == c).astype(np.float32)) for c in range(len(CLASSES))]
+                stored[self.inside] = np.argmax(shares, axis=0)
+        return out
+
+    def _scale(self, plane: np.ndarray) -> np.ndarray:
+        if self.scaled == self.native:
+            return plane
+        shrinks = self.scaled[0] < self.native[0]
+        return cv2.resize(
+            plane,
+            self.scaled[::-1],
+            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+        )

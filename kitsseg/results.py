@@ -1,0 +1,111 @@
+"""The record of one run, ``result.json``: written once, atomically; all comparisons read only it."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kitsseg.metrics import mean_over_cases
+
+VERSION = 1
+RESULT, STATUS = "result.json", "status.json"
+
+# {case: {"dice": {region: value or None}, "voxels": {region: [both, prediction, truth]}}}
+CaseFigures = dict[str, dict[str, Any]]
+# {"train": CaseFigures, "validation": CaseFigures}
+Figures = dict[str, CaseFigures]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a finished run leaves to be compared.
+
+    Attributes:
+        name: of the experiment.
+        model: the chosen model configuration, such as ``attn_unet``.
+        seed: of the run.
+        overrides: what else the command line set, without the seed.
+        before: figures of stage one's best weights on both parts of the split.
+        after: of stage two's; None without fine-tuning.
+        split: the case ids that trained and validated.
+        epochs: run and best epoch of each stage.
+        config: the resolved configuration.
+        environment: versions, commit, device, precision.
+        seconds: time of each phase.
+    """
+
+    name: str
+    model: str
+    seed: int
+    overrides: list[str]
+    before: Figures
+    after: Figures | None
+    split: dict[str, list[str]]
+    epochs: dict[str, Any]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    seconds: dict[str, float]
+    version: int = field(default=VERSION)
+
+    @property
+    def final(self) -> Figures:
+        """The figures of the run's last stage."""
+        return self.before if self.after is None else self.after
+
+    def write(self, folder: Path) -> None:
+        """Write ``folder/result.json`` whole or not at all."""
+        write_json(folder / RESULT, asdict(self))
+
+
+def read(path: Path) -> Record:
+    """The record in ``path``.
+
+    Raises:
+        ValueError: it isn't a record, or one of another version.
+    """
+    try:
+        values = json.loads(path.read_text())
+        version = values.get("version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: is not a record of a run ({error})") from error
+    if version != VERSION:
+        raise ValueError(
+            f"{path}: is a record of version {version}; this kitsseg reads version {VERSION}: "
+            "run the job again or use the kitsseg that wrote it"
+        )
+    known = {f.name for f in fields(Record)}
+    if missing := known - set(values):
+        raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; run the job again")
+    return Record(**{name: values[name] for name in known})
+
+
+def find(folder: Path) -> list[Path]:
+    """The records below ``folder``, in the order of their jobs' names."""
+
+    def natural(path: Path) -> list[Any]:
+        number = path.parent.name.split("_")[0]
+        return [int(number) if number.isdigit() else -1, str(path)]
+
+    return sorted(folder.rglob(RESULT), key=natural)
+
+
+def case_mean(figures: CaseFigures, region: str) -> float:
+    """Mean Dice of ``region`` over the cases in which it has one."""
+    values = [case["dice"][region] for case in figures.values()]
+    return mean_over_cases(np.array(values, dtype=np.float64))  # None becomes NaN
+
+
+def summary(figures: CaseFigures, regions: Iterable[str]) -> str:
+    """Case means in words, for a log."""
+    return ", ".join(f"{region} {case_mean(figures, region):.3f}" for region in regions)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write to a temporary name, then rename: a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    temporary.write_text(json.dumps(values, indent=1, allow_nan=False))
+    os.replace(temporary, path)

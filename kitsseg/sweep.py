@@ -1,0 +1,77 @@
+"""What happens when a job or a sweep ends: its status, the table, the exit code."""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from kitsseg import results, tables
+
+log = logging.getLogger("kitsseg")
+
+
+def guard(job: Callable[[], None]) -> None:
+    """Run a job, keep ``status.json`` in its folder, and let a sweep go on when it fails.
+
+    A failure is shown at once: one line for what a user can mend (ValueError), a traceback else.
+    """
+    context = HydraConfig.get()
+    folder = Path(context.runtime.output_dir)
+    started = time.time()
+
+    def status(state: str, error: str = "") -> None:
+        values = {"status": state, "error": error, "started": started, "changed": time.time()}
+        results.write_json(folder / results.STATUS, values)
+
+    status("running")
+    try:
+        job()
+    except Exception as error:
+        status("failed", str(error) or type(error).__name__)
+        if isinstance(error, ValueError):
+            print(f"kitsseg.train: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        if context.mode != RunMode.MULTIRUN:
+            sys.exit(1)
+    except BaseException:
+        status("interrupted")
+        raise
+    else:
+        status("complete")
+
+
+class WriteTable(Callback):
+    """Table 1 from the records in the folder of the run or sweep that has just ended."""
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        finish(Path(config.hydra.run.dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        finish(Path(config.hydra.sweep.dir))
+
+
+def finish(folder: Path) -> None:
+    """Write and print the table; exit with 1 if a job below ``folder`` failed."""
+    records = [results.read(path) for path in results.find(folder)]
+    if records:
+        paths = tables.write(records, folder)
+        print(f"\n{tables.markdown(records)}\n" + "\n".join(str(path) for path in paths))
+    failed = [path.parent for path in sorted(folder.rglob(results.STATUS)) if _failed(path)]
+    for job in failed:
+        print(f"kitsseg.train: failed: {job} (its {results.STATUS} says why)", file=sys.stderr)
+    if failed:
+        sys.exit(1)
+
+
+def _failed(path: Path) -> bool:
+    return bool(json.loads(path.read_text())["status"] == "failed")

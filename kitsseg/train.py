@@ -1,0 +1,219 @@
+"""Train a network, fine-tune it on tumour slices, evaluate both stages, record the figures.
+
+``python -m kitsseg.train --help`` shows the groups; ``-m`` runs a sweep, which ends with Table 1.
+"""
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from kitsseg import cli, config, sweep
+from kitsseg.components import instantiate
+
+# torch, Lightning and MONAI are imported where a job runs: --help and refusals answer at once.
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from kitsseg import results
+    from kitsseg.data.datamodule import SliceDataModule
+    from kitsseg.task import SegmentationTask
+
+log = logging.getLogger("kitsseg")
+
+
+def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
+    """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
+    with opened(cfg.logger) as loggers:
+        record = train(cfg, folder, model, overrides, loggers)
+        record.write(folder)
+
+
+def train(
+    cfg: DictConfig, folder: Path, model: str, overrides: list[str], loggers: list[Any]
+) -> "results.Record":
+    """Both stages and their figures."""
+    import pytorch_lightning as pl
+
+    from kitsseg import checkpoint, evaluation, hardware, provenance, results, tables
+    from kitsseg.task import SegmentationTask
+
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    quieten()
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    seconds: dict[str, float] = {}
+
+    with timed(seconds, "prepare"):
+        split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
+        data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
+        data.open()
+        parts = {
+            "train": [data.cases[i] for i in data.split.train],
+            "validation": [data.cases[i] for i in data.split.validation],
+        }
+        ids = {part: [case.id for case in cases] for part, cases in parts.items()}
+        results.write_json(folder / "split.json", ids)
+
+    net = hardware.ready(instantiate(cfg.model), cfg.channels_last, cfg.compile)
+    window = instantiate(cfg.window)
+    precision = hardware.choose_precision(cfg.trainer.accelerator, cfg.trainer.precision)
+    for logger in loggers:
+        logger.log_hyperparams(settings)
+
+    def make_trainer(stage: str, prefix: str, max_epochs: int) -> pl.Trainer:
+        keep = pl.callbacks.ModelCheckpoint(
+            folder / "checkpoints" / stage,
+            filename="best",
+            monitor=prefix + cfg.checkpoint.monitor,
+            mode=cfg.checkpoint.mode,
+            save_last=True,
+            enable_version_counter=False,
+        )
+        callbacks = [instantiate(callback) for callback in (cfg.callbacks or {}).values()]
+        return instantiate(
+            cfg.trainer,
+            precision=precision,
+            max_epochs=max_epochs,
+            logger=loggers,
+            callbacks=[*callbacks, keep],
+        )
+
+    def make_task(optimizer: Any, frozen: list[Any], prefix: str) -> SegmentationTask:
+        about = {"environment": environment, "config": settings, "split": ids}
+        return SegmentationTask(
+            net,
+            instantiate(cfg.loss),
+            window,
+            optimizer,
+            instantiate(cfg.scheduler),
+            frozen,
+            prefix,
+            checkpoint.header(settings["model"], window, data.size, about),
+        )
+
+    def evaluated(stage: str) -> results.Figures:
+        with timed(seconds, f"evaluate {stage}"):
+            figures = {
+                part: evaluation.evaluate(
+                    net,
+                    window,
+                    data.store,
+                    cases,
+                    trainer.strategy.root_device,
+                    trainer.strategy.precision_plugin.forward_context,
+                    f"evaluating {part} cases",
+                )
+                for part, cases in parts.items()
+            }
+        for part, each in figures.items():
+            log.info(f"{stage}, {part} cases: {results.summary(each, ('kidney', 'tumour'))}")
+        return figures
+
+    if cfg.finetune and not config.is_on(cfg.finetune):
+        log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
+    log.info(
+        f"{model}, seed {cfg.seed}: {len(ids['train'])} cases train on {len(data.rows(0))} slices, "
+        f"{len(ids['validation'])} validate; {precision}; {folder}"
+    )
+    trainer = make_trainer("train", "", cfg.trainer.max_epochs)
+    environment = provenance.environment(trainer.strategy.root_device, precision)
+    epochs = {}
+    with timed(seconds, "train"):
+        epochs["train"] = fit(trainer, make_task(instantiate(cfg.optimizer), [], ""), data)
+    before, after = evaluated("stage one"), None
+
+    if config.is_on(cfg.finetune):
+        finetune = instantiate(cfg.finetune)
+        trainer = make_trainer("finetune", "finetune/", finetune.epochs)
+        optimizer = instantiate(cfg.optimizer, lr=finetune.lr)
+        task = make_task(optimizer, finetune.freeze(net), "finetune/")
+        with timed(seconds, "finetune"):
+            epochs["finetune"] = fit(trainer, task, data.for_tumour_slices())
+        after = evaluated("fine-tuned")
+
+    record = results.Record(
+        cfg.name,
+        model,
+        cfg.seed,
+        overrides,
+        before,
+        after,
+        ids,
+        epochs,
+        settings,
+        environment,
+        seconds,
+    )
+    names = [column.lower().replace(" ", "_") for column in tables.COLUMNS]
+    final = dict(zip(names, tables.figures(record, after=True), strict=True))
+    for logger in loggers:
+        logger.log_metrics({f"final/{name}": value for name, value in final.items()})
+    return record
+
+
+def fit(trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule") -> dict[str, Any]:
+    """Train, then put the best weights into the network; says how many epochs were run."""
+    from kitsseg import checkpoint
+
+    trainer.fit(task, datamodule=data)
+    best = Path(trainer.checkpoint_callback.best_model_path)  # type: ignore[union-attr]
+    task.net.load_state_dict(checkpoint.read_weights(best))
+    return {"run": trainer.current_epoch, "best": str(best)}
+
+
+@contextmanager
+def opened(nodes: Any) -> Iterator[list[Any]]:
+    """The configured loggers; closed at the end, so that a sweep's next job starts its own run."""
+    loggers = [instantiate(node) for node in (nodes or {}).values()]
+    failed = True
+    try:
+        yield loggers
+        failed = False
+    finally:
+        for logger in loggers:
+            logger.finalize("failed" if failed else "success")
+        if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
+            sys.modules["wandb"].finish(exit_code=int(failed))
+
+
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Add the time that the block took under ``phase``."""
+    start = time.monotonic()
+    yield
+    seconds[phase] = round(time.monotonic() - start, 2)
+
+
+def quieten() -> None:
+    """Leave out what Lightning says on every start and what doesn't apply to us."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (".*does not have many workers.*", ".*is smaller than the logging interval.*",
+                 ".*exists and is not empty.*", ".*`_local_scalar_dense`.*"):  # fmt: skip
+        warnings.filterwarnings("ignore", text)
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="train")
+def _job(cfg: DictConfig) -> None:
+    context = HydraConfig.get()
+    overrides = [o for o in context.overrides.task if not o.startswith("seed=")]
+    folder, model = Path(context.runtime.output_dir), context.runtime.choices["model"]
+    sweep.guard(lambda: run(cfg, folder, model, overrides))
+
+
+def main() -> None:
+    """The command: refuse a wrong configuration, then hand over to Hydra."""
+    cli.check_command_line("train", sys.argv[1:])
+    _job()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The networks: shapes, wiring, and an attention gate computed by hand."""
+
+import pytest
+import torch
+
+from kitsseg.models.attention import AttentionGate
+from kitsseg.models.unet import AttentionUNet, UNet
+
+
+@pytest.mark.parametrize("make", [UNet, AttentionUNet])
+@pytest.mark.parametrize(("depth", "height", "width"), [(1, 6, 10), (4, 32, 48)])
+def test_shapes(make: type[UNet], depth: int, height: int, width: int) -> None:
+    net = make(in_channels=2, classes=4, width=4, depth=depth).eval()
+    assert net(torch.randn(3, 2, height, width)).shape == (3, 4, height, width)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "group", "none"])
+@pytest.mark.parametrize("up", ["transpose", "bilinear"])
+def test_options_train_every_parameter(norm: str, up: str) -> None:
+    net = AttentionUNet(width=4, depth=2, norm=norm, up=up, dropout=0.1, gate_norm=norm)
+    net(torch.randn(2, 1, 16, 16)).square().mean().backward()
+    idle = [n for n, p in net.named_parameters() if p.grad is None]
+    assert not idle
+
+
+def test_channels_double_by_level() -> None:
+    net = UNet(width=32, depth=4)
+    assert net.channels == [32, 64, 128, 256, 512]
+    assert [block[0].in_channels for block in net.decoder] == [512, 256, 128, 64]
+
+
+def test_parameter_count_of_the_classical_network() -> None:
+    # Ronneberger's channels (64 to 1024), bias-free convolutions with batch norm.
+    conv = sum(9 * i * o for i, o in [(1, 64), (64, 64), (64, 128), (128, 128), (128, 256),
+        (256, 256), (256, 512), (512, 512), (512, 1024), (1024, 1024), (1024, 512), (512, 512),
+        (512, 256), (256, 256), (256, 128), (128, 128), (128, 64), (64, 64)])  # fmt: skip
+    norm = sum(2 * 2 * 2 * c for c in (64, 128, 256, 512)) + 2 * 2 * 1024
+    up = sum(4 * 2 * c * c + c for c in (64, 128, 256, 512))
+    head = 64 * 3 + 3
+    net = UNet(width=64)
+    assert sum(p.numel() for p in net.parameters()) == conv + norm + up + head
+
+
+def hand_gate(stride: int) -> AttentionGate:
+    gate = AttentionGate(1, 1, 1, stride, "none")
+    with torch.no_grad():
+        gate.from_skip.weight.fill_(1.0)
+        gate.from_gating.weight.fill_(2.0)
+        gate.from_gating.bias.fill_(-1.0)
+        gate.psi.weight.fill_(0.5)
+        gate.psi.bias.fill_(-2.0)
+    return gate
+
+
+def test_gate_by_hand_on_every_pixel() -> None:
+    x = torch.tensor([[[[1.0, 2.0], [3.0, -9.0]]]])
+    g = torch.tensor([[[[2.0]]]])  # W_g g + b = 3 everywhere
+    # psi(relu(x + 3)) = 0.5 * (4, 5, 6, 0) - 2 = (0, 0.5, 1, -2)
+    alpha = torch.tensor([[[[0.0, 0.5], [1.0, -2.0]]]]).sigmoid()
+    gate = hand_gate(stride=1)
+    torch.testing.assert_close(gate.coefficients(x, g), alpha)
+    torch.testing.assert_close(gate(x, g), x * alpha)
+
+
+def test_gate_by_hand_on_the_coarse_grid() -> None:
+    x = torch.tensor([[[[1.0, 2.0], [3.0, -9.0]]]])
+    g = torch.tensor([[[[2.0]]]])
+    # The strided sum of x is -3; relu(-3 + 3) = 0; sigmoid(-2) on all four pixels.
+    expected = torch.full((1, 1, 2, 2), torch.tensor(-2.0).sigmoid().item())
+    torch.testing.assert_close(hand_gate(stride=2).coefficients(x, g), expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_coefficients_lie_in_0_1_one_a_pixel(stride: int) -> None:
+    gate = AttentionGate(6, 12, 3, stride, "batch")
+    alpha = gate.coefficients(torch.randn(2, 6, 8, 12) * 50, torch.randn(2, 12, 4, 6) * 50)
+    assert alpha.shape == (2, 1, 8, 12)
+    assert alpha.min() >= 0 and alpha.max() <= 1
+
+
+def test_gates_get_the_skip_and_what_lies_one_level_below() -> None:
+    """Gate wiring is a common mistake: x and g swapped, or g taken from the wrong level."""
+    net = AttentionUNet(width=4, depth=3).eval()
+    seen = []
+    for gate in net.gates:
+        gate.register_forward_hook(lambda m, args, out: seen.append([a.shape[1:] for a in args]))
+    net(torch.randn(1, 1, 32, 32))
+    assert seen == [
+        [(16, 8, 8), (32, 4, 4)],
+        [(8, 16, 16), (16, 8, 8)],
+        [(4, 32, 32), (8, 16, 16)],
+    ]
+
+
+def test_open_gates_give_the_plain_network() -> None:
+    torch.manual_seed(0)
+    gated = AttentionUNet(width=4, depth=2).eval()
+    plain = UNet(width=4, depth=2).eval()
+    plain.load_state_dict(gated.state_dict(), strict=False)
+    with torch.no_grad():
+        for gate in gated.gates:
+            gate.psi.weight.zero_()
+            gate.psi.bias.fill_(50.0)  # sigmoid(50) is 1 in float32
+    image = torch.randn(1, 1, 16, 16)
+    torch.testing.assert_close(gated(image), plain(image))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"width": 0}, "width=0 must be at least 1"),
+        ({"depth": 0}, "depth=0 must be at least 1"),
+        ({"classes": 1}, "classes=1 must be at least 2"),
+        ({"dropout": 1.0}, r"dropout=1.0 must lie in \[0, 1\)"),
+        ({"norm": "layer"}, "norm='layer' is not one of batch, instance, group, none"),
+        ({"up": "nearest"}, "up='nearest' is not one of transpose, bilinear"),
+        ({"gate_stride": 3}, "gate_stride=3 is not 1"),
+        ({"gate_ratio": 0.0}, "gate_ratio=0.0 must lie in"),
+        ({"gate_norm": "x"}, "norm='x' is not one of"),
+    ],
+)
+def test_ranges(arguments: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        AttentionUNet(**{"width": 4, "depth": 2, **arguments})  # type: ignore[arg-type]
+
+
+def test_a_size_that_does_not_fit_is_refused_with_one_that_does() -> None:
+    with pytest.raises(ValueError, match="50 x 64 .* multiples of 16: pad it to 64 x 64"):
+        UNet(width=4)(torch.zeros(1, 1, 50, 64))
+    with pytest.raises(ValueError, match=r"expected \[B, 1, H, W\]"):
+        UNet(width=4)(torch.zeros(1, 3, 64, 64))

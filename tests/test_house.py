@@ -1,0 +1,107 @@
+"""Who may import whom, read from the source: the arrows of CONTRIBUTING.md."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kitsseg
+
+PACKAGE = Path(kitsseg.__file__).parent
+COMMANDS = {"train"}
+HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(path: Path, everywhere: bool) -> Iterator[str]:
+    """Full names of what a module imports, at its top level or ``everywhere`` in it."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
+
+
+def outside(name: str) -> set[str]:
+    return {i.split(".")[0] for i in imports(MODULES[name], True)} - {"kitsseg"}
+
+
+def inside(name: str) -> set[str]:
+    """kitsseg's own parts that a module imports, by their first name."""
+    own = (i for i in imports(MODULES[name], True) if i.startswith("kitsseg."))
+    return {i.split(".")[1] for i in own} - {name.split(".")[1] if "." in name else ""}
+
+
+def test_there_is_something_to_read() -> None:
+    assert {"kitsseg.train", "kitsseg.models.unet", "kitsseg.data.store"} <= set(MODULES)
+    assert "torch" in outside("kitsseg.task") and "labels" in inside("kitsseg.evaluation")
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nothing_imports_a_command(name: str) -> None:
+    assert not inside(name) & COMMANDS
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(MODULES) if n != "kitsseg.train"])
+def test_only_configuration_and_commands_know_hydra(name: str) -> None:
+    allowed = {"kitsseg." + part for part in ("config", "cli", "components", "signatures", "sweep")}
+    if name not in allowed:
+        assert not outside(name) & {"hydra", "omegaconf"}
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.models.")])
+def test_networks_know_torch_alone(name: str) -> None:
+    assert outside(name) <= {"torch"} and inside(name) <= {"models"}
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("losses", set()),
+        ("labels", set()),
+        ("metrics", set()),
+        ("counts", {"labels"}),
+        ("grid", {"labels"}),
+        ("window", set()),
+        ("inference", {"labels", "grid", "window"}),
+        ("task", {"labels", "counts", "metrics", "losses", "window"}),
+        ("finetune", set()),
+        ("results", {"metrics"}),
+        ("tables", {"results"}),
+    ],
+)
+def test_arrows(name: str, allowed: set[str]) -> None:
+    assert inside(f"kitsseg.{name}") <= allowed
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
+def test_data_knows_labels_and_the_grid(name: str) -> None:
+    assert inside(name) <= {"data", "labels", "grid"}
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    """Nothing heavy is imported on the way to ``--help``, however far down."""
+    seen, todo = set(), ["kitsseg", "kitsseg.train"]
+    while todo:
+        name = todo.pop()
+        for found in imports(MODULES[name], False):
+            assert found.split(".")[0] not in HEAVY, f"{name} imports {found}"
+            if found in MODULES and found not in seen:
+                seen.add(found)
+                todo.append(found)
+    assert {"kitsseg.cli", "kitsseg.tables"} <= seen
+
+
+def test_no_drawers_for_everything() -> None:
+    assert not [n for n in MODULES if n.rpartition(".")[2] in ("utils", "helpers", "common", "misc")]
