@@ -24,17 +24,23 @@ class Loaded:
     net: nn.Module
     window: Window
     size: int | None
+    neighbours: int
     provenance: dict[str, Any]
 
 
 def header(
-    network: dict[str, Any], window: Window, size: int | None, provenance: dict[str, Any]
+    network: dict[str, Any],
+    window: Window,
+    size: int | None,
+    neighbours: int,
+    provenance: dict[str, Any],
 ) -> dict[str, Any]:
     """What makes a checkpoint self-contained; plain containers only.
 
     Args:
         network: ``_target_`` and arguments.
         size: side of the stored slices in pixels, or None for the native grid.
+        neighbours: slices on either side that the network sees.
         provenance: versions, commit, configuration.
     """
     return {
@@ -42,6 +48,7 @@ def header(
         "network": network,
         "window": window.settings(),
         "size": size,
+        "neighbours": neighbours,
         "classes": list(CLASSES),
         "provenance": provenance,
     }
@@ -84,4 +91,5 @@ def load(path: Path) -> Loaded:
     module, _, name = target.rpartition(".")
     net = getattr(importlib.import_module(module), name)(**arguments)
     net.load_state_dict(read_weights(path))
-    return Loaded(net.eval(), Window(**about["window"]), about["size"], about["provenance"])
+    kept = (about[name] for name in ("size", "neighbours", "provenance"))
+    return Loaded(net.eval(), Window(**about["window"]), *kept)

@@ -39,6 +39,14 @@ class PathsConfig:
 
 
 @dataclass
+class PrepareConfig:
+    """The root of ``conf/prepare.yaml``."""
+
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    data: dict[str, Any] = MISSING
+
+
+@dataclass
 class CheckpointConfig:
     """Which epoch's weights are the result of a stage: the best by what is logged as `monitor`."""
 
@@ -103,7 +111,11 @@ def _check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
+# What every command that opens data gives to its data module.
+_DATA = Section(given=("split", "augmentation", "seed"))
+
 COMMANDS = {
+    "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
     "train": Command(
         TrainConfig,
         {
@@ -113,7 +125,7 @@ COMMANDS = {
             "model": Section(),
             "loss": Section(),
             "finetune": Section(optional=True),
-            "data": Section(given=("split", "augmentation", "seed")),
+            "data": _DATA,
             "optimizer": Section(given=("params",), partial=True),
             "scheduler": Section(given=("optimizer",), offered=("total_steps",), partial=True),
             "trainer": Section(
@@ -123,7 +135,7 @@ COMMANDS = {
             "callbacks": Section(optional=True, many=True, build=False),
         },
         _check_train,
-    )
+    ),
 }
 
 for _name, _command in COMMANDS.items():
@@ -136,7 +148,13 @@ def slug(*parts: Any) -> str:
     return "_".join(part for part in cleaned if part)[:120]
 
 
+def channels(neighbours: int) -> int:
+    """How many channels a network sees: the slice and ``neighbours`` on either side."""
+    return 2 * neighbours + 1
+
+
 OmegaConf.register_new_resolver("slug", slug, replace=True)
+OmegaConf.register_new_resolver("channels", channels, replace=True)
 
 
 def is_on(node: Any, section: Section | None = None) -> bool:

@@ -1,53 +1,54 @@
 """The figures of a trained network: every slice of every case, on its own grid, by region."""
 
+import logging
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from kitsseg.counts import region_counts
-from kitsseg.data.kits19 import Case
+from kitsseg.data.datamodule import SliceDataModule
 from kitsseg.data.nifti import read_label
-from kitsseg.data.store import Store
 from kitsseg.inference import segment
-from kitsseg.labels import REGIONS
+from kitsseg.labels import OFFICIAL, REGIONS
 from kitsseg.metrics import dice
-from kitsseg.results import CaseFigures
+from kitsseg.results import Figures, summary
 from kitsseg.window import Window
+
+log = logging.getLogger("kitsseg")
 
 
 def evaluate(
-    net: nn.Module,
-    window: Window,
-    store: Store,
-    cases: Sequence[Case],
-    device: torch.device,
-    autocast: Callable[[], AbstractContextManager[object]],
-    title: str,
-) -> CaseFigures:
-    """Segment ``cases`` and compare each with its own ``segmentation.nii.gz``.
+    net: nn.Module, window: Window, data: SliceDataModule, trainer: pl.Trainer, stage: str
+) -> Figures:
+    """Segment all training and validation cases, and compare each with its own label volume.
 
     Args:
-        net: moved to ``device`` and put into evaluation mode.
-        store: holds the cases' prepared slices.
-        autocast: makes the context of the precision to compute in.
-        title: of the progress bar.
+        net: put into evaluation mode, on ``trainer``'s device.
+        data: opened.
+        trainer: whose device and precision are used.
+        stage: what the figures are of, for the log.
 
     Returns:
-        Dice of each region (None: neither there nor predicted) and the counts behind it.
+        For both parts of the split and each case: Dice of each region (None: neither there nor
+        predicted) and the counts behind it.
     """
+    device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     net = net.to(device).eval()
-    number = {case: i for i, case in enumerate(store.ids)}
-    figures: CaseFigures = {}
-    for case in tqdm(cases, desc=title, unit="case", leave=False, disable=None):
-        i = number[case.id]
-        label = segment(net, window, store.images(i), store.grid(i), device, autocast)
-        figures[case.id] = compare(label, read_label(case.label))
+    number = {case: i for i, case in enumerate(data.store.ids)}
+    figures: Figures = {}
+    for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
+        figures[part] = {}
+        title = f"{stage}, {part} cases"
+        for case in tqdm(ids, desc=title, unit="case", leave=False, disable=None):
+            images, grid = data.store.images(number[case]), data.store.grid(number[case])
+            label = segment(net, window, images, grid, data.neighbours, device, autocast)
+            figures[part][case] = compare(label, read_label(data.cases[case].label))
+        log.info(f"{title}: {summary(figures[part], OFFICIAL)}")
     return figures
 
 

@@ -73,3 +73,12 @@ class Grid:
             self.scaled[::-1],
             interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
         )
+
+
+def neighbourhood(z: np.ndarray, slices: int, neighbours: int) -> np.ndarray:
+    """The slices that a network sees for slices ``z`` ``[B]``: numbers ``[B, 2 neighbours + 1]``.
+
+    The slice itself is in the middle; beyond the volume's ends the last slice is repeated.
+    """
+    around = np.arange(-neighbours, neighbours + 1)
+    return np.clip(np.asarray(z)[:, None] + around, 0, slices - 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kitsseg.grid import DIVISOR, Grid
+from kitsseg.grid import DIVISOR, Grid, neighbourhood
 from kitsseg.labels import AIR_HU
 from kitsseg.window import Window
 
@@ -22,6 +22,7 @@ def segment(
     window: Window,
     images: np.ndarray,
     grid: Grid,
+    neighbours: int,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> np.ndarray:
@@ -31,6 +32,7 @@ def segment(
         net, window: in evaluation mode and on ``device``.
         images: ``[S, h, w]`` int16 HU, stored slices.
         grid: how they lie on the case's own grid.
+        neighbours: slices on either side that the network sees.
         autocast: makes the context of the precision to compute in.
 
     Returns:
@@ -38,9 +40,10 @@ def segment(
     """
     out = np.empty((len(images), *grid.native), np.uint8)
     for start in range(0, len(images), SLICES_AT_ONCE):
-        chunk = torch.from_numpy(np.array(images[start : start + SLICES_AT_ONCE]))
+        z = np.arange(start, min(start + SLICES_AT_ONCE, len(images)))
+        chunk = torch.from_numpy(images[neighbourhood(z, len(images), neighbours)])
         with autocast():
-            logits = net(window(pad(chunk.to(device)[:, None])))
+            logits = net(window(pad(chunk.to(device))))
         logits = to_native(logits, grid)
         out[start : start + len(chunk)] = logits.argmax(1).to(torch.uint8).cpu().numpy()
     return out

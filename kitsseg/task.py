@@ -28,7 +28,7 @@ class SegmentationTask(pl.LightningModule):
     cases, so they don't depend on how slices are batched or spread over ranks.
 
     Args:
-        net: image ``[B, 1, H, W]`` -> logits ``[B, C, H, W]``.
+        net: image ``[B, K, H, W]`` -> logits ``[B, C, H, W]``.
         loss: see `kitsseg.losses.Loss`.
         window: HU -> the network's input.
         optimizer: called with the parameters that aren't frozen.
@@ -60,7 +60,7 @@ class SegmentationTask(pl.LightningModule):
         self.train()
 
     def forward(self, image_hu: Tensor) -> Tensor:
-        """``[B, 1, H, W]`` HU -> logits ``[B, C, H, W]``."""
+        """``[B, K, H, W]`` HU -> logits ``[B, C, H, W]``."""
         return self.net(self.window(image_hu))
 
     def train(self, mode: bool = True) -> "SegmentationTask":

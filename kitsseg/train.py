@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,120 +44,99 @@ def train(
     """Both stages and their figures."""
     import pytorch_lightning as pl
 
-    from kitsseg import checkpoint, evaluation, hardware, provenance, results, tables
+    from kitsseg import checkpoint, hardware, provenance, results, tables
+    from kitsseg.evaluation import evaluate
     from kitsseg.task import SegmentationTask
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    seconds: dict[str, float] = {}
     quieten()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    seconds: dict[str, float] = {}
+    for logger in loggers:
+        logger.log_hyperparams(settings)
 
     with timed(seconds, "prepare"):
         split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
         data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
         data.open()
-        parts = {
-            "train": [data.cases[i] for i in data.split.train],
-            "validation": [data.cases[i] for i in data.split.validation],
-        }
-        ids = {part: [case.id for case in cases] for part, cases in parts.items()}
-        results.write_json(folder / "split.json", ids)
+        results.write_json(folder / "split.json", asdict(data.split))
 
     net = hardware.ready(instantiate(cfg.model), cfg.channels_last, cfg.compile)
-    window = instantiate(cfg.window)
+    window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))
     precision = hardware.choose_precision(cfg.trainer.accelerator, cfg.trainer.precision)
-    for logger in loggers:
-        logger.log_hyperparams(settings)
-
-    def make_trainer(stage: str, prefix: str, max_epochs: int) -> pl.Trainer:
-        keep = pl.callbacks.ModelCheckpoint(
-            folder / "checkpoints" / stage,
-            filename="best",
-            monitor=prefix + cfg.checkpoint.monitor,
-            mode=cfg.checkpoint.mode,
-            save_last=True,
-            enable_version_counter=False,
-        )
-        callbacks = [instantiate(callback) for callback in (cfg.callbacks or {}).values()]
-        return instantiate(
-            cfg.trainer,
-            precision=precision,
-            max_epochs=max_epochs,
-            logger=loggers,
-            callbacks=[*callbacks, keep],
-        )
-
-    def make_task(optimizer: Any, frozen: list[Any], prefix: str) -> SegmentationTask:
-        about = {"environment": environment, "config": settings, "split": ids}
-        return SegmentationTask(
-            net,
-            instantiate(cfg.loss),
-            window,
-            optimizer,
-            instantiate(cfg.scheduler),
-            frozen,
-            prefix,
-            checkpoint.header(settings["model"], window, data.size, about),
-        )
-
-    def evaluated(stage: str) -> results.Figures:
-        with timed(seconds, f"evaluate {stage}"):
-            figures = {
-                part: evaluation.evaluate(
-                    net,
-                    window,
-                    data.store,
-                    cases,
-                    trainer.strategy.root_device,
-                    trainer.strategy.precision_plugin.forward_context,
-                    f"evaluating {part} cases",
-                )
-                for part, cases in parts.items()
-            }
-        for part, each in figures.items():
-            log.info(f"{stage}, {part} cases: {results.summary(each, ('kidney', 'tumour'))}")
-        return figures
-
-    if cfg.finetune and not config.is_on(cfg.finetune):
-        log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
-    log.info(
-        f"{model}, seed {cfg.seed}: {len(ids['train'])} cases train on {len(data.rows(0))} slices, "
-        f"{len(ids['validation'])} validate; {precision}; {folder}"
-    )
-    trainer = make_trainer("train", "", cfg.trainer.max_epochs)
+    trainer = make_trainer(cfg, folder, loggers, precision, "train", "", cfg.trainer.max_epochs)
     environment = provenance.environment(trainer.strategy.root_device, precision)
+    about = {"environment": environment, "config": settings, "split": asdict(data.split)}
+    header = checkpoint.header(settings["model"], window, data.size, data.neighbours, about)
+    log.info(
+        f"{model}, seed {cfg.seed}: {len(data.split.train)} cases train on {len(data.rows(0))} slices, "
+        f"{len(data.split.validation)} validate; {precision}; {folder}"
+    )
+
     epochs = {}
     with timed(seconds, "train"):
-        epochs["train"] = fit(trainer, make_task(instantiate(cfg.optimizer), [], ""), data)
-    before, after = evaluated("stage one"), None
+        optimizer = instantiate(cfg.optimizer)
+        task = SegmentationTask(net, loss, window, optimizer, scheduler, header=header)
+        epochs["train"] = fit(trainer, task, data)
+    with timed(seconds, "evaluate"):
+        before = evaluate(net, window, data, trainer, "stage one")
 
+    after = None
     if config.is_on(cfg.finetune):
-        finetune = instantiate(cfg.finetune)
-        trainer = make_trainer("finetune", "finetune/", finetune.epochs)
-        optimizer = instantiate(cfg.optimizer, lr=finetune.lr)
-        task = make_task(optimizer, finetune.freeze(net), "finetune/")
+        finetune, prefix = instantiate(cfg.finetune), "finetune/"
         with timed(seconds, "finetune"):
+            trainer = make_trainer(cfg, folder, loggers, precision, "finetune", prefix, finetune.epochs)
+            optimizer, frozen = instantiate(cfg.optimizer, lr=finetune.lr), finetune.freeze(net)
+            task = SegmentationTask(net, loss, window, optimizer, scheduler, frozen, prefix, header)
             epochs["finetune"] = fit(trainer, task, data.for_tumour_slices())
-        after = evaluated("fine-tuned")
+        with timed(seconds, "evaluate fine-tuned"):
+            after = evaluate(net, window, data, trainer, "fine-tuned")
+    elif cfg.finetune:
+        log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
 
     record = results.Record(
-        cfg.name,
-        model,
-        cfg.seed,
-        overrides,
-        before,
-        after,
-        ids,
-        epochs,
-        settings,
-        environment,
-        seconds,
+        name=cfg.name,
+        model=model,
+        seed=cfg.seed,
+        overrides=overrides,
+        before=before,
+        after=after,
+        split=asdict(data.split),
+        epochs=epochs,
+        config=settings,
+        environment=environment,
+        seconds=seconds,
     )
     names = [column.lower().replace(" ", "_") for column in tables.COLUMNS]
     final = dict(zip(names, tables.figures(record, after=True), strict=True))
     for logger in loggers:
         logger.log_metrics({f"final/{name}": value for name, value in final.items()})
     return record
+
+
+def make_trainer(
+    cfg: DictConfig,
+    folder: Path,
+    loggers: list[Any],
+    precision: str,
+    stage: str,
+    prefix: str,
+    max_epochs: int,
+) -> "pl.Trainer":
+    """The configured Trainer for one stage, which keeps that stage's best and last weights."""
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    keep = ModelCheckpoint(
+        folder / "checkpoints" / stage,
+        filename="best",
+        monitor=prefix + cfg.checkpoint.monitor,
+        mode=cfg.checkpoint.mode,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    given = {"precision": precision, "max_epochs": max_epochs, "logger": loggers}
+    return instantiate(cfg.trainer, callbacks=[*callbacks, keep], **given)
 
 
 def fit(trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule") -> dict[str, Any]:

@@ -24,7 +24,7 @@ def trained(
     """A checkpoint that Lightning wrote in training, and the network at that moment."""
     folder = tmp_path_factory.mktemp("checkpoint")
     net = AttentionUNet(width=4, depth=2)
-    about = checkpoint.header(NETWORK, WINDOW, 64, {"commit": "abc"})
+    about = checkpoint.header(NETWORK, WINDOW, 64, 0, {"commit": "abc"})
     keep = pl.callbacks.ModelCheckpoint(folder, "best", monitor="val/loss", save_last=True)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, callbacks=[keep], num_sanity_val_steps=0,

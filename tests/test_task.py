@@ -111,3 +111,12 @@ def test_training_learns(root: Path, tmp_path: Path) -> None:
     run = trainer(max_epochs=25)
     run.fit(task, datamodule=make_data(root, tmp_path, background_keep=1.0))
     assert run.callback_metrics["val/kidney_dice"] > 0.8
+
+
+def test_neighbours_are_the_slices_beside(root: Path, tmp_path: Path) -> None:
+    data = make_data(root, tmp_path, neighbours=1)
+    batch = next(iter(data.val_dataloader()))
+    volume = data.store.images(int(batch["case"][0]))
+    assert batch["image"].shape == (6, 3, 64, 64)
+    for z, around in enumerate([(0, 0, 1), (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 5)]):
+        assert np.array_equal(batch["image"][z], volume[list(around)])

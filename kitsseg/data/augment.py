@@ -32,13 +32,13 @@ class Augmentation:
     def __call__(
         self, image: np.ndarray, label: np.ndarray, seed: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """``[H, W]`` int16 HU and uint8 classes -> the same shapes and types, changed together."""
+        """``[K, H, W]`` int16 HU and ``[H, W]`` uint8 classes, changed together; types stay."""
         if not self.chain.transforms:
             return image, label
         # Hashed, so that neighbouring epochs and positions don't give related streams.
         self.chain.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-        out = self.chain(image=image, mask=label)
-        return out["image"], out["mask"]
+        out = self.chain(image=np.ascontiguousarray(image.transpose(1, 2, 0)), mask=label)
+        return np.ascontiguousarray(out["image"].transpose(2, 0, 1)), np.ascontiguousarray(out["mask"])
 
 
 def _ordered(name: str, limits: Sequence[float]) -> tuple[float, float]:
@@ -120,7 +120,7 @@ class CropToBody(A.DualTransform):
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        body = data["image"] > self.threshold_hu
+        body = (data["image"] > self.threshold_hu).any(axis=-1)
         corner = []
         for axis in (0, 1):
             occupied = np.flatnonzero(body.any(axis=1 - axis))
@@ -136,9 +136,9 @@ class CropToBody(A.DualTransform):
         return self._cut(mask, corner, BACKGROUND)
 
     def _cut(self, plane: np.ndarray, corner: list[int], fill: int) -> np.ndarray:
-        out = np.full((self.size, self.size), fill, plane.dtype)
+        out = np.full((self.size, self.size, *plane.shape[2:]), fill, plane.dtype)
         inside, outside = [], []
-        for start, length in zip(corner, plane.shape, strict=True):
+        for start, length in zip(corner, plane.shape[:2], strict=True):
             low, high = max(0, start), min(length, start + self.size)
             outside.append(slice(low, max(low, high)))
             inside.append(slice(low - start, max(low, high) - start))

@@ -16,7 +16,7 @@ from kitsseg.data.kits19 import Case
 from kitsseg.data.prepare import prepare
 from kitsseg.data.sampling import Draw, TrainBatches, keep_background
 from kitsseg.data.split import Split
-from kitsseg.data.store import Index, store_folder
+from kitsseg.data.store import Index, Store, store_folder
 
 # Not an option: in reduced precision a batch's size can move the last bit of a result.
 VALIDATION_BATCH = 16
@@ -45,6 +45,7 @@ class SliceDataModule(pl.LightningDataModule):
         prepared: folder for the stores of prepared slices.
         size: pixels of the stored square's side, or None for each case's own grid.
         exclude: ids to leave out.
+        neighbours: slices on either side that the network sees besides the one it segments.
         background_keep: share of background-only training slices that is kept (paper section 2.3).
         redraw_background: draw those anew each epoch.
         batch_size: slices a step and device.
@@ -64,6 +65,7 @@ class SliceDataModule(pl.LightningDataModule):
         augmentation: Augmentation,
         prepared: str | Path,
         size: int | None = None,
+        neighbours: int = 0,
         exclude: Sequence[str] = (),
         background_keep: float = 0.02,
         redraw_background: bool = False,
@@ -75,6 +77,8 @@ class SliceDataModule(pl.LightningDataModule):
         super().__init__()
         if size is not None and (size < 32 or size % 32):
             raise ValueError(f"size={size} must be a multiple of 32, at least 32, or null")
+        if neighbours < 0:
+            raise ValueError(f"neighbours={neighbours} must not be negative")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         if workers < 0 or prepare_workers < 1:
@@ -85,21 +89,27 @@ class SliceDataModule(pl.LightningDataModule):
             )
         self.root, self.source, self.splitter = Path(root), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
+        self.neighbours = neighbours
         self.exclude, self.background_keep = set(exclude), background_keep
         self.redraw_background, self.batch_size = redraw_background, batch_size
         self.workers, self.prepare_workers, self.seed = workers, prepare_workers, seed
         self.tumour_only = False
 
-    def open(self) -> None:
-        """Find the cases, prepare what is missing, split, and open the store."""
+    def open_store(self) -> Store:
+        """Find the cases and prepare what is missing of them."""
         found = self.source.find(self.root)
         if unknown := self.exclude - {c.id for c in found}:
             raise ValueError(f"data.exclude names {sorted(unknown)}, which data.root doesn't hold")
         self.cases = {c.id: c for c in found if c.id not in self.exclude}
         # A phantom lies in a folder of its own below root.
         folder = store_folder(self.prepared, found[0].image.parent.parent, self.size)
-        self.split = self.splitter(list(self.cases))
         self.store = prepare(list(self.cases.values()), folder, self.size, self.prepare_workers)
+        return self.store
+
+    def open(self) -> None:
+        """Open the store and split its cases."""
+        self.open_store()
+        self.split = self.splitter(self.store.ids)
         number = {case: i for i, case in enumerate(self.store.ids)}
         in_case = self.store.index.case
         self.train_rows = np.flatnonzero(np.isin(in_case, [number[c] for c in self.split.train]))
@@ -134,18 +144,20 @@ class SliceDataModule(pl.LightningDataModule):
         """Shuffled batches; what they hold depends on seed, epoch and ranks alone."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         batches = TrainBatches(self.rows, self.batch_size, self.seed, rank, ranks)
-        return self._loader(SliceDataset(self.store, self.augmentation, self.seed), batches)
+        return self._loader(
+            SliceDataset(self.store, self.neighbours, self.augmentation, self.seed), batches
+        )
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Every validation slice once, in order, spread over the ranks; no slice is repeated."""
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, ranks = self._rank()
         rows = self.validation_rows
         in_case = self.store.index.case[rows]
         batches = []
         for case in np.unique(in_case):  # a batch holds one case, so its slices have one size
             draws = [Draw(0, 0, int(r)) for r in rows[in_case == case]]
             batches += [draws[i : i + VALIDATION_BATCH] for i in range(0, len(draws), VALIDATION_BATCH)]
-        return self._loader(SliceDataset(self.store), batches[rank::ranks])
+        return self._loader(SliceDataset(self.store, self.neighbours), batches[rank::ranks])
 
     def _rank(self) -> tuple[int, int]:
         """This process and how many there are."""

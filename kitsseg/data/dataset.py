@@ -10,12 +10,12 @@ from torch.utils.data import Dataset
 from kitsseg.data.augment import Augmentation
 from kitsseg.data.sampling import Draw
 from kitsseg.data.store import Store
-from kitsseg.grid import DIVISOR
+from kitsseg.grid import DIVISOR, neighbourhood
 from kitsseg.labels import AIR_HU, BACKGROUND
 
 
 class Sample(TypedDict):
-    """``image`` ``[1, H, W]`` int16 HU, ``label`` ``[H, W]`` uint8, ``row`` and ``case`` numbers."""
+    """``image`` ``[K, H, W]`` int16 HU, ``label`` ``[H, W]`` uint8, ``row`` and ``case`` numbers."""
 
     image: Tensor
     label: Tensor
@@ -24,7 +24,7 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """``image`` ``[B, 1, H, W]`` int16 HU, ``label`` ``[B, H, W]`` uint8, the rest ``[B]`` int64."""
+    """``image`` ``[B, K, H, W]`` int16 HU, ``label`` ``[B, H, W]`` uint8, the rest ``[B]`` int64."""
 
     image: Tensor
     label: Tensor
@@ -33,21 +33,31 @@ class Batch(TypedDict):
 
 
 class SliceDataset(Dataset[Sample]):
-    """Rows of a store, augmented if ``augmentation`` is given."""
+    """Rows of a store, augmented if ``augmentation`` is given.
 
-    def __init__(self, store: Store, augmentation: Augmentation | None = None, seed: int = 0) -> None:
-        self.store, self.augmentation, self.seed = store, augmentation, seed
+    An image is the slice itself with ``neighbours`` on either side, K = 2 neighbours + 1 channels.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        neighbours: int = 0,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.store, self.neighbours = store, neighbours
+        self.augmentation, self.seed = augmentation, seed
 
     def __getitem__(self, draw: Draw) -> Sample:
         case, z = self.store.index.case[draw.row], self.store.index.z[draw.row]
-        image, label = self.store.images(case)[z], self.store.labels(case)[z]
+        volume = self.store.images(case)
+        image = volume[neighbourhood(z[None], len(volume), self.neighbours)[0]]
+        label = np.array(self.store.labels(case)[z])
         if self.augmentation is not None:
-            image, label = self.augmentation(
-                np.array(image), np.array(label), (self.seed, draw.epoch, draw.position)
-            )
+            image, label = self.augmentation(image, label, (self.seed, draw.epoch, draw.position))
         return {
-            "image": torch.from_numpy(np.array(image))[None],
-            "label": torch.from_numpy(np.array(label)),
+            "image": torch.from_numpy(image),
+            "label": torch.from_numpy(label),
             "row": draw.row,
             "case": int(case),
         }
@@ -58,7 +68,8 @@ def collate(samples: list[Sample]) -> Batch:
     height = max(s["label"].shape[0] for s in samples)
     width = max(s["label"].shape[1] for s in samples)
     size = (-(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR)
-    image = torch.full((len(samples), 1, *size), AIR_HU, dtype=torch.int16)
+    channels = len(samples[0]["image"])
+    image = torch.full((len(samples), channels, *size), AIR_HU, dtype=torch.int16)
     label = torch.full((len(samples), *size), BACKGROUND, dtype=torch.uint8)
     for i, sample in enumerate(samples):
         h, w = sample["label"].shape

@@ -19,7 +19,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
     """A mask and an image that shows it: 100 HU where the label is 1, 40 elsewhere."""
     label = np.zeros((64, 64), np.uint8)
     label[20:40, 10:50] = 1
-    return np.where(label, 100, 40).astype(np.int16), label
+    return np.where(label, 100, 40).astype(np.int16)[None], label
 
 
 def test_image_and_mask_move_together() -> None:
@@ -29,18 +29,18 @@ def test_image_and_mask_move_together() -> None:
         chain = Augmentation([A.HorizontalFlip(), A.VerticalFlip(), A.Affine(
             translate_percent=(-0.2, 0.2), fill=AIR_HU, interpolation=0, p=0.9)])  # fmt: skip
         new_image, new_label = chain(image, label, (0, 0, position))
-        inside = new_image != AIR_HU
-        assert np.array_equal(new_image[inside] == 100, new_label[inside] == 1)
+        inside = new_image[0] != AIR_HU
+        assert np.array_equal(new_image[0][inside] == 100, new_label[inside] == 1)
         assert new_image.dtype == np.int16 and new_label.dtype == np.uint8
         moved_any |= not np.array_equal(new_label, label)
     assert moved_any
 
 
 def test_what_comes_in_from_outside_is_air_and_background() -> None:
-    image, label = np.full((64, 64), 40, np.int16), np.ones((64, 64), np.uint8)
+    image, label = np.full((1, 64, 64), 40, np.int16), np.ones((64, 64), np.uint8)
     image, label = Augmentation([SHIFT])(image, label, (0, 0, 0))
     assert image.min() == AIR_HU
-    assert (label[image == AIR_HU] == 0).all()
+    assert (label[image[0] == AIR_HU] == 0).all()
 
 
 def test_a_border_of_soft_tissue_is_refused() -> None:
@@ -65,7 +65,7 @@ def store(block_cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def epoch_of(store: object, workers: int, epoch: int) -> np.ndarray:
     """The images of one epoch, all of the same slice: only augmentation tells them apart."""
-    dataset = SliceDataset(store, Augmentation([NoiseHU(sd_hu=(50, 50), p=1)]), seed=3)  # type: ignore
+    dataset = SliceDataset(store, augmentation=Augmentation([NoiseHU(sd_hu=(50, 50), p=1)]), seed=3)  # type: ignore
     batches = TrainBatches(lambda epoch: np.zeros(24, int), 3, 0)
     batches.set_epoch(epoch)
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
@@ -92,21 +92,21 @@ def test_contrast_by_hand() -> None:
 
 
 def test_noise_has_its_standard_deviation() -> None:
-    image = np.zeros((200, 200), np.int16)
-    out, _ = Augmentation([NoiseHU(sd_hu=(30, 30), p=1)])(image, image.astype(np.uint8), (0,))
+    image = np.zeros((1, 200, 200), np.int16)
+    out, _ = Augmentation([NoiseHU(sd_hu=(30, 30), p=1)])(image, image[0].astype(np.uint8), (0,))
     assert out.std() == pytest.approx(30, rel=0.03)
 
 
 def test_crop_keeps_the_body() -> None:
-    image, label = np.full((128, 128), AIR_HU, np.int16), np.zeros((128, 128), np.uint8)
-    image[90:120, 5:55], label[100:110, 20:40] = 30, 1
+    image, label = np.full((3, 128, 128), AIR_HU, np.int16), np.zeros((128, 128), np.uint8)
+    image[1, 90:120, 5:55], label[100:110, 20:40] = 30, 1
     cropped, mask = Augmentation([CropToBody(64)])(image, label, (0,))
-    assert cropped.shape == mask.shape == (64, 64)
+    assert cropped.shape == (3, 64, 64) and mask.shape == (64, 64)
     assert (cropped == 30).sum() == 30 * 50 and mask.sum() == 10 * 20
-    assert np.array_equal(cropped[mask == 1], np.full(200, 30))
+    assert np.array_equal(cropped[1][mask == 1], np.full(200, 30))
     # Nothing but air: the middle of the slice.
     cropped, _ = Augmentation([CropToBody(64, jitter=5)])(np.full_like(image, AIR_HU), label, (0,))
-    assert cropped.shape == (64, 64)
+    assert cropped.shape == (3, 64, 64)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,12 @@ def test_ranges(make: object, text: str) -> None:
 def test_none_changes_nothing() -> None:
     image, label = pair()
     assert Augmentation([])(image, label, (0,))[0] is image
+
+
+def test_neighbours_move_with_their_slice() -> None:
+    image, label = pair()
+    chain = Augmentation([SHIFT, A.HorizontalFlip(p=1)])
+    stacked, moved = chain(np.repeat(image, 5, axis=0), label, (0, 0, 1))
+    alone, moved_alone = chain(image, label, (0, 0, 1))
+    assert np.array_equal(stacked, np.repeat(alone, 5, axis=0))
+    assert np.array_equal(moved, moved_alone)

@@ -1,0 +1,105 @@
+"""A volume in, labels out: on its own grid, whatever the chunks, sizes and neighbours."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kitsseg import inference
+from kitsseg.grid import Grid, neighbourhood
+from kitsseg.inference import segment
+from kitsseg.labels import AIR_HU
+from kitsseg.models.unet import UNet
+from kitsseg.window import Window
+
+IDENTITY = Window(-2000, 2000, 0, 1)
+CPU = torch.device("cpu")
+
+
+class Threshold(nn.Module):
+    """Kidney where channel ``channel`` is above 0 HU, tumour where it is above 100."""
+
+    def __init__(self, channel: int = 0) -> None:
+        super().__init__()
+        self.channel = channel
+
+    def forward(self, image: Tensor) -> Tensor:
+        assert image.shape[2] % 32 == 0 and image.shape[3] % 32 == 0
+        x = image[:, self.channel]
+        return torch.stack([-x, x.clamp(max=150 - x), x - 75], dim=1)
+
+
+def hu(slices: int, height: int, width: int) -> np.ndarray:
+    image = np.full((slices, height, width), -50, np.int16)
+    for z in range(slices):
+        image[z, z : z + 20, 5:25] = 60
+        image[z, z : z + 8, 5:12] = 200
+    return image
+
+
+def expected(image: np.ndarray) -> np.ndarray:
+    return ((image > 0).astype(int) + (image > 100)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("slices", [1, 16, 17, 35])
+@pytest.mark.parametrize("size", [(64, 64), (50, 79)])
+def test_every_slice_at_its_place_whatever_the_chunks(slices: int, size: tuple[int, int]) -> None:
+    image = hu(slices, *size)
+    out = segment(Threshold(), IDENTITY, image, Grid(size, None), 0, CPU, nullcontext)
+    assert out.dtype == np.uint8 and np.array_equal(out, expected(image))
+
+
+@pytest.mark.parametrize("size", [64, 96, 256])
+def test_native_size_comes_back(size: int) -> None:
+    grid = Grid((60, 100), size)
+    native = hu(3, 60, 100)
+    out = segment(Threshold(), IDENTITY, grid.fit_image(native), grid, 0, CPU, nullcontext)
+    assert out.shape == native.shape
+    wrong = (out != expected(native)).mean()
+    assert wrong < (0.06 if size < 100 else 0.03)  # along the edges only
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_neighbours_of_a_chunks_first_and_last_slices(channel: int) -> None:
+    image = hu(35, 64, 64)
+    out = segment(Threshold(channel), IDENTITY, image, Grid((64, 64), None), 1, CPU, nullcontext)
+    source = np.clip(np.arange(35) + channel - 1, 0, 34)
+    assert np.array_equal(out, expected(image[source]))
+
+
+def test_neighbourhood_by_hand() -> None:
+    assert neighbourhood(np.array([0, 2, 3]), 4, 2).tolist() == [
+        [0, 0, 0, 1, 2],
+        [0, 1, 2, 3, 3],
+        [1, 2, 3, 3, 3],
+    ]
+
+
+def test_a_batch_is_its_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = UNet(width=4, depth=2).eval()
+    image = np.random.default_rng(0).integers(-200, 300, (9, 64, 64)).astype(np.int16)
+    window = Window(-79, 304, 101, 76.9)
+    whole = segment(net, window, image, Grid((64, 64), None), 0, CPU, nullcontext)
+    monkeypatch.setattr(inference, "SLICES_AT_ONCE", 2)
+    parts = segment(net, window, image, Grid((64, 64), None), 0, CPU, nullcontext)
+    assert (whole != parts).mean() < 1e-4
+
+
+def test_padding_is_air() -> None:
+    padded = inference.pad(torch.zeros(2, 1, 50, 64, dtype=torch.int16))
+    assert padded.shape == (2, 1, 64, 64)
+    assert (padded[:, :, 50:] == AIR_HU).all() and (padded[:, :, :50] == 0).all()
+
+
+def test_window_by_hand() -> None:
+    window = Window(-79, 304, 101, 76.9)
+    out = window(torch.tensor([-1024, -79, 101, 304, 3000], dtype=torch.int16))
+    low, high = (-79 - 101) / 76.9, (304 - 101) / 76.9
+    torch.testing.assert_close(out, torch.tensor([low, low, 0.0, high, high]))
+    with pytest.raises(ValueError, match="low_hu=3 must be below high_hu=3"):
+        Window(3, 3, 0, 1)
+    with pytest.raises(ValueError, match="sd_hu=0 must be above 0"):
+        Window(0, 1, 0, 0)

@@ -1,0 +1,65 @@
+"""On real KiTS19 slices and labels, where they lie: a folder named by ``KITSSEG_TEST_DATA``."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kitsseg.data.kits19 import Kits19
+from kitsseg.data.nifti import read_case
+from kitsseg.data.prepare import prepare
+from kitsseg.data.split import MLPerf42, Seeded
+from kitsseg.evaluation import compare
+from kitsseg.inference import segment
+from kitsseg.window import Window
+
+FOLDER = Path(os.environ.get("KITSSEG_TEST_DATA", "nowhere"))
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "kits19-real").is_dir(), reason="KITSSEG_TEST_DATA names no folder with kits19-real"
+)
+
+
+def test_every_real_case_is_prepared(tmp_path: Path) -> None:
+    cases = Kits19().find(FOLDER / "kits19-real")
+    store = prepare(cases, tmp_path, 256)
+    assert len(cases) == 18 and len(store.index.z) == 38
+    assert store.index.has_tumour.any() and store.index.foreground.all()
+    wide = store.ids.index("case_00160")
+    rows, cols = store.grid(wide).inside
+    assert (cols.stop - cols.start, rows.stop - rows.start) == (256, 165)  # 796 x 512
+
+
+@pytest.mark.parametrize("size", [128, 256, 512, None])
+def test_what_resizing_alone_costs(tmp_path: Path, size: int | None) -> None:
+    """The stored label, brought back to the case's own grid, is nearly the original."""
+    import torch
+    from torch import nn
+
+    class Oracle(nn.Module):
+        """Gives the stored label as logits: what a perfect network would."""
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            onehot = torch.nn.functional.one_hot(label[: len(image)].long(), 3).movedim(-1, 1).float()
+            down, right = (image.shape[i] - onehot.shape[i] for i in (-2, -1))
+            return torch.nn.functional.pad(onehot, (0, right, 0, down))
+
+    cases = [c for c in Kits19().find(FOLDER / "kits19-real") if c.id in ("case_00160", "case_00042")]
+    store = prepare(cases, tmp_path, size)
+    for number, case in enumerate(cases):
+        label = torch.from_numpy(np.array(store.labels(number)))
+        out = segment(
+            Oracle(), Window(-79, 304, 101, 76.9), store.images(number), store.grid(number), 0,
+            torch.device("cpu"), lambda: torch.inference_mode(),
+        )  # fmt: skip
+        truth = read_case(case).label
+        assert out.shape == truth.shape
+        least = {128: 0.95, 256: 0.97, 512: 0.985, None: 1.0}[size]
+        assert compare(out, truth)["dice"]["kidney"] >= least
+
+
+def test_sixty_cases_split_48_and_12() -> None:
+    ids = [case.id for case in Kits19().find(FOLDER / "kits19-sim")]
+    for split in (Seeded(), MLPerf42()):
+        parts = split(ids)
+        assert (len(parts.train), len(parts.validation)) == (48, 12)

@@ -1,0 +1,145 @@
+"""The whole way, small: a sweep on the phantom, its records, its table; failures; the same twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from kitsseg import checkpoint, results, tables
+from kitsseg.config import CONFIG_DIR
+from kitsseg.train import run
+
+SMALL = [
+    "experiment=demo", "data.source.cases=6", "data.source.slices=10", "data.source.size=64",
+    "data.source.workers=1", "data.prepare_workers=1", "data.batch_size=4", "split.validation=0.34",
+    "model.width=4", "model.depth=2", "trainer.max_epochs=2", "finetune.epochs=1",
+]  # fmt: skip
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m kitsseg.train` in ``folder``, without any setting of the environment's."""
+    hidden = ("WANDB", "KITSSEG", "PYTEST")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, "-m", "kitsseg.train", *arguments],
+        cwd=folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=400,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One sweep over both models, its folder and what it printed."""
+    home = tmp_path_factory.mktemp("sweep")
+    done = command(home, "-m", *SMALL, "model=unet,attn_unet")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (home / "outputs" / "demo").iterdir()
+    return folder, done
+
+
+def test_a_sweep_ends_with_its_table(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = sweep
+    records = [results.read(path) for path in results.find(folder)]
+    assert [r.model for r in records] == ["unet", "attn_unet"]
+    assert (folder / "table1.md").read_text() == tables.markdown(records)
+    assert tables.markdown(records) in done.stdout
+    assert f"{folder.name}/table1.csv" in done.stdout and f"{folder.name}/table1.tex" in done.stdout
+    assert "epoch 2/2 | loss" in done.stdout and "finetune/epoch 1/1" in done.stdout
+
+
+def test_a_record_holds_every_case_before_and_after(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    for path in results.find(sweep[0]):
+        record = results.read(path)
+        assert record.after is not None
+        assert sorted(sum(record.split.values(), [])) == [f"case_{i:05d}" for i in range(6)]
+        for figures in (record.before, record.after):
+            for part in ("train", "validation"):
+                assert sorted(figures[part]) == record.split[part]
+                for case in figures[part].values():
+                    assert set(case["dice"]) == {"kidney", "tumour", "kidney_label"}
+        assert record.environment["precision"] and record.environment["torch"]
+        assert record.config["model"]["width"] == 4
+        assert json.loads((path.parent / "status.json").read_text())["status"] == "complete"
+
+
+def test_checkpoints_of_both_stages_are_kept_and_load(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    for job in results.find(sweep[0]):
+        stages = {}
+        for stage in ("train", "finetune"):
+            for name in ("best", "last"):
+                loaded = checkpoint.load(job.parent / "checkpoints" / stage / f"{name}.ckpt")
+                stages[stage] = loaded.net.state_dict()
+            assert loaded.provenance["config"]["name"] == "demo"
+        frozen = [k for k in stages["train"] if k.startswith("encoder.")]
+        before = checkpoint.load(job.parent / "checkpoints/train/best.ckpt").net.state_dict()
+        assert frozen
+        assert all(np.array_equal(before[k], stages["finetune"][k]) for k in frozen)
+
+
+def test_each_job_has_its_own_offline_run_and_curves(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    names = []
+    for job in results.find(sweep[0]):
+        (offline,) = (job.parent / "wandb").glob("offline-run-*")
+        names.append(offline.name)
+        assert list(offline.glob("*.wandb"))
+        curves = (job.parent / "metrics.csv").read_text()
+        assert "val/tumour_dice" in curves and "finetune/val/loss" in curves and "final/val" in curves
+    assert len(set(names)) == 2
+
+
+def test_the_same_seed_gives_the_same_figures_in_another_process_and_after_other_jobs(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder = sweep[0]
+    paths = [f"paths.data={folder.parents[2] / 'data'}", f"paths.output={tmp_path}", "logger=none"]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("train", [*SMALL, *paths, "model=attn_unet", "data.workers=2"])
+    run(cfg, tmp_path, "attn_unet", [])
+    again, first = (results.read(results.find(f)[-1]) for f in (tmp_path, folder))
+    assert (again.before, again.after) == (first.before, first.after)
+
+
+def test_a_failing_job_is_told_at_once_and_the_others_go_on(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    data = f"paths.data={sweep[0].parents[2] / 'data'}"
+    done = command(
+        tmp_path, "-m", *SMALL, data, "logger=none", "finetune=none", "trainer.max_epochs=1",
+        "data.exclude=[case_99999],[]",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "kitsseg.train: data.exclude names ['case_99999']" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "finetune=none: epochs has no effect" in done.stdout
+    (folder,) = (tmp_path / "outputs" / "demo").iterdir()
+    states = [json.loads(p.read_text())["status"] for p in sorted(folder.rglob("status.json"))]
+    assert states == ["failed", "complete"]
+    assert "attn_unet" in (folder / "table1.md").read_text()
+    assert f"failed: {folder.relative_to(tmp_path)}/0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["model=atn_unet"], "did you mean attn_unet?"),
+        (["data.root=nowhere"], "data.root=nowhere does not exist."),
+    ],
+)
+def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], text: str) -> None:
+    done = command(tmp_path, *arguments, "logger=none", "trainer=cpu")
+    assert done.returncode in (1, 2)
+    (line,) = [line for line in done.stderr.splitlines() if line.strip()]
+    assert line.startswith("kitsseg.train: ") and text in line
