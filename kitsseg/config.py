@@ -63,6 +63,7 @@ class TrainConfig:
     channels_last: bool = MISSING
     compile: bool = MISSING
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    mirror_axes: list[int] = MISSING
     shallow: list[str] | None = None
     paths: PathsConfig = field(default_factory=PathsConfig)
     data: dict[str, Any] = MISSING
@@ -100,6 +101,9 @@ def _check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     for name, value in (plain.get("checkpoint") or {}).items():
         if type(value) is str and value not in allowed.get(name, [value]):
             problems.append(f"checkpoint.{name}: {value} must be one of {', '.join(allowed[name])}")
+    axes = plain.get("mirror_axes")
+    if isinstance(axes, list) and (not set(axes) <= {0, 1} or len(set(axes)) < len(axes)):
+        problems.append(f"mirror_axes: {axes} may hold 0 (rows) and 1 (columns), each once")
     frozen = getattr(built.get("finetune"), "frozen", None)
     if frozen is not None and "model" in built:
         from kitsseg.finetune import check_frozen

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,12 @@ log = logging.getLogger("kitsseg")
 
 
 def evaluate(
-    net: nn.Module, window: Window, data: SliceDataModule, trainer: pl.Trainer, stage: str
+    net: nn.Module,
+    window: Window,
+    data: SliceDataModule,
+    trainer: pl.Trainer,
+    mirror_axes: Sequence[int],
+    stage: str,
 ) -> Figures:
     """Segment all training and validation cases, and compare each with its own label volume.
 
@@ -31,6 +37,7 @@ def evaluate(
         net: put into evaluation mode, on ``trainer``'s device.
         data: opened.
         trainer: whose device and precision are used.
+        mirror_axes: of test-time mirroring, see `kitsseg.inference.segment`.
         stage: what the figures are of, for the log.
 
     Returns:
@@ -46,7 +53,7 @@ def evaluate(
         title = f"{stage}, {part} cases"
         for case in tqdm(ids, desc=title, unit="case", leave=False, disable=None):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
-            label = segment(net, window, images, grid, data.neighbours, device, autocast)
+            label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
             figures[part][case] = compare(label, read_label(data.cases[case].label))
         log.info(f"{title}: {summary(figures[part], OFFICIAL)}")
     return figures

@@ -1,7 +1,8 @@
 """A volume in, a label volume out, a few slices at a time, on the case's own grid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ def segment(
     images: np.ndarray,
     grid: Grid,
     neighbours: int,
+    mirror_axes: Sequence[int],
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> np.ndarray:
@@ -33,6 +35,8 @@ def segment(
         images: ``[S, h, w]`` int16 HU, stored slices.
         grid: how they lie on the case's own grid.
         neighbours: slices on either side that the network sees.
+        mirror_axes: average over the slice and its mirror images along these axes (0 rows,
+            1 columns) and their combinations.
         autocast: makes the context of the precision to compute in.
 
     Returns:
@@ -43,9 +47,9 @@ def segment(
         z = np.arange(start, min(start + SLICES_AT_ONCE, len(images)))
         chunk = torch.from_numpy(images[neighbourhood(z, len(images), neighbours)])
         with autocast():
-            logits = net(window(pad(chunk.to(device))))
-        logits = to_native(logits, grid)
-        out[start : start + len(chunk)] = logits.argmax(1).to(torch.uint8).cpu().numpy()
+            likely = probabilities(net, window(pad(chunk.to(device))), mirror_axes)
+        likely = to_native(likely, grid)
+        out[start : start + len(chunk)] = likely.argmax(1).to(torch.uint8).cpu().numpy()
     return out
 
 
@@ -55,12 +59,23 @@ def pad(image_hu: Tensor) -> Tensor:
     return F.pad(image_hu, (0, right, 0, down), value=AIR_HU) if down or right else image_hu
 
 
-def to_native(logits: Tensor, grid: Grid) -> Tensor:
-    """Logits ``[B, C, h, w]`` of stored (perhaps padded) slices -> ``[B, C, H, W]`` on ``grid``'s own.
+def probabilities(net: nn.Module, image: Tensor, mirror_axes: Sequence[int]) -> Tensor:
+    """Softmax ``[B, C, H, W]`` in float32, averaged over ``image`` and its mirror images."""
+    flips = [
+        [axis + 2 for axis in axes]
+        for count in range(len(mirror_axes) + 1)
+        for axes in combinations(mirror_axes, count)
+    ]
+    seen = [net(image.flip(dims)).float().softmax(1).flip(dims) for dims in flips]
+    return torch.stack(seen).mean(0)
 
-    Interpolated as logits, not as labels: the class of a native pixel is then decided on its own.
+
+def to_native(likely: Tensor, grid: Grid) -> Tensor:
+    """Probabilities ``[B, C, h, w]`` of stored, perhaps padded slices -> ``[B, C, H, W]``, native.
+
+    Probabilities are interpolated, not labels: the class of a native pixel is decided on its own.
     """
-    inner = logits[..., grid.inside[0], grid.inside[1]]
+    inner = likely[..., grid.inside[0], grid.inside[1]]
     if grid.scaled == grid.native:
         return inner
-    return F.interpolate(inner.float(), grid.native, mode="bilinear", align_corners=False)
+    return F.interpolate(inner, grid.native, mode="bilinear", align_corners=False)

@@ -79,7 +79,7 @@ def train(
         task = SegmentationTask(net, loss, window, optimizer, scheduler, header=header)
         epochs["train"] = fit(trainer, task, data)
     with timed(seconds, "evaluate"):
-        before = evaluate(net, window, data, trainer, "stage one")
+        before = evaluate(net, window, data, trainer, cfg.mirror_axes, "stage one")
 
     after = None
     if config.is_on(cfg.finetune):
@@ -90,7 +90,7 @@ def train(
             task = SegmentationTask(net, loss, window, optimizer, scheduler, frozen, prefix, header)
             epochs["finetune"] = fit(trainer, task, data.for_tumour_slices())
         with timed(seconds, "evaluate fine-tuned"):
-            after = evaluate(net, window, data, trainer, "fine-tuned")
+            after = evaluate(net, window, data, trainer, cfg.mirror_axes, "fine-tuned")
     elif cfg.finetune:
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
 

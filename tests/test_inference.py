@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class Threshold(nn.Module):
-    """Kidney where channel ``channel`` is above 0 HU, tumour where it is above 100."""
+    """Kidney where channel ``channel`` is above 0 HU, tumour where it is above 100; quite sure."""
 
     def __init__(self, channel: int = 0) -> None:
         super().__init__()
@@ -27,8 +27,8 @@ class Threshold(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         assert image.shape[2] % 32 == 0 and image.shape[3] % 32 == 0
-        x = image[:, self.channel]
-        return torch.stack([-x, x.clamp(max=150 - x), x - 75], dim=1)
+        label = (image[:, self.channel] > 0).long() + (image[:, self.channel] > 100)
+        return nn.functional.one_hot(label, 3).movedim(-1, 1) * 20.0
 
 
 def hu(slices: int, height: int, width: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def expected(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(64, 64), (50, 79)])
 def test_every_slice_at_its_place_whatever_the_chunks(slices: int, size: tuple[int, int]) -> None:
     image = hu(slices, *size)
-    out = segment(Threshold(), IDENTITY, image, Grid(size, None), 0, CPU, nullcontext)
+    out = segment(Threshold(), IDENTITY, image, Grid(size, None), 0, (), CPU, nullcontext)
     assert out.dtype == np.uint8 and np.array_equal(out, expected(image))
 
 
@@ -55,7 +55,7 @@ def test_every_slice_at_its_place_whatever_the_chunks(slices: int, size: tuple[i
 def test_native_size_comes_back(size: int) -> None:
     grid = Grid((60, 100), size)
     native = hu(3, 60, 100)
-    out = segment(Threshold(), IDENTITY, grid.fit_image(native), grid, 0, CPU, nullcontext)
+    out = segment(Threshold(), IDENTITY, grid.fit_image(native), grid, 0, (), CPU, nullcontext)
     assert out.shape == native.shape
     wrong = (out != expected(native)).mean()
     assert wrong < (0.06 if size < 100 else 0.03)  # along the edges only
@@ -64,7 +64,7 @@ def test_native_size_comes_back(size: int) -> None:
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_neighbours_of_a_chunks_first_and_last_slices(channel: int) -> None:
     image = hu(35, 64, 64)
-    out = segment(Threshold(channel), IDENTITY, image, Grid((64, 64), None), 1, CPU, nullcontext)
+    out = segment(Threshold(channel), IDENTITY, image, Grid((64, 64), None), 1, (), CPU, nullcontext)
     source = np.clip(np.arange(35) + channel - 1, 0, 34)
     assert np.array_equal(out, expected(image[source]))
 
@@ -82,9 +82,9 @@ def test_a_batch_is_its_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     net = UNet(width=4, depth=2).eval()
     image = np.random.default_rng(0).integers(-200, 300, (9, 64, 64)).astype(np.int16)
     window = Window(-79, 304, 101, 76.9)
-    whole = segment(net, window, image, Grid((64, 64), None), 0, CPU, nullcontext)
+    whole = segment(net, window, image, Grid((64, 64), None), 0, (), CPU, nullcontext)
     monkeypatch.setattr(inference, "SLICES_AT_ONCE", 2)
-    parts = segment(net, window, image, Grid((64, 64), None), 0, CPU, nullcontext)
+    parts = segment(net, window, image, Grid((64, 64), None), 0, (), CPU, nullcontext)
     assert (whole != parts).mean() < 1e-4
 
 
@@ -103,3 +103,30 @@ def test_window_by_hand() -> None:
         Window(3, 3, 0, 1)
     with pytest.raises(ValueError, match="sd_hu=0 must be above 0"):
         Window(0, 1, 0, 0)
+
+
+class Lopsided(nn.Module):
+    """Sees a kidney in the upper left quarter only, with the probabilities given."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        kidney = torch.full(image.shape[2:], 0.1)
+        kidney[:32, :32] = 0.7
+        rest = (1 - kidney) / 2
+        return torch.stack([rest, kidney, rest]).log().expand(len(image), -1, -1, -1)
+
+
+@pytest.mark.parametrize(
+    ("axes", "corners"),
+    [
+        ((), [0.7, 0.1, 0.1, 0.1]),
+        ((1,), [0.4, 0.4, 0.1, 0.1]),  # left-right: the mean of 0.7 and 0.1
+        ((0,), [0.4, 0.1, 0.4, 0.1]),
+        ((0, 1), [0.25, 0.25, 0.25, 0.25]),
+    ],
+)
+def test_mirroring_averages_probabilities(axes: tuple[int, ...], corners: list[float]) -> None:
+    likely = inference.probabilities(Lopsided(), torch.zeros(2, 1, 64, 64), axes)
+    assert likely.shape == (2, 3, 64, 64)
+    seen = [likely[1, 1, row, col].item() for row in (0, 63) for col in (0, 63)]
+    assert seen == pytest.approx(corners)
+    torch.testing.assert_close(likely.sum(1), torch.ones(2, 64, 64))

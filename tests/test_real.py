@@ -49,7 +49,7 @@ def test_what_resizing_alone_costs(tmp_path: Path, size: int | None) -> None:
     for number, case in enumerate(cases):
         label = torch.from_numpy(np.array(store.labels(number)))
         out = segment(
-            Oracle(), Window(-79, 304, 101, 76.9), store.images(number), store.grid(number), 0,
+            Oracle(), Window(-79, 304, 101, 76.9), store.images(number), store.grid(number), 0, (),
             torch.device("cpu"), lambda: torch.inference_mode(),
         )  # fmt: skip
         truth = read_case(case).label
