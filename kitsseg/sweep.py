@@ -28,15 +28,16 @@ def guard(job: Callable[[], None]) -> None:
     folder = Path(context.runtime.output_dir)
     started = time.time()
 
-    def status(state: str, error: str = "") -> None:
-        values = {"status": state, "error": error, "started": started, "changed": time.time()}
+    def status(state: str, **more: str) -> None:
+        values = {"status": state, "started": started, "changed": time.time(), **more}
         results.write_json(folder / results.STATUS, values)
 
     status("running")
     try:
         job()
     except Exception as error:
-        status("failed", str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        status("failed", error=reason, traceback=traceback.format_exc())
         if isinstance(error, ValueError):
             print(f"kitsseg.train: {error}", file=sys.stderr)
         else:
