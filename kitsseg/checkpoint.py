@@ -54,7 +54,12 @@ def header(
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint's content: tensors and plain containers.
+
+    Raises:
+        ValueError: the file is damaged or foreign.
+    """
     try:
         # weights_only: tensors and plain containers; nothing in the file is ever executed.
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -66,9 +71,9 @@ def _read(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def weights(content: dict[str, Any]) -> dict[str, Tensor]:
     """The network's state, keys as the network itself names them."""
-    state = _read(path)["state_dict"]
+    state = content["state_dict"]
     return {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
 
 
@@ -79,7 +84,8 @@ def load(path: Path) -> Loaded:
         ValueError: the file is damaged, foreign, of another format, or names a class outside
             `TRUSTED`.
     """
-    about = _read(path).get("kitsseg")
+    content = read(path)
+    about = content.get("kitsseg")
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(f"{path}: lacks kitsseg's description of format {FORMAT}; train again")
     arguments = dict(about["network"])
@@ -90,6 +96,6 @@ def load(path: Path) -> Loaded:
         )
     module, _, name = target.rpartition(".")
     net = getattr(importlib.import_module(module), name)(**arguments)
-    net.load_state_dict(read_weights(path))
+    net.load_state_dict(weights(content))
     kept = (about[name] for name in ("size", "neighbours", "provenance"))
     return Loaded(net.eval(), Window(**about["window"]), *kept)

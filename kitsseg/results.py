@@ -32,7 +32,7 @@ class Record:
         before: figures of stage one's best weights on both parts of the split.
         after: of stage two's; None without fine-tuning.
         split: the case ids that trained and validated.
-        epochs: run and best epoch of each stage.
+        epochs: of each stage, how many ran and the number of the best.
         config: the resolved configuration.
         environment: versions, commit, device, precision.
         seconds: time of each phase.

@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -33,6 +34,7 @@ log = logging.getLogger("kitsseg")
 
 def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
     """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
+    quieten()
     with opened(cfg.logger) as loggers:
         record = train(cfg, folder, model, overrides, loggers)
         record.write(folder)
@@ -50,7 +52,6 @@ def train(
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     seconds: dict[str, float] = {}
-    quieten()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     for logger in loggers:
         logger.log_hyperparams(settings)
@@ -139,14 +140,14 @@ def make_trainer(
     return instantiate(cfg.trainer, callbacks=[*callbacks, keep], **given)
 
 
-def fit(trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule") -> dict[str, Any]:
-    """Train, then put the best weights into the network; says how many epochs were run."""
+def fit(trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule") -> dict[str, int]:
+    """Train, then put the best weights into the network; says how many epochs ran and which was best."""
     from kitsseg import checkpoint
 
     trainer.fit(task, datamodule=data)
-    best = Path(trainer.checkpoint_callback.best_model_path)  # type: ignore[union-attr]
-    task.net.load_state_dict(checkpoint.read_weights(best))
-    return {"run": trainer.current_epoch, "best": str(best)}
+    best = checkpoint.read(Path(trainer.checkpoint_callback.best_model_path))  # type: ignore[union-attr]
+    task.net.load_state_dict(checkpoint.weights(best))
+    return {"run": trainer.current_epoch, "best": best["epoch"] + 1}
 
 
 @contextmanager
@@ -173,11 +174,17 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 
 
 def quieten() -> None:
-    """Leave out what Lightning says on every start and what doesn't apply to us."""
+    """Leave out what Lightning and wandb say on every start and what doesn't apply to us."""
+    os.environ.setdefault("WANDB_SILENT", "true")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in (".*does not have many workers.*", ".*is smaller than the logging interval.*",
-                 ".*exists and is not empty.*", ".*`_local_scalar_dense`.*"):  # fmt: skip
+    for text in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+        ".*LeafSpec.*",
+        ".*in eval mode at the start of training.*",  # the frozen layers of stage two
+    ):
         warnings.filterwarnings("ignore", text)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -56,6 +57,13 @@ def test_only_tumour_slices_train(block_cases: list[Case], tmp_path: Path) -> No
     assert set(data.store.index.case[rows]) <= set(data.store.index.case[data.train_rows])
     assert len(data.rows(0)) > len(rows)  # the original is unchanged
     assert len(tumour.val_dataloader()) == len(data.val_dataloader())  # validation sees all
+
+
+def test_tumour_slices_can_be_seen_more_often(block_cases: list[Case], tmp_path: Path) -> None:
+    data = make_data(block_cases[0].image.parent.parent, tmp_path, background_keep=0, tumour_repeat=3)
+    rows, times = np.unique(data.rows(0), return_counts=True)
+    tumour = data.store.index.has_tumour[rows]
+    assert times[tumour].tolist() == [3] * 8 and times[~tumour].tolist() == [1] * 4
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_a_record_holds_every_case_before_and_after(
                     assert set(case["dice"]) == {"kidney", "tumour", "kidney_label"}
         assert record.environment["precision"] and record.environment["torch"]
         assert record.config["model"]["width"] == 4
+        assert record.epochs["train"]["run"] == 2 and record.epochs["train"]["best"] in (1, 2)
         assert json.loads((path.parent / "status.json").read_text())["status"] == "complete"
 
 

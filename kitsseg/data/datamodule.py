@@ -48,6 +48,7 @@ class SliceDataModule(pl.LightningDataModule):
         neighbours: slices on either side that the network sees besides the one it segments.
         background_keep: share of background-only training slices that is kept (paper section 2.3).
         redraw_background: draw those anew each epoch.
+        tumour_repeat: how often an epoch sees each slice with tumour.
         batch_size: slices a step and device.
         workers: loader processes a device.
         prepare_workers: processes that prepare cases.
@@ -69,6 +70,7 @@ class SliceDataModule(pl.LightningDataModule):
         exclude: Sequence[str] = (),
         background_keep: float = 0.02,
         redraw_background: bool = False,
+        tumour_repeat: int = 1,
         batch_size: int = 16,
         workers: int = 0,
         prepare_workers: int = 1,
@@ -81,6 +83,8 @@ class SliceDataModule(pl.LightningDataModule):
             raise ValueError(f"neighbours={neighbours} must not be negative")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
+        if tumour_repeat < 1:
+            raise ValueError(f"tumour_repeat={tumour_repeat} must be at least 1")
         if workers < 0 or prepare_workers < 1:
             raise ValueError(f"workers={workers}, prepare_workers={prepare_workers}: at least 0 and 1")
         if not 0 <= background_keep <= 1:
@@ -91,7 +95,8 @@ class SliceDataModule(pl.LightningDataModule):
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours = neighbours
         self.exclude, self.background_keep = set(exclude), background_keep
-        self.redraw_background, self.batch_size = redraw_background, batch_size
+        self.redraw_background, self.tumour_repeat = redraw_background, tumour_repeat
+        self.batch_size = batch_size
         self.workers, self.prepare_workers, self.seed = workers, prepare_workers, seed
         self.tumour_only = False
 
@@ -138,7 +143,8 @@ class SliceDataModule(pl.LightningDataModule):
         if self.tumour_only:
             return self.train_rows[index.has_tumour]
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
-        return self.train_rows[keep_background(index, self.background_keep, seed)]
+        kept = keep_background(index, self.background_keep, seed)
+        return self.train_rows[np.repeat(kept, np.where(index.has_tumour[kept], self.tumour_repeat, 1))]
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches; what they hold depends on seed, epoch and ranks alone."""
