@@ -51,10 +51,9 @@ class Bar:
         self.lengths: dict[Path, tuple[str, int]] = {}
         pause_s = 0.2 if sys.stderr.isatty() else 60
         self.bar = tqdm(
-            unit="B", unit_scale=True, smoothing=0, disable=not files,
+            desc=self._title(), unit="B", unit_scale=True, smoothing=0, disable=not files,
             mininterval=pause_s, maxinterval=max(10, pause_s),
         )  # fmt: skip
-        self._describe()
 
     def watcher(self, target: Path) -> Callable[[int, int | None], None]:
         """What is told how much of one file is there, and how long it is."""
@@ -91,14 +90,14 @@ class Bar:
             if target not in self.lengths:
                 self.waiting.remove(target.name)
                 self._estimate()
-            self._describe()
+            self.bar.set_description_str(self._title(), refresh=False)
 
     def close(self) -> None:
         with self.lock:
             self.bar.close()
 
-    def _describe(self) -> None:
-        self.bar.set_description_str(f"{self.done}/{self.files} files", refresh=False)
+    def _title(self) -> str:
+        return f"{self.done}/{self.files} files"
 
     def _estimate(self) -> None:
         known = list(self.lengths.values())

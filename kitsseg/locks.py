@@ -18,7 +18,8 @@ class StoppedError(Exception):
 def locked(target: Path, stop: Event, note: Callable[[str], None]) -> Iterator[None]:
     """Hold ``target`` against other processes; wait for one that holds it already.
 
-    The lock ends with its process, however that ends. Its hidden file goes when the target is there.
+    The lock ends with its process, however that ends. Its hidden file goes before it is let go: who has
+    opened that one by then sees that it is gone, and begins again with a new one.
 
     Raises:
         StoppedError: ``stop`` was set while it waited.
@@ -37,7 +38,6 @@ def locked(target: Path, stop: Event, note: Callable[[str], None]) -> Iterator[N
     try:
         yield
     finally:
-        if target.exists():
-            with suppress(OSError):  # where an open file can't be removed, releasing does it
-                Path(lock.lock_file).unlink()
+        with suppress(OSError):  # where an open file can't be removed, releasing does it
+            Path(lock.lock_file).unlink()
         lock.release()
