@@ -80,7 +80,7 @@ class Bar:
         with self.lock:
             self.retries += 1
             self.bar.set_postfix_str(
-                f"{target.parent.name}: {text}; {self.retries} retries", refresh=False
+                f"{target.parent.name}: {text} (retry {self.retries})", refresh=False
             )
 
     def finish(self, target: Path) -> None:

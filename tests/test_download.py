@@ -17,7 +17,8 @@ from kitsseg import fetch as fetch_module
 from kitsseg.cli import find_problems
 from kitsseg.config import CONFIG_DIR
 from kitsseg.data.kits19 import parse_cases
-from kitsseg.download import run
+from kitsseg.download import list_wanted, run
+from kitsseg.fetch_all import Bar
 from tests.faulty import FaultyServer, serve
 from tests.test_fetch import volume
 
@@ -197,6 +198,28 @@ def test_what_is_there_is_read_again_if_asked(server: FaultyServer, tmp_path: Pa
     assert download(server, tmp_path, "check=true") == 0
     assert [asked.path for asked in server.asked] == [imaging(1)]
     assert found(tmp_path) == expected(server)
+
+
+def test_the_total_is_estimated_from_files_of_the_same_kind(
+    server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = list_wanted(tmp_path, [0, 1, 2], "http://a/{case}", "http://b/{case}", "http://c", None)
+    assert [each.target.name[:4] for each in wanted] == ["kits", *["segm", "imag"] * 3]
+    bar, targets = Bar(wanted), [each.target for each in wanted]
+    bar.finish(targets[0])  # not there
+    bar.watcher(targets[1])(10, 10)
+    assert bar.bar.total is None  # no volume has begun
+    image = bar.watcher(targets[2])
+    image(300, 1000)  # 300 of them from an earlier run
+    image(500, 1000)
+    assert (bar.bar.total, bar.bar.n, bar.bar.initial) == (3 * 10 + 3 * 1000, 510, 310)
+    bar.watcher(targets[4])(0, 2000)
+    assert bar.bar.total == 3 * 10 + 1000 + 2000 + 1500
+    image(0, 1000)  # from the beginning again
+    assert bar.bar.n == 10
+    bar.note(targets[2], "slow")
+    bar.close()
+    assert "case_00000: slow (retry 1)" in capsys.readouterr().err
 
 
 # ---- what stops it
