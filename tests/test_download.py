@@ -46,7 +46,7 @@ def server() -> Iterator[FaultyServer]:
 
 def overrides(server: FaultyServer, root: Path) -> list[str]:
     return [
-        f"root={root}", "workers=2", "timeout_s=0.5", "retries=2", "backoff_s=0.01",
+        f"root={root}", "workers=2", "timeout_s=10", "retries=2", "backoff_s=0.01",
         f'imaging_url="{server.address}/images/case_{{case:05d}}.nii.gz"',
         f'labels_url="{server.address}/data/case_{{case:05d}}/segmentation.nii.gz"',
         f"clinical_url={server.address}/data/kits.json",
@@ -121,7 +121,7 @@ def test_breaks_of_all_kinds_in_many_files(server: FaultyServer, tmp_path: Path)
         labels(0): [{"status": 429, "headers": {"Retry-After": "0"}}],
         labels(1): [{"claim": 100}],
     }
-    assert download(server, tmp_path) == 0
+    assert download(server, tmp_path, "timeout_s=0.5") == 0
     assert found(tmp_path) == expected(server)
 
 

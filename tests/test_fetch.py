@@ -22,7 +22,8 @@ from kitsseg.locks import StoppedError, locked
 from tests.faulty import FaultyServer, etag_of, serve
 
 PATH = "/case.nii.gz"
-QUICK = Patience(timeout_s=0.3, retries=3, backoff_s=0.01)
+QUICK = Patience(timeout_s=10, retries=3, backoff_s=0.01)
+HASTY = Patience(timeout_s=0.3, retries=3, backoff_s=0.01)
 
 
 def volume(seed: int, size: int = 300_000) -> bytes:
@@ -109,7 +110,8 @@ def test_it_comes_whole_in_the_end(
     server: FaultyServer, target: Path, faults: list[dict[str, Any]], ranges: list[str | None]
 ) -> None:
     server.faults[PATH] = list(faults)
-    get(server, target)
+    stalls = any("stall" in fault for fault in faults)
+    get(server, target, patience=HASTY if stalls else QUICK)
     assert target.read_bytes() == BODY
     assert names(target) == [target.name]
     assert server.ranges(PATH) == ranges
