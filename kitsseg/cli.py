@@ -257,7 +257,7 @@ def _unknown_key(override: Override, cfg: DictConfig) -> str | None:
             # An item of a list or something interpolated: Hydra can say.
             is_value = not isinstance(parent, Container)
             return f"{key}: no such key; {prefix[:-1]} is a value" if is_value else None
-        if part not in parent:
+        if part not in list(parent):  # `in parent` says no to a key that waits for its value
             break
         prefix, parent = f"{prefix}{part}.", parent._get_node(part)
         if parent._is_interpolation():

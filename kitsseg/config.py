@@ -47,6 +47,25 @@ class PrepareConfig:
 
 
 @dataclass
+class DownloadConfig:
+    """The root of ``conf/download.yaml``."""
+
+    root: str = MISSING
+    cases: Any = MISSING
+    workers: int = MISSING
+    check: bool = MISSING
+    labels_from: str | None = None
+    imaging_revision: str = MISSING
+    labels_revision: str = MISSING
+    imaging_url: str = MISSING
+    labels_url: str = MISSING
+    clinical_url: str = MISSING
+    timeout_s: float = MISSING
+    retries: int = MISSING
+    backoff_s: float = MISSING
+
+
+@dataclass
 class CheckpointConfig:
     """Which epoch's weights are the result of a stage: the best by what is logged as `monitor`."""
 
@@ -115,10 +134,42 @@ def _check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
+def _check_download(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """The ranges of the values, which no class stands for."""
+    from kitsseg.data.kits19 import parse_cases
+
+    problems = []
+    if not any(has_opaque(cases := plain.get("cases"))):
+        try:
+            parse_cases(cases)
+        except ValueError as error:
+            problems.append(str(error))
+    limits = {"workers": (1, 64), "retries": (0, 100), "timeout_s": (0.1, 3600), "backoff_s": (0, 3600)}
+    for name, (low, high) in limits.items():
+        value = plain.get(name)
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            problems.append(f"{name}: {value} must lie in [{low}, {high}]")
+    for name in ("imaging_url", "labels_url", "clinical_url"):
+        url = plain.get(name)
+        if type(url) is not str:
+            continue
+        try:
+            varies = url.format(case=0) != url.format(case=1)
+        except (LookupError, ValueError, AttributeError) as error:
+            problems.append(f"{name}: {url}: {{case:05d}} alone may stand in braces ({error!r})")
+            continue
+        if not url.startswith(("http://", "https://")):
+            problems.append(f"{name}: {url} must begin with http:// or https://")
+        if not varies and name != "clinical_url":
+            problems.append(f"{name}: {url} must hold {{case:05d}}, or all cases would be the same file")
+    return problems
+
+
 # What every command that opens data gives to its data module.
 _DATA = Section(given=("split", "augmentation", "seed"))
 
 COMMANDS = {
+    "download": Command(DownloadConfig, {}, _check_download),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
     "train": Command(
         TrainConfig,

@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare"}
+COMMANDS = {"train", "prepare", "download"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -78,6 +78,10 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("inference", {"labels", "grid", "window"}),
         ("task", {"labels", "counts", "metrics", "losses", "window"}),
         ("finetune", set()),
+        ("part", set()),
+        ("locks", set()),
+        ("fetch", {"part", "locks"}),
+        ("fetch_all", {"fetch", "locks"}),
         ("results", {"metrics"}),
         ("tables", {"results"}),
     ],

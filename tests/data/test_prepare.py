@@ -187,7 +187,7 @@ def test_all_bad_cases_are_told_and_the_good_ones_prepared(tmp_path: Path) -> No
 
 
 def test_missing_data_says_where_it_comes_from(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"does not exist.*git clone .*get_imaging.*data=phantom"):
+    with pytest.raises(ValueError, match=r"does not exist.*kitsseg.download root=.*data=phantom"):
         Kits19().find(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds no case_XXXXX folder"):
         Kits19().find(tmp_path)

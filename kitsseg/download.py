@@ -1,0 +1,140 @@
+"""Fetch KiTS19's volumes and labels into its own layout, checked, several at once.
+
+``python -m kitsseg.download --help``
+"""
+
+import errno
+import json
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from kitsseg import cli, config
+from kitsseg.data.integrity import GZIP_MAGIC, check_nifti_gz
+from kitsseg.data.kits19 import (
+    CLINICAL_NAME,
+    IMAGE_NAME,
+    LABEL_NAME,
+    LABELLED,
+    cases_folder,
+    parse_cases,
+)
+from kitsseg.fetch import Patience
+from kitsseg.fetch_all import Fetching, Wanted
+
+AGAIN = "what came is kept, and the same command goes on from there"
+
+
+def run(cfg: DictConfig) -> int:
+    """Fetch what is missing and say what came of it; the exit code.
+
+    Raises:
+        ValueError: ``cases`` or ``labels_from`` can't be used.
+    """
+    root = Path(cfg.root).expanduser()
+    cases = parse_cases(list(cfg.cases) if OmegaConf.is_list(cfg.cases) else cfg.cases)
+    labels_from = None if cfg.labels_from is None else Path(cfg.labels_from).expanduser()
+    wanted = list_wanted(root, cases, cfg.imaging_url, cfg.labels_url, cfg.clinical_url, labels_from)
+    patience = Patience(cfg.timeout_s, cfg.retries, cfg.backoff_s)
+    fetching = Fetching(wanted, cfg.workers, patience, cfg.check)
+    try:
+        fetching.run()
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = f"make room: {AGAIN}" if full else AGAIN
+        say(f"{error.filename or root}: {error.strerror or error}; {remedy}")
+        return 1
+    except KeyboardInterrupt:
+        say(f"interrupted: {AGAIN}")
+        return 130
+    return report(fetching, wanted, root)
+
+
+def list_wanted(
+    root: Path,
+    cases: list[int],
+    imaging_url: str,
+    labels_url: str,
+    clinical_url: str,
+    labels_from: Path | None,
+) -> list[Wanted]:
+    """The files of these cases, labels first: a case is complete with its image.
+
+    Raises:
+        ValueError: ``labels_from`` holds no cases.
+    """
+    copied = None if labels_from is None else cases_folder(labels_from)
+    wanted = []
+    clinical: str | Path = clinical_url if copied is None else copied / CLINICAL_NAME
+    if copied is None or (copied / CLINICAL_NAME).is_file():
+        wanted.append(
+            Wanted(root / CLINICAL_NAME, clinical, check_json, b"", "see clinical_url", optional=True)
+        )
+    for case in cases:
+        folder = f"case_{case:05d}"
+        if case in LABELLED:
+            label: str | Path = labels_url.format(case=case)
+            remedy = "see labels_url and labels_revision, or labels_from for a checkout"
+            if copied is not None:
+                label, remedy = copied / folder / LABEL_NAME, "labels_from lacks it"
+            target = root / folder / LABEL_NAME
+            wanted.append(Wanted(target, label, check_nifti_gz, GZIP_MAGIC, remedy))
+        target, url = root / folder / IMAGE_NAME, imaging_url.format(case=case)
+        remedy = "see imaging_url and imaging_revision"
+        wanted.append(Wanted(target, url, check_nifti_gz, GZIP_MAGIC, remedy))
+    return wanted
+
+
+def check_json(path: Path) -> None:
+    """Raise `ValueError` unless it is JSON."""
+    json.loads(path.read_text(encoding="utf-8"))
+
+
+def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
+    """Print what there is and a line for every case that isn't; the exit code."""
+    folders: dict[Path, bool] = {}
+    for each in wanted:
+        if not each.optional:
+            folder = each.target.parent
+            folders[folder] = folders.get(folder, True) and each.target.is_file()
+    size = sum(each.target.stat().st_size for each in fetching.fetched)
+    print(
+        f"{sum(folders.values())} of {len(folders)} cases are complete in {root}: "
+        f"{len(fetching.fetched)} files came now ({size / 1e6:.1f} MB), "
+        f"{len(wanted) - len(fetching.missing)} were there"
+    )
+    problems: dict[str, list[str]] = {}
+    for each, reason in sorted(fetching.failed, key=lambda failure: failure[0].target):
+        folder = each.target.parent
+        problems.setdefault((each.target if folder == root else folder).name, []).append(reason)
+    for name, reasons in problems.items():
+        say(f"{name}: {'; '.join(reasons)}")
+    for host, count in fetching.untried.items():
+        say(f"{host} doesn't answer, so {count} more files were not tried; is there a network?")
+    return 1 if problems else 0
+
+
+def say(line: str) -> None:
+    """One line where the user looks for what went wrong."""
+    print(f"kitsseg.download: {line}", file=sys.stderr)
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="download")
+def _job(cfg: DictConfig) -> None:
+    try:
+        code = run(cfg)
+    except ValueError as error:
+        sys.exit(f"kitsseg.download: {error}")
+    sys.exit(code)
+
+
+def main() -> None:
+    """The command: refuse a wrong configuration, then hand over to Hydra."""
+    cli.check_command_line("download", sys.argv[1:])
+    _job()
+
+
+if __name__ == "__main__":
+    main()

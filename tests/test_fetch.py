@@ -1,0 +1,361 @@
+"""One file over HTTP, against a server that does everything wrong."""
+
+import errno
+import gzip
+import json
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from kitsseg import fetch as module
+from kitsseg.data import integrity
+from kitsseg.data.integrity import GZIP_MAGIC, check_nifti_gz
+from kitsseg.fetch import FetchError, NotThereError, Patience, UnreachableError, fetch
+from kitsseg.locks import StoppedError, locked
+from tests.faulty import FaultyServer, etag_of, serve
+
+PATH = "/case.nii.gz"
+QUICK = Patience(timeout_s=10, retries=3, backoff_s=0.01)
+HASTY = Patience(timeout_s=0.3, retries=3, backoff_s=0.01)
+
+
+def volume(seed: int, size: int = 300_000) -> bytes:
+    """A gzipped file that begins like NIfTI-1 and doesn't shrink."""
+    noise = np.random.default_rng(seed).bytes(size)
+    return gzip.compress((348).to_bytes(4, "little") + noise, 1, mtime=0)
+
+
+BODY = volume(0)
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    with serve() as faulty:
+        faulty.files[PATH] = BODY
+        yield faulty
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "imaging.nii.gz"
+
+
+def get(server: FaultyServer, target: Path, **options: Any) -> None:
+    settings: dict[str, Any] = {"magic": GZIP_MAGIC, "patience": QUICK, **options}
+    with requests.Session() as session:
+        fetch(server.address + PATH, target, check_nifti_gz, session, **settings)
+
+
+def names(target: Path) -> list[str]:
+    return sorted(path.name for path in target.parent.iterdir())
+
+
+def leave_part(server: FaultyServer, target: Path, body: bytes, cut: int) -> None:
+    """What a process that was killed leaves behind."""
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(body[:cut])
+    card = {"url": server.address + PATH, "length": len(body), "validator": etag_of(body)}
+    part.with_name(f"{part.name}.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("faults", "ranges"),
+    [
+        pytest.param([], [None], id="no fault"),
+        pytest.param([{"cut": 1000}], [None, "bytes=1000-"], id="cut once"),
+        pytest.param([{"cut": 0}], [None, None], id="cut before the first byte"),
+        pytest.param(
+            [{"cut": 10_000}] * 9,
+            [None, *(f"bytes={n * 10_000}-" for n in range(1, 10))],
+            id="more breaks than retries, each after new bytes",
+        ),
+        pytest.param([{"stall": 5000}], [None, "bytes=5000-"], id="stall"),
+        pytest.param([{"slam": True}] * 2, [None] * 3, id="no answer"),
+        pytest.param(
+            [{"cut": 1000}, {"cut": 2000, "ignore_range": True}],
+            [None, "bytes=1000-", "bytes=2000-"],
+            id="Range ignored",
+        ),
+        pytest.param([{"status": 503}] * 2, [None] * 3, id="503 twice"),
+        pytest.param([{"status": 500}, {"status": 502}, {"status": 504}], [None] * 4, id="5xx"),
+        pytest.param([{"no_length": True}], [None], id="no length"),
+        pytest.param(
+            [{"no_length": True, "cut": 900}], [None, None], id="no length, cut: the check alone tells"
+        ),
+        pytest.param(
+            [{"claim": len(BODY) + 500}], [None, f"bytes={len(BODY)}-"], id="length too great"
+        ),
+        pytest.param([{"claim": len(BODY) - 500}], [None, None], id="length too small"),
+        pytest.param([{"body": BODY[:-9] + b"x" + BODY[-8:]}], [None, None], id="damaged once"),
+        pytest.param(
+            [{"cut": 1000}, {"status": 416, "headers": {"Content-Range": "bytes */77"}}],
+            [None, "bytes=1000-", None],
+            id="416 for another length",
+        ),
+        pytest.param(
+            [{"cut": 1000}, {"status": 206, "headers": {"Content-Range": "bytes 5-10/11"}}],
+            [None, "bytes=1000-", None],
+            id="another part than asked for",
+        ),
+    ],
+)  # fmt: skip
+def test_it_comes_whole_in_the_end(
+    server: FaultyServer, target: Path, faults: list[dict[str, Any]], ranges: list[str | None]
+) -> None:
+    server.faults[PATH] = list(faults)
+    stalls = any("stall" in fault for fault in faults)
+    get(server, target, patience=HASTY if stalls else QUICK)
+    assert target.read_bytes() == BODY
+    assert names(target) == [target.name]
+    assert server.ranges(PATH) == ranges
+
+
+def test_a_changed_file_is_not_glued_to_an_old_part(server: FaultyServer, target: Path) -> None:
+    leave_part(server, target, volume(1), 9000)
+    get(server, target)
+    assert target.read_bytes() == BODY
+    assert server.asked[0].if_range == etag_of(volume(1))
+
+
+def test_a_server_that_knows_no_if_range_is_seen_through(server: FaultyServer, target: Path) -> None:
+    """It sends the rest of the new file: its ETag tells."""
+    leave_part(server, target, volume(1), 9000)
+    rest = {"Content-Range": f"bytes 9000-{len(BODY) - 1}/{len(BODY)}", "ETag": etag_of(BODY)}
+    server.faults[PATH] = [{"status": 206, "headers": rest}]
+    get(server, target)
+    assert target.read_bytes() == BODY and server.ranges(PATH) == ["bytes=9000-", None]
+
+
+def test_without_any_validator_the_check_tells(server: FaultyServer, target: Path) -> None:
+    server.etags = False
+    old = volume(1)
+    assert len(old) == len(BODY)
+    leave_part(server, target, old, 9000)
+    card = target.with_name(f".{target.name}.part.json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), "validator": None}))
+    get(server, target)
+    assert target.read_bytes() == BODY and server.ranges(PATH) == ["bytes=9000-", None]
+
+
+def test_a_part_of_another_address_is_not_used(server: FaultyServer, target: Path) -> None:
+    leave_part(server, target, BODY, 9000)
+    card = target.with_name(f".{target.name}.part.json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), "url": "http://elsewhere"}))
+    get(server, target)
+    assert server.ranges(PATH) == [None]
+
+
+@pytest.mark.parametrize("card", ["", "[1]", "{}", '{"url": 3'])
+def test_an_unreadable_card_means_from_the_beginning(
+    server: FaultyServer, target: Path, card: str
+) -> None:
+    leave_part(server, target, BODY, 9000)
+    target.with_name(f".{target.name}.part.json").write_text(card)
+    get(server, target)
+    assert target.read_bytes() == BODY and server.ranges(PATH) == [None]
+
+
+def test_a_part_that_lacks_only_its_name_needs_no_request(server: FaultyServer, target: Path) -> None:
+    leave_part(server, target, BODY, len(BODY))
+    get(server, target)
+    assert target.read_bytes() == BODY and server.asked == []
+
+
+def test_retry_after_is_honoured(server: FaultyServer, target: Path) -> None:
+    server.faults[PATH] = [{"status": 429, "headers": {"Retry-After": "1"}}]
+    notes: list[str] = []
+    start = time.monotonic()
+    get(server, target, note=notes.append)
+    assert time.monotonic() - start >= 1 and target.read_bytes() == BODY
+    assert notes == ["the host answers 429 Too Many Requests, asks to wait 1 s"]
+
+
+def test_retry_after_as_a_date() -> None:
+    assert module._retry_after(formatdate(time.time() + 100, usegmt=True)) == pytest.approx(100, abs=2)
+    assert module._retry_after(formatdate(time.time() - 100, usegmt=True)) == 0
+    assert module._retry_after("soon") == 0
+
+
+def test_a_host_that_asks_for_too_long_a_wait_is_left(server: FaultyServer, target: Path) -> None:
+    server.faults[PATH] = [{"status": 429, "headers": {"Retry-After": "90000"}}]
+    with pytest.raises(FetchError, match=r"429 Too Many Requests, asks to wait 90000 s \(given up"):
+        get(server, target)
+
+
+def test_waits_double_up_to_a_minute_and_vary() -> None:
+    patience = Patience(backoff_s=2)
+    for failures, wait_s in ((1, 2), (2, 4), (3, 8), (20, 60)):
+        drawn = [patience.wait_s(failures, 0) for _ in range(200)]
+        assert 0.5 * wait_s <= min(drawn) < 0.7 * wait_s and 1.3 * wait_s < max(drawn) <= 1.5 * wait_s
+    assert patience.wait_s(1, 30) == 30
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (404, NotThereError, "404 Not Found"),
+        (410, NotThereError, "410 Gone"),
+        (403, FetchError, "403 Forbidden"),
+        (401, FetchError, "401 Unauthorized"),
+    ],
+)
+def test_refusals_are_final(
+    server: FaultyServer, target: Path, status: int, kind: type[Exception], text: str
+) -> None:
+    server.faults[PATH] = [{"status": status}]
+    with pytest.raises(kind, match=f"^http://127.0.0.1:.*{PATH}: the host answers {text}$"):
+        get(server, target)
+    assert len(server.asked) == 1 and names(target) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ({"body": b"<html>please log in</html>", "type": "text/html; charset=utf-8"}, "an HTML page"),
+        ({"body": b"\n<!DOCTYPE html><html></html>"}, "an HTML page"),
+        ({"body": b"version https://git-lfs.github.com/spec/v1\n"}, "begins with b'version https://git-lfs"),
+    ],
+)  # fmt: skip
+def test_another_kind_of_file_is_named_and_costs_nothing(
+    server: FaultyServer, target: Path, fault: dict[str, Any], text: str
+) -> None:
+    leave_part(server, target, volume(1), 9000)
+    server.faults[PATH] = [{"ignore_range": True, **fault}]
+    before = names(target)
+    with pytest.raises(FetchError, match=text):
+        get(server, target)
+    assert len(server.asked) == 1 and names(target) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (BODY[:-9] + b"x" + BODY[-8:], "is damaged"),
+        (BODY[:1000], "is cut off after 1000 bytes"),
+        (gzip.compress(b"hello"), "holds no NIfTI volume"),
+        (b"", "isn't gzip"),
+    ],
+    ids=["checksum", "cut", "other", "empty"],
+)
+def test_what_is_damaged_at_the_source_is_never_named_a_case(
+    server: FaultyServer, target: Path, body: bytes, text: str
+) -> None:
+    server.files[PATH] = body
+    with pytest.raises(FetchError, match=f"what comes is damaged, twice: .*{text}"):
+        get(server, target)
+    assert not target.exists() and len(server.asked) == 2
+
+
+def test_it_gives_up_and_keeps_what_came(server: FaultyServer, target: Path) -> None:
+    server.faults[PATH] = [{"cut": 50_000}, *[{"status": 503}] * 9]
+    with pytest.raises(FetchError, match=r"503 .*given up after 4 attempts; 0.1 MB of it are kept"):
+        get(server, target)
+    assert len(server.asked) == 4
+    server.faults.clear()
+    get(server, target)
+    assert server.ranges(PATH)[-1] == "bytes=50000-" and target.read_bytes() == BODY
+
+
+def test_no_host_is_told_from_a_bad_one(target: Path) -> None:
+    with serve() as gone:
+        pass
+    with pytest.raises(UnreachableError, match="Connection refused"):
+        get(gone, target, patience=Patience(retries=1, backoff_s=0.01))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_an_os_error_and_keeps_the_part(
+    server: FaultyServer, target: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    real, room = module._write, [40_000]
+
+    def write(file: Any, chunk: bytes) -> None:
+        real(file, chunk[: room[0]])
+        room[0] -= len(chunk)
+        if room[0] < 0:
+            raise OSError(code, "No space left on device")
+
+    server.rate = 1e8  # in small chunks
+    monkeypatch.setattr(module, "_write", write)
+    with pytest.raises(OSError, match="No space left"):
+        get(server, target)
+    assert names(target) == [f".{target.name}.part", f".{target.name}.part.json"]
+    monkeypatch.undo()
+    get(server, target)
+    assert target.read_bytes() == BODY and server.ranges(PATH)[-1] == "bytes=40000-"
+
+
+def test_stopping_keeps_the_part(server: FaultyServer, target: Path) -> None:
+    stop = threading.Event()
+    server.rate = 1e6
+
+    def watch(size: int, length: int | None) -> None:
+        if size > 20_000:
+            stop.set()
+
+    with pytest.raises(StoppedError):
+        get(server, target, stop=stop, watch=watch)
+    came = target.with_name(f".{target.name}.part").stat().st_size
+    server.rate = None
+    get(server, target)
+    assert 20_000 < came < len(BODY) and server.ranges(PATH)[-1] == f"bytes={came}-"
+
+
+def test_what_is_told_adds_up(server: FaultyServer, target: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    server.faults[PATH] = [{"cut": 1000}]
+    get(server, target, watch=lambda size, length: seen.append((size, length)))
+    assert seen[0] == (0, None) and (1000, len(BODY)) in seen and seen[-1] == (len(BODY), len(BODY))
+
+
+def test_one_at_a_time(target: Path) -> None:
+    stop, notes, held = threading.Event(), [], threading.Event()
+
+    def other() -> None:
+        with locked(target, stop, lambda text: None):
+            held.set()
+            time.sleep(0.3)
+            target.touch()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    with locked(target, stop, notes.append):
+        assert target.exists()
+    thread.join()
+    assert notes == ["another process is at it; waiting"] and names(target) == [target.name]
+
+
+@pytest.mark.parametrize("library", ["zlib", "isal.isal_zlib"])
+def test_the_check_holds_little_and_sees_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setattr(integrity, "zlib", pytest.importorskip(library))
+    monkeypatch.setattr(integrity, "READ", 1000)
+    monkeypatch.setattr(integrity, "WINDOW", 5000)
+    data = (348).to_bytes(4, "big") + bytes(3_000_000)  # shrinks to less than one read's worth of output
+    path, packed = tmp_path / "a.nii.gz", gzip.compress(data)
+    wide = gzip.compress((540).to_bytes(4, "little") + bytes(100))
+    for whole in (packed, wide, volume(3, 20_000), gzip.compress(data[:2]) + gzip.compress(data[2:])):
+        path.write_bytes(whole)
+        check_nifti_gz(path)
+    for place in (-1, -6):  # the length, the checksum
+        broken = bytearray(packed)
+        broken[place] ^= 0x55
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="a.nii.gz is (damaged|cut off)"):
+            check_nifti_gz(path)
+    for kept in (2, 12, len(packed) - 8, len(packed) - 1):
+        path.write_bytes(packed[:kept])
+        with pytest.raises(ValueError, match="cut off"):
+            check_nifti_gz(path)
+    path.write_bytes(packed + b"more")
+    with pytest.raises(ValueError):
+        check_nifti_gz(path)
