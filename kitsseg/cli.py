@@ -21,7 +21,8 @@ from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from kitsseg.config import COMMANDS, CONFIG_DIR, validate
+from kitsseg.config import CONFIG_DIR, validate
+from kitsseg.schema import COMMANDS
 from kitsseg.signatures import arguments, locate, nearest, one_line
 
 # From here on a sweep's values are tried one at a time instead of in all combinations.
