@@ -12,15 +12,16 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from kitsseg import cli, config
-from kitsseg.data.integrity import GZIP_MAGIC, check_nifti_gz
+from kitsseg.data.integrity import check_nifti_gz
 from kitsseg.data.kits19 import (
     CLINICAL_NAME,
     IMAGE_NAME,
     LABEL_NAME,
     LABELLED,
-    cases_folder,
+    case_folders,
     parse_cases,
 )
+from kitsseg.data.stream import GZIP_MAGIC
 from kitsseg.fetch import Patience
 from kitsseg.fetch_all import Fetching, Wanted
 
@@ -65,7 +66,7 @@ def list_wanted(
     Raises:
         ValueError: ``labels_from`` holds no cases.
     """
-    copied = None if labels_from is None else cases_folder(labels_from)
+    copied = None if labels_from is None else _folder_of_cases(labels_from)
     wanted = []
     clinical: str | Path = clinical_url if copied is None else copied / CLINICAL_NAME
     if copied is None or (copied / CLINICAL_NAME).is_file():
@@ -85,6 +86,13 @@ def list_wanted(
         remedy = "see imaging_url and imaging_revision"
         wanted.append(Wanted(target, url, check_nifti_gz, GZIP_MAGIC, remedy))
     return wanted
+
+
+def _folder_of_cases(checkout: Path) -> Path:
+    folders = case_folders(checkout)
+    if not folders:
+        raise ValueError(f"labels_from={checkout} holds no case_XXXXX folders, nor does its data/")
+    return folders[0].parent
 
 
 def check_json(path: Path) -> None:

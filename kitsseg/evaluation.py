@@ -54,7 +54,8 @@ def evaluate(
         for case in tqdm(ids, desc=title, unit="case", leave=False, disable=None):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
             label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
-            figures[part][case] = compare(label, read_label(data.cases[case].label))
+            truth = read_label(data.cases[case].label, data.cases[case].classes)
+            figures[part][case] = compare(label, truth)
         log.info(f"{title}: {summary(figures[part], OFFICIAL)}")
     return figures
 

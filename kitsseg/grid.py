@@ -49,8 +49,9 @@ class Grid:
         if self.scaled == self.stored == self.native:
             return image
         out = np.full((len(image), *self.stored), AIR_HU, np.int16)
+        rows, cols = self.inside
         for stored, native in zip(out, image, strict=True):
-            stored[self.inside] = self._scale(native)
+            stored[rows, cols] = self._scale(native)
         return out
 
     def fit_label(self, label: np.ndarray) -> np.ndarray:
@@ -58,11 +59,22 @@ class Grid:
         if self.scaled == self.stored == self.native:
             return label
         out = np.zeros((len(label), *self.stored), np.uint8)
+        rows, cols = self.inside
         for stored, native in zip(out, label, strict=True):
             if native.any():
-                shares = [self._scale((native == c).astype(np.float32)) for c in range(len(CLASSES))]
-                stored[self.inside] = np.argmax(shares, axis=0)
+                self._vote(native, stored[rows, cols])
         return out
+
+    def _vote(self, native: np.ndarray, scaled: np.ndarray) -> None:
+        """Fill ``scaled``, all background: on equal shares the lower class wins."""
+        most = self._scale((native == 0).astype(np.float32))
+        for c in range(1, len(CLASSES)):
+            mask = native == c
+            if mask.any():
+                share = self._scale(mask.astype(np.float32))
+                more = share > most
+                scaled[more] = c
+                most = np.maximum(most, share, out=most)
 
     def _scale(self, plane: np.ndarray) -> np.ndarray:
         if self.scaled == self.native:

@@ -3,27 +3,55 @@
 ``python -m kitsseg.prepare --help``
 """
 
+import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import cv2
 import hydra
 from omegaconf import DictConfig
 
 from kitsseg import cli, config
 from kitsseg.components import instantiate
 
+if TYPE_CHECKING:
+    from kitsseg.data.store import Store
+
 
 def run(cfg: DictConfig) -> None:
     """Prepare what is missing and say what there is."""
+    from kitsseg.data import overview
     from kitsseg.data.augment import Augmentation
     from kitsseg.data.split import Seeded
 
     data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0)
     store = data.open_store()
-    index = store.index
-    print(
-        f"{len(store.ids)} cases, {len(index.z)} slices: {index.foreground.sum()} with kidney or "
-        f"tumour, {index.has_tumour.sum()} with tumour; in {store.folder}"
-    )
+    print(f"{overview.markdown(store)}\n")
+    for path in write_card(store):
+        print(path)
+
+
+def write_card(store: "Store") -> list[Path]:
+    """The store's overview as a table and as a picture, each written whole or not at all.
+
+    Raises:
+        ValueError: they can't be written.
+    """
+    from kitsseg.data import contactsheet, overview
+
+    _, picture = cv2.imencode(".png", contactsheet.contact_sheet(store))
+    contents = {"dataset.md": f"{overview.markdown(store)}\n".encode(), "dataset.png": picture.tobytes()}
+    for name, content in contents.items():
+        temporary = store.folder / f".{name}-{os.getpid()}"
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, store.folder / name)
+        except OSError as error:
+            raise ValueError(f"{store.folder / name}: {error.strerror or error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+    return [store.folder / name for name in contents]
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="prepare")
@@ -31,7 +59,10 @@ def _job(cfg: DictConfig) -> None:
     try:
         run(cfg)
     except ValueError as error:
-        sys.exit(f"kitsseg.prepare: {error}")
+        lines = str(error).splitlines()
+        sys.exit("\n".join(f"kitsseg.prepare: {line}" for line in lines))
+    except KeyboardInterrupt:
+        sys.exit("kitsseg.prepare: interrupted; the same command goes on from there")
 
 
 def main() -> None:

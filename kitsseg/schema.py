@@ -33,6 +33,17 @@ class PrepareConfig:
 
 
 @dataclass
+class VerifyConfig:
+    """The root of ``conf/verify.yaml``."""
+
+    root: str = MISSING
+    cases: Any = None
+    workers: int = MISSING
+    report: str | None = None
+    source: dict[str, Any] = MISSING
+
+
+@dataclass
 class DownloadConfig:
     """The root of ``conf/download.yaml``."""
 
@@ -120,21 +131,36 @@ def _check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _check_download(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """The ranges of the values, which no class stands for."""
+def _check_verify(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    return (_check_cases(plain) if plain.get("cases") is not None else []) + _outside(plain, WORKERS)
+
+
+def _check_cases(plain: dict[str, Any]) -> list[str]:
     from kitsseg.data.kits19 import parse_cases
 
-    problems = []
-    if not any(has_opaque(cases := plain.get("cases"))):
+    cases = plain.get("cases")
+    if not any(has_opaque(cases)):
         try:
             parse_cases(cases)
         except ValueError as error:
-            problems.append(str(error))
-    limits = {"workers": (1, 64), "retries": (0, 100), "timeout_s": (0.1, 3600), "backoff_s": (0, 3600)}
-    for name, (low, high) in limits.items():
-        value = plain.get(name)
-        if isinstance(value, (int, float)) and not low <= value <= high:
-            problems.append(f"{name}: {value} must lie in [{low}, {high}]")
+            return [str(error)]
+    return []
+
+
+def _outside(plain: dict[str, Any], limits: dict[str, tuple[float, float]]) -> list[str]:
+    """A line for each number outside its limits."""
+    return [
+        f"{name}: {value} must lie in [{low}, {high}]"
+        for name, (low, high) in limits.items()
+        if isinstance(value := plain.get(name), (int, float)) and not low <= value <= high
+    ]
+
+
+def _check_download(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """The ranges of the values, which no class stands for."""
+    problems = _check_cases(plain)
+    limits = {"retries": (0, 100), "timeout_s": (0.1, 3600), "backoff_s": (0, 3600)}
+    problems += _outside(plain, WORKERS | limits)
     for name in ("imaging_url", "labels_url", "clinical_url"):
         url = plain.get(name)
         if type(url) is not str:
@@ -151,11 +177,13 @@ def _check_download(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
+WORKERS: dict[str, tuple[float, float]] = {"workers": (1, 64)}
 # What every command that opens data gives to its data module.
 _DATA = Section(given=("split", "augmentation", "seed"))
 
 COMMANDS = {
     "download": Command(DownloadConfig, {}, _check_download),
+    "verify": Command(VerifyConfig, {"source": Section()}, _check_verify),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
     "train": Command(
         TrainConfig,

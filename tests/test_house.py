@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "download"}
+COMMANDS = {"train", "prepare", "verify", "download"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -92,7 +92,7 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {"data", "labels", "grid"}
+    assert inside(name) <= {"data", "labels", "grid", "locks"}
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

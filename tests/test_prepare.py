@@ -6,12 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
 from kitsseg.config import CONFIG_DIR
+from kitsseg.data import contactsheet, overview
+from kitsseg.data.describe import BACKGROUND_STEP, PERCENTILES, hu_percentiles
+from kitsseg.data.kits19 import Case, list_cases
+from kitsseg.data.prepare import prepare as prepare_cases
+from kitsseg.labels import CLASSES
 from kitsseg.prepare import run
-from tests.conftest import blocky, write_case
+from tests.conftest import AFFINE, blocky, write_case
 
 
 def prepare(folder: Path, *overrides: str) -> None:
@@ -22,9 +29,67 @@ def prepare(folder: Path, *overrides: str) -> None:
 def test_it_says_what_there_is(blocks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):  # the second time nothing is left to do
         prepare(tmp_path, f"data.root={blocks}", "data.size=32")
-    out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("6 cases, 36 slices: 18 with kidney or tumour, 12 with tumour; in ")
-    assert out[0] == out[1]
+    out = capsys.readouterr().out
+    assert out[: len(out) // 2] == out[len(out) // 2 :]
+    assert out.startswith(
+        "6 cases, 36 slices: 18 with kidney or tumour, 12 with tumour (0 of them without kidney), "
+        "18 background alone\n"
+    )
+    table, picture = (Path(line) for line in out.splitlines()[-2:])
+    assert table.read_text() == out[: len(table.read_text())]
+    assert cv2.imread(str(picture)).shape[1] == 3 * contactsheet.TILE
+
+
+def test_the_table_tells_the_spread_over_cases(tmp_path: Path) -> None:
+    for number, (slices, width, spacing_mm) in enumerate([(6, 64, 2.0), (8, 96, 4.0), (10, 64, 3.0)]):
+        affine = AFFINE @ np.diag([spacing_mm / 3, 1, 1, 1])
+        image, label = blocky(number, slices, 64, width)
+        label = np.minimum(label, 1) if number == 2 else label
+        write_case(tmp_path / "raw", number, image, label, affine)
+    store = prepare_cases(list_cases(tmp_path / "raw"), tmp_path / "store", 128)
+    figures = overview.figures(store)
+    assert figures["slices"].tolist() == [6, 8, 10]
+    assert figures["width"].tolist() == [64, 96, 64]
+    assert figures["slice distance, mm"] == pytest.approx([2, 4, 3])
+    # 2 slices of 8 x 8 pixels of 0.8 x 0.8 mm, though they are stored at other sizes
+    slice_ml = 8 * 8 * 0.8 * 0.8 / 1000
+    assert figures["tumour, ml"] == pytest.approx([2 * slice_ml * 2, 2 * slice_ml * 4, 0], rel=0.1)
+    median = figures["tumour, median HU"]
+    assert median[:2] == pytest.approx(40, abs=6) and np.isnan(median[2])
+    row = next(line for line in overview.markdown(store).splitlines() if "tumour, median" in line)
+    assert row.split("|")[2].strip() == "2"
+
+
+def test_hu_percentiles_are_numpys() -> None:
+    image, label = blocky(4)
+    found = hu_percentiles(image, label)
+    for c, name in enumerate(CLASSES):
+        step = BACKGROUND_STEP if c == 0 else 1
+        values = image[:, ::step, ::step][label[:, ::step, ::step] == c]
+        expected = np.percentile(values, PERCENTILES, method="inverted_cdf")
+        assert found[name] == expected.tolist()
+    assert hu_percentiles(image, label * 0)["tumour"] is None
+
+
+def test_the_sheet_shows_the_slice_that_tells_most(block_cases: list[Case], tmp_path: Path) -> None:
+    pixels = np.array([[9, 0, 0], [5, 4, 0], [7, 1, 1], [6, 1, 2]])
+    assert contactsheet.telling_slice(pixels) == 3
+    assert contactsheet.telling_slice(pixels[:2]) == 1
+    assert contactsheet.telling_slice(pixels[[0, 0, 0]]) == 1
+    store = prepare_cases(block_cases, tmp_path, None)
+    sheet = contactsheet.contact_sheet(store)
+    tile = sheet[contactsheet.HEADER :, : contactsheet.TILE]
+    for colour in (contactsheet.KIDNEY_COLOUR, contactsheet.TUMOUR_COLOUR):
+        assert (tile == colour).all(axis=-1).sum() > 30
+
+
+def test_the_sheet_of_many_cases_shows_some(
+    block_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contactsheet, "MAX_TILES", 3)
+    sheet = contactsheet.contact_sheet(prepare_cases(block_cases, tmp_path, None))
+    tile = contactsheet.TILE
+    assert sheet.shape == (contactsheet.HEADER + tile + contactsheet.CAPTION, 3 * tile, 3)
 
 
 def test_a_bad_case_is_one_line_and_the_exit_code_tells(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: slices a step and device.
         workers: loader processes a device.
         prepare_workers: processes that prepare cases.
+        skip_bad: go on without the cases that can't be read, instead of refusing them all.
         seed: of sampling, order and augmentation.
 
     Raises:
@@ -74,6 +75,7 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: int = 16,
         workers: int = 0,
         prepare_workers: int = 1,
+        skip_bad: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -98,6 +100,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.redraw_background, self.tumour_repeat = redraw_background, tumour_repeat
         self.batch_size = batch_size
         self.workers, self.prepare_workers, self.seed = workers, prepare_workers, seed
+        self.skip_bad = skip_bad
         self.tumour_only = False
 
     def open_store(self) -> Store:
@@ -108,7 +111,8 @@ class SliceDataModule(pl.LightningDataModule):
         self.cases = {c.id: c for c in found if c.id not in self.exclude}
         # A phantom lies in a folder of its own below root.
         folder = store_folder(self.prepared, found[0].image.parent.parent, self.size)
-        self.store = prepare(list(self.cases.values()), folder, self.size, self.prepare_workers)
+        cases = list(self.cases.values())
+        self.store = prepare(cases, folder, self.size, self.prepare_workers, self.skip_bad)
         return self.store
 
     def open(self) -> None:

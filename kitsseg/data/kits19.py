@@ -1,8 +1,14 @@
 """KiTS19's folder layout: which cases a folder holds."""
 
+import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+
+log = logging.getLogger("kitsseg")
 
 CASE_FOLDER = re.compile(r"case_\d{5}")
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
@@ -11,21 +17,35 @@ LABELLED, TEST = range(210), range(210, 300)  # the labels of the challenge's te
 NAMED = {"labelled": LABELLED, "test": TEST, "all": range(300)}
 
 
+SAME_CLASSES = (BACKGROUND, KIDNEY, TUMOUR)
+
+
 @dataclass(frozen=True)
 class Case:
-    """One patient: an id such as ``case_00042`` and the two files that belong to it."""
+    """One patient: an id such as ``case_00042`` and the two files that belong to it.
+
+    ``classes[stored]`` is the class id that a number in the label file means.
+    """
 
     id: str
     image: Path
     label: Path
+    classes: tuple[int, ...] = SAME_CLASSES
+
+
+def case_folders(root: Path) -> list[Path]:
+    """The folders of cases below ``root`` (or its ``data/`` or ``dataset/``, as in checkouts), by id."""
+    for folder in (root, root / "data", root / "dataset"):
+        if folder.is_dir():
+            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and f.is_dir()]
+            if cases:
+                return sorted(cases)
+    return []
 
 
 def list_cases(root: Path) -> list[Case]:
     """The cases below ``root`` that have both an image and a label, sorted by id."""
-    if not root.is_dir():
-        return []
-    folders = sorted(f for f in root.iterdir() if CASE_FOLDER.fullmatch(f.name) and f.is_dir())
-    cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in folders]
+    cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]
     return [c for c in cases if c.image.is_file() and c.label.is_file()]
 
 
@@ -51,34 +71,63 @@ def parse_cases(cases: object) -> list[int]:
     return list(range(first, last + 1))
 
 
-def cases_folder(root: Path) -> Path:
-    """``root``, or its ``data/`` as in a checkout: whichever holds case folders.
+class Kits19:
+    """A folder in the layout of KiTS19's repository: ``data=kits19``, or of its successors.
+
+    Args:
+        label_name: the label file in a case's folder.
+        classes: ``classes[stored]`` is the class id that a number in it means.
+        test: the cases that have no labels, as `parse_cases` reads them; None if all have.
 
     Raises:
-        ValueError: neither does.
+        ValueError: ``classes`` or ``test`` is out of its range.
     """
-    for folder in (root, root / "data"):
-        if folder.is_dir() and any(CASE_FOLDER.fullmatch(each.name) for each in folder.iterdir()):
-            return folder
-    raise ValueError(f"labels_from={root} holds no case_XXXXX folders, nor does its data/")
 
+    def __init__(
+        self,
+        label_name: str = LABEL_NAME,
+        classes: Sequence[int] = SAME_CLASSES,
+        test: str | None = None,
+    ) -> None:
+        if not set(SAME_CLASSES) <= set(classes) <= set(range(len(CLASSES))):
+            raise ValueError(f"classes={list(classes)} must give each of {list(SAME_CLASSES)}, no other")
+        if classes[0] != BACKGROUND:
+            raise ValueError(f"classes={list(classes)} must begin with {BACKGROUND}, the background")
+        self.label_name, self.classes = label_name, tuple(classes)
+        self.test = frozenset(parse_cases(test) if test is not None else [])
 
-class Kits19:
-    """The data source ``data=kits19``: a folder in the layout of the official repository."""
+    def cases(self, root: Path) -> list[Case]:
+        """All cases that have a folder, whether their files are there or not, sorted by id."""
+        return [
+            Case(f.name, f / IMAGE_NAME, f / self.label_name, self.classes) for f in case_folders(root)
+        ]
+
+    def is_test(self, case: Case) -> bool:
+        """Whether nobody has the labels of a case."""
+        return int(case.id.removeprefix("case_")) in self.test
 
     def find(self, root: str | Path) -> list[Case]:
-        """The labelled cases below ``root`` (or its ``data/``, as in a checkout of the repository).
+        """The cases below ``root`` with image and label; a warning counts those that lack one.
 
         Raises:
             ValueError: there are none; the message says how to get them.
         """
         root = Path(root).expanduser()
-        for folder in (root, root / "data"):
-            if cases := list_cases(folder):
-                return cases
+        cases = self.cases(root)
+        lacking = {c.id: [f.name for f in (c.image, c.label) if not f.is_file()] for c in cases}
+        whole = [c for c in cases if not lacking[c.id]]
+        if whole:
+            partial = [c.id for c in cases if lacking[c.id] and not self.is_test(c)]
+            if partial:
+                log.warning(
+                    f"{root}: {len(partial)} case folders lack their image or label and are left out "
+                    f"({', '.join(partial[:5])}{', ...' if partial[5:] else ''}); "
+                    f"see python -m kitsseg.verify root={root}"
+                )
+            return whole
         lacks = "does not exist"
         if root.is_dir():
-            lacks = f"holds no case_XXXXX folder with both {IMAGE_NAME} and {LABEL_NAME}"
+            lacks = f"holds no case_XXXXX folder with both {IMAGE_NAME} and {self.label_name}"
         raise ValueError(
             f"data.root={root} {lacks}. KiTS19 comes with `python -m kitsseg.download root={root}` "
             "(about 25 GB). To try kitsseg without: data=phantom"

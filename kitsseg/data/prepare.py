@@ -1,47 +1,71 @@
 """From NIfTI to the store: each case checked and written once, atomically."""
 
+import errno
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 
 import numpy as np
-from tqdm import tqdm
 
+from kitsseg.data.describe import hu_percentiles, pixels_by_slice
 from kitsseg.data.kits19 import Case
-from kitsseg.data.nifti import read_case
+from kitsseg.data.nifti import check_same_grid, read_image, read_mask
+from kitsseg.data.parallel import over_cases
 from kitsseg.data.store import CARD, IMAGE, LABEL, Store
 from kitsseg.grid import Grid
-from kitsseg.labels import CLASSES
+from kitsseg.locks import locked
+
+log = logging.getLogger("kitsseg")
 
 
-def prepare(cases: list[Case], folder: Path, size: int | None, workers: int = 1) -> Store:
+def prepare(
+    cases: list[Case], folder: Path, size: int | None, workers: int = 1, skip_bad: bool = False
+) -> Store:
     """Write what is missing or out of date of ``cases`` into ``folder`` and open it.
 
+    Several processes may do so at once: a case is prepared by one of them, and the others wait. What
+    was prepared before an interruption stays.
+
+    Args:
+        size: see `kitsseg.grid.Grid`.
+        workers: processes; each holds one case at a time, at most three times its size as int16.
+        skip_bad: go on without the cases that can't be used, with a warning for each.
+
     Raises:
-        ValueError: a line for each case that can't be used; the others are prepared.
+        ValueError: a line for each case that can't be used (the others are prepared), or the disk's
+            problem, or no case is left.
     """
     missing = [c for c in cases if not is_current(c, folder)]
+    problems: dict[str, str] = {}
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        problems = [p for p in _run(partial(prepare_case, folder=folder, size=size), missing, workers)]
-        if any(problems):
-            raise ValueError("\n".join(p for p in problems if p))
-    return Store(folder, [c.id for c in cases])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            job = partial(prepare_case, folder=folder, size=size)
+            results = over_cases(job, missing, workers, "preparing cases")
+            problems = {c.id: p for c, p in zip(missing, results, strict=True) if p}
+        except OSError as error:
+            raise ValueError(_about_disk(error, cases, folder)) from error
+    if problems and not skip_bad:
+        raise ValueError("\n".join(problems.values()))
+    for problem in problems.values():
+        log.warning(f"left out: {problem}")
+    good = [c.id for c in cases if c.id not in problems]
+    if not good:
+        raise ValueError(f"none of the {len(cases)} cases can be used")
+    return Store(folder, good)
 
 
-def _run(job: partial[str], cases: list[Case], workers: int) -> Iterator[str]:
-    bar = partial(tqdm, total=len(cases), desc="preparing cases", unit="case")
-    if workers <= 1 or len(cases) == 1:
-        yield from bar(map(job, cases))
-        return
-    # Spawned, not forked: the parent may already hold threads.
-    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
-        yield from bar(pool.map(job, cases))
+def _about_disk(error: OSError, cases: list[Case], folder: Path) -> str:
+    done = sum(is_current(c, folder) for c in cases)
+    remedy = f"{done} of {len(cases)} cases are prepared, and the same command goes on from there"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{folder}: the disk is full; make room or set data.prepared to another folder: {remedy}"
+    return f"{error.filename or folder}: {error.strerror or error}; {remedy}"
 
 
 def fingerprint(case: Case) -> list[list[int]]:
@@ -50,49 +74,87 @@ def fingerprint(case: Case) -> list[list[int]]:
 
 
 def is_current(case: Case, folder: Path) -> bool:
-    """Whether the store holds this case as its files are now."""
+    """Whether the store holds this case, whole, as its files are now."""
+    kept = folder / case.id
     try:
-        card = json.loads((folder / case.id / CARD).read_text())
-    except (OSError, ValueError):
+        card = json.loads((kept / CARD).read_text())
+        whole = card["bytes"] == [(kept / name).stat().st_size for name in (IMAGE, LABEL)]
+        same = card["files"] == fingerprint(case) and card["classes"] == list(case.classes)
+    except (OSError, ValueError, KeyError):
         return False
-    return bool(card["files"] == fingerprint(case))
+    return bool(whole and same)
 
 
 def prepare_case(case: Case, folder: Path, size: int | None) -> str:
-    """Write one case; an empty string, or the problem in one line."""
-    try:
-        files = fingerprint(case)
-        volume = read_case(case)
-    except ValueError as error:
-        return str(error)
-    native = volume.image.shape[1:]
-    grid = Grid((native[0], native[1]), size)
-    label = grid.fit_label(volume.label)
-    card = {
-        "id": case.id,
-        "files": files,
-        "native": native,
-        "size": size,
-        "spacing_mm": volume.spacing_mm,
-        "pixels": [np.bincount(plane.ravel(), minlength=len(CLASSES)).tolist() for plane in label],
-    }
-    temporary = folder / f".{case.id}-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        np.save(temporary / IMAGE, grid.fit_image(volume.image))
-        np.save(temporary / LABEL, label)
-        (temporary / CARD).write_text(json.dumps(card))
-        _replace(temporary, folder / case.id)
-    finally:
+    """Write one case unless another process did so meanwhile; an empty string, or its problem in a line.
+
+    Raises:
+        OSError: the folder can't be written to.
+    """
+    with locked(folder / case.id, Event(), lambda note: None):
+        # Only what a killed process left behind can be there now.
+        temporary, old = (folder / f".{case.id}-{kind}" for kind in ("new", "old"))
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if is_current(case, folder):
+            return ""
+        temporary.mkdir()
+        try:
+            _write_case(case, temporary, size)
+            target = folder / case.id
+            if target.exists():
+                os.replace(target, old)  # a folder can't be renamed over another
+            os.replace(temporary, target)
+        except ValueError as error:
+            return str(error)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
     return ""
 
 
-def _replace(new: Path, target: Path) -> None:
-    """Put folder ``new`` where ``target`` is or was; a folder can't be renamed over another."""
-    if target.exists():
-        old = target.with_name(f".old-{target.name}-{os.getpid()}")
-        os.replace(target, old)
-        shutil.rmtree(old, ignore_errors=True)
-    os.replace(new, target)
+def _write_case(case: Case, folder: Path, size: int | None) -> None:
+    try:
+        files = fingerprint(case)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}; fetch it again") from error
+    image = read_image(case.image)
+    mask = read_mask(case.label, case.classes)
+    check_same_grid(case.label, mask.layout, image.layout)
+    height, width = image.hu.shape[1:]
+    grid = Grid((height, width), size)
+    label = grid.fit_label(mask.label)
+    pixels = pixels_by_slice(label)
+    _save(folder / IMAGE, grid.fit_image(image.hu))
+    _save(folder / LABEL, label, [bool(any(counts[1:])) for counts in pixels])
+    card = {
+        "id": case.id,
+        "files": files,
+        "classes": case.classes,
+        "bytes": [(folder / name).stat().st_size for name in (IMAGE, LABEL)],
+        "native": [height, width],
+        "size": size,
+        "spacing_mm": image.layout.spacing_mm,
+        "hu": {"range": image.range_hu, **hu_percentiles(image.hu, mask.label)},
+        "pixels": pixels.tolist(),
+    }
+    (folder / CARD).write_text(json.dumps(card))
+
+
+def _save(path: Path, array: np.ndarray, filled: Sequence[bool] | None = None) -> None:
+    """As `np.save`, which hides that a disk is full.
+
+    Slices that are not ``filled``, zeros alone, take no room on the disk: most of a label volume.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header | {"shape": array.shape})
+        if filled is None:
+            file.write(array.data)
+            return
+        for plane, some in zip(array, filled, strict=True):
+            if some:
+                file.write(plane)
+            else:
+                file.seek(plane.nbytes, os.SEEK_CUR)
+        file.truncate(file.tell())

@@ -10,7 +10,7 @@ import numpy as np
 
 from kitsseg.grid import Grid
 
-VERSION = 1
+VERSION = 2
 IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 

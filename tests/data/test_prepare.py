@@ -1,21 +1,28 @@
 """NIfTI -> store: the right pixels in the right place, written once, and clear refusals."""
 
+import errno
 import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
-import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.kits19 import Case, Kits19
-from kitsseg.data.nifti import read_case
-from kitsseg.data.prepare import prepare
+from kitsseg.data import prepare as prepare_module
+from kitsseg.data.kits19 import Case, Kits19, list_cases
+from kitsseg.data.prepare import is_current, prepare
 from kitsseg.data.store import CARD, store_folder
 from kitsseg.grid import Grid
 from kitsseg.labels import AIR_HU
-from tests.conftest import AFFINE, blocky, write_case
+from tests.conftest import blocky, write_case
 
 
 def test_native_slices_are_the_files_voxels(block_cases: list[Case], tmp_path: Path) -> None:
@@ -101,89 +108,141 @@ def test_padding_is_air() -> None:
     assert (stored[0, 16:48] == 40).all()
 
 
-@pytest.mark.parametrize("codes", ["IPL", "RAS", "LPS", "SAR"])
-def test_any_orientation_comes_out_as_kits19s(tmp_path: Path, codes: str) -> None:
-    image, label = blocky(1)
-    straight = nib.Nifti1Image(image, AFFINE)
-    change = nib.orientations.ornt_transform(
-        nib.io_orientation(AFFINE), nib.orientations.axcodes2ornt(codes)
-    )
-    turned = straight.as_reoriented(change)
-    masks = nib.Nifti1Image(label, AFFINE).as_reoriented(change)
-    case = write_case(tmp_path, 0, np.asarray(turned.dataobj), np.asarray(masks.dataobj), turned.affine)
-    volume = read_case(case)
-    assert np.array_equal(volume.image, image) and np.array_equal(volume.label, label)
-    assert volume.spacing_mm == pytest.approx((3.0, 0.8, 0.8))
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint16])
-def test_any_number_type_gives_the_same_hu(tmp_path: Path, dtype: type) -> None:
-    image, label = blocky(1)
-    shift = 2000 if dtype == np.uint16 else 0
-    case = write_case(tmp_path, 0, (image.astype(int) + shift).astype(dtype), label)
-    if shift:
-        nifti = nib.load(case.image)
-        header = nifti.header.copy()
-        stored = nib.Nifti1Image(np.asarray(nifti.dataobj), AFFINE, header)
-        stored.header.set_slope_inter(1, -shift)
-        nib.save(stored, case.image)
-    assert np.array_equal(read_case(case).image, image)
-
-
-def broken(root: Path, kind: str) -> Case:
-    image, label = blocky(0)
-    if kind == "nan":
-        image = image.astype(np.float32)
-        image[0, 0, 0] = np.nan
-    if kind == "constant":
-        image[:] = 7
-    if kind == "labels":
-        label[0, 0, :2] = 5
-    if kind == "shape":
-        label = label[:-1]
-    if kind == "4d":
-        image = image[..., None].repeat(2, -1)
-    shifted = AFFINE.copy()
-    if kind == "affine":
-        shifted[0, 3] = 40
-    case = write_case(root, 0, image, label, AFFINE, shifted if kind == "affine" else None)
-    if kind == "truncated":
-        case.image.write_bytes(case.image.read_bytes()[:2000])
-    if kind == "html":
-        case.image.write_text("<html>not found</html>")
-    return case
-
-
-@pytest.mark.parametrize(
-    ("kind", "file", "text"),
-    [
-        ("nan", "imaging", "holds NaN or infinite values"),
-        ("constant", "imaging", "every voxel has the same value"),
-        ("labels", "segmentation", r"holds labels \[5\]; KiTS19 has 0 background"),
-        ("shape", "segmentation", r"has shape \(5, 64, 64\), its image \(6, 64, 64\)"),
-        ("4d", "imaging", "has 4 dimensions"),
-        ("affine", "segmentation", "its affine differs from the image's by up to 40 mm"),
-        ("truncated", "imaging", "can't be read .* fetch it again"),
-        ("html", "imaging", "can't be read .* fetch it again"),
-    ],
-)
-def test_refusals_name_the_file_and_leave_nothing(
-    tmp_path: Path, kind: str, file: str, text: str
-) -> None:
-    case = broken(tmp_path / "raw", kind)
-    with pytest.raises(ValueError, match=f"{file}.nii.gz: .*{text}") as refusal:
-        prepare([case], tmp_path / "store", 64)
-    assert "\n" not in str(refusal.value)
-    assert not any((tmp_path / "store").iterdir())
+def some_bad(raw: Path) -> list[Case]:
+    """Three cases, of which only the second can be used."""
+    flat, label = blocky(0)
+    return [
+        write_case(raw, 0, np.zeros_like(flat), label),
+        write_case(raw, 1, *blocky(1)),
+        write_case(raw, 2, flat[:-1], label),
+    ]
 
 
 def test_all_bad_cases_are_told_and_the_good_ones_prepared(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    cases = [broken(raw / "a", "nan"), write_case(raw, 1, *blocky(1)), broken(raw / "b", "4d")]
+    cases = some_bad(tmp_path / "raw")
     with pytest.raises(ValueError) as refusal:
         prepare(cases, tmp_path / "store", 64)
-    assert len(str(refusal.value).splitlines()) == 2
-    assert (tmp_path / "store" / "case_00001" / CARD).is_file()
+    lines = str(refusal.value).splitlines()
+    assert ["case_00000/imaging" in lines[0], "case_00002/segmentation" in lines[1]] == [True] * 2
+    assert len(lines) == 2
+    assert sorted(p.name for p in (tmp_path / "store").iterdir()) == ["case_00001"]
+
+
+def test_bad_cases_are_left_out_if_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cases = some_bad(tmp_path / "raw")
+    store = prepare(cases, tmp_path / "store", 64, skip_bad=True)
+    assert store.ids == ["case_00001"] and np.array_equal(store.images(0), blocky(1)[0])
+    left_out = [m for m in caplog.messages if m.startswith("left out: ")]
+    assert len(left_out) == 2 and "every voxel has the same value" in left_out[0]
+    with pytest.raises(ValueError, match="none of the 1 cases can be used"):
+        prepare(cases[:1], tmp_path / "store", 64, skip_bad=True)
+
+
+def test_a_full_disk_is_a_line_and_nothing_half_written(
+    block_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, written = prepare_module._save, []
+
+    def full(path: Path, array: np.ndarray, filled: Sequence[bool] | None = None) -> None:
+        written.append(path)
+        if len(written) == 5:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(path, array, filled)
+
+    monkeypatch.setattr(prepare_module, "_save", full)
+    with pytest.raises(
+        ValueError, match="the disk is full; make room .* 2 of 6 cases are prepared"
+    ) as told:
+        prepare(block_cases, tmp_path, None)
+    assert "\n" not in str(told.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["case_00000", "case_00001"]
+    monkeypatch.undo()
+    assert prepare(block_cases, tmp_path, None).ids == [c.id for c in block_cases]
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    small, cases = tmp_path / "small", [write_case(tmp_path / "raw", n, *blocky(n)) for n in range(6)]
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting takes root")
+    try:
+        with pytest.raises(ValueError, match="small/store: the disk is full"):
+            prepare(cases, small / "store", None, workers=2)
+        there = sorted(p.name for p in (small / "store").iterdir())
+        assert 0 < len(there) < 6 and all(is_current(c, small / "store") for c in cases if c.id in there)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_what_a_killed_process_left_goes(block_cases: list[Case], tmp_path: Path) -> None:
+    """Between any two steps of writing a case: half a new folder, or the old one put aside."""
+    prepare(block_cases, tmp_path, None)
+    (tmp_path / ".case_00000-new").mkdir()
+    (tmp_path / ".case_00000-new" / "image.npy").write_bytes(b"half")
+    os.replace(tmp_path / "case_00000", tmp_path / ".case_00000-old")
+    (tmp_path / "case_00001" / "image.npy").write_bytes(b"cut off by a loss of power")
+    store = prepare(block_cases, tmp_path, None)
+    assert np.array_equal(store.images(0), blocky(0)[0]) and np.array_equal(
+        store.images(1), blocky(1)[0]
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [c.id for c in block_cases]
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from kitsseg.data.kits19 import list_cases
+from kitsseg.data.prepare import prepare
+prepare(list_cases(Path(sys.argv[1])), Path(sys.argv[2]), 96, int(sys.argv[3]))
+"""
+
+
+def preparing(raw: Path, store: Path, workers: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", PREPARE, str(raw), str(store), str(workers)]
+    # A group of its own, so that its workers can be killed with it.
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+@pytest.fixture(scope="module")
+def bigger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cases that take a while."""
+    root = tmp_path_factory.mktemp("bigger")
+    for number in range(12):
+        write_case(root, number, *blocky(number, 24, 256, 256))
+    return root
+
+
+def test_killed_at_any_moment_it_ends_as_if_undisturbed(bigger: Path, tmp_path: Path) -> None:
+    cases = list_cases(bigger)
+    prepare(cases, tmp_path / "calm", 96)
+    rng = random.Random(0)
+    killed = 0
+    for number in range(4):
+        process = preparing(bigger, tmp_path / "shot", 1 + number % 2)
+        while process.poll() is None and not list(tmp_path.glob("shot/case_*")):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.1))
+        killed += process.poll() is None
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert killed
+    prepare(cases, tmp_path / "shot", 96)
+    assert contents(tmp_path / "shot") == contents(tmp_path / "calm")
+
+
+def test_two_processes_at_once(bigger: Path, tmp_path: Path) -> None:
+    prepare(list_cases(bigger), tmp_path / "one", 96)
+    both = [preparing(bigger, tmp_path / "two", 1) for _ in range(2)]
+    assert [process.wait(100) for process in both] == [0, 0]
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
 def test_missing_data_says_where_it_comes_from(tmp_path: Path) -> None:
@@ -196,3 +255,22 @@ def test_missing_data_says_where_it_comes_from(tmp_path: Path) -> None:
 def test_a_checkout_of_the_official_repository_is_found(blocks: Path, tmp_path: Path) -> None:
     shutil.copytree(blocks, tmp_path / "kits19" / "data")
     assert len(Kits19().find(tmp_path / "kits19")) == 6
+
+
+def test_folders_that_lack_a_file_are_counted(
+    blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(blocks, tmp_path / "kits19")
+    (tmp_path / "kits19" / "case_00001" / "imaging.nii.gz").unlink()
+    (tmp_path / "kits19" / "case_00210").mkdir()  # of the test cases nobody has the labels
+    assert len(Kits19(test="210-299").find(tmp_path / "kits19")) == 5
+    assert "1 case folders lack their image or label and are left out (case_00001)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("classes", "text"),
+    [([0, 1], "must give each of"), ([0, 1, 2, 3], "no other"), ([1, 0, 2], "begin with 0")],
+)
+def test_a_mapping_of_classes_is_checked(classes: list[int], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Kits19(classes=classes)

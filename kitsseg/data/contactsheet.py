@@ -1,0 +1,75 @@
+"""One picture of a prepared data set: a slice a case with its labels outlined."""
+
+import math
+
+import cv2
+import numpy as np
+
+from kitsseg.data.store import Store
+from kitsseg.labels import BACKGROUND, TUMOUR
+
+TILE, CAPTION, HEADER = 160, 16, 28  # pixels
+MAX_TILES = 300
+WINDOW_HU = (-160, 240)  # soft tissue
+# Distinct from each other and from grey in any kind of colour vision (Okabe, Ito); in OpenCV's B, G, R.
+KIDNEY_COLOUR, TUMOUR_COLOUR = (233, 180, 86), (0, 159, 230)
+INK, PAPER = (235, 235, 235), (24, 24, 24)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def contact_sheet(store: Store) -> np.ndarray:
+    """``[H, W, 3]`` uint8 (B, G, R): of each case the slice with most tumour, or else most kidney.
+
+    Of more than `MAX_TILES` cases as many, evenly spread.
+    """
+    cases = np.unique(np.linspace(0, len(store.ids) - 1, MAX_TILES).round().astype(int))
+    columns = math.ceil(math.sqrt(len(cases) * 1.4))
+    rows = math.ceil(len(cases) / columns)
+    height, width = HEADER + rows * (TILE + CAPTION), max(columns * TILE, 3 * TILE)
+    sheet = np.full((height, width, 3), PAPER, np.uint8)
+    _legend(sheet, len(cases), len(store.ids))
+    for place, case in enumerate(cases):
+        top, left = HEADER + place // columns * (TILE + CAPTION), place % columns * TILE
+        sheet[top : top + TILE + CAPTION, left : left + TILE] = _tile(store, int(case))
+    return sheet
+
+
+def telling_slice(pixels: np.ndarray) -> int:
+    """Of counts ``[S, classes]``: the slice with most tumour, else most foreground, else the middle."""
+    for counts in (pixels[:, TUMOUR], pixels[:, BACKGROUND + 1 :].sum(axis=1)):
+        if counts.any():
+            return int(counts.argmax())
+    return len(pixels) // 2
+
+
+def _tile(store: Store, case: int) -> np.ndarray:
+    index = store.index
+    z = telling_slice(index.pixels[index.case == case])
+    image, label = store.images(case)[z], store.labels(case)[z]
+    scale = TILE / max(image.shape)
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    low, high = WINDOW_HU
+    grey = (np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    picture = cv2.cvtColor(cv2.resize(grey, size, interpolation=way), cv2.COLOR_GRAY2BGR)
+    for region, colour in ((label > BACKGROUND, KIDNEY_COLOUR), (label == TUMOUR, TUMOUR_COLOUR)):
+        mask = cv2.resize(region.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outlines, -1, colour, 1)
+    tile = np.full((TILE + CAPTION, TILE, 3), PAPER, np.uint8)
+    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
+    tile[top : top + size[1], left : left + size[0]] = picture
+    name = store.ids[case].removeprefix("case_")
+    _write(tile, f"{name}  slice {z}", (4, TILE + CAPTION - 5), INK)
+    return tile
+
+
+def _legend(sheet: np.ndarray, shown: int, cases: int) -> None:
+    number = f"{cases} cases" if shown == cases else f"{shown} of {cases} cases"
+    _write(sheet, f"{number}, {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
+    _write(sheet, "kidney + tumour", (230, 18), KIDNEY_COLOUR)
+    _write(sheet, "tumour", (355, 18), TUMOUR_COLOUR)
+
+
+def _write(canvas: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    cv2.putText(canvas, text, place, FONT, 0.4, colour, 1, cv2.LINE_AA)

@@ -1,0 +1,153 @@
+"""Read every file of a data set once, and list the cases and all that is wrong with them.
+
+``python -m kitsseg.verify --help``
+"""
+
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from kitsseg import cli, config
+from kitsseg.components import instantiate
+
+if TYPE_CHECKING:
+    from kitsseg.data.inspect import Finding
+    from kitsseg.data.kits19 import Case, Kits19
+
+COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU", "kidney ml", "tumour ml", "stored as")
+
+
+def run(cfg: DictConfig) -> int:
+    """Inspect the cases, print the table and the problems, write the report; the exit code.
+
+    Raises:
+        ValueError: there are no cases, or the report can't be written.
+    """
+    from kitsseg.data.inspect import BAD, read_published_spacing
+    from kitsseg.data.parallel import over_cases
+
+    root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
+    cases = list_cases(root, source, OmegaConf.to_container(cfg)["cases"])  # type: ignore[index, call-overload]
+    published, problem = read_published_spacing(cases[0].image.parent.parent)
+    job = partial(inspect_one, source=source, published=published)
+    findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
+    print(table(findings))
+    lines = [p for finding in findings for p in finding.problems]
+    lines += [problem] if problem is not None else []
+    for line in lines:
+        say(line)
+    if cfg.report is not None:
+        write_report(Path(cfg.report).expanduser(), root, findings, problem)
+    bad = sum(finding.state == BAD for finding in findings)
+    print(f"{len(findings)} cases, {bad} bad" + (f"; {cfg.report}" if cfg.report is not None else ""))
+    return int(bool(lines))
+
+
+def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
+    """The cases below ``root`` that were asked for; with ``asked``, those that have no folder as well.
+
+    Raises:
+        ValueError: there are none.
+    """
+    from kitsseg.data.kits19 import IMAGE_NAME, Case, parse_cases
+
+    there = {case.id: case for case in source.cases(root)}
+    if not there:
+        raise ValueError(f"root={root} holds no case_XXXXX folder, nor does its data/ or dataset/")
+    if asked is None:
+        return list(there.values())
+    folder = next(iter(there.values())).image.parent.parent
+    named = [f"case_{number:05d}" for number in parse_cases(asked)]
+    absent = {
+        name: Case(name, folder / name / IMAGE_NAME, folder / name / source.label_name, source.classes)
+        for name in named
+    }
+    return [there.get(name, absent[name]) for name in named]
+
+
+def inspect_one(case: "Case", source: "Kits19", published: dict[str, list[float]]) -> "Finding":
+    """`kitsseg.data.inspect.inspect` of a case of this source."""
+    from kitsseg.data.inspect import inspect
+
+    return inspect(case, source.is_test(case), published.get(case.id))
+
+
+def table(findings: "list[Finding]") -> str:
+    """A row a case, aligned."""
+    rows = [COLUMNS, *map(_row, findings)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _row(finding: "Finding") -> tuple[str, ...]:
+    unknown = "–"
+    shape = unknown if finding.shape is None else " x ".join(map(str, finding.shape))
+    spacing = (
+        unknown if finding.spacing_mm is None else " ".join(f"{mm:.4g}" for mm in finding.spacing_mm)
+    )
+    hu = unknown if finding.range_hu is None else "{} to {}".format(*finding.range_hu)
+    ml = [unknown] * 2 if finding.ml is None else [f"{each:.1f}" for each in finding.ml.values()]
+    stored = unknown if finding.axes is None else f"{finding.axes} {finding.dtype}"
+    notes = "; ".join(finding.notes)
+    return (
+        finding.id,
+        finding.state,
+        shape,
+        spacing,
+        hu,
+        *ml,
+        f"{stored} ({notes})" if notes else stored,
+    )
+
+
+def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str | None) -> None:
+    """All that was found, as JSON.
+
+    Raises:
+        ValueError: it can't be written.
+    """
+    from kitsseg.results import write_json
+
+    values = {
+        "version": 1,
+        "root": str(root),
+        "problems": [] if problem is None else [problem],
+        "cases": [asdict(finding) for finding in findings],
+    }
+    try:
+        write_json(path, values)
+    except OSError as error:
+        raise ValueError(f"report={path}: {error.strerror or error}; name another file") from error
+
+
+def say(line: str) -> None:
+    """One line where the user looks for what went wrong."""
+    print(f"kitsseg.verify: {line}", file=sys.stderr)
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="verify")
+def _job(cfg: DictConfig) -> None:
+    try:
+        code = run(cfg)
+    except ValueError as error:
+        sys.exit(f"kitsseg.verify: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code)
+
+
+def main() -> None:
+    """The command: refuse a wrong configuration, then hand over to Hydra."""
+    cli.check_command_line("verify", sys.argv[1:])
+    _job()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Reading NIfTI: equal to nibabel's reading of the same file, and a line for all that is wrong."""
+
+import itertools
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kitsseg.data import nifti
+from kitsseg.data.kits19 import IMAGE_NAME, LABEL_NAME
+from kitsseg.data.layout import ORIENTATION
+from kitsseg.data.nifti import read_case, read_image, read_label, read_layout, read_mask
+from tests.conftest import AFFINE, blocky, write_case
+
+CODES = [
+    "".join(codes)
+    for codes in itertools.product("RLAPSI", repeat=3)
+    if len({frozenset(p) & set(codes) and p for p in ("RL", "AP", "SI") if set(p) & set(codes)}) == 3
+]
+
+
+def by_nibabel(path: Path) -> nib.Nifti1Image:
+    """The independent way: nibabel's own reader and reorientation."""
+    loaded = nib.load(path)
+    target = nib.orientations.axcodes2ornt(ORIENTATION)
+    change = nib.orientations.ornt_transform(nib.io_orientation(loaded.affine), target)
+    return loaded.as_reoriented(change)
+
+
+def affine_of(codes: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Of a volume whose own axes run as ``codes`` say."""
+    turned = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), shape)
+    return np.asarray(turned @ np.diag([2.5, 0.7, 0.9, 1]))
+
+
+def test_there_are_48_orientations() -> None:
+    assert len(CODES) == 48
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    codes=st.sampled_from(CODES),
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    dtype=st.sampled_from(["<i2", ">i2", "<u2", "|u1", "|i1", "<i4", ">f4", "<f4", "<f8", "<i8", "<u4"]),
+    scaling=st.sampled_from([None, (1, 0), (1, -1024), (2, 3), (0.5, -100)]),
+    slab=st.sampled_from([1, 64, 1 << 20]),
+    packed=st.booleans(),
+    second=st.booleans(),
+)
+def test_any_file_is_read_as_nibabel_reads_it(
+    tmp_path_factory: pytest.TempPathFactory,
+    codes: str,
+    shape: tuple[int, int, int],
+    dtype: str,
+    scaling: tuple[float, float] | None,
+    slab: int,
+    packed: bool,
+    second: bool,
+) -> None:
+    path = tmp_path_factory.mktemp("any") / ("a.nii.gz" if packed else "a.nii")
+    values = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
+    kind = nib.Nifti2Image if second else nib.Nifti1Image
+    image = kind(values, affine_of(codes, shape), dtype=np.dtype(dtype))
+    if scaling is not None:  # the values are stored as they are, and scaled when read
+        image.header.set_slope_inter(*scaling)
+    image.to_filename(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nifti, "SLAB_BYTES", slab)
+        hu, layout = nifti._read(path, np.int16, nifti._to_hu)
+    reference = by_nibabel(path)
+    assert np.array_equal(hu, np.rint(np.asarray(reference.dataobj)))
+    assert hu.flags.c_contiguous and hu.shape == layout.turned_shape
+    assert np.allclose(layout.turned_affine, reference.affine)
+    assert layout.spacing_mm == pytest.approx(reference.header.get_zooms())
+    assert layout.axes == "".join(nib.aff2axcodes(nib.load(path).affine))
+    back = layout.in_file_axes(hu)
+    assert np.array_equal(back, np.rint(np.asarray(nib.load(path).dataobj)))
+
+
+def test_a_label_of_any_type_gives_the_same_classes(tmp_path: Path) -> None:
+    _, label = blocky(3)
+    for dtype in (np.uint8, np.uint16, np.int16, np.int64, np.float32, np.float64):
+        path = tmp_path / f"{np.dtype(dtype).name}.nii.gz"
+        nib.save(nib.Nifti1Image(label.astype(dtype), AFFINE, dtype=dtype), path)
+        read = read_label(path)
+        assert read.dtype == np.uint8 and np.array_equal(read, label)
+
+
+def test_cysts_become_kidney(tmp_path: Path) -> None:
+    stored = np.zeros((4, 32, 32), np.uint8)
+    stored[1, 4:8], stored[1, 8:12], stored[2, 4:8] = 1, 2, 3
+    path = tmp_path / "kits23.nii.gz"
+    nib.save(nib.Nifti1Image(stored, AFFINE), path)
+    label = read_label(path, (0, 1, 2, 1))
+    assert np.array_equal(label, np.array([0, 1, 2, 1])[stored])
+    with pytest.raises(ValueError, match=r"holds labels \[3\].*data=kits21 or kits23"):
+        read_label(path)
+
+
+def test_zeros_after_the_data_and_one_volume_of_four_dimensions_are_fine(tmp_path: Path) -> None:
+    image, label = blocky(2)
+    case = write_case(tmp_path, 0, image[..., None], label)
+    case.label.write_bytes(case.label.read_bytes() + bytes(600))
+    volume = read_case(case)
+    assert np.array_equal(volume.image, image) and np.array_equal(volume.label, label)
+
+
+def test_hu_beyond_int16_are_kept_at_its_ends(tmp_path: Path) -> None:
+    image = np.zeros((2, 32, 32), np.float32)
+    image[0, 0, :3] = -1e6, 1e6, 2.5
+    path = tmp_path / "wide.nii.gz"
+    nib.save(nib.Nifti1Image(image, AFFINE), path)
+    read = read_image(path)
+    assert read.hu[0, 0, :3].tolist() == [-32768, 32767, 2] and read.range_hu == (-32768, 32767)
+
+
+def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read all")
+    case = write_case(tmp_path, 0, *blocky(0))
+    case.image.chmod(0)
+    with pytest.raises(ValueError, match="can't be read .Permission denied"):
+        read_image(case.image)
+
+
+def test_the_header_alone(tmp_path: Path) -> None:
+    case = write_case(tmp_path, 0, *blocky(0))
+    layout = read_layout(case.image)
+    assert layout.turned_shape == (6, 64, 64) and layout.axes == "IPL" and layout.says_orientation
+    assert layout.spacing_mm == pytest.approx((3.0, 0.8, 0.8))
+    assert read_mask(case.label).layout.turned_shape == (6, 64, 64)
+    assert {case.image.name, case.label.name} == {IMAGE_NAME, LABEL_NAME}
