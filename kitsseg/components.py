@@ -123,14 +123,16 @@ def _components(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple[Any, list[str]]:
     """A component, or what its class, or those of the components within it, say against it."""
-    import torch
-
     if "params" in given:
+        import torch
+
         given["params"] = [torch.nn.Parameter(torch.zeros(1))]
     hints = arguments(locate(node["_target_"])[0]) or {}
     given |= {name: 100 for name in section.offered if name in hints}
     try:
         if key == "model":
+            import torch
+
             try:
                 with torch.device("meta"):  # names and shapes without the weights
                     return instantiate(node), []

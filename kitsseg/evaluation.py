@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch import nn
 from tqdm import tqdm
 
-from kitsseg.counts import region_counts
+from kitsseg.confusion import volume_counts
 from kitsseg.data.datamodule import SliceDataModule
 from kitsseg.data.nifti import read_label
 from kitsseg.inference import segment
@@ -62,10 +61,7 @@ def evaluate(
 
 def compare(prediction: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """One case's figures from two label volumes ``[S, H, W]``."""
-    counts = np.zeros((len(REGIONS), 3), np.int64)
-    for p, g in zip(prediction, truth, strict=True):  # a slice at a time, for the memory's sake
-        if p.any() or g.any():
-            counts += region_counts(torch.from_numpy(p)[None], torch.from_numpy(g)[None])[0].numpy()
+    counts = volume_counts(prediction, truth)
     scores = dice(counts)
     return {
         "dice": {r: None if math.isnan(s) else s for r, s in zip(REGIONS, scores.tolist(), strict=True)},

@@ -105,7 +105,12 @@ def summary(figures: CaseFigures, regions: Iterable[str]) -> str:
 
 
 def write_json(path: Path, values: Any) -> None:
+    """Plain values as JSON, written as by `write_text`."""
+    write_text(path, json.dumps(values, indent=1, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
     """Write to a temporary name, then rename: a reader sees the old file or the new one."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(json.dumps(values, indent=1, allow_nan=False))
+    temporary.write_text(text)
     os.replace(temporary, path)

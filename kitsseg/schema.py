@@ -63,6 +63,33 @@ class DownloadConfig:
 
 
 @dataclass
+class ToleranceConfig:
+    """Of the surface Dice, in mm, by region."""
+
+    kidney: float = MISSING
+    tumour: float = MISSING
+    kidney_label: float = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    """The root of ``conf/evaluate.yaml``."""
+
+    predictions: str = MISSING
+    truth: str = MISSING
+    output: str = MISSING
+    source: dict[str, Any] = MISSING
+    name: str | None = None
+    cases: Any = MISSING
+    missing: str = MISSING
+    strict: bool = MISSING
+    workers: int = MISSING
+    tolerance_mm: ToleranceConfig = field(default_factory=ToleranceConfig)
+    lesions: dict[str, Any] = MISSING
+    postprocess: dict[str, Any] | None = None
+
+
+@dataclass
 class CheckpointConfig:
     """Which epoch's weights are the result of a stage: the best by what is logged as `monitor`."""
 
@@ -178,12 +205,39 @@ def _check_download(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 
 WORKERS: dict[str, tuple[float, float]] = {"workers": (1, 64)}
+
+
+def _check_evaluate(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """The ranges of the values, which no class stands for."""
+    from kitsseg.data.chosen import parse_chosen
+
+    problems = []
+    if not any(has_opaque(cases := plain.get("cases"))):
+        try:
+            parse_chosen(cases)
+        except ValueError as error:
+            problems.append(str(error))
+    missing = plain.get("missing")
+    if type(missing) is str and missing not in ("error", "zero"):
+        problems.append(f"missing: {missing} must be error or zero")
+    problems += _outside(plain, WORKERS)
+    for region, mm in (plain.get("tolerance_mm") or {}).items():
+        if isinstance(mm, (int, float)) and not 0 <= mm < float("inf"):
+            problems.append(f"tolerance_mm.{region}: {mm} must be at least 0")
+    return problems
+
+
 # What every command that opens data gives to its data module.
 _DATA = Section(given=("split", "augmentation", "seed"))
 
 COMMANDS = {
     "download": Command(DownloadConfig, {}, _check_download),
     "verify": Command(VerifyConfig, {"source": Section()}, _check_verify),
+    "evaluate": Command(
+        EvaluateConfig,
+        {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)},
+        _check_evaluate,
+    ),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
     "train": Command(
         TrainConfig,

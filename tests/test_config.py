@@ -20,9 +20,12 @@ from kitsseg.config import CONFIG_DIR, slug, validate
 from kitsseg.data.split import Split
 from kitsseg.signatures import fits
 
-# base.yaml holds what the others share; it is no choice of its own.
+# base.yaml holds what the others share; it is no choice of its own. `postprocess` is no part of
+# training.
 SHIPPED = sorted(
-    f"{path.parent.name}={path.stem}" for path in CONFIG_DIR.glob("*/*.yaml") if path.stem != "base"
+    f"{path.parent.name}={path.stem}"
+    for path in CONFIG_DIR.glob("*/*.yaml")
+    if path.stem != "base" and path.parent.name != "postprocess"
 )
 NO_ATN_UNET = (
     "model=atn_unet: there's no such choice; did you mean attn_unet? "

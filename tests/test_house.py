@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "verify", "download"}
+COMMANDS = {"train", "prepare", "verify", "download", "evaluate"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -73,6 +73,14 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("labels", set()),
         ("metrics", set()),
         ("counts", {"labels"}),
+        ("confusion", {"labels"}),
+        ("crop", set()),
+        ("surface", {"crop"}),
+        ("connected", set()),
+        ("lesions", {"connected"}),
+        ("postprocess", {"connected", "crop", "labels"}),
+        ("scores", {"confusion", "crop", "labels", "lesions", "metrics", "surface"}),
+        ("evaluation_record", {"labels", "metrics", "results"}),
         ("grid", {"labels"}),
         ("window", set()),
         ("inference", {"labels", "grid", "window"}),
@@ -107,6 +115,20 @@ def test_help_does_not_wait_for_torch(command: str) -> None:
                 seen.add(found)
                 todo.append(found)
     assert {"kitsseg.cli", "kitsseg.config", "kitsseg.signatures"} <= seen
+
+
+def test_evaluating_needs_no_torch() -> None:
+    """Every process that evaluates would wait for it."""
+    seen: set[str] = set()
+    todo = ["kitsseg.scores", "kitsseg.postprocess", "kitsseg.data.find_masks", "kitsseg.data.nifti"]
+    todo.append("kitsseg.evaluation_record")
+    while todo:
+        for found in imports(MODULES[todo.pop()], True):
+            assert found.split(".")[0] not in HEAVY
+            if found in MODULES and found not in seen:
+                seen.add(found)
+                todo.append(found)
+    assert {"kitsseg.surface", "kitsseg.lesions", "kitsseg.results"} <= seen
 
 
 def test_no_drawers_for_everything() -> None:

@@ -43,6 +43,11 @@ def case_folders(root: Path) -> list[Path]:
     return []
 
 
+def is_id(name: str) -> bool:
+    """Whether ``name`` is a case's, such as ``case_00042``."""
+    return CASE_FOLDER.fullmatch(name) is not None
+
+
 def list_cases(root: Path) -> list[Case]:
     """The cases below ``root`` that have both an image and a label, sorted by id."""
     cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]

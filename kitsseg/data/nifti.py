@@ -69,18 +69,22 @@ def read_case(case: Case) -> Volume:
     return Volume(image.hu, mask.label, image.layout.spacing_mm)
 
 
-def check_same_grid(path: Path, layout: Layout, other: Layout) -> None:
-    """Raise `ValueError` unless the label in ``path`` lies on its image's grid."""
+def check_same_grid(
+    path: Path,
+    layout: Layout,
+    other: Layout,
+    whose: str = "image",
+    remedy: str = "fetch both files again",
+) -> None:
+    """Raise `ValueError` unless the label in ``path`` lies on its image's grid, or on ``whose``."""
     if layout.turned_shape != other.turned_shape:
         raise ValueError(
-            f"{path}: has shape {layout.turned_shape}, its image {other.turned_shape}; "
-            "fetch both files again"
+            f"{path}: has shape {layout.turned_shape}, its {whose} {other.turned_shape}; {remedy}"
         )
     apart = np.abs(layout.turned_affine - other.turned_affine).max()
     if apart > AFFINE_TOLERANCE_MM:
         raise ValueError(
-            f"{path}: its affine differs from the image's by up to {apart:.3g} mm; "
-            "fetch both files again"
+            f"{path}: its affine differs from the {whose}'s by up to {apart:.3g} mm; {remedy}"
         )
 
 

@@ -1,0 +1,145 @@
+"""Seconds to evaluate one case of 512 x 512 x 300 on one core, against MONAI and surface-distance.
+
+``python benchmarks/evaluate.py``. Every tool measures the same two label volumes in the same run: the
+surface Dice and HD95 of the three regions. kitsseg's time to read, check and compare two files whole
+(Dice, volumes and lesions, too) stands beside it.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before anything that reads it is imported
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import surface_distance
+import torch
+from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+
+from kitsseg.data.chosen import Pair
+from kitsseg.data.kits19 import SAME_CLASSES
+from kitsseg.evaluate import score_pair
+from kitsseg.labels import REGIONS
+from kitsseg.lesions import Matching
+from kitsseg.surface import surfaces
+
+SHAPE, SPACING_MM, TOLERANCE_MM = (300, 512, 512), (1.0, 0.78, 0.78), 1.0
+# Centre and radii of both kidneys and of a tumour in mm: about 150 ml a kidney and 60 ml.
+BODIES = (
+    (1, (150, 215, 120), (52, 27, 25)),
+    (1, (145, 215, 275), (52, 27, 25)),
+    (2, (175, 225, 105), (25, 24, 24)),
+)
+Figures = dict[str, tuple[float, float]]
+
+
+def draw(seed: int, shift_mm: float) -> np.ndarray:
+    """``SHAPE`` uint8: ellipsoids whose surface has bumps of its own for every ``seed``."""
+    rng = np.random.default_rng(seed)
+    axes = np.ogrid[tuple(slice(n) for n in SHAPE)]
+    mm = [axis.astype(np.float32) * step for axis, step in zip(axes, SPACING_MM, strict=True)]
+    label = np.zeros(SHAPE, np.uint8)
+    for body, centre, radii in BODIES:
+        inside = sum(((x - c - shift_mm) / r) ** 2 for x, c, r in zip(mm, centre, radii, strict=True))
+        for _ in range(3):
+            waves = [np.sin(x * rng.uniform(0.1, 0.3) + rng.uniform(0, 6)) for x in mm]
+            inside = inside + np.float32(0.1) * waves[0] * waves[1] * waves[2]
+        label[inside < 1] = body
+    return label
+
+
+def masks(label: np.ndarray) -> dict[str, np.ndarray]:
+    return {region: np.isin(label, classes) for region, classes in REGIONS.items()}
+
+
+def with_kitsseg(prediction: np.ndarray, truth: np.ndarray) -> Figures:
+    p, g = masks(prediction), masks(truth)
+    both = {region: surfaces(p[region], g[region], SPACING_MM) for region in REGIONS}
+    return {region: (each.dice(TOLERANCE_MM), each.hausdorff_mm(95)) for region, each in both.items()}
+
+
+def with_surface_distance(prediction: np.ndarray, truth: np.ndarray) -> Figures:
+    p, g = masks(prediction), masks(truth)
+    out = {}
+    for region in REGIONS:
+        both = surface_distance.compute_surface_distances(g[region], p[region], SPACING_MM)
+        out[region] = (
+            float(surface_distance.compute_surface_dice_at_tolerance(both, TOLERANCE_MM)),
+            float(surface_distance.compute_robust_hausdorff(both, 95)),
+        )
+    return out
+
+
+def with_monai(prediction: np.ndarray, truth: np.ndarray) -> Figures:
+    p, g = masks(prediction), masks(truth)
+    out = {}
+    for region in REGIONS:
+        pair = [torch.from_numpy(mask[region])[None, None].float() for mask in (p, g)]
+        dice = compute_surface_dice(
+            *pair, [TOLERANCE_MM], include_background=True, spacing=SPACING_MM, use_subvoxels=True
+        )
+        hd95 = compute_hausdorff_distance(
+            *pair, include_background=True, percentile=95, spacing=SPACING_MM
+        )
+        out[region] = (float(dice), float(hd95))
+    return out
+
+
+def seconds(job: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    """The median time of ``job`` and what it returns."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        out = job()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)), out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    warnings.simplefilter("ignore")  # surface-distance's names of scipy are old
+    torch.set_num_threads(1)
+    truth, prediction = draw(0, 0), draw(1, 1)
+    voxel_ml = np.prod(SPACING_MM) / 1000
+    volumes = {region: f"{mask.sum() * voxel_ml:.0f} ml" for region, mask in masks(truth).items()}
+    print(f"{SHAPE} voxels of {SPACING_MM} mm, one core, median of {repeats}; truth: {volumes}")
+    tools = {
+        "kitsseg": ("kitsseg", with_kitsseg),
+        "surface-distance": ("surface-distance", with_surface_distance),
+        "MONAI": ("monai", with_monai),
+    }
+    base = 0.0
+    for name, (package, tool) in tools.items():
+        taken, figures = seconds(lambda tool=tool: tool(prediction, truth), repeats)
+        base = taken if name == "kitsseg" else base
+        which = "" if name == "kitsseg" else f" {version(package)}"
+        print(f"surfaces, {name + which:22} {taken:7.2f} s  {taken / base:5.1f} x")
+        for region, (dice, hd95) in figures.items():
+            print(f"    {region:13} surface Dice {dice:.6f}  HD95 {hd95:.6f} mm")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"case_0000{i}.nii.gz" for i in range(2)]
+        affine = np.diag([-SPACING_MM[0], -SPACING_MM[1], -SPACING_MM[2], 1.0])[[2, 1, 0, 3]]
+        for path, label in zip(paths, (prediction, truth), strict=True):
+            nib.save(nib.Nifti1Image(label, affine), path)
+        pair = Pair("case_00000", paths[0], paths[1])
+        tolerance_mm = dict.fromkeys(REGIONS, TOLERANCE_MM)
+        job = lambda: score_pair(pair, SAME_CLASSES, tolerance_mm, Matching(), None)  # noqa: E731
+        taken, (figures, problem) = seconds(job, repeats)
+        assert figures is not None, problem
+        print(f"a case whole, from two .nii.gz files to all figures: {taken:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

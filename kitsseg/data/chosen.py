@@ -1,0 +1,93 @@
+"""Which cases are evaluated: ``cases`` of `kitsseg.evaluate`, and the two files of each."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kitsseg.data.kits19 import is_id, parse_cases
+
+ALL, PREDICTED = "all", "predicted"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A case and its label volumes; without a prediction it is scored as an empty one."""
+
+    id: str
+    prediction: Path | None
+    truth: Path
+
+
+def parse_chosen(cases: object) -> list[str] | str | Path:
+    """The ids of a list, `ALL`, `PREDICTED` or the path of a run's ``split.json``.
+
+    Raises:
+        ValueError: it's something else.
+    """
+    if cases in (ALL, PREDICTED):
+        return str(cases)
+    if isinstance(cases, str) and cases.endswith(".json"):
+        return Path(cases).expanduser()
+    try:
+        return [f"case_{number:05d}" for number in parse_cases(cases)]
+    except ValueError as error:
+        raise ValueError(f"{error}; or {ALL}, {PREDICTED} or a run's split.json") from None
+
+
+def choose(cases: object, predicted: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The ids of the cases that should have figures, sorted.
+
+    Args:
+        cases: as in `parse_chosen`.
+        predicted: ids that have a prediction, usable or not; names that are no ids don't count.
+        known: the same of the truth.
+
+    Raises:
+        ValueError: ``cases`` is a file that isn't a split.
+    """
+    chosen = parse_chosen(cases)
+    if isinstance(chosen, list):
+        return chosen
+    if isinstance(chosen, Path):
+        return _validation(chosen)
+    names = {*predicted, *known} if chosen == ALL else set(predicted)
+    return sorted(filter(is_id, names))
+
+
+def _validation(path: Path) -> list[str]:
+    try:
+        return sorted(map(str, json.loads(path.read_text())["validation"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"cases={path} is not the split.json of a run ({error})") from error
+
+
+def pair(
+    chosen: Iterable[str],
+    predictions: Mapping[str, Path],
+    truths: Mapping[str, Path],
+    problems: Mapping[str, str],
+    missing_is_empty: bool,
+) -> tuple[list[Pair], list[str], dict[str, str]]:
+    """The pairs of files, the cases without a prediction, and a problem for all that have no pair.
+
+    Args:
+        chosen: ids that should have figures.
+        predictions, truths: files by id.
+        problems: of the files that were found, by id or name.
+        missing_is_empty: whether a case without a prediction makes a pair.
+    """
+    pairs, missing, said = [], [], dict(problems)
+    for case in chosen:
+        if case in problems:
+            continue
+        if case not in truths:
+            said[case] = "there's no truth for it; choose the cases that have one with cases="
+            continue
+        if case not in predictions:
+            missing.append(case)
+            if not missing_is_empty:
+                said[case] = "there's no prediction of it; missing=zero scores it as an empty one"
+                continue
+        pairs.append(Pair(case, predictions.get(case), truths[case]))
+    return pairs, missing, said

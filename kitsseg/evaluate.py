@@ -1,0 +1,228 @@
+"""Compare label volumes of any origin with KiTS19's labels, case by case.
+
+``python -m kitsseg.evaluate --help``
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+import kitsseg
+from kitsseg import cli, config
+from kitsseg.components import instantiate
+from kitsseg.data.chosen import Pair, choose, pair
+
+if TYPE_CHECKING:
+    from kitsseg.evaluation_record import Evaluation
+
+SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and postprocess
+REMEDY = "write it on the grid of the case's own image"
+# A case's figures, or why there are none.
+Scored = tuple[dict[str, Any] | None, str]
+
+
+def run(cfg: DictConfig) -> int:
+    """Evaluate, write, print; the exit code.
+
+    Raises:
+        ValueError: there's nothing to evaluate, or (``strict``) any case has a problem.
+    """
+    from kitsseg.data.find_masks import PREDICTION_NAME, find_masks
+    from kitsseg.data.kits19 import is_id
+    from kitsseg.evaluation_record import Evaluation
+
+    predictions, truth, output = (
+        Path(path).expanduser() for path in (cfg.predictions, cfg.truth, cfg.output)
+    )
+    source = instantiate(cfg.source)
+    predicted, unusable = find_masks(predictions, (PREDICTION_NAME, source.label_name))
+    known, unknown = find_masks(truth, (source.label_name,))
+    if not predicted and not unusable:
+        raise ValueError(f"predictions={predictions} holds no label volumes such as case_00042.nii.gz")
+    if not known and not unknown:
+        raise ValueError(f"truth={truth} holds no label volumes, nor case_XXXXX/{source.label_name}")
+    chosen = choose(_plain(cfg.cases), [*predicted, *unusable], [*known, *unknown])
+    refused = {
+        name: reason
+        for name, reason in (unknown | unusable).items()
+        if name in chosen or not is_id(name)
+    }
+    pairs, missing, problems = pair(chosen, predicted, known, refused, cfg.missing == "zero")
+    for case, reason in problems.items():
+        if cfg.strict:
+            raise ValueError(f"{case}: {reason}")
+    output.mkdir(parents=True, exist_ok=True)
+    postprocess = instantiate(cfg.postprocess) if config.is_on(cfg.postprocess) else None
+    job = partial(
+        score_pair,
+        classes=source.classes,
+        tolerance_mm=_plain(cfg.tolerance_mm),
+        matching=instantiate(cfg.lesions),
+        postprocess=postprocess,
+    )
+    figures: dict[str, Any] = {}
+    for each, (scored, problem) in score_all(job, pairs, cfg.workers):
+        if scored is not None:
+            figures[each.id] = scored
+        elif cfg.strict:
+            raise ValueError(f"{each.id}: {problem}")
+        else:
+            problems[each.id] = problem
+    evaluation = Evaluation(
+        name=predictions.resolve().name if cfg.name is None else cfg.name,
+        predictions=str(predictions),
+        truth=str(truth),
+        settings={
+            **{key: _plain(cfg[key]) for key in SETTINGS},
+            "postprocess": None if postprocess is None else _plain(cfg.postprocess),
+        },
+        cases=dict(sorted(figures.items())),
+        missing=missing,
+        problems=dict(sorted(problems.items())),
+        kitsseg=kitsseg.__version__,
+    )
+    evaluation.write(output)
+    return report(evaluation, len(chosen), output)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+# ---- cases
+
+
+def score_pair(
+    each: Pair,
+    classes: Sequence[int],
+    tolerance_mm: Mapping[str, float],
+    matching: Any,
+    postprocess: Callable[[Any, Sequence[float]], Any] | None,
+) -> Scored:
+    """The figures of one case, as predicted and ``postprocessed``; or the problem in one line.
+
+    ``classes[stored]`` is the class id that a number in either file means.
+    """
+    from kitsseg.data.nifti import check_same_grid, read_mask
+    from kitsseg.scores import score
+
+    try:
+        truth = read_mask(each.truth, classes)
+        spacing_mm = truth.layout.spacing_mm
+        if each.prediction is None:
+            label = np.zeros_like(truth.label)
+        else:
+            prediction = read_mask(each.prediction, classes)
+            check_same_grid(each.prediction, prediction.layout, truth.layout, "truth", REMEDY)
+            label = prediction.label
+        figures = score(label, truth.label, spacing_mm, tolerance_mm, matching)
+        if postprocess is not None:
+            cleaned = postprocess(label, spacing_mm)
+            figures["postprocessed"] = score(cleaned, truth.label, spacing_mm, tolerance_mm, matching)
+    except ValueError as error:
+        return None, str(error)
+    except MemoryError:
+        return None, f"{each.prediction}: doesn't fit into memory; set workers=1"
+    return figures, ""
+
+
+def score_all(
+    job: Callable[[Pair], Scored], pairs: Sequence[Pair], workers: int
+) -> Iterator[tuple[Pair, Scored]]:
+    """Every pair with what ``job`` makes of it, as they get ready.
+
+    Raises:
+        ValueError: a process was killed.
+    """
+    with tqdm(total=len(pairs), desc="evaluating", unit="case", disable=None) as bar:
+        for result in _results(job, pairs, min(workers, len(pairs))):
+            bar.update()
+            yield result
+
+
+def _results(
+    job: Callable[[Pair], Scored], pairs: Sequence[Pair], workers: int
+) -> Iterator[tuple[Pair, Scored]]:
+    if workers <= 1:
+        yield from ((each, job(each)) for each in pairs)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core a process
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+    try:
+        futures: dict[Future[Scored], Pair] = {pool.submit(job, each): each for each in pairs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise ValueError(
+            f"one of {workers} processes was killed, most likely for want of memory; set fewer workers"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+# ---- what came of it
+
+
+def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
+    """Print the means, and a line for every problem; the exit code."""
+    from kitsseg.evaluation_record import CSV, JSON, POSTPROCESSED, table
+
+    summary = evaluation.summary()
+    print(f"{len(evaluation.cases)} of {expected} cases evaluated; means over cases")
+    if evaluation.missing and evaluation.settings["missing"] == "zero":
+        print(f"without a prediction, so scored as empty: {', '.join(evaluation.missing)}")
+    if POSTPROCESSED in summary:
+        print(f"\nas predicted\n{table(summary['as_predicted'])}")
+        print(f"\npost-processed\n{table(summary[POSTPROCESSED])}")
+    else:
+        print(table(summary["as_predicted"]))
+    print(f"\n{output / JSON}\n{output / CSV}")
+    for name, reason in evaluation.problems.items():
+        say(f"{name}: {reason}")
+    return 1 if evaluation.problems else 0
+
+
+def say(line: str) -> None:
+    """One line where the user looks for what went wrong."""
+    print(f"kitsseg.evaluate: {line}", file=sys.stderr)
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="evaluate")
+def _job(cfg: DictConfig) -> None:
+    try:
+        code = run(cfg)
+    except ValueError as error:
+        sys.exit(f"kitsseg.evaluate: {error}")
+    except OSError as error:
+        where = cfg.output if error.filename is None else error.filename
+        sys.exit(f"kitsseg.evaluate: {where}: {error.strerror or error}; nothing was written")
+    except KeyboardInterrupt:
+        say("interrupted: nothing was written")
+        code = 130
+    sys.exit(code)
+
+
+def main() -> None:
+    """The command: refuse a wrong configuration, then hand over to Hydra."""
+    cli.check_command_line("evaluate", sys.argv[1:])
+    _job()
+
+
+if __name__ == "__main__":
+    main()
