@@ -3,21 +3,15 @@
 ``python -m kitsseg.evaluate --help``
 """
 
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 import kitsseg
 from kitsseg import cli, config
@@ -41,6 +35,7 @@ def run(cfg: DictConfig) -> int:
     """
     from kitsseg.data.find_masks import PREDICTION_NAME, find_masks
     from kitsseg.data.kits19 import is_id
+    from kitsseg.data.parallel import over_cases
     from kitsseg.evaluation_record import Evaluation
 
     predictions, truth, output = (
@@ -73,7 +68,8 @@ def run(cfg: DictConfig) -> int:
         postprocess=postprocess,
     )
     figures: dict[str, Any] = {}
-    for each, (scored, problem) in score_all(job, pairs, cfg.workers):
+    results = over_cases(job, pairs, cfg.workers, "evaluating")
+    for each, (scored, problem) in zip(pairs, results, strict=True):
         if scored is not None:
             figures[each.id] = scored
         elif cfg.strict:
@@ -136,44 +132,6 @@ def score_pair(
     except MemoryError:
         return None, f"{each.prediction}: doesn't fit into memory; set workers=1"
     return figures, ""
-
-
-def score_all(
-    job: Callable[[Pair], Scored], pairs: Sequence[Pair], workers: int
-) -> Iterator[tuple[Pair, Scored]]:
-    """Every pair with what ``job`` makes of it, as they get ready.
-
-    Raises:
-        ValueError: a process was killed.
-    """
-    with tqdm(total=len(pairs), desc="evaluating", unit="case", disable=None) as bar:
-        for result in _results(job, pairs, min(workers, len(pairs))):
-            bar.update()
-            yield result
-
-
-def _results(
-    job: Callable[[Pair], Scored], pairs: Sequence[Pair], workers: int
-) -> Iterator[tuple[Pair, Scored]]:
-    if workers <= 1:
-        yield from ((each, job(each)) for each in pairs)
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core a process
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
-    try:
-        futures: dict[Future[Scored], Pair] = {pool.submit(job, each): each for each in pairs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool:
-        raise ValueError(
-            f"one of {workers} processes was killed, most likely for want of memory; set fewer workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 # ---- what came of it

@@ -1,5 +1,7 @@
 """One job over many cases, by several processes, with a bar."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +20,8 @@ def over_cases(
 ) -> Iterator[Result]:
     """``job`` of each item, in their order; at most ``workers`` processes, and none if one is enough.
 
+    Whoever stops listening ends it: what hasn't begun by then never does.
+
     Raises:
         ValueError: a process was killed.
     """
@@ -27,21 +31,22 @@ def over_cases(
                 yield job(item)
                 bar.update()
             return
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes are what runs beside each other
         # Spawned, not forked: the parent may already hold threads.
-        context = get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(items)), context, _one_thread) as pool:
-            try:
-                for result in pool.map(job, items):
-                    yield result
-                    bar.update()
-            except BrokenProcessPool as error:
-                raise ValueError(
-                    f"one of {workers} processes was killed after {bar.n} of {len(items)} cases, most "
-                    "likely for its memory; run it again with fewer of them"
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+        pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _settle)
+        try:
+            for result in pool.map(job, items):
+                yield result
+                bar.update()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                f"one of {workers} processes was killed after {bar.n} of {len(items)} cases, most "
+                "likely for want of memory; set fewer workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
-    cv2.setNumThreads(1)  # the processes are what runs beside each other
+def _settle() -> None:
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers an interrupt

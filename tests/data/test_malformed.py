@@ -188,7 +188,7 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: cysts": (
         label_of(lambda a: a + (a > 1)),
         "segmentation",
-        r"labels \[3\].*data=kits21 or kits23",
+        r"labels \[3\].*data=kits23 or source=kits23",
     ),
     "label: negative": (
         label_of(lambda a: -a.astype(np.int16)),

@@ -97,7 +97,7 @@ def test_cysts_become_kidney(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(stored, AFFINE), path)
     label = read_label(path, (0, 1, 2, 1))
     assert np.array_equal(label, np.array([0, 1, 2, 1])[stored])
-    with pytest.raises(ValueError, match=r"holds labels \[3\].*data=kits21 or kits23"):
+    with pytest.raises(ValueError, match=r"holds labels \[3\].*data=kits23 or source=kits23"):
         read_label(path)
 
 

@@ -1,0 +1,45 @@
+"""nnU-Net's 2d preprocessing of KiTS19-like cases; prints its seconds. Run by benchmarks/prepare.py.
+
+python nnunet_prepare.py ROOT CASES PROCESSES     (nnUNet_raw, _preprocessed and _results are set)
+"""
+
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprints,
+    plan_experiments,
+    preprocess,
+)
+
+DATASET = "Dataset019_Kits"
+
+
+def main(root: Path, cases: int, processes: int) -> None:
+    target = Path(os.environ["nnUNet_raw"]) / DATASET  # noqa: SIM112
+    for folder in ("imagesTr", "labelsTr"):
+        (target / folder).mkdir(parents=True)
+    folders = sorted(root.glob("case_*"))[:cases]
+    for folder in folders:
+        (target / "imagesTr" / f"{folder.name}_0000.nii.gz").symlink_to(folder / "imaging.nii.gz")
+        (target / "labelsTr" / f"{folder.name}.nii.gz").symlink_to(folder / "segmentation.nii.gz")
+    about = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "kidney": 1, "tumour": 2},
+        "numTraining": len(folders),
+        "file_ending": ".nii.gz",
+    }
+    (target / "dataset.json").write_text(json.dumps(about))
+    extract_fingerprints([19], num_processes=processes, check_dataset_integrity=False)
+    plan_experiments([19])
+    start = time.perf_counter()
+    preprocess([19], configurations=("2d",), num_processes=(processes,))
+    print(json.dumps({"seconds": time.perf_counter() - start, "version": version("nnunetv2")}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve(), int(sys.argv[2]), int(sys.argv[3]))
