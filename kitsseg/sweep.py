@@ -66,7 +66,7 @@ def finish(folder: Path) -> None:
     records = [results.read(path) for path in results.find(folder)]
     if records:
         paths = tables.write(records, folder)
-        print(f"\n{tables.markdown(records)}\n" + "\n".join(str(path) for path in paths))
+        print(f"\n{paths[0].read_text()}\n" + "\n".join(str(path) for path in paths))
     failed = [path.parent for path in sorted(folder.rglob(results.STATUS)) if _failed(path)]
     for job in failed:
         print(f"kitsseg.train: failed: {job} (its {results.STATUS} says why)", file=sys.stderr)

@@ -1,17 +1,19 @@
-"""Records -> the paper's Table 1, as Markdown, CSV and LaTeX (booktabs)."""
+"""Records -> the paper's Table 1 with intervals, what differs, and strata: Markdown, CSV and LaTeX."""
 
-import csv
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from kitsseg import comparisons, layout, stats, strata
+from kitsseg.comparisons import Comparison
+from kitsseg.layout import exact, interval
 from kitsseg.results import Record, case_mean
+from kitsseg.rows import Row, rows
+from kitsseg.stats import Interval
+from kitsseg.strata import Strata, StratumFigures
 
 COLUMNS = ("Train Kidney", "Train Tumor", "Val Kidney", "Val Tumor")
+HEAD = ("Model", *COLUMNS)
 CELLS = (
     ("train", "kidney"),
     ("train", "tumour"),
@@ -25,148 +27,158 @@ PAPER = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """A model's figures: ``values`` is ``[runs, 4]``, in the order of `COLUMNS`."""
-
-    label: str
-    values: np.ndarray
-    before: np.ndarray
-
-
-def rows(records: Sequence[Record]) -> list[Row]:
-    """One row for each model and set of options; runs that differ only in their seed share one."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.model, *sorted(record.overrides)), []).append(record)
-    # Options that all groups share say nothing in a row's name.
-    shared = set.intersection(*(set(key[1:]) for key in groups)) if groups else set()
-    out = []
-    for (model, *options), group in groups.items():
-        differing = [o for o in options if o not in shared and not o.startswith("model=")]
-        final = np.array([figures(r, after=True) for r in group])
-        out.append(Row(", ".join([model, *differing]), final, np.array([figures(r) for r in group])))
-    return out
-
-
 def figures(record: Record, after: bool = False) -> list[float]:
     """A run's case means in the order of `COLUMNS`, of stage one or ``after`` all stages."""
     parts = record.final if after else record.before
     return [case_mean(parts[part], region) for part, region in CELLS]
 
 
-def cell(values: np.ndarray) -> str:
-    """Mean over runs, ``± sample standard deviation`` if there are several."""
-    if np.isnan(values).any():
-        return "–"
-    text = f"{values.mean():.3f}"
-    return text if len(values) == 1 else f"{text} ± {values.std(ddof=1):.3f}"
+@dataclass(frozen=True)
+class Cell:
+    """A mean over cases with interval, its standard deviation over seeds, and of how many cases."""
+
+    mean: Interval
+    sd: float
+    cases: int
 
 
-def note(records: Sequence[Record]) -> str:
+def means(row: Row, after: bool = True) -> list[Cell]:
+    """A row's figures in the order of `COLUMNS`."""
+    scores = [row.scores(part, region, after) for part, region in CELLS]
+    return [Cell(stats.mean_interval(s.values), stats.seed_spread(s.values), s.known) for s in scores]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is computed of a set of records, once for all tables."""
+
+    records: Sequence[Record]
+    rows: list[Row]
+    final: list[list[Cell]]
+    before: list[list[Cell]]
+    differences: list[Comparison]
+    strata: list[tuple[Strata, list[StratumFigures]]]
+
+
+def study(records: Sequence[Record]) -> Study:
+    """All figures of all tables."""
+    table = rows(records)
+    return Study(
+        records,
+        table,
+        [means(row) for row in table],
+        [means(row, after=False) for row in table],
+        comparisons.compare(table),
+        [(divided, strata.figures(table, divided)) for divided in strata.strata(table)],
+    )
+
+
+def note(done: Study) -> str:
     """What the figures are, in words."""
-    cases = {(len(r.split["train"]), len(r.split["validation"])) for r in records}
-    seeds = sorted({r.seed for r in records})
-    tuned = {r.after is not None for r in records}
+    counts = {(len(row.cases("train")), len(row.cases("validation"))) for row in done.rows}
+    seeds = sorted({r.seed for r in done.records})
+    tuned = {r.after is not None for r in done.records}
     stage = {
         frozenset({True}): "after fine-tuning on tumour slices",
         frozenset({False}): "without fine-tuning",
     }.get(frozenset(tuned), "after fine-tuning where the run had it")
-    return (
+    text = (
         "Dice of the official regions (kidney: label > 0, tumour: label > 1), on each case's own grid, "
         "over all of its slices; mean over cases "
-        f"({' or '.join(f'{t} train, {v} validation' for t, v in sorted(cases))}), {stage}. "
+        f"({' or '.join(f'{t} train, {v} validation' for t, v in sorted(counts))}), {stage}. "
         "A region that a case neither has nor is given is left out of the mean. "
-        f"Seeds: {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
+        "In brackets the 95 % bootstrap interval over cases (slices never count as samples)"
+    )
+    if len(seeds) > 1:
+        text += (
+            ", with the seeds drawn anew as well where a row has several; a case's value is its mean "
+            f"over seeds. Seeds: {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
+        )
+    else:
+        text += f"; with one seed ({seeds[0]}) it says nothing of what another seed would bring. "
+    if any(row.folds > 1 for row in done.rows):
+        text += (
+            "Folds of one model are pooled: a case's validation value is of the fold in which it "
+            "validated, its training value the mean over the folds that trained on it; that the cases "
+            "of a fold share its weights, the interval doesn't know. "
+        )
+    return text + (
         "The weights are those with the best validation loss, so the validation figures are somewhat "
-        "optimistic. The paper doesn't state its own conventions."
+        "optimistic, which no interval knows of. The paper doesn't state its own conventions."
     )
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """Table 1, its stage-one counterpart, the paper's rows and the note."""
-    table = rows(records)
-    parts = [
-        "# Table 1\n",
-        _markdown([(r.label, [cell(v) for v in r.values.T]) for r in table], True),
-    ]
-    if any(r.after is not None for r in records):
-        parts += [
-            "\nBefore fine-tuning (stage one):\n",
-            _markdown([(r.label, [cell(v) for v in r.before.T]) for r in table], False),
-        ]
-    return "\n".join([*parts, "", note(records), ""])
-
-
-def _markdown(body: list[tuple[str, list[str]]], paper: bool) -> str:
-    if paper:
-        body = body + [(name, [f"{v:.2f}" for v in values]) for name, values in PAPER.items()]
-    lines = [("Model", list(COLUMNS)), *body]
-    widths = [max(len(line[0]) for line in lines)] + [
-        max(len(line[1][i]) for line in lines) for i in range(len(COLUMNS))
-    ]
-    text = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip([name, *cells], widths, strict=True)) + " |"
-        for name, cells in lines
-    ]
-    text.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(text)
-
-
-def comma_separated(records: Sequence[Record]) -> str:
-    """Means and standard deviations in columns, stages one and final; full precision."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["model", "stage", "runs", *(f"{c} {s}" for c in COLUMNS for s in ("mean", "sd"))])
-    for row in rows(records):
-        for stage, values in (("final", row.values), ("before fine-tuning", row.before)):
-            spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(COLUMNS), np.nan)
-            pairs = zip(values.mean(axis=0), spread, strict=True)
-            numbers = ["" if np.isnan(n) else repr(float(n)) for pair in pairs for n in pair]
-            writer.writerow([row.label, stage, len(values), *numbers])
-    for name, figures in PAPER.items():
-        writer.writerow([name, "final", "", *(c for f in figures for c in (repr(f), ""))])
-    return out.getvalue()
-
-
-def latex(records: Sequence[Record]) -> str:
-    """A booktabs table."""
-
-    def line(name: str, cells: Sequence[str]) -> str:
-        joined = " & ".join([name, *cells]).replace("_", r"\_").replace("±", r"$\pm$")
-        return joined.replace("–", "--") + r" \\"
-
-    body = [line(r.label, [cell(v) for v in r.values.T]) for r in rows(records)]
-    paper = [line(name, [f"{v:.2f}" for v in values]) for name, values in PAPER.items()]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            r"\caption{" + note(records).replace(">", "$>$").replace("±", r"$\pm$") + "}",
-            r"\begin{tabular}{lcccc}",
-            r"\toprule",
-            line("Model", COLUMNS),
-            r"\midrule",
-            *body,
-            r"\midrule",
-            *paper,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    """Table 1, its stage-one counterpart, the paper's rows, differences and strata, with their notes."""
+    return _markdown(study(records))
 
 
 def write(records: Sequence[Record], folder: Path) -> list[Path]:
-    """``table1.md``, ``.csv`` and ``.tex`` in ``folder``, each written whole or not at all."""
-    texts = {"md": markdown(records), "csv": comma_separated(records), "tex": latex(records)}
-    paths = []
-    for ending, text in texts.items():
-        path = folder / f"table1.{ending}"
-        temporary = path.with_name(f".{path.name}-{os.getpid()}")
-        temporary.write_text(text)
-        os.replace(temporary, path)
-        paths.append(path)
-    return paths
+    """All tables in files in ``folder``, each written whole or not at all.
+
+    Returns:
+        ``table1.md`` (which has everything), ``.csv`` and ``.tex``; with several rows
+        ``differences.csv`` and ``.tex``; with cases that can be divided ``strata.csv``.
+    """
+    done = study(records)
+    texts = {
+        "table1.md": _markdown(done),
+        "table1.csv": _comma_separated(done),
+        "table1.tex": _latex(done),
+    }
+    if done.differences:
+        lines = comparisons.lines(done.differences)
+        texts["differences.csv"] = comparisons.comma_separated(done.differences)
+        texts["differences.tex"] = layout.latex(comparisons.HEAD, [lines], comparisons.NOTE)
+    if done.strata:
+        texts["strata.csv"] = strata.comma_separated(done.strata)
+    return layout.write(texts, folder)
+
+
+def _markdown(done: Study) -> str:
+    parts = ["# Table 1\n", layout.markdown(HEAD, _lines(done.rows, done.final) + _paper())]
+    if any(r.after is not None for r in done.records):
+        parts.append("\nBefore fine-tuning (stage one):\n")
+        parts.append(layout.markdown(HEAD, _lines(done.rows, done.before)))
+    parts += ["", note(done)]
+    if done.differences:
+        lines = comparisons.lines(done.differences)
+        parts += ["\n## Differences\n", layout.markdown(comparisons.HEAD, lines), "", comparisons.NOTE]
+    for divided, found in done.strata:
+        lines = strata.lines(found)
+        parts += [f"\n## {divided.name}\n", layout.markdown(strata.head(divided), lines)]
+    return "\n".join([*parts, ""])
+
+
+def _comma_separated(done: Study) -> str:
+    """Means, deviations over seeds, intervals and numbers of cases of both stages; full precision."""
+    kinds = ("mean", "sd", "low", "high", "cases")
+    body = []
+    for row, *both in zip(done.rows, done.final, done.before, strict=True):
+        for stage, found in zip(("final", "before fine-tuning"), both, strict=True):
+            line = [row.label, stage, str(len(row.runs)), str(len({run.seed for run in row.runs}))]
+            for cell in found:
+                line += map(exact, (cell.mean.mean, cell.sd, cell.mean.low, cell.mean.high))
+                line.append(str(cell.cases))
+            body.append(line)
+    for name, *values in _paper():
+        blank = [""] * (len(kinds) - 1)
+        body.append([name, "final", "", "", *(text for value in values for text in (value, *blank))])
+    head = ["model", "stage", "runs", "seeds", *(f"{c} {k}" for c in COLUMNS for k in kinds)]
+    return layout.comma_separated(head, body)
+
+
+def _latex(done: Study) -> str:
+    """Table 1 with booktabs."""
+    return layout.latex(HEAD, [_lines(done.rows, done.final), _paper()], note(done))
+
+
+def _lines(table: Sequence[Row], figures: Sequence[Sequence[Cell]]) -> list[list[str]]:
+    return [
+        [row.label, *(interval(cell.mean, spread=cell.sd) for cell in found)]
+        for row, found in zip(table, figures, strict=True)
+    ]
+
+
+def _paper() -> list[list[str]]:
+    return [[name, *(f"{value:.2f}" for value in values)] for name, values in PAPER.items()]

@@ -83,7 +83,12 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("fetch", {"part", "locks"}),
         ("fetch_all", {"fetch", "locks"}),
         ("results", {"metrics"}),
-        ("tables", {"results"}),
+        ("stats", set()),
+        ("layout", {"stats"}),
+        ("rows", {"results"}),
+        ("comparisons", {"rows", "stats", "layout", "labels"}),
+        ("strata", {"rows", "stats", "layout", "labels"}),
+        ("tables", {"results", "rows", "stats", "layout", "comparisons", "strata"}),
     ],
 )
 def test_arrows(name: str, allowed: set[str]) -> None:

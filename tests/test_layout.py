@@ -1,0 +1,45 @@
+"""Cells and their layouts."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from kitsseg import layout
+from kitsseg.stats import Interval
+
+NAN = math.nan
+
+
+def test_cells() -> None:
+    assert layout.interval(Interval(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
+    assert layout.interval(Interval(0.5, 0.25, 0.75), spread=0.01) == "0.500 ± 0.010 [0.250, 0.750]"
+    assert layout.interval(Interval(-0.5, -0.75, 0.25), "+") == "-0.500 [-0.750, +0.250]"
+    assert layout.interval(Interval(0.5, NAN, NAN)) == "0.500"
+    assert layout.interval(Interval(NAN, NAN, NAN)) == layout.number(NAN) == layout.p_value(NAN) == "–"
+    assert [layout.p_value(p) for p in (1.0, 0.0123, 0.001, 0.00099)] == [
+        "1.000",
+        "0.012",
+        "0.001",
+        "<0.001",
+    ]
+    assert layout.exact(1 / 3) == "0.3333333333333333" and layout.exact(NAN) == ""
+
+
+def test_markdown_is_aligned() -> None:
+    assert layout.markdown(("a", "bcd"), [("xyz", "1")]) == "| a   | bcd |\n|-----|-----|\n| xyz | 1   |"
+
+
+def test_latex_takes_any_text() -> None:
+    text = layout.latex(("a", "b"), [[("x_1 & {$5^2}", "≤ 4 %")], [("y", "–")]], r"± 1 \ > 0 ~")
+    assert r"x\_1 \& \{\$5\^{}2\} & $\le$ 4 \% \\" in text
+    assert r"\caption{$\pm$ 1 \textbackslash{} $>$ 0 \~{}}" in text
+    assert text.count(r"\midrule") == 2 and r"\begin{tabular}{lc}" in text
+
+
+def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = layout.write({"t.md": "old"}, tmp_path)
+    monkeypatch.setattr(layout.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        layout.write({"t.md": "new"}, tmp_path)
+    assert path.read_text() == "old"
