@@ -50,9 +50,10 @@ def strata(table: Sequence[Row]) -> list[Strata]:
     figures: dict[str, dict[str, Any]] = {}
     clinical: dict[str, Mapping[str, Any]] = {}
     for row in table:
-        for case, entry in row.cases("validation").items():
-            figures.setdefault(case, entry)
         for run in row.runs:
+            for case, entry in run.final.get("validation", {}).items():
+                if "voxel_ml" not in figures.get(case, {}):  # an older record may lack it
+                    figures[case] = entry
             clinical = {**getattr(run, "clinical", {}), **clinical}
     cases = sorted(figures)
     size = divide("Tumour diameter", cases, lambda case: size_stratum(clinical.get(case, {})))

@@ -88,6 +88,14 @@ def test_a_row_a_stratum_with_its_cases_and_interval() -> None:
     assert strata.head(size)[0] == "Tumour diameter"
 
 
+def test_an_older_record_beside_a_newer_one_takes_no_volume_away() -> None:
+    old, new = validated("a", [0.5]), validated("a", [0.7], seed=1)
+    new.before["validation"]["case_00000"].update(voxels={"tumour": [0, 0, 1]}, voxel_ml=50.0)
+    for runs in ([old, new], [new, old]):
+        (volume,) = strata.strata(rows(runs))
+        assert volume.members == {"> 34, ≤ 180 ml": ["case_00000"]}
+
+
 def test_records_without_either_divide_nothing() -> None:
     assert strata.strata(rows([validated("a", [0.5])])) == []
     assert strata.strata([]) == []
