@@ -2,13 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kitsseg import comparisons, stats
 from kitsseg.rows import rows
-from tests.records import validated
+from tests.records import part, validated
 
 
 def test_few_rows_are_all_compared_and_many_with_the_first() -> None:
@@ -65,3 +66,11 @@ def test_csv_has_all_digits() -> None:
     assert float(first["difference"]) == found[0].paired.difference.mean
     assert (first["first"], first["second"], first["region"]) == ("b", "a", "kidney")
     assert (first["first validated"], first["second validated"]) == ("2", "2")
+
+
+def test_the_last_stage_is_compared() -> None:
+    tuned = {"train": {}, "validation": part([0.9], [0.9])}
+    kidney, _ = comparisons.compare(
+        rows([validated("a", [0.5]), replace(validated("b", [0.4]), after=tuned)])
+    )
+    assert kidney.paired.difference.mean == pytest.approx(0.4)
