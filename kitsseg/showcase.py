@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from kitsseg.grid import Grid
+from kitsseg.grid import DIVISOR, Grid
 from kitsseg.labels import TUMOUR
 
 FOLDER = "showcase"
 ROLES = ("best", "median", "worst")
-MAX_SIDE, MAX_SLICES, MARGIN_SLICES = 256, 96, 3
+MAX_SIDE, MAX_SLICES, MARGIN_SLICES, AROUND = 256, 96, 3, 4
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Shown:
         masks: class ids ``[S, H, W]`` by what they are: ``truth``, ``prediction`` and, of a run that
             was fine-tuned, ``before``.
         start: the place in ``z`` of the slice with most tumour.
-        gates: of each attention gate, deepest first, the coefficients on that slice ``[h, w]``.
+        gates: of each attention gate, deepest first, the coefficients on that slice ``[H, W]``.
+        grids: (h, w) on which each gate computed them.
     """
 
     role: str
@@ -44,6 +46,7 @@ class Shown:
     masks: dict[str, np.ndarray]
     start: int
     gates: list[np.ndarray]
+    grids: list[tuple[int, int]]
 
 
 def choose(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -106,18 +109,24 @@ def write(
         if not tumour.any():
             tumour = (native["prediction"][z] == TUMOUR).sum((1, 2))
         start = int(tumour.argmax())
-        gates = coefficients(net, window, stored, int(z[start]), data.neighbours, trainer)
+        maps = coefficients(net, window, stored, int(z[start]), data.neighbours, trainer)
         image = to_grey(np.asarray(stored[z]), window.low_hu, window.high_hu)
         masks = {name: grid.fit_label(mask[z]) for name, mask in native.items()}
-        inside = (slice(None), *grid.inside)
-        image, masks = image[inside], {name: mask[inside] for name, mask in masks.items()}
-        gates = [crop(gate, grid) for gate in gates]
+        gates = [expand(alpha, image.shape[1:]) for alpha in maps]
+        body = body_box(image, *masks.values())
+        image, gates = image[:, *body], [gate[body] for gate in gates]
+        masks = {name: mask[:, *body] for name, mask in masks.items()}
         if max(image.shape[1:]) > MAX_SIDE:
             small = Grid((image.shape[1], image.shape[2]), MAX_SIDE)
-            inside = (slice(None), *small.inside)
-            image = small.fit_image(image.astype(np.int16))[inside].clip(0, 255).astype(np.uint8)
-            masks = {name: small.fit_label(mask)[inside] for name, mask in masks.items()}
-        save(folder / FOLDER, Shown(role, case, z, image, masks, start, gates))
+            image = (
+                small.fit_image(image.astype(np.int16))[:, *small.inside].clip(0, 255).astype(np.uint8)
+            )
+            masks = {name: small.fit_label(mask)[:, *small.inside] for name, mask in masks.items()}
+            gates = [
+                cv2.resize(gate, small.scaled[::-1], interpolation=cv2.INTER_NEAREST) for gate in gates
+            ]
+        grids = [(alpha.shape[0], alpha.shape[1]) for alpha in maps]
+        save(folder / FOLDER, Shown(role, case, z, image, masks, start, gates, grids))
 
 
 def to_grey(image_hu: np.ndarray, low_hu: float, high_hu: float) -> np.ndarray:
@@ -126,20 +135,27 @@ def to_grey(image_hu: np.ndarray, low_hu: float, high_hu: float) -> np.ndarray:
     return np.rint(255 * share.clip(0, 1)).astype(np.uint8)
 
 
-def crop(gate: np.ndarray, grid: Grid) -> np.ndarray:
-    """The part of a coefficient map ``[h, w]`` of a stored, perhaps padded slice that isn't padding."""
-    padded = [-(-side // 32) * 32 for side in grid.stored]
-    rows, cols = (
-        slice(int(np.floor(part.start * n / whole)), max(1, int(np.ceil(part.stop * n / whole))))
-        for part, n, whole in zip(grid.inside, gate.shape, padded, strict=True)
-    )
-    return gate[rows, cols]
+def expand(alpha: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A coefficient map ``[h, w]`` of a slice that was padded, on the slice's own pixels ``shape``."""
+    height, width = (-(-side // DIVISOR) * DIVISOR for side in shape)
+    whole = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_NEAREST)
+    return whole[: shape[0], : shape[1]]
+
+
+def body_box(image: np.ndarray, *masks: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of ``[S, H, W]`` that hold anything but air, and a little around them."""
+    there = np.any([volume.any(axis=0) for volume in (image, *masks)], axis=0)
+    if not there.any():
+        return slice(None), slice(None)
+    sides = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
+    rows, cols = (slice(max(0, side[0] - AROUND), side[-1] + 1 + AROUND) for side in sides)
+    return rows, cols
 
 
 def coefficients(
     net: Any, window: Any, images: np.ndarray, z: int, neighbours: int, trainer: Any
 ) -> list[np.ndarray]:
-    """What each attention gate of ``net`` lets through of slice ``z``: ``[h, w]`` float16, in [0, 1].
+    """What each attention gate of ``net`` lets through of slice ``z``: ``[h, w]`` float32, in [0, 1].
 
     Args:
         images: ``[S, H, W]`` int16 HU, stored slices.
@@ -151,10 +167,10 @@ def coefficients(
 
     chunk = images[neighbourhood(np.array([z]), len(images), neighbours)]
     # Hooks are seen only where the network runs as it is written.
-    with torch.inference_mode(), torch.compiler.set_stance("force_eager"), _listening(net) as maps:
-        with trainer.strategy.precision_plugin.forward_context():
-            net(window(pad(torch.from_numpy(chunk).to(trainer.strategy.root_device))))
-    return [alpha[0, 0].float().cpu().numpy().astype(np.float16) for alpha in maps]
+    eager, autocast = torch.compiler.set_stance, trainer.strategy.precision_plugin.forward_context
+    with torch.inference_mode(), eager("force_eager"), autocast(), _listening(net) as maps:
+        net(window(pad(torch.from_numpy(chunk).to(trainer.strategy.root_device))))
+    return [alpha[0, 0].float().cpu().numpy() for alpha in maps]
 
 
 @contextmanager
@@ -177,7 +193,8 @@ def save(folder: Path, shown: Shown) -> None:
     """Write ``folder/ROLE.npz`` whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"mask_{name}": mask for name, mask in shown.masks.items()}
-    arrays |= {f"gate_{i:02}": gate for i, gate in enumerate(shown.gates)}
+    arrays |= {f"gate_{i:02}": gate.astype(np.float16) for i, gate in enumerate(shown.gates)}
+    arrays["grids"] = np.array(shown.grids, np.int64).reshape(-1, 2)
     temporary = folder / f".{os.getpid()}-{shown.role}.npz"
     np.savez_compressed(
         temporary,
@@ -209,10 +226,13 @@ def _read(path: Path) -> Shown:
         masks = {n.removeprefix("mask_"): a for n, a in arrays.items() if n.startswith("mask_")}
         shown = Shown(
             str(arrays["role"]), str(arrays["case"]), arrays["z"], arrays["image"], masks,
-            int(arrays["start"]), gates,
+            int(arrays["start"]), gates, [(int(h), int(w)) for h, w in arrays["grids"]],
         )  # fmt: skip
         shapes = {shown.image.shape, *(mask.shape for mask in masks.values())}
         whole = {"truth", "prediction"} <= set(masks) and len(shapes) == 1 and shown.image.ndim == 3
+        whole &= {gate.shape for gate in gates} <= {shown.image.shape[1:]} and len(gates) == len(
+            shown.grids
+        )
         if not whole or len(shown.z) != len(shown.image) or not 0 <= shown.start < len(shown.z):
             raise ValueError("its arrays don't belong together")
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
