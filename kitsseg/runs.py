@@ -43,15 +43,21 @@ def find(folders: Sequence[Path]) -> list[Job]:
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"runs={folder}: there's no such folder")
-        names = (RESULT, STATUS, EVALUATION)
-        found = {path.parent for name in names for path in folder.rglob(name)}
+        found = below(folder)
         if not found:
             raise ValueError(
                 f"runs={folder} holds no run: no {RESULT}, {STATUS} or {EVALUATION} lies in or below it"
             )
-        for each in sorted(found, key=_natural):
-            jobs.setdefault(each.resolve(), read(each))
+        for each in found:
+            jobs.setdefault(each.folder.resolve(), each)
     return list(jobs.values())
+
+
+def below(folder: Path) -> list[Job]:
+    """The jobs in and below one folder, in the order of their numbers."""
+    names = (RESULT, STATUS, EVALUATION)
+    found = {path.parent for name in names for path in folder.rglob(name)}
+    return [read(each) for each in sorted(found, key=_natural)]
 
 
 def read(folder: Path) -> Job:

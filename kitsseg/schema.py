@@ -6,6 +6,7 @@ ranges. Checked here is what no class stands for.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
@@ -60,6 +61,14 @@ class DownloadConfig:
     timeout_s: float = MISSING
     retries: int = MISSING
     backoff_s: float = MISSING
+
+
+@dataclass
+class ReportConfig:
+    """The root of ``conf/report.yaml``."""
+
+    runs: Any = MISSING
+    output: str | None = None
 
 
 @dataclass
@@ -178,6 +187,19 @@ def _check_download(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 
 WORKERS: dict[str, tuple[float, float]] = {"workers": (1, 64)}
+
+
+def _check_report(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """The folders: each must be there."""
+    runs = plain.get("runs")
+    if any(has_opaque(runs)):
+        return []
+    given: list[Any] = runs if isinstance(runs, list) else [runs]
+    if not given or not all(isinstance(folder, str) for folder in given):
+        return [f"runs: {runs} must be a folder or a list of folders"]
+    return [f"runs: {f}: there's no such folder" for f in given if not Path(f).expanduser().is_dir()]
+
+
 # What every command that opens data gives to its data module.
 _DATA = Section(given=("split", "augmentation", "seed"))
 
@@ -185,6 +207,7 @@ COMMANDS = {
     "download": Command(DownloadConfig, {}, _check_download),
     "verify": Command(VerifyConfig, {"source": Section()}, _check_verify),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
+    "report": Command(ReportConfig, {}, _check_report),
     "train": Command(
         TrainConfig,
         {

@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "verify", "download"}
+COMMANDS = {"train", "prepare", "verify", "download", "report"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 

@@ -40,8 +40,8 @@ def code(title: str, text: str) -> Html:
     return el("details", el("summary", title), inner)
 
 
-def table(study: Study) -> Html:
-    """Table 1 with intervals, and its forms for a paper."""
+def table(study: Study, texts: Mapping[str, str]) -> Html:
+    """Table 1 with intervals, and its forms for a paper, ``texts`` by their files' names."""
     final = [[row.label, *map(_cell, cells)] for row, cells in zip(study.rows, study.final, strict=True)]
     final += [[name, *(f"{v:.2f}" for v in values)] for name, values in tables.PAPER.items()]
     parts = [sheet(tables.HEAD, final, "Table 1", "figures")]
@@ -50,7 +50,6 @@ def table(study: Study) -> Html:
         parts.append(el("h3", "Before fine-tuning (stage one)"))
         parts.append(sheet(tables.HEAD, earlier, "Table 1 before fine-tuning", "figures"))
     parts.append(el("p", tables.note(study), class_="note"))
-    texts = tables.texts(study)
     for name, title in (
         ("md", "Markdown, with all tables"),
         ("csv", "CSV"),

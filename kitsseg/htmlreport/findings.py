@@ -32,19 +32,24 @@ def highest(rows: Sequence[Row], pairs: Sequence[Comparison]) -> list[str]:
     scored = [(interval, row) for interval, row in scored if not np.isnan(interval.mean)]
     if not scored:
         return []
+    said = {
+        id(row): f"{interval.mean:.3f}{span(interval.low, interval.high)} over "
+        f"{count(len(by_case(row, 'tumour')), 'validation case')} and {count(len(row.runs), 'run')}"
+        for interval, row in scored
+    }
+    if len({tuple(by_case(row, "tumour")) for _, row in scored}) > 1:
+        each = [f"{row.label}: mean tumour Dice {said[id(row)]}." for _, row in scored][:MOST]
+        return ["The rows were validated on different cases, so their means don't compare.", *each]
     interval, row = max(scored, key=lambda each: each[0].mean)
-    cases, runs = len(by_case(row, "tumour")), len(row.runs)
-    of = f"over {count(cases, 'validation case')} and {count(runs, 'run')}"
-    what = f"{interval.mean:.3f}{span(interval.low, interval.high)} {of}"
     if len(scored) == 1:
-        return [f"{row.label}: mean tumour Dice {what}."]
+        return [f"{row.label}: mean tumour Dice {said[id(row)]}."]
     alike = [
         (each.second if each.first is row else each.first).label
         for each in pairs
         if row in (each.first, each.second) and not is_clear(each)
     ]
     doubt = f"; these data don't tell it from {' or '.join(alike)}" if alike else ""
-    return [f"The highest mean tumour Dice is that of {row.label}: {what}{doubt}."]
+    return [f"The highest mean tumour Dice is that of {row.label}: {said[id(row)]}{doubt}."]
 
 
 def compared(each: Comparison) -> str:

@@ -3,37 +3,35 @@
 import base64
 import hashlib
 import json
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kitsseg import tables
-from kitsseg.htmlreport import figures, findings, provenance, shown
+from kitsseg import layout, tables
+from kitsseg.htmlreport import figures, findings, names, provenance, shown
 from kitsseg.htmlreport.cases import tumour_ml
 from kitsseg.htmlreport.markup import Html, el, join
 from kitsseg.htmlreport.svg import marker
 from kitsseg.rows import Row
 from kitsseg.runs import Job
+from kitsseg.tables import Study
 
 NAME = "report.html"
 _HERE = Path(__file__).parent
 
 
-def write(jobs: Sequence[Job], folder: Path) -> Path:
-    """Write ``folder/report.html`` whole or not at all."""
-    path = folder / NAME
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(render(jobs), encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+def publish(jobs: Sequence[Job], folder: Path) -> list[Path]:
+    """Write all tables and the page into ``folder``, each whole or not at all; the page comes last."""
+    study = tables.study([job.record for job in jobs if job.record is not None])
+    texts = tables.texts(study) if study.rows else {}
+    return layout.write({**texts, NAME: render(jobs, study)}, folder)
 
 
-def render(jobs: Sequence[Job]) -> str:
-    """The page."""
-    records = [job.record for job in jobs if job.record is not None]
-    study = tables.study(records)
+def render(jobs: Sequence[Job], study: Study) -> str:
+    """The page of these jobs; ``study`` is of those that have a record."""
+    texts = tables.texts(study) if study.rows else {}
+    study, full = names.shorten(study)
     rows = study.rows
     found = shown.find(rows, {id(job.record): job.folder for job in jobs})
     slices, data = shown.viewers(found)
@@ -42,7 +40,7 @@ def render(jobs: Sequence[Job]) -> str:
     sections = [("findings", "Findings", "Findings", summary(rows, said))]
     if rows:
         sections += [
-            ("table", "Table 1", "Table 1", figures.table(study)),
+            ("table", "Table 1", "Table 1", figures.table(study, texts)),
             ("sure", "Certainty", "How sure", figures.how_sure(rows, study.differences)),
             ("cases", "Cases", "Case by case", figures.case_by_case(rows, tumour_ml(rows))),
             ("strata", "Sizes", "By size and stage of the tumour", figures.by_stratum(study)),
@@ -53,12 +51,12 @@ def render(jobs: Sequence[Job]) -> str:
         ]
     sections.append(("run", "Runs", "What was run", provenance.what_was_run(jobs, rows)))
     sections = [section for section in sections if section[-1] is not None]
-    names = sorted({record.name for record in records})
-    title = ", ".join(names) if names else "Runs without figures"
+    titles = sorted({job.record.name for job in jobs if job.record is not None})
+    title = ", ".join(titles) if titles else "Runs without figures"
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     links = (el("li", el("a", short, href=f"#{name}")) for name, short, *_ in sections)
     body = [
-        header(title, jobs, rows),
+        header(title, jobs, full),
         el("nav", el("ul", *links), aria_label="Contents"),
         el("main", *(el("section", el("h2", t), content, id=n) for n, _, t, content in sections)),
         el("script", Html(encode(data)), type="application/json", id="slices-data"),
@@ -76,21 +74,18 @@ def render(jobs: Sequence[Job]) -> str:
     return f"<!doctype html>\n{page}\n"
 
 
-def header(title: str, jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
+def header(title: str, jobs: Sequence[Job], full: Mapping[str, str]) -> Html:
     """What the page is of, the key to the rows' colours, and the button for light or dark."""
     states: dict[str, int] = {}
     for job in jobs:
         states[job.state] = states.get(job.state, 0) + 1
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime())
-    keys = [
-        el(
-            "li",
-            el("svg", marker(7, 7, i, row.label), viewBox="0 0 14 14", aria_hidden="true"),
-            row.label,
-        )
-        for i, row in enumerate(rows)
-    ]
+    keys = []
+    for i, (short, long) in enumerate(full.items()):
+        sign = el("svg", marker(7, 7, i, short), viewBox="0 0 14 14", aria_hidden="true")
+        about = el("span", f": {long}", class_="long") if long != short else None
+        keys.append(el("li", sign, el("span", el("b", short), about)))
     return el(
         "header",
         el("button", "Light / dark", type="button", id="theme"),

@@ -32,7 +32,7 @@ def signed(value: float, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "\u2212")
 
 
-def short(text: str, length: int = 44) -> str:
+def short(text: str, length: int = 36) -> str:
     """``text``, its middle left out if it is too long for a plot."""
     if len(text) <= length:
         return text
@@ -99,7 +99,7 @@ def differences(comparisons: Sequence[Comparison]) -> Html:
     parts.append(el("line", x1=zero, x2=zero, y1=TOP, y2=height - BOTTOM, class_="zero"))
     for i, each in enumerate(comparisons):
         y, d = TOP + LANE * i + 30, each.paired.difference
-        name = short(f"{each.first.label} less {each.second.label}", 52)
+        name = short(f"{each.first.label} less {each.second.label}", 40)
         parts.append(el("text", name, x=LEFT, y=y - 14, class_="name"))
         if not math.isnan(d.low):
             parts.append(
