@@ -47,6 +47,7 @@ def train(
     import pytorch_lightning as pl
 
     from kitsseg import checkpoint, hardware, provenance, results, showcase, tables
+    from kitsseg.data.clinical import read_clinical
     from kitsseg.evaluation import evaluate
     from kitsseg.task import SegmentationTask
 
@@ -97,6 +98,7 @@ def train(
     elif cfg.finetune:
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
 
+    known = read_clinical(data.root)
     record = results.Record(
         name=cfg.name,
         model=model,
@@ -110,6 +112,7 @@ def train(
         environment=environment,
         seconds=seconds,
         curves=curves,
+        clinical={case: known[case] for case in data.split.validation if case in known},
     )
     with timed(seconds, "showcase"):
         showcase.write(folder, record.final["validation"], data, net, window, trainer)
