@@ -31,7 +31,7 @@ def run(cfg: DictConfig) -> None:
     paths = page.publish(jobs, output)
     print(f"{sum(job.record is not None for job in jobs)} of {len(jobs)} runs have figures")
     for job in jobs:
-        if job.record is None:
+        if job.reason:
             print(f"{job.state}: {job.folder} ({job.reason})")
     print(*paths, sep="\n")
 

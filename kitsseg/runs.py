@@ -19,10 +19,10 @@ class Job:
 
     Attributes:
         folder: its own.
-        state: ``complete`` (then there is a record), ``failed``, ``interrupted``, ``unfinished`` (it
-            runs, or was killed) or ``unreadable``.
-        reason: why there is no record, in one line; empty if there is one.
-        record: what it found.
+        state: ``complete``, ``failed``, ``interrupted``, ``unfinished`` (it runs, or was killed) or
+            ``unreadable``.
+        reason: what is missing and why, in one line; empty if nothing is.
+        record: what it found; one that failed has it if it failed afterwards.
         changed: when its state changed last, in seconds since 1970; None if that isn't known.
     """
 
@@ -65,12 +65,15 @@ def read(folder: Path) -> Job:
     status, problem = _status(folder / STATUS)
     changed = status.get("changed")
     changed = float(changed) if isinstance(changed, (int, float)) else None
-    for name, reader in ((RESULT, results.read), (EVALUATION, read_evaluation)):
+    for name, reader in ((RESULT, _read_run), (EVALUATION, read_evaluation)):
         if (folder / name).is_file():
             try:
-                return Job(folder, "complete", "", reader(folder / name), changed)
+                record, reason = reader(folder / name)
             except ValueError as error:
                 return Job(folder, "unreadable", _one_line(error), None, changed)
+            if status.get("status") == "failed":
+                return Job(folder, "failed", _one_line(status.get("error", "")), record, changed)
+            return Job(folder, "complete", reason, record, changed)
     if problem:
         return Job(folder, "unreadable", problem, None, None)
     state = status.get("status")
@@ -85,8 +88,15 @@ def read(folder: Path) -> Job:
     return Job(folder, "unreadable", f"its {STATUS} says {state}, but it has no {RESULT}", None, changed)
 
 
-def read_evaluation(path: Path) -> Record:
+def _read_run(path: Path) -> tuple[Record, str]:
+    return results.read(path), ""
+
+
+def read_evaluation(path: Path) -> tuple[Record, str]:
     """``evaluation.json`` of `kitsseg.evaluate` as a record with validation figures alone.
+
+    Returns:
+        The record, and what the evaluation lacks, in words.
 
     Raises:
         ValueError: it isn't one, or one of another version.
@@ -94,6 +104,8 @@ def read_evaluation(path: Path) -> Record:
     try:
         values = json.loads(path.read_text())
         version, name, cases = values["version"], str(values["name"]), values["cases"]
+        lacks = {"without a prediction": len(values.get("missing", []))}
+        lacks["with a problem"] = len(values.get("problems", {}))
         figures = {str(case): {**each, "dice": dict(each["dice"])} for case, each in cases.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: is not an evaluation ({error!r})") from error
@@ -102,11 +114,12 @@ def read_evaluation(path: Path) -> Record:
             f"{path}: is an evaluation of version {version}; this kitsseg reads {EVALUATION_VERSION}: "
             "evaluate again"
         )
-    return Record(
+    record = Record(
         name=name, model=name, seed=0, overrides=[], before={"train": {}, "validation": figures},
         after=None, split={"train": [], "validation": sorted(figures)}, epochs={}, config={},
         environment=values.get("environment", {}), seconds={},
     )  # fmt: skip
+    return record, ", ".join(f"{count} {what}" for what, count in lacks.items() if count)
 
 
 def _status(path: Path) -> tuple[dict[str, Any], str]:

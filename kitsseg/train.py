@@ -25,7 +25,6 @@ from kitsseg.components import instantiate
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from kitsseg import results
     from kitsseg.data.datamodule import SliceDataModule
     from kitsseg.task import SegmentationTask
 
@@ -36,14 +35,11 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
     quieten()
     with opened(cfg.logger) as loggers:
-        record = train(cfg, folder, model, overrides, loggers)
-        record.write(folder)
+        train(cfg, folder, model, overrides, loggers)
 
 
-def train(
-    cfg: DictConfig, folder: Path, model: str, overrides: list[str], loggers: list[Any]
-) -> "results.Record":
-    """Both stages and their figures."""
+def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], loggers: list[Any]) -> None:
+    """Both stages, their figures, and the record of it all."""
     import pytorch_lightning as pl
 
     from kitsseg import checkpoint, hardware, provenance, results, showcase, tables
@@ -114,13 +110,12 @@ def train(
         curves=curves,
         clinical={case: known[case] for case in data.split.validation if case in known},
     )
-    with timed(seconds, "showcase"):
-        showcase.write(folder, record.final["validation"], data, net, window, trainer)
+    record.write(folder)  # at once: what follows may fail, the figures stay
+    showcase.write(folder, record.final["validation"], data, net, window, trainer)
     names = [column.lower().replace(" ", "_") for column in tables.COLUMNS]
     final = dict(zip(names, tables.figures(record, after=True), strict=True))
     for logger in loggers:
         logger.log_metrics({f"final/{name}": value for name, value in final.items()})
-    return record
 
 
 def make_trainer(

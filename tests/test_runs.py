@@ -74,6 +74,21 @@ def test_what_is_no_evaluation_is_refused(tmp_path: Path, content: str, text: st
         runs.read_evaluation(path)
 
 
+def test_what_an_evaluation_lacks_is_said(tmp_path: Path) -> None:
+    cases = {"case_00200": case(0.9, None)}
+    values = {"version": 1, "name": "x", "cases": cases, "missing": ["a", "b"], "problems": {"c": "cut"}}
+    (tmp_path / "evaluation.json").write_text(json.dumps(values))
+    (job,) = runs.find([tmp_path])
+    assert (job.state, job.reason) == ("complete", "2 without a prediction, 1 with a problem")
+
+
+def test_a_run_that_fails_after_its_figures_has_both(tmp_path: Path) -> None:
+    record("unet", [0.5], [0.6]).write(tmp_path)
+    status(tmp_path, "failed", error="disk full")
+    (job,) = runs.find([tmp_path])
+    assert (job.state, job.reason, job.record is None) == ("failed", "disk full", False)
+
+
 def test_nothing_to_find_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere: there's no such folder"):
         runs.find([tmp_path / "nowhere"])

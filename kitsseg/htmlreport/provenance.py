@@ -34,9 +34,9 @@ def run_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
     body = []
     for job in jobs:
         record = job.record
-        state: object = job.state
-        if record is None:
-            state = join(el("strong", job.state, class_="bad"), f": {job.reason}" if job.reason else "")
+        fine = job.state == "complete"
+        state = el("span" if fine else "strong", job.state, class_=None if fine else "bad")
+        state = join(state, f": {job.reason}" if job.reason else None)
         body.append(
             [
                 job.folder.name,
