@@ -20,7 +20,7 @@ from kitsseg.labels import TUMOUR
 
 FOLDER = "showcase"
 ROLES = ("best", "median", "worst")
-MAX_SIDE, MAX_SLICES, MARGIN_SLICES, AROUND = 256, 96, 3, 4
+MAX_SIDE, MAX_SLICES, MARGIN_SLICES, AROUND = 256, 80, 3, 4
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,19 @@ def coefficients(
 @contextmanager
 def _listening(net: Any) -> Iterator[list[Any]]:
     """A list that fills with each gate's coefficients ``[B, 1, h, w]`` while ``net`` runs."""
+    from torch import nn
+
     maps: list[Any] = []
-    hooks = [
-        module.register_forward_hook(lambda gate, inputs, _: maps.append(gate.coefficients(*inputs)))
-        for module in net.modules()
-        if callable(getattr(module, "coefficients", None))
-    ]
+    hooks = []
+    for module in net.modules():
+        psi = getattr(module, "psi", None)
+        if callable(getattr(module, "coefficients", None)):  # kitsseg's gates
+            own = module.register_forward_hook(
+                lambda gate, given, _: maps.append(gate.coefficients(*given))
+            )
+            hooks.append(own)
+        elif isinstance(psi, nn.Sequential) and isinstance(psi[-1], nn.Sigmoid):  # MONAI's
+            hooks.append(psi.register_forward_hook(lambda *call: maps.append(call[-1])))
     try:
         yield maps
     finally:

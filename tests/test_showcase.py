@@ -47,7 +47,7 @@ def test_slices_lie_around_the_labels_and_are_not_too_many() -> None:
     assert showcase.select_slices(np.zeros((5, 2, 2))).tolist() == [0, 1, 2, 3, 4]
     long = np.ones((1059, 1, 1), np.uint8)
     chosen = showcase.select_slices(long)
-    assert len(chosen) == 89 and set(np.diff(chosen)) == {12}  # 1059 / 96, rounded up, apart
+    assert len(chosen) == 76 and set(np.diff(chosen)) == {14}  # 1059 / 80, rounded up, apart
 
 
 def test_the_window_by_hand() -> None:
@@ -70,6 +70,15 @@ def test_coefficients_are_those_of_the_gates_in_the_order_of_computation() -> No
     np.testing.assert_allclose(deep, expected, atol=1e-6)
     assert not net.gates[0]._forward_hooks  # nothing stays behind
     assert showcase.coefficients(UNet(width=4, depth=2).eval(), WINDOW, images, 1, 0, CPU) == []
+
+
+def test_coefficients_of_monais_gates() -> None:
+    nets = pytest.importorskip("monai.networks.nets")
+    net = nets.AttentionUnet(2, 1, 3, channels=(4, 8, 16), strides=(2, 2)).eval()
+    images = np.random.default_rng(0).integers(-100, 300, (2, 32, 32)).astype(np.int16)
+    maps = showcase.coefficients(net, WINDOW, images, 0, 0, CPU)
+    assert [alpha.shape for alpha in maps] == [(16, 16), (32, 32)]
+    assert all(0 <= alpha.min() < alpha.max() <= 1 for alpha in maps)
 
 
 def test_padding_is_cut_off_a_map_and_air_off_a_slice() -> None:

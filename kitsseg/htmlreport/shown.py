@@ -14,7 +14,7 @@ from kitsseg.rows import Row, Run
 from kitsseg.showcase import Shown
 
 # Of all cases together, and of a case at least: a page of many rows stays one that can be sent.
-MOST_SLICES, LEAST_SLICES = 900, 12
+MOST_SLICES, LEAST_SLICES = 480, 12
 OUTLINES = (
     ("truth", "truth"),
     ("prediction", "prediction"),

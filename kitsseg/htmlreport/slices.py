@@ -13,7 +13,7 @@ from kitsseg.htmlreport.markup import Html, el, join
 from kitsseg.labels import KIDNEY, TUMOUR
 from kitsseg.showcase import Shown
 
-QUALITY = 70
+QUALITY = 60
 # Drawn in this order, so that the truth lies on top.
 MASKS = {"before": "before fine-tuning", "prediction": "prediction", "truth": "truth"}
 # The official kidney holds the tumour.
