@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from tqdm import tqdm
 
 from kitsseg.confusion import volume_counts
 from kitsseg.data.datamodule import SliceDataModule
-from kitsseg.data.nifti import read_label
+from kitsseg.data.export import write_label
+from kitsseg.data.nifti import read_mask
 from kitsseg.inference import segment
 from kitsseg.labels import OFFICIAL, REGIONS
 from kitsseg.metrics import dice
@@ -29,6 +31,7 @@ def evaluate(
     trainer: pl.Trainer,
     mirror_axes: Sequence[int],
     stage: str,
+    predictions: Path,
 ) -> Figures:
     """Segment all training and validation cases, and compare each with its own label volume.
 
@@ -38,6 +41,7 @@ def evaluate(
         trainer: whose device and precision are used.
         mirror_axes: of test-time mirroring, see `kitsseg.inference.segment`.
         stage: what the figures are of, for the log.
+        predictions: where the validation cases' label volumes are kept, ``case_00042.nii.gz``.
 
     Returns:
         For both parts of the split and each case: Dice of each region (None: neither there nor
@@ -53,8 +57,13 @@ def evaluate(
         for case in tqdm(ids, desc=title, unit="case", leave=False, disable=None):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
             label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
-            truth = read_label(data.cases[case].label, data.cases[case].classes)
-            figures[part][case] = compare(label, truth)
+            truth = read_mask(data.cases[case].label, data.cases[case].classes)
+            figures[part][case] = {
+                **compare(label, truth.label),
+                "voxel_ml": math.prod(truth.layout.spacing_mm) / 1000,
+            }
+            if part == "validation":
+                write_label(predictions / f"{case}.nii.gz", label, truth.layout)
         log.info(f"{title}: {summary(figures[part], OFFICIAL)}")
     return figures
 

@@ -99,7 +99,7 @@ def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
     for name, text in texts.items():
         path = folder / name
         temporary = path.with_name(f".{name}-{os.getpid()}")
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
         paths.append(path)
     return paths

@@ -11,10 +11,14 @@ import numpy as np
 
 from kitsseg.metrics import mean_over_cases
 
-VERSION = 1
+VERSION = 2
+# Version 1 had no curves, no clinical fields and no volume of a voxel: they are missing, not guessed.
+READABLE = (1, VERSION)
+ADDED: dict[str, Any] = {"curves": {}, "clinical": {}}
 RESULT, STATUS = "result.json", "status.json"
 
-# {case: {"dice": {region: value or None}, "voxels": {region: [both, prediction, truth]}}}
+# {case: {"dice": {region: value or None}, "voxels": {region: [both, prediction, truth]},
+#         "voxel_ml": volume of a voxel in ml}}
 CaseFigures = dict[str, dict[str, Any]]
 # {"train": CaseFigures, "validation": CaseFigures}
 Figures = dict[str, CaseFigures]
@@ -36,6 +40,9 @@ class Record:
         config: the resolved configuration.
         environment: versions, commit, device, precision.
         seconds: time of each phase.
+        curves: of each stage, a dict an epoch: its number from 0, ``train/loss``, ``val/loss``, ….
+        clinical: fields of each validation case by which it can be grouped; empty if none are known.
+        version: of the file that it was read from.
     """
 
     name: str
@@ -49,6 +56,8 @@ class Record:
     config: dict[str, Any]
     environment: dict[str, Any]
     seconds: dict[str, float]
+    curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    clinical: dict[str, dict[str, Any]] = field(default_factory=dict)
     version: int = field(default=VERSION)
 
     @property
@@ -72,12 +81,14 @@ def read(path: Path) -> Record:
         version = values.get("version")
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: is not a record of a run ({error})") from error
-    if version != VERSION:
+    if version not in READABLE:
         raise ValueError(
-            f"{path}: is a record of version {version}; this kitsseg reads version {VERSION}: "
-            "run the job again or use the kitsseg that wrote it"
+            f"{path}: is a record of version {version}; this kitsseg reads "
+            f"{' and '.join(map(str, READABLE))}: run the job again or use the kitsseg that wrote it"
         )
     known = {f.name for f in fields(Record)}
+    if version == 1:
+        values = {**ADDED, **values}
     if missing := known - set(values):
         raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; run the job again")
     return Record(**{name: values[name] for name in known})

@@ -6,6 +6,7 @@ ranges. Checked here is what no class stands for.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
@@ -87,6 +88,14 @@ class EvaluateConfig:
     tolerance_mm: ToleranceConfig = field(default_factory=ToleranceConfig)
     lesions: dict[str, Any] = MISSING
     postprocess: dict[str, Any] | None = None
+
+
+@dataclass
+class ReportConfig:
+    """The root of ``conf/report.yaml``."""
+
+    runs: Any = MISSING
+    output: str | None = None
 
 
 @dataclass
@@ -227,6 +236,17 @@ def _check_evaluate(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
+def _check_report(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """The folders: each must be there."""
+    runs = plain.get("runs")
+    if any(has_opaque(runs)):
+        return []
+    given: list[Any] = runs if isinstance(runs, list) else [runs]
+    if not given or not all(isinstance(folder, str) for folder in given):
+        return [f"runs: {runs} must be a folder or a list of folders"]
+    return [f"runs: {f}: there's no such folder" for f in given if not Path(f).expanduser().is_dir()]
+
+
 # What every command that opens data gives to its data module.
 _DATA = Section(given=("split", "augmentation", "seed"))
 
@@ -239,6 +259,7 @@ COMMANDS = {
         _check_evaluate,
     ),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
+    "report": Command(ReportConfig, {}, _check_report),
     "train": Command(
         TrainConfig,
         {

@@ -1,6 +1,5 @@
-"""What happens when a job or a sweep ends: its status, the table, the exit code."""
+"""What happens when a job or a sweep ends: its status, the tables and the page, the exit code."""
 
-import json
 import logging
 import sys
 import time
@@ -14,7 +13,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from kitsseg import results, tables
+from kitsseg import results, runs
 
 log = logging.getLogger("kitsseg")
 
@@ -52,7 +51,7 @@ def guard(job: Callable[[], None]) -> None:
 
 
 class WriteTable(Callback):
-    """Table 1 from the records in the folder of the run or sweep that has just ended."""
+    """Tables and page from the records in the folder of the run or sweep that has just ended."""
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish(Path(config.hydra.run.dir))
@@ -62,17 +61,17 @@ class WriteTable(Callback):
 
 
 def finish(folder: Path) -> None:
-    """Write and print the table; exit with 1 if a job below ``folder`` failed."""
-    records = [results.read(path) for path in results.find(folder)]
-    if records:
-        paths = tables.write(records, folder)
-        print(f"\n{paths[0].read_text()}\n" + "\n".join(str(path) for path in paths))
-    failed = [path.parent for path in sorted(folder.rglob(results.STATUS)) if _failed(path)]
+    """Write the tables and the page, print Table 1; exit with 1 if a job below ``folder`` failed."""
+    from kitsseg.htmlreport import page
+
+    jobs = runs.below(folder)
+    records = any(job.record is not None for job in jobs)
+    if records or len(jobs) > 1:
+        paths = page.publish(jobs, folder)
+        table = f"\n{paths[0].read_text(encoding='utf-8')}" if records else ""
+        print(table + "\n" + "\n".join(str(path) for path in paths))
+    failed = [job for job in jobs if job.state == "failed"]
     for job in failed:
-        print(f"kitsseg.train: failed: {job} (its {results.STATUS} says why)", file=sys.stderr)
+        print(f"kitsseg.train: failed: {job.folder} (its {results.STATUS} says why)", file=sys.stderr)
     if failed:
         sys.exit(1)
-
-
-def _failed(path: Path) -> bool:
-    return bool(json.loads(path.read_text())["status"] == "failed")

@@ -114,13 +114,17 @@ def markdown(records: Sequence[Record]) -> str:
 
 
 def write(records: Sequence[Record], folder: Path) -> list[Path]:
-    """All tables in files in ``folder``, each written whole or not at all.
+    """The tables of `texts` in ``folder``, each written whole or not at all."""
+    return layout.write(texts(study(records)), folder)
+
+
+def texts(done: Study) -> dict[str, str]:
+    """All tables by the names of their files.
 
     Returns:
         ``table1.md`` (which has everything), ``.csv`` and ``.tex``; with several rows
         ``differences.csv`` and ``.tex``; with cases that can be divided ``strata.csv``.
     """
-    done = study(records)
     texts = {
         "table1.md": _markdown(done),
         "table1.csv": _comma_separated(done),
@@ -132,7 +136,7 @@ def write(records: Sequence[Record], folder: Path) -> list[Path]:
         texts["differences.tex"] = layout.latex(comparisons.HEAD, [lines], comparisons.NOTE)
     if done.strata:
         texts["strata.csv"] = strata.comma_separated(done.strata)
-    return layout.write(texts, folder)
+    return texts
 
 
 def _markdown(done: Study) -> str:

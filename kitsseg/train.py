@@ -25,7 +25,6 @@ from kitsseg.components import instantiate
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from kitsseg import results
     from kitsseg.data.datamodule import SliceDataModule
     from kitsseg.task import SegmentationTask
 
@@ -36,17 +35,15 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
     quieten()
     with opened(cfg.logger) as loggers:
-        record = train(cfg, folder, model, overrides, loggers)
-        record.write(folder)
+        train(cfg, folder, model, overrides, loggers)
 
 
-def train(
-    cfg: DictConfig, folder: Path, model: str, overrides: list[str], loggers: list[Any]
-) -> "results.Record":
-    """Both stages and their figures."""
+def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], loggers: list[Any]) -> None:
+    """Both stages, their figures, and the record of it all."""
     import pytorch_lightning as pl
 
-    from kitsseg import checkpoint, hardware, provenance, results, tables
+    from kitsseg import checkpoint, hardware, provenance, results, showcase, tables
+    from kitsseg.data.clinical import read_clinical
     from kitsseg.evaluation import evaluate
     from kitsseg.task import SegmentationTask
 
@@ -74,27 +71,30 @@ def train(
         f"{len(data.split.validation)} validate; {precision}; {folder}"
     )
 
-    epochs = {}
+    tunes, predictions = config.is_on(cfg.finetune), folder / "predictions"
+    epochs, curves = {}, {}
     with timed(seconds, "train"):
         optimizer = instantiate(cfg.optimizer)
         task = SegmentationTask(net, loss, window, optimizer, scheduler, header=header)
-        epochs["train"] = fit(trainer, task, data)
+        epochs["train"], curves["train"] = fit(trainer, task, data)
     with timed(seconds, "evaluate"):
-        before = evaluate(net, window, data, trainer, cfg.mirror_axes, "stage one")
+        kept = predictions / "before" if tunes else predictions
+        before = evaluate(net, window, data, trainer, cfg.mirror_axes, "stage one", kept)
 
     after = None
-    if config.is_on(cfg.finetune):
+    if tunes:
         finetune, prefix = instantiate(cfg.finetune), "finetune/"
         with timed(seconds, "finetune"):
             trainer = make_trainer(cfg, folder, loggers, precision, "finetune", prefix, finetune.epochs)
             optimizer, frozen = instantiate(cfg.optimizer, lr=finetune.lr), finetune.freeze(net)
             task = SegmentationTask(net, loss, window, optimizer, scheduler, frozen, prefix, header)
-            epochs["finetune"] = fit(trainer, task, data.for_tumour_slices())
+            epochs["finetune"], curves["finetune"] = fit(trainer, task, data.for_tumour_slices())
         with timed(seconds, "evaluate fine-tuned"):
-            after = evaluate(net, window, data, trainer, cfg.mirror_axes, "fine-tuned")
+            after = evaluate(net, window, data, trainer, cfg.mirror_axes, "fine-tuned", predictions)
     elif cfg.finetune:
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
 
+    known = read_clinical(data.root)
     record = results.Record(
         name=cfg.name,
         model=model,
@@ -107,12 +107,15 @@ def train(
         config=settings,
         environment=environment,
         seconds=seconds,
+        curves=curves,
+        clinical={case: known[case] for case in data.split.validation if case in known},
     )
+    record.write(folder)  # at once: what follows may fail, the figures stay
+    showcase.write(folder, record.final["validation"], data, net, window, trainer)
     names = [column.lower().replace(" ", "_") for column in tables.COLUMNS]
     final = dict(zip(names, tables.figures(record, after=True), strict=True))
     for logger in loggers:
         logger.log_metrics({f"final/{name}": value for name, value in final.items()})
-    return record
 
 
 def make_trainer(
@@ -127,6 +130,8 @@ def make_trainer(
     """The configured Trainer for one stage, which keeps that stage's best and last weights."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
+    from kitsseg.callbacks.curve import Curve
+
     keep = ModelCheckpoint(
         folder / "checkpoints" / stage,
         filename="best",
@@ -137,17 +142,25 @@ def make_trainer(
     )
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
     given = {"precision": precision, "max_epochs": max_epochs, "logger": loggers}
-    return instantiate(cfg.trainer, callbacks=[*callbacks, keep], **given)
+    return instantiate(cfg.trainer, callbacks=[*callbacks, Curve(), keep], **given)
 
 
-def fit(trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule") -> dict[str, int]:
-    """Train, then put the best weights into the network; says how many epochs ran and which was best."""
+def fit(
+    trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule"
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Train, then put the best weights into the network.
+
+    Returns:
+        How many epochs ran and which was best, and the learning curve.
+    """
     from kitsseg import checkpoint
+    from kitsseg.callbacks.curve import Curve
 
     trainer.fit(task, datamodule=data)
     best = checkpoint.read(Path(trainer.checkpoint_callback.best_model_path))  # type: ignore[union-attr]
     task.net.load_state_dict(checkpoint.weights(best))
-    return {"run": trainer.current_epoch, "best": best["epoch"] + 1}
+    (curve,) = (callback for callback in trainer.callbacks if isinstance(callback, Curve))  # type: ignore[attr-defined]
+    return {"run": trainer.current_epoch, "best": best["epoch"] + 1}, curve.epochs
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "verify", "download", "evaluate"}
+COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -94,6 +94,8 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("stats", set()),
         ("layout", {"stats"}),
         ("rows", {"results"}),
+        ("runs", {"results"}),
+        ("showcase", {"grid", "labels", "data", "inference"}),
         ("comparisons", {"rows", "stats", "layout", "labels"}),
         ("strata", {"rows", "stats", "layout", "labels"}),
         ("tables", {"results", "rows", "stats", "layout", "comparisons", "strata"}),
@@ -106,6 +108,13 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
     assert inside(name) <= {"data", "labels", "grid", "locks"}
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])
+def test_the_page_is_made_of_records_alone(name: str) -> None:
+    known = {"runs", "results", "rows", "stats", "layout", "comparisons", "strata", "tables", "showcase"}
+    assert inside(name) <= {"htmlreport", "labels", *known}
+    assert outside(name).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

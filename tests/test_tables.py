@@ -139,7 +139,7 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     [
         ("{", "is not a record of a run"),
         ("[]", "is not a record of a run"),
-        (json.dumps({"version": 0}), "version 0; this kitsseg reads version 1"),
+        (json.dumps({"version": 0}), "version 0; this kitsseg reads 1 and 2"),
         (json.dumps({"version": 1, "name": "t"}), "lacks after, before"),
     ],
 )

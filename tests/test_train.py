@@ -1,17 +1,21 @@
 """The whole way, small: a sweep on the phantom, its records, its table; failures; the same twice."""
 
+import csv
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from kitsseg import checkpoint, results, tables
+from kitsseg import checkpoint, results, showcase, tables
 from kitsseg.config import CONFIG_DIR
+from kitsseg.data.nifti import read_label
+from kitsseg.evaluation import compare
 from kitsseg.train import run
 
 SMALL = [
@@ -70,6 +74,54 @@ def test_a_record_holds_every_case_before_and_after(
         assert record.config["model"]["width"] == 4
         assert record.epochs["train"]["run"] == 2 and record.epochs["train"]["best"] in (1, 2)
         assert json.loads((path.parent / "status.json").read_text())["status"] == "complete"
+
+
+def test_a_record_holds_the_curves_that_were_logged(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    for path in results.find(sweep[0]):
+        curves = results.read(path).curves
+        assert [len(curves[stage]) for stage in ("train", "finetune")] == [2, 1]
+        logged = list(csv.DictReader((path.parent / "metrics.csv").open()))
+        for stage, prefix in (("train", ""), ("finetune", "finetune/")):
+            for name in ("train/loss", "val/loss", "val/kidney_dice", "val/tumour_dice"):
+                own = [float(row[prefix + name]) for row in logged if row[prefix + name]]
+                assert [epoch[name] for epoch in curves[stage]] == pytest.approx(own)
+
+
+def test_a_run_keeps_what_it_predicted_and_cases_to_show(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    for path in results.find(sweep[0]):
+        record, folder = results.read(path), path.parent
+        (labels,) = (sweep[0].parents[2] / "data").glob("phantom/*")
+        for kept, figures in (("predictions", record.after), ("predictions/before", record.before)):
+            assert figures is not None
+            cases = record.split["validation"]
+            assert sorted(p.name for p in (folder / kept).glob("*.nii.gz")) == [
+                f"{case}.nii.gz" for case in cases
+            ]
+            for case in cases:
+                truth = labels / case / "segmentation.nii.gz"
+                again = compare(read_label(folder / kept / f"{case}.nii.gz"), read_label(truth))
+                assert again["voxels"] == figures["validation"][case]["voxels"]
+                volume = np.prod(nib.load(truth).header.get_zooms()) / 1000
+                assert figures["validation"][case]["voxel_ml"] == pytest.approx(volume)
+        shown = {each.role: each for each in showcase.read(folder)}
+        assert {role: each.case for role, each in shown.items()} == showcase.choose(
+            record.final["validation"]
+        )
+        gates = 0 if record.model == "unet" else 2  # model.depth of them
+        assert {len(each.gates) for each in shown.values()} == {gates}
+
+
+def test_a_sweep_ends_with_its_page(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = sweep
+    page = (folder / "report.html").read_text()
+    assert f"{folder.name}/report.html" in done.stdout
+    assert "2 runs (2 complete)" in page and 'id="attention"' in page and 'class="curve' in page
 
 
 def test_checkpoints_of_both_stages_are_kept_and_load(

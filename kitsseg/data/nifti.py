@@ -118,7 +118,7 @@ def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES) -> Mask:
                 return stored if same else table[stored]
         strange = sorted(set(np.unique(values).tolist()) - set(range(len(table))))[:5]
         cysts = (
-            "; KiTS21 and KiTS23 have cysts as 3: data=kits23 or source=kits23" if 3 in strange else ""
+            "; of KiTS21 and KiTS23 3 are cysts: data=kits23 or source=kits23" if 3 in strange else ""
         )
         known = ", ".join(f"{i} {CLASSES[c]}" for i, c in enumerate(classes))
         raise ValueError(f"holds labels {strange}; it may hold {known}{cysts}")
