@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,6 +244,19 @@ def test_a_full_disk_is_one_line(
     )
     monkeypatch.undo()
     assert download(server, tmp_path) == 0 and found(tmp_path) == expected(server)
+
+
+def test_a_disk_that_is_really_full(
+    server: FaultyServer, small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert download(server, small_disk / "raw") == 1  # a volume has 200 kB
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("kitsseg")]
+    assert len(errors) == 1 and "No space left on device; make room: what came is kept" in errors[0]
+    shutil.copytree(small_disk / "raw", tmp_path / "raw")
+    assert download(server, tmp_path / "raw") == 0  # it goes on with what was kept
+    for case in CASES:
+        whole = (tmp_path / "raw" / f"case_{case:05d}" / "imaging.nii.gz").read_bytes()
+        assert whole == server.files[imaging(case)]
 
 
 def test_a_root_that_cannot_be_written_is_one_line(
