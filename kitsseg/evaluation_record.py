@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from kitsseg.labels import REGIONS
-from kitsseg.metrics import mean_over_cases
 from kitsseg.results import CaseFigures, write_json, write_text
+from kitsseg.stats import mean_interval
 
 VERSION = 1
 JSON, CSV = "evaluation.json", "evaluation.csv"
@@ -79,10 +80,13 @@ def summarise(figures: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def mean(values: Iterable[float | None]) -> dict[str, Any]:
-    """The mean of the values that exist (None if none does), and their number."""
+    """The mean of the values that exist, its 95 % interval (None without), and their number."""
     array = np.array(list(values), np.float64)  # None becomes NaN
-    count = int((~np.isnan(array)).sum())
-    return {"mean": mean_over_cases(array) if count else None, "cases": count}
+    known = array[~np.isnan(array)]
+    if not known.size:
+        return {"mean": None, "low": None, "high": None, "cases": 0}
+    interval = {key: None if math.isnan(v) else v for key, v in asdict(mean_interval(known)).items()}
+    return interval | {"cases": known.size}
 
 
 def comma_separated(cases: CaseFigures, problems: Mapping[str, str]) -> str:
@@ -118,7 +122,7 @@ def _columns(figures: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """The means for a terminal; in brackets over how many cases, where not over all."""
+    """The means for a terminal, with intervals; over how many cases, where not over all."""
     total = max((each["cases"] for each in summary["volume_error_ml"].values()), default=0)
     lines = [["", *REGIONS]]
     keys = {
@@ -127,7 +131,7 @@ def table(summary: Mapping[str, Any]) -> str:
         "|volume error| (ml)": "absolute_volume_error_ml",
     }
     for title, key in keys.items():
-        digits = 4 if "dice" in key else 2
+        digits = 3 if "dice" in key else 1
         lines.append([title, *(_cell(summary[key][region], digits, total) for region in REGIONS)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
@@ -149,4 +153,6 @@ def _cell(mean: Mapping[str, Any], digits: int, total: int) -> str:
     if mean["mean"] is None:
         return "–"
     some = "" if mean["cases"] == total else f" ({mean['cases']} cases)"
-    return f"{mean['mean']:.{digits}f}{some}"
+    low, high = mean["low"], mean["high"]
+    interval = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{mean['mean']:.{digits}f}{interval}{some}"

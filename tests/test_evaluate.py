@@ -22,6 +22,7 @@ from kitsseg.counts import region_counts
 from kitsseg.data.kits19 import Case, list_cases
 from kitsseg.evaluate import run
 from kitsseg.labels import REGIONS
+from kitsseg.stats import mean_interval
 from tests.conftest import AFFINE, blocky
 
 TOLERANCE_MM = 1.0330772532390826  # of the kidney, as conf/evaluate.yaml has it
@@ -118,7 +119,10 @@ def test_the_command_from_end_to_end(blocks: Path, predicted: Path, tmp_path: Pa
         assert row["problem"] == ""
     assert "isn't NIfTI" in rows(tmp_path / "figures")["case_00003"]["problem"]
     mean = np.mean([case["dice"]["kidney"] for case in out["cases"].values()])
-    assert out["summary"]["as_predicted"]["dice"]["kidney"] == {"mean": pytest.approx(mean), "cases": 5}
+    kidney = out["summary"]["as_predicted"]["dice"]["kidney"]
+    assert kidney["mean"] == pytest.approx(mean) and kidney["cases"] == 5
+    interval = mean_interval([case["dice"]["kidney"] for case in out["cases"].values()])
+    assert (kidney["low"], kidney["high"]) == (interval.low, interval.high)
     names = [path.name for path in (tmp_path / "figures").iterdir()]
     assert sorted(names) == ["evaluation.csv", "evaluation.json"]
 
@@ -164,9 +168,9 @@ def test_empty_classes(tmp_path: Path) -> None:
     assert invented["lesions"] == {"truth": 0, "found": 0, "predicted": 1, "false_positives": 1}
     assert set(empty["dice"].values()) == {None}
     summary = out["summary"]["as_predicted"]
-    assert summary["dice"]["tumour"] == {"mean": 0, "cases": 2}
+    assert summary["dice"]["tumour"] == {"mean": 0, "low": 0, "high": 0, "cases": 2}
     assert summary["dice"]["kidney"]["cases"] == 3
-    assert summary["hd95_mm"]["tumour"] == {"mean": None, "cases": 0}
+    assert summary["hd95_mm"]["tumour"] == {"mean": None, "low": None, "high": None, "cases": 0}
     assert summary["lesions"]["sensitivity"] == 0
     assert summary["lesions"]["false_positives_per_case"] == 0.25
     assert summary["tumour_detected"] == {"cases": 1, "detected": 0}

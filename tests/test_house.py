@@ -80,7 +80,7 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("lesions", {"connected"}),
         ("postprocess", {"connected", "crop", "labels"}),
         ("scores", {"confusion", "crop", "labels", "lesions", "metrics", "surface"}),
-        ("evaluation_record", {"labels", "metrics", "results"}),
+        ("evaluation_record", {"labels", "results", "stats"}),
         ("grid", {"labels"}),
         ("window", set()),
         ("inference", {"labels", "grid", "window"}),
