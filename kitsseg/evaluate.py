@@ -142,9 +142,7 @@ def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
     from kitsseg.evaluation_record import CSV, JSON, POSTPROCESSED, table
 
     summary = evaluation.summary()
-    print(
-        f"{len(evaluation.cases)} of {expected} cases evaluated; means over cases, with 95 % bootstrap intervals"
-    )
+    print(f"{len(evaluation.cases)} of {expected} cases evaluated; means with 95 % intervals over cases")
     if evaluation.missing and evaluation.settings["missing"] == "zero":
         print(f"without a prediction, so scored as empty: {', '.join(evaluation.missing)}")
     if POSTPROCESSED in summary:
