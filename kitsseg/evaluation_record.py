@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kitsseg.files import write_json, write_text
 from kitsseg.labels import REGIONS
-from kitsseg.results import CaseFigures, write_json, write_text
+from kitsseg.results import CaseFigures
 from kitsseg.stats import mean_interval
 
 VERSION = 1

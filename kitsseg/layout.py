@@ -3,10 +3,10 @@
 import csv
 import io
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kitsseg.files import write_text
 from kitsseg.stats import Interval
 
 Lines = Sequence[Sequence[str]]
@@ -94,12 +94,7 @@ def escape(text: str) -> str:
 
 
 def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    """Each text under its name in ``folder``, by way of a temporary name."""
-    paths = []
+    """Each text under its name in ``folder``."""
     for name, text in texts.items():
-        path = folder / name
-        temporary = path.with_name(f".{name}-{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-        paths.append(path)
-    return paths
+        write_text(folder / name, text)
+    return [folder / name for name in texts]

@@ -3,7 +3,6 @@
 ``python -m kitsseg.prepare --help``
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from omegaconf import DictConfig
 
 from kitsseg import cli, config
 from kitsseg.components import instantiate
+from kitsseg.files import replacing
 
 if TYPE_CHECKING:
     from kitsseg.data.store import Store
@@ -43,14 +43,11 @@ def write_card(store: "Store") -> list[Path]:
     _, picture = cv2.imencode(".png", contactsheet.contact_sheet(store))
     contents = {"dataset.md": f"{overview.markdown(store)}\n".encode(), "dataset.png": picture.tobytes()}
     for name, content in contents.items():
-        temporary = store.folder / f".{name}-{os.getpid()}"
         try:
-            temporary.write_bytes(content)
-            os.replace(temporary, store.folder / name)
+            with replacing(store.folder / name) as temporary:
+                temporary.write_bytes(content)
         except OSError as error:
             raise ValueError(f"{store.folder / name}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
     return [store.folder / name for name in contents]
 
 

@@ -1,7 +1,6 @@
 """The record of one run, ``result.json``: written once, atomically; all comparisons read only it."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kitsseg.files import write_json
 from kitsseg.metrics import mean_over_cases
 
 VERSION = 2
@@ -113,15 +113,3 @@ def case_mean(figures: CaseFigures, region: str) -> float:
 def summary(figures: CaseFigures, regions: Iterable[str]) -> str:
     """Case means in words, for a log."""
     return ", ".join(f"{region} {case_mean(figures, region):.3f}" for region in regions)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Plain values as JSON, written as by `write_text`."""
-    write_text(path, json.dumps(values, indent=1, allow_nan=False))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write to a temporary name, then rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -4,7 +4,6 @@
 made of them, and what its attention gates let through. Reports read these files and need no data.
 """
 
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kitsseg.files import replacing
 from kitsseg.grid import DIVISOR, Grid
 from kitsseg.labels import TUMOUR
 
@@ -202,17 +202,10 @@ def save(folder: Path, shown: Shown) -> None:
     arrays: dict[str, Any] = {f"mask_{name}": mask for name, mask in shown.masks.items()}
     arrays |= {f"gate_{i:02}": gate.astype(np.float16) for i, gate in enumerate(shown.gates)}
     arrays["grids"] = np.array(shown.grids, np.int64).reshape(-1, 2)
-    temporary = folder / f".{os.getpid()}-{shown.role}.npz"
-    np.savez_compressed(
-        temporary,
-        role=shown.role,
-        case=shown.case,
-        z=shown.z,
-        image=shown.image,
-        start=shown.start,
-        **arrays,
-    )
-    os.replace(temporary, folder / f"{shown.role}.npz")
+    for name in ("role", "case", "z", "image", "start"):
+        arrays[name] = getattr(shown, name)
+    with replacing(folder / f"{shown.role}.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def read(folder: Path) -> list[Shown]:

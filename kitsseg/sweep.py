@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kitsseg import results, runs
+from kitsseg.files import write_json
 
 log = logging.getLogger("kitsseg")
 
@@ -29,7 +30,7 @@ def guard(job: Callable[[], None]) -> None:
 
     def status(state: str, **more: str) -> None:
         values = {"status": state, "started": started, "changed": time.time(), **more}
-        results.write_json(folder / results.STATUS, values)
+        write_json(folder / results.STATUS, values)
 
     status("running")
     try:

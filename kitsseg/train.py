@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kitsseg import cli, config, sweep
 from kitsseg.components import instantiate
+from kitsseg.files import write_json
 
 # torch, Lightning and MONAI are imported where a job runs: --help and refusals answer at once.
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
         split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
         data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
         data.open()
-        results.write_json(folder / "split.json", asdict(data.split))
+        write_json(folder / "split.json", asdict(data.split))
 
     net = hardware.ready(instantiate(cfg.model), cfg.channels_last, cfg.compile)
     window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kitsseg import cli, config
 from kitsseg.components import instantiate
+from kitsseg.files import write_json
 
 if TYPE_CHECKING:
     from kitsseg.data.inspect import Finding
@@ -113,8 +114,6 @@ def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str
     Raises:
         ValueError: it can't be written.
     """
-    from kitsseg.results import write_json
-
     values = {
         "version": 1,
         "root": str(root),

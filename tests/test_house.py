@@ -80,7 +80,7 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("lesions", {"connected"}),
         ("postprocess", {"connected", "crop", "labels"}),
         ("scores", {"confusion", "crop", "labels", "lesions", "metrics", "surface"}),
-        ("evaluation_record", {"labels", "results", "stats"}),
+        ("evaluation_record", {"files", "labels", "results", "stats"}),
         ("grid", {"labels"}),
         ("window", set()),
         ("inference", {"labels", "grid", "window"}),
@@ -90,12 +90,13 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("locks", set()),
         ("fetch", {"part", "locks"}),
         ("fetch_all", {"fetch", "locks"}),
-        ("results", {"metrics"}),
+        ("files", set()),
+        ("results", {"metrics", "files"}),
         ("stats", set()),
-        ("layout", {"stats"}),
+        ("layout", {"stats", "files"}),
         ("rows", {"results"}),
         ("runs", {"results"}),
-        ("showcase", {"grid", "labels", "data", "inference"}),
+        ("showcase", {"files", "grid", "labels", "data", "inference"}),
         ("comparisons", {"rows", "stats", "layout", "labels"}),
         ("strata", {"rows", "stats", "layout", "labels"}),
         ("tables", {"results", "rows", "stats", "layout", "comparisons", "strata"}),
@@ -107,7 +108,7 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {"data", "labels", "grid", "locks"}
+    assert inside(name) <= {"data", "labels", "grid", "locks", "files"}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])

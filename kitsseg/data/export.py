@@ -1,12 +1,12 @@
 """A label volume as a NIfTI file, laid out as the file that it is compared with."""
 
-import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from kitsseg.data.layout import Layout
+from kitsseg.files import replacing
 
 
 def write_label(path: Path, label: np.ndarray, layout: Layout) -> None:
@@ -15,7 +15,6 @@ def write_label(path: Path, label: np.ndarray, layout: Layout) -> None:
     The file gets its name only when it is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # nibabel goes by the ending
     voxels = np.ascontiguousarray(layout.in_file_axes(label), dtype=np.uint8)
-    nib.save(nib.Nifti1Image(voxels, layout.affine), temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        nib.save(nib.Nifti1Image(voxels, layout.affine), temporary)
