@@ -1,0 +1,137 @@
+"""What an epoch of kitsseg.train costs beyond the network: against a bare loop on one resident batch.
+
+    python benchmarks/training.py [--epochs N] [OVERRIDE ...]
+
+The run is that of `kitsseg.train` with these overrides (Trainer, loader, augmentation, loss, metrics,
+CSV log, checkpoints) on the phantom. Before each epoch a copy of the network is trained by a loop of
+forward, loss, backward and step on a batch that lies ready, and validates likewise, in the same
+precision; so both meet the same machine. The first epoch is left out.
+"""
+
+import argparse
+import copy
+import logging
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+
+from kitsseg import hardware, train
+from kitsseg.components import instantiate
+from kitsseg.config import CONFIG_DIR
+from kitsseg.data.datamodule import VALIDATION_BATCH
+from kitsseg.task import SegmentationTask
+
+DEFAULTS = ["data=phantom", "data.source.cases=20", "data.background_keep=1"]
+
+
+class Clock(pl.Callback):
+    """Times each epoch's training and validation, and before it those of the bare loops."""
+
+    def __init__(self, task: SegmentationTask, steps: int) -> None:
+        self.net, self.steps = copy.deepcopy(task.net), steps
+        self.seconds: dict[str, list[float]] = {"train": [], "bare train": [], "val": [], "bare val": []}
+        self.optimizer = task.make_optimizer(list(self.net.parameters()))
+        self.started = self.validating = 0.0
+        self.validation = 0.0
+        self.resident: dict[str, Any] = {}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self._finish_epoch()
+        self._run_bare(trainer, module)
+        self.started, self.validation = time.perf_counter(), 0.0
+
+    def on_validation_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.validating = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self.validation += time.perf_counter() - self.validating
+
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self._finish_epoch()
+
+    def _finish_epoch(self) -> None:
+        if self.started:
+            self.seconds["train"].append(time.perf_counter() - self.started - self.validation)
+            self.seconds["val"].append(self.validation)
+
+    def _run_bare(self, trainer: pl.Trainer, module: Any) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not self.resident:
+            for name, loader in (("train", data.train_dataloader()), ("val", data.val_dataloader())):
+                batch = next(iter(loader))
+                device = trainer.strategy.root_device
+                image, label = batch["image"].to(device), batch["label"].to(device)
+                self.resident[name] = module.window(image), label
+        autocast = trainer.strategy.precision_plugin.forward_context
+        (image, label), slices = self.resident["train"], len(data.rows(0))
+        self.net.train()
+        start = time.perf_counter()
+        for _ in range(self.steps):
+            with autocast():
+                loss = module.loss(self.net(image), label)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        each = (time.perf_counter() - start) / self.steps / len(image)
+        self.seconds["bare train"].append(each * slices)
+        image, slices = self.resident["val"][0], len(data.validation_rows)
+        self.net.eval()
+        start = time.perf_counter()
+        with torch.inference_mode(), autocast():
+            for _ in range(self.steps):
+                self.net(image)
+        each = (time.perf_counter() - start) / self.steps / len(image)
+        self.seconds["bare val"].append(each * slices)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=6, help="of each bare loop")
+    parser.add_argument("overrides", nargs="*")
+    args = parser.parse_args()
+    logging.getLogger("kitsseg").setLevel(logging.WARNING)
+    train.quieten()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"paths.data={folder}/data", f"trainer.max_epochs={args.epochs}"]
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            cfg = compose("train", [*DEFAULTS, *paths, *args.overrides])
+        pl.seed_everything(0, verbose=False)
+        split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
+        data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=0)
+        data.open()
+        net = hardware.ready(instantiate(cfg.model), cfg.channels_last, cfg.compile)
+        window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))
+        precision = hardware.choose_precision(cfg.trainer.accelerator, cfg.trainer.precision)
+        loggers = [pl.loggers.CSVLogger(folder)]
+        trainer = train.make_trainer(
+            cfg, Path(folder), loggers, precision, "train", "", cfg.trainer.max_epochs
+        )
+        task = SegmentationTask(net, loss, window, instantiate(cfg.optimizer), scheduler)
+        clock = Clock(task, args.steps)
+        trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+        trainer.fit(task, datamodule=data)
+        about = (
+            f"{len(data.rows(0))} training and {len(data.validation_rows)} validation slices, batch "
+            f"{data.batch_size} and {VALIDATION_BATCH}, {data.workers} loader processes, {precision}"
+        )
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {' '.join(args.overrides)}")
+    print(about)
+    print("\n| an epoch's | kitsseg, s | bare, s | ratio (least, most) |\n|---|---|---|---|")
+    for name, title in (("train", "training"), ("val", "validation")):
+        ours, bare = (clock.seconds[key][1:] for key in (name, f"bare {name}"))
+        ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+        print(
+            f"| {title} | {statistics.median(ours):.2f} | {statistics.median(bare):.2f} | "
+            f"{statistics.median(ratios):.3f} ({min(ratios):.3f}, {max(ratios):.3f}) |"
+        )
+
+
+if __name__ == "__main__":
+    main()
