@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import ratios
 import torch
 from hydra import compose, initialize_config_dir
 
@@ -126,11 +127,12 @@ def main() -> None:
     print("\n| an epoch's | kitsseg, s | bare, s | ratio (least, most) |\n|---|---|---|---|")
     for name, title in (("train", "training"), ("val", "validation")):
         ours, bare = (clock.seconds[key][1:] for key in (name, f"bare {name}"))
-        ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+        each = [a / b for a, b in zip(ours, bare, strict=True)]
         print(
             f"| {title} | {statistics.median(ours):.2f} | {statistics.median(bare):.2f} | "
-            f"{statistics.median(ratios):.3f} ({min(ratios):.3f}, {max(ratios):.3f}) |"
+            f"{statistics.median(each):.3f} ({min(each):.3f}, {max(each):.3f}) |"
         )
+        ratios.keep(f"{title} epoch / bare loop", each, "<= 1.08" if name == "train" else "<= 1.10")
 
 
 if __name__ == "__main__":

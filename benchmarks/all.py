@@ -1,0 +1,109 @@
+"""Run the benchmarks one after another and write benchmarks/RESULTS.md and RESULTS.png.
+
+    python benchmarks/all.py [--quick] [--folder DIR] [--nnunet PYTHON]
+
+`--quick` takes less than three minutes: smaller data, fewer repeats, no nnU-Net.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import ratios
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+HERE = Path(__file__).parent
+
+
+def commands(folder: str, quick: bool, nnunet: str | None) -> dict[str, list[str]]:
+    """What is run, by title."""
+    peer = [] if nnunet is None else ["--nnunet", nnunet]
+    small = ["data.source.cases=8", "data.source.slices=16", "data.size=128", "model.width=16"]
+    full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
+    training = ["training.py", "--epochs", "4" if quick else "6", "model=attn_unet", "data.workers=0"]
+    networks = ["networks.py", *(["--size", "128", "--repeats", "5"] if quick else [])]
+    prepare = ["prepare.py", "--folder", f"{folder}/prepare", "--repeats", "3"]
+    prepare += ["--cases", "2"] if quick else [*peer, "--long"]
+    return {
+        "A training step of each network": networks,
+        "An epoch, against a bare loop": training + (small if quick else full),
+        "Preparing cases": prepare,
+        "The store": ["store.py", "--folder", f"{folder}/store"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--folder", help="where drawn data stays; without, it goes afterwards")
+    parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        kept = Path(temporary) / "ratios.jsonl"
+        env = {**os.environ, ratios.FILE: str(kept), "PYTHONPATH": str(HERE.parent)}
+        parts = [heading(args.quick)]
+        folder = args.folder if args.folder is not None else temporary
+        for title, command in commands(folder, args.quick, args.nnunet).items():
+            print(f"{title}: python benchmarks/{' '.join(command)}", flush=True)
+            whole = [sys.executable, str(HERE / command[0]), *command[1:]]
+            done = subprocess.run(whole, env=env, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(f"failed:\n{done.stderr[-3000:]}")
+            shown = " ".join(command).replace(folder, "DIR")
+            parts.append(f"## {title}\n\n`python benchmarks/{shown}`\n\n{done.stdout.strip()}\n")
+        rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    parts.insert(1, overview(rows))
+    (HERE / "RESULTS.md").write_text("\n".join(parts), encoding="utf-8")
+    plot(rows, HERE / "RESULTS.png")
+    print(HERE / "RESULTS.md")
+
+
+def heading(quick: bool) -> str:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
+    ).stdout.strip()
+    return (
+        f"# Benchmarks\n\n{datetime.date.today()}, commit {commit}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores{', --quick' if quick else ''}. Each ratio is of two things measured in "
+        "turn in one run: the median, the least and the most.\n"
+    )
+
+
+def overview(rows: list[dict[str, Any]]) -> str:
+    """The ratios in a table."""
+    lines = ["| ratio | median (least, most) | aim | met |", "|---|---|---|---|"]
+    for row in rows:
+        spread = f"{row['median']:.2f} ({row['least']:.2f}, {row['most']:.2f})"
+        met = "yes" if ratios.meets(row["median"], row["aim"]) else "no"
+        lines.append(f"| {row['name']} | {spread} | {row['aim']} | {met} |")
+    return "\n".join([*lines, "", "![The ratios and what they should be](RESULTS.png)", ""])
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """A line a ratio: its spread, its median, and a tick where its aim lies."""
+    figure, axes = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2), layout="constrained")
+    for place, row in enumerate(reversed(rows)):
+        met = ratios.meets(row["median"], row["aim"])
+        colour = "#0072b2" if met else "#d55e00"  # told apart in any kind of colour vision
+        axes.plot([row["least"], row["most"]], [place, place], color=colour, linewidth=2)
+        axes.plot(row["median"], place, "o" if met else "s", color=colour)
+        axes.plot(float(row["aim"].split()[1]), place, "|", color="black", markersize=16)
+    axes.set_yticks(range(len(rows)), [f"{r['name']} ({r['aim']})" for r in reversed(rows)], fontsize=8)
+    axes.set_xscale("log")
+    axes.set_xlabel("ratio; the black stroke is the aim, a square misses it")
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
