@@ -287,7 +287,7 @@ def test_killed_and_started_again(server: FaultyServer, tmp_path: Path) -> None:
 
 def test_interrupted(server: FaultyServer, tmp_path: Path) -> None:
     root = tmp_path / "kits19"
-    server.rate = 400_000
+    server.rate = 60_000
     process = start(server, root)
     wait_for_part(root, 20_000)
     process.send_signal(signal.SIGINT)

@@ -1,9 +1,6 @@
 """Cells and their layouts."""
 
 import math
-from pathlib import Path
-
-import pytest
 
 from kitsseg import layout
 from kitsseg.stats import Interval
@@ -35,11 +32,3 @@ def test_latex_takes_any_text() -> None:
     assert r"x\_1 \& \{\$5\^{}2\} & $\le$ 4 \% \\" in text
     assert r"\caption{$\pm$ 1 \textbackslash{} $>$ 0 \~{}}" in text
     assert text.count(r"\midrule") == 2 and r"\begin{tabular}{lc}" in text
-
-
-def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (path,) = layout.write({"t.md": "old"}, tmp_path)
-    monkeypatch.setattr(layout.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        layout.write({"t.md": "new"}, tmp_path)
-    assert path.read_text() == "old"
