@@ -15,6 +15,7 @@ from omegaconf import MISSING
 from kitsseg.components import Section
 from kitsseg.labels import REGIONS
 from kitsseg.signatures import has_opaque, one_line
+from kitsseg.tracking.extras import missing
 
 
 @dataclass
@@ -99,6 +100,17 @@ class ReportConfig:
 
 
 @dataclass
+class DashboardConfig:
+    """The root of ``conf/dashboard.yaml``."""
+
+    runs: str = MISSING
+    project: str | None = None
+    entity: str | None = None
+    offline: bool = MISSING
+    output: str | None = None
+
+
+@dataclass
 class CheckpointConfig:
     """Which epoch's weights are the result of a stage: the best by what is logged as `monitor`."""
 
@@ -156,6 +168,8 @@ def _check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     axes = plain.get("mirror_axes")
     if isinstance(axes, list) and (not set(axes) <= {0, 1} or len(set(axes)) < len(axes)):
         problems.append(f"mirror_axes: {axes} may hold 0 (rows) and 1 (columns), each once")
+    loggers = plain.get("logger")
+    problems += missing(loggers) if isinstance(loggers, dict) else []
     frozen = getattr(built.get("finetune"), "frozen", None)
     if frozen is not None and "model" in built:
         from kitsseg.finetune import check_frozen
@@ -260,6 +274,7 @@ COMMANDS = {
     ),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
     "report": Command(ReportConfig, {}, _check_report),
+    "dashboard": Command(DashboardConfig, {}, _check_report),
     "train": Command(
         TrainConfig,
         {

@@ -64,6 +64,7 @@ class WriteTable(Callback):
 def finish(folder: Path) -> None:
     """Write the tables and the page, print Table 1; exit with 1 if a job below ``folder`` failed."""
     from kitsseg.htmlreport import page
+    from kitsseg.tracking.sweep_end import log_sweep
 
     jobs = runs.below(folder)
     records = any(job.record is not None for job in jobs)
@@ -71,6 +72,7 @@ def finish(folder: Path) -> None:
         paths = page.publish(jobs, folder)
         table = f"\n{paths[0].read_text(encoding='utf-8')}" if records else ""
         print(table + "\n" + "\n".join(str(path) for path in paths))
+        log_sweep(jobs, folder, paths)
     failed = [job for job in jobs if job.state == "failed"]
     for job in failed:
         print(f"kitsseg.train: failed: {job.folder} (its {results.STATUS} says why)", file=sys.stderr)

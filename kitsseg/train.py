@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ log = logging.getLogger("kitsseg")
 def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
     """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
     quieten()
-    with opened(cfg.logger) as loggers:
+    from kitsseg.tracking.guarded import opened
+
+    with opened(partial(instantiate, node) for node in (cfg.logger or {}).values()) as loggers:
         train(cfg, folder, model, overrides, loggers)
 
 
@@ -43,10 +46,11 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     """Both stages, their figures, and the record of it all."""
     import pytorch_lightning as pl
 
-    from kitsseg import checkpoint, hardware, provenance, results, showcase, tables
+    from kitsseg import checkpoint, hardware, provenance, results, showcase
     from kitsseg.data.clinical import read_clinical
     from kitsseg.evaluation import evaluate
     from kitsseg.task import SegmentationTask
+    from kitsseg.tracking import guarded
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     seconds: dict[str, float] = {}
@@ -113,10 +117,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     )
     record.write(folder)  # at once: what follows may fail, the figures stay
     showcase.write(folder, record.final["validation"], data, net, window, trainer)
-    names = [column.lower().replace(" ", "_") for column in tables.COLUMNS]
-    final = dict(zip(names, tables.figures(record, after=True), strict=True))
-    for logger in loggers:
-        logger.log_metrics({f"final/{name}": value for name, value in final.items()})
+    guarded.log_run(loggers, record, folder)
 
 
 def make_trainer(
@@ -162,21 +163,6 @@ def fit(
     task.net.load_state_dict(checkpoint.weights(best))
     (curve,) = (callback for callback in trainer.callbacks if isinstance(callback, Curve))  # type: ignore[attr-defined]
     return {"run": trainer.current_epoch, "best": best["epoch"] + 1}, curve.epochs
-
-
-@contextmanager
-def opened(nodes: Any) -> Iterator[list[Any]]:
-    """The configured loggers; closed at the end, so that a sweep's next job starts its own run."""
-    loggers = [instantiate(node) for node in (nodes or {}).values()]
-    failed = True
-    try:
-        yield loggers
-        failed = False
-    finally:
-        for logger in loggers:
-            logger.finalize("failed" if failed else "success")
-        if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
-            sys.modules["wandb"].finish(exit_code=int(failed))
 
 
 @contextmanager

@@ -84,7 +84,10 @@ def test_hydras_run_time_values_are_left_alone() -> None:
     [
         ("model=atn_unet", NO_ATN_UNET),
         ("scheduler=x", "scheduler=x: there's no such choice (cosine, none, plateau)"),
-        ("logger=null", "logger=null: there's no such choice (csv, none, wandb); ~logger leaves it out"),
+        (
+            "logger=null",
+            "logger=null: there's no such choice (csv, mlflow, none, tensorboard, wandb); ~logger leaves",
+        ),
         (
             "data.background_kep=0.1",
             "data.background_kep: no such key; did you mean data.background_keep?",

@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report"}
+COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report", "dashboard"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -116,6 +116,15 @@ def test_the_page_is_made_of_records_alone(name: str) -> None:
     known = {"runs", "results", "rows", "stats", "layout", "comparisons", "strata", "tables", "showcase"}
     assert inside(name) <= {"htmlreport", "labels", *known}
     assert outside(name).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.tracking")])
+def test_trackers_show_what_records_hold(name: str) -> None:
+    known = {"results", "runs", "showcase", "tables", "layout", "labels", "provenance"}
+    assert inside(name) <= {"tracking", *known}
+    if name.endswith((".plan", ".content", ".kept", ".extras", ".sweep_end")):
+        found = {i.split(".")[0] for i in imports(MODULES[name], False)}
+        assert found.isdisjoint({*HEAVY, "mlflow", "wandb_workspaces"})
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

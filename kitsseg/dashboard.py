@@ -1,0 +1,62 @@
+"""A W&B workspace and report of a sweep: by model, before and after fine-tuning, case by case.
+
+``python -m kitsseg.dashboard --help``
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from kitsseg import cli, config
+
+
+def run(cfg: DictConfig) -> None:
+    """Say what the dashboard holds; save it unless it is to stay offline.
+
+    Raises:
+        ValueError: the folder holds no run that W&B knows, or W&B can't be reached.
+    """
+    from kitsseg import layout, runs
+    from kitsseg.tracking import plan
+
+    folder = Path(cfg.runs).expanduser()
+    made = plan.make(runs.find([folder]), folder, cfg.project, cfg.entity)
+    print(plan.outline(made))
+    os.environ.setdefault("WANDB_SILENT", "true")
+    from kitsseg.tracking import wandb_dashboard
+    from kitsseg.tracking.wandb_start import unreachable
+
+    if cfg.output is not None:
+        text = wandb_dashboard.specification(wandb_dashboard.workspace(made))
+        path = Path(cfg.output).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(*layout.write({path.name: text}, path.parent), sep="\n")
+    if cfg.offline:
+        print("nothing was sent: offline=false saves it")
+        return
+    import wandb
+
+    if reason := unreachable(wandb.setup().settings.base_url):
+        raise ValueError(f"offline=false: {reason}")
+    print(*wandb_dashboard.save(made, folder), sep="\n")
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="dashboard")
+def _job(cfg: DictConfig) -> None:
+    try:
+        run(cfg)
+    except ValueError as error:
+        sys.exit(f"kitsseg.dashboard: {error}")
+
+
+def main() -> None:
+    """The command: refuse a wrong configuration, then hand over to Hydra."""
+    cli.check_command_line("dashboard", sys.argv[1:])
+    _job()
+
+
+if __name__ == "__main__":
+    main()
