@@ -1,0 +1,167 @@
+"""What a dashboard shows, built without the network; online it is saved over the one of before."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from kitsseg import dashboard, runs
+from kitsseg.cli import find_problems
+from kitsseg.tracking import kept, plan, wandb_dashboard
+from kitsseg.tracking.plan import Panel, Plan
+from tests.htmlreport.made import record, sweep, write_run
+
+
+def logged(folder: Path) -> Path:
+    """A sweep's folder, two runs of which W&B knows, and the sweep's own."""
+    sweep(folder)
+    for number, name in enumerate(("0_model=unet", "1_model=attn_unet")):
+        about = {"id": f"id{number}", "project": "kitsseg", "entity": None, "group": "made/now"}
+        kept.keep(folder / name, "wandb", **about)
+    kept.keep(folder, "wandb", id="table", project="kitsseg", group="made/now")
+    return folder
+
+
+def planned(folder: Path, project: str | None = None, entity: str | None = None) -> Plan:
+    return plan.make(runs.find([folder]), folder, project, entity)
+
+
+def panels(view: Any) -> list[dict[str, Any]]:
+    """All panels of a workspace, as they are sent."""
+    sent = json.loads(wandb_dashboard.specification(view))
+    sections = sent["spec"]["section"]["panelBankConfig"]["sections"]
+    return [panel for section in sections for panel in section["panels"]]
+
+
+def test_a_plan_of_a_sweep(tmp_path: Path) -> None:
+    made = planned(logged(tmp_path / "now"))
+    assert (made.title, made.project, made.entity, made.group) == (
+        "made/now",
+        "kitsseg",
+        None,
+        "made/now",
+    )
+    assert made.ids == ["id0", "id1", "table"]
+    assert list(made.sections) == [
+        "Table 1", "By model", "Before and after fine-tuning", "Case by case", "Slices",
+        "Learning curves",
+    ]  # fmt: skip
+    assert "| unet " in made.table and "| attn_unet " in made.table
+    text = plan.outline(made)
+    assert text.startswith("workspace and report 'made/now' in (your default entity)/kitsseg, of group")
+    assert "    points Tumour, a run each: final/val_tumor along before/val_tumor\n" in text
+    assert text.endswith("finetune/val/kidney_dice along finetune/epoch")
+    assert planned(tmp_path / "now", "p", "e").entity == "e"
+
+
+def test_only_what_is_known_is_shown() -> None:
+    assert plan.sections(set()) == {}
+    found = plan.sections({"final/val_tumor", "val/loss", "epoch", "slices/best", "finetune/val/loss"})
+    assert found == {
+        "By model": [Panel("bars", "val tumor", ("final/val_tumor",))],
+        "Slices": [Panel("media", "Best, median and worst case", ("slices/best",))],
+        "Learning curves": [Panel("curves", "stage one: val/loss", ("val/loss",), "epoch")],
+    }
+
+
+def test_a_lone_run_is_chosen_by_its_id(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", record("unet", [0.1], [0.2]))
+    with pytest.raises(ValueError, match="run holds no run that was logged with logger=wandb$"):
+        planned(folder)
+    kept.keep(folder, "wandb", id="one", project="p", entity="e", group=None)
+    made = planned(folder)
+    assert (made.title, made.ids, made.group) == ("run", ["one"], "")
+    assert "Table 1" not in made.sections
+    sent = json.loads(wandb_dashboard.specification(wandb_dashboard.workspace(made)))
+    (chosen,) = sent["spec"]["section"]["runSets"][0]["filters"]["filters"]
+    assert (chosen["key"]["name"], chosen["op"], chosen["value"]) == ("name", "IN", ["one"])
+
+
+def test_a_workspace_as_it_is_sent(tmp_path: Path) -> None:
+    view = wandb_dashboard.workspace(planned(logged(tmp_path / "now"), entity="team"))
+    sent = json.loads(wandb_dashboard.specification(view))
+    assert (sent["entity"], sent["project"], sent["displayName"]) == ("team", "kitsseg", "made/now")
+    runset = sent["spec"]["section"]["runSets"][0]
+    assert runset["filters"]["filters"][0]["value"] == "made/now"
+    assert runset["grouping"][0] == {"section": "config", "name": "model_name.value"}
+    found = {panel["config"].get("chartTitle"): panel for panel in panels(view)}
+    bars = found["Validation tumour"]["config"]
+    assert bars["metrics"] == ["summary_metrics.before/val_tumor", "summary_metrics.final/val_tumor"]
+    assert bars["groupBy"] == "model_name.value"
+    curve = found["stage two: val/loss"]["config"]
+    assert (curve["xAxis"], curve["metrics"]) == ("finetune/epoch", ["finetune/val/loss"])
+    kinds = [panel["viewType"] for panel in panels(view)]
+    assert kinds.count("Weave") == 2 and kinds.count("Media Browser") == 2
+    assert '"val": "cases"' in json.dumps(sent) and '"val": "table1"' in json.dumps(sent)
+
+
+def test_a_report_has_the_table_and_the_same_panels(tmp_path: Path) -> None:
+    made = planned(logged(tmp_path / "now"), entity="team")
+    page = wandb_dashboard.report(made)
+    grids = [block for block in page.blocks if hasattr(block, "runsets")]
+    assert [len(grid.panels) for grid in grids] == [len(each) for each in made.sections.values()]
+    assert [grid.runsets[0].entity for grid in grids] == ["team"] * len(grids)
+    assert made.table in [getattr(block, "text", None) for block in page.blocks]
+
+
+def run(folder: Path, **changes: Any) -> None:
+    values = {"runs": str(folder), "project": None, "entity": None, "offline": True, "output": None}
+    dashboard.run(OmegaConf.create({**values, **changes}))
+
+
+def test_offline_it_is_told_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(logged(tmp_path / "now"), output=str(tmp_path / "a" / "spec.json"))
+    out = capsys.readouterr().out
+    assert "    table  Cases: cases\n" in out and out.endswith(
+        "nothing was sent: offline=false saves it\n"
+    )
+    assert json.loads((tmp_path / "a" / "spec.json").read_text())["displayName"] == "made/now"
+
+
+def test_without_an_account_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.raises(
+        ValueError, match=r"^offline=false: no API key \(wandb login, or WANDB_API_KEY\)$"
+    ):
+        run(logged(tmp_path / "now"), offline=False)
+
+
+def test_saving_again_saves_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two calls that need the server are stood in for; what they are given is real."""
+    sent: list[Any] = []
+
+    def upsert(view: Any) -> dict[str, Any]:
+        sent.append((view.name, view.id))
+        return {"upsertView": {"view": {"name": view.name, "id": "V1"}}}
+
+    def save(page: Any) -> None:
+        sent.append(page.id)
+        page.id = "R1"
+
+    monkeypatch.setattr(wandb_dashboard.ws.interface.internal, "upsert_view2", upsert)
+    monkeypatch.setattr(wandb_dashboard.wr.Report, "save", save)
+    for kind in (wandb_dashboard.ws.Workspace, wandb_dashboard.wr.Report):
+        monkeypatch.setattr(kind, "url", property(lambda self: f"https://{type(self).__name__}"))
+    folder = logged(tmp_path / "now")
+    made = planned(folder, entity="team")
+    assert wandb_dashboard.save(made, folder) == ["https://Workspace", "https://Report"]
+    assert wandb_dashboard.save(made, folder) == ["https://Workspace", "https://Report"]
+    (name, first), no_report, again, same_report = sent
+    assert name and not first and not no_report
+    assert again == (name, "V1") and same_report == "R1"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        ([], "runs: has no value; give it one with runs=VALUE"),
+        (["runs=no/where"], "runs: no/where: there's no such folder"),
+        (["runs=.", "ofline=false"], "ofline: no such key; did you mean offline?"),
+        (["runs=.", "offline=3.5"], "offline: expected bool, got 3.5"),
+    ],
+)
+def test_refusals(overrides: list[str], problem: str) -> None:
+    assert find_problems("dashboard", overrides) == [problem]
