@@ -50,7 +50,8 @@ def _wandb(folder: Path, known: dict[str, Any], files: list[Path]) -> None:
 
     place = {name: known.get(name) for name in ("project", "entity", "group")}
     name, offline = f"{folder.name}: Table 1", bool(known.get("offline", True))
-    run = wandb_start.start(folder, offline, {}, **place, name=name, job_type="table")
+    settings = {} if known.get("server") is None else {"base_url": known["server"]}
+    run = wandb_start.start(folder, offline, settings, **place, name=name, job_type="table")
     try:
         step = max(kept.read(folder, wandb_start.TRACKER).get("step", -1), run.step - 1) + 1
         kept.keep(folder, wandb_start.TRACKER, step=step)

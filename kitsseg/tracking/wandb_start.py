@@ -13,6 +13,8 @@ log = logging.getLogger("kitsseg")
 TRACKER = "wandb"
 # How long a run may wait for the server at its start, and to send what is left at its end, in s.
 START_S, FINISH_S, ANSWER_S = 30.0, 120.0, 5.0
+# How much a killed process may lose, in s; W&B would hold back 15.
+FLUSH = "x_transaction_log_flush_interval", 1.0
 
 
 def start(folder: Path, offline: bool, settings: dict[str, Any], **about: Any) -> Any:
@@ -35,15 +37,18 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **about: Any) -
     # Random, not drawn from a seeded generator: two runs with one seed are two runs.
     number = secrets.token_hex(8) if number is None else number
     place = {name: about.get(name) for name in ("project", "entity", "group")}
-    kept.keep(folder, TRACKER, id=number, offline=offline, **place)
+    server = settings.get("base_url")
+    kept.keep(folder, TRACKER, id=number, offline=offline, server=server, **place)
     # Tables are staged there until they are sent; by default that is somewhere in the home.
     os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
     limits = {"init_timeout": START_S, "finish_timeout": FINISH_S, "login_timeout": 1}
+    if FLUSH[0] in wandb.Settings.model_fields:  # not one of its promised settings
+        limits[FLUSH[0]] = FLUSH[1]
     given = {"silent": True, "reinit": "finish_previous", **limits, **commit(), **settings}
     fixed = {"dir": str(folder), "id": number, "resume": "allow", **about}
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     if wanted == "online":
-        reason = unreachable(settings.get("base_url", wandb.setup().settings.base_url))
+        reason = unreachable(wandb.setup().settings.base_url if server is None else server)
         if not reason:
             try:
                 return wandb.init(mode="online", settings=wandb.Settings(**given), **fixed)

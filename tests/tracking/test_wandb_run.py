@@ -3,6 +3,9 @@
 import http.server
 import logging
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +117,23 @@ def test_going_on_with_a_folder_goes_on_with_its_run(tmp_path: Path) -> None:
     steps = [row["_step"] for part in parts for row in part.history]
     assert steps == sorted(set(steps)) and len(steps) == 8
     assert [v for part in parts for v in part.curve("val/loss")] == pytest.approx([1, 0.9, 0.8, 0.7])
+
+
+def test_a_killed_run_keeps_what_was_logged(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, time\n"
+        "from kitsseg.tracking.wandb_run import WandbRun\n"
+        f"run = WandbRun({str(tmp_path / 'job')!r})\n"
+        "for epoch in range(5): run.log_metrics({'val/loss': epoch, 'epoch': epoch}, epoch)\n"
+        "time.sleep(2.5)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(guarded.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    held = only(tmp_path / "job")
+    # The last row may still grow, so it is written when the next one begins.
+    assert held.exit_code is None and held.curve("val/loss")[:4] == [0, 1, 2, 3]
 
 
 # ---- the network
