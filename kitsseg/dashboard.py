@@ -19,7 +19,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         ValueError: the folder holds no run that W&B knows, or W&B can't be reached.
     """
-    from kitsseg import layout, runs
+    from kitsseg import files, runs
     from kitsseg.tracking import plan
 
     folder = Path(cfg.runs).expanduser()
@@ -33,7 +33,8 @@ def run(cfg: DictConfig) -> None:
         text = wandb_dashboard.specification(wandb_dashboard.workspace(made))
         path = Path(cfg.output).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        print(*layout.write({path.name: text}, path.parent), sep="\n")
+        files.write_text(path, text)
+        print(path)
     if cfg.offline:
         print("nothing was sent: offline=false saves it")
         return

@@ -35,9 +35,9 @@ log = logging.getLogger("kitsseg")
 
 def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
     """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
-    quieten()
     from kitsseg.tracking.guarded import opened
 
+    quieten()
     with opened(partial(instantiate, node) for node in (cfg.logger or {}).values()) as loggers:
         train(cfg, folder, model, overrides, loggers)
 

@@ -120,7 +120,7 @@ def test_the_page_is_made_of_records_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.tracking")])
 def test_trackers_show_what_records_hold(name: str) -> None:
-    known = {"results", "runs", "showcase", "tables", "layout", "labels", "provenance"}
+    known = {"results", "runs", "showcase", "tables", "layout", "labels", "provenance", "files"}
     assert inside(name) <= {"tracking", *known}
     if name.endswith((".plan", ".content", ".kept", ".extras", ".sweep_end")):
         found = {i.split(".")[0] for i in imports(MODULES[name], False)}
