@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report"}
+COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report", "predict"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -84,6 +84,9 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("grid", {"labels"}),
         ("window", set()),
         ("inference", {"labels", "grid", "window"}),
+        ("checkpoint", {"labels", "grid", "window"}),
+        ("segmenter", {"checkpoint", "data", "grid", "hardware", "inference", "labels"}),
+        ("prediction_record", {"data", "labels", "results"}),
         ("task", {"labels", "counts", "metrics", "losses", "window"}),
         ("finetune", set()),
         ("part", set()),
@@ -108,7 +111,7 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {"data", "labels", "grid", "locks", "files"}
+    assert inside(name) <= {"data", "labels", "grid", "locks", "files", "crop"}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])

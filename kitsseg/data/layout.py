@@ -66,6 +66,11 @@ class Layout:
         z, y, x = (float(mm) for mm in nib.affines.voxel_sizes(self.turned_affine))
         return z, y, x
 
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel, which a tilted gantry makes a parallelepiped."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
     def in_file_axes(self, turned: np.ndarray) -> np.ndarray:
         """A view of an array (slices, H, W) along the file's own axes."""
         view = turned.transpose(self.change[:, 0].astype(int))
