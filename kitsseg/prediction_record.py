@@ -30,8 +30,8 @@ class PredictionRecord:
         keep: go on with what is there, which must have been made with the same settings.
 
     Raises:
-        ValueError: what is there was made with other settings, or isn't a record.
-        OSError: the folder can't be written.
+        ValueError: what is there was made with other settings, or isn't a record; or the
+            folder can't be written.
     """
 
     def __init__(
@@ -39,14 +39,19 @@ class PredictionRecord:
     ) -> None:
         self.folder = folder
         self.rows: dict[str, Row] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        about = {"version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints)}
         if keep and (folder / JSON).is_file():
             _check_same(folder / JSON, settings)
             self.rows = _read_rows(folder / CSV)
-        else:  # rows of a run with other settings are nobody's proof
-            (folder / CSV).unlink(missing_ok=True)
-        about = {"version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints)}
-        write_json(folder / JSON, about | {"settings": settings})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not self.rows:  # those of a run with other settings are nobody's proof
+                (folder / CSV).unlink(missing_ok=True)
+            write_json(folder / JSON, about | {"settings": settings})
+        except OSError as error:
+            raise ValueError(
+                f"output={folder}: {error.strerror or error}; name another folder"
+            ) from error
 
     def add(self, case: str, row: dict[str, Any]) -> None:
         """A case's figures, or its problem: a row, at once on the disk."""
