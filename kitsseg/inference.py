@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -49,7 +50,7 @@ def segment(
         with autocast():
             likely = probabilities(net, window(pad(chunk.to(device))), mirror_axes)
         likely = to_native(likely, grid)
-        out[start : start + len(chunk)] = likely.argmax(1).to(torch.uint8).cpu().numpy()
+        out[start : start + len(chunk)] = likeliest(likely).cpu().numpy()
     return out
 
 
@@ -66,8 +67,14 @@ def probabilities(net: nn.Module, image: Tensor, mirror_axes: Sequence[int]) -> 
         for count in range(len(mirror_axes) + 1)
         for axes in combinations(mirror_axes, count)
     ]
-    seen = [net(image.flip(dims)).float().softmax(1).flip(dims) for dims in flips]
-    return torch.stack(seen).mean(0)
+    seen = (net(image.flip(dims)).float().softmax(1).flip(dims) for dims in flips)
+    total = reduce(torch.add, seen)  # one at a time, unlike a stack's mean
+    return total if len(flips) == 1 else total / len(flips)
+
+
+def likeliest(likely: Tensor) -> Tensor:
+    """``[B, C, ...]`` -> ``[B, ...]`` uint8, the first of the classes with the highest probability."""
+    return likely.max(1).indices.to(torch.uint8)  # argmax takes ten times as long over so few
 
 
 def to_native(likely: Tensor, grid: Grid) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from kitsseg import checkpoint, hardware
 from kitsseg.checkpoint import Loaded
 from kitsseg.data.nifti import INT16, read_image
 from kitsseg.grid import Grid, neighbourhood
-from kitsseg.inference import pad, probabilities, to_native
+from kitsseg.inference import likeliest, pad, probabilities, to_native
 from kitsseg.labels import BACKGROUND, CLASSES, OFFICIAL, REGIONS
 
 EMPTY_HU = -500  # a slice that isn't denser anywhere is air alone
@@ -146,7 +147,7 @@ class Segmenter:
         for start in range(0, len(filled), step):
             z = filled[start : start + step]
             likely, rows = self._native(hu, z, grids, everywhere=bool(maps))
-            label[z[rows]] = likely.argmax(1).to(torch.uint8).cpu().numpy()
+            label[z[rows]] = likeliest(likely).cpu().numpy()
             for name, values in made.items():
                 values[z[rows]] = _map(likely, name)
         if self.postprocess is not None:
@@ -161,20 +162,19 @@ class Segmenter:
         Unless ``everywhere``, slices that are background on every stored grid are left out: what is the
         likeliest in all four corners is the likeliest between them.
         """
-        means = {
-            size: torch.stack([self._stored(member, hu, z, grids[size]) for member in group]).mean(0)
+        sums = {
+            size: reduce(torch.add, (self._stored(member, hu, z, grids[size]) for member in group))
             for size, group in self._groups.items()
         }
         rows = np.arange(len(z))
         if not everywhere:
-            found = [(mean.argmax(1) != BACKGROUND).flatten(1).any(1) for mean in means.values()]
+            found = [(likeliest(each) != BACKGROUND).flatten(1).any(1) for each in sums.values()]
             rows = rows[torch.stack(found).any(0).cpu().numpy()]
+        if len(rows) < len(z):
+            sums = {size: each[rows] for size, each in sums.items()}
+        total = reduce(torch.add, (to_native(each, grids[size]) for size, each in sums.items()))
         members = sum(map(len, self._groups.values()))
-        likely = [
-            to_native(mean[rows], grids[size]) * (len(self._groups[size]) / members)
-            for size, mean in means.items()
-        ]
-        return torch.stack(likely).sum(0), rows
+        return total if members == 1 else total / members, rows
 
     def _stored(self, member: Loaded, hu: np.ndarray, z: np.ndarray, grid: Grid) -> Tensor:
         """One network's probabilities ``[B, C, h, w]`` of slices ``z``, on its own grid."""
