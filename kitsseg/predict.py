@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from kitsseg.segmenter import Segmenter
 
 # What the label volumes follow from, beside the checkpoints themselves.
-SETTINGS = ("mirror_axes", "precision", "offset_hu", "probabilities", "uncertainty", "quicklook")
+SETTINGS = (
+    "mirror_axes",
+    "precision",
+    "offset_hu",
+    "probabilities",
+    "uncertainty",
+    "quicklook",
+    "dicom_seg",
+)
 TEST_CASES = "test"
 
 
@@ -57,6 +65,8 @@ def run(cfg: DictConfig) -> int:
     todo = [scan for scan in scans if not record.is_done(scan.name, files.of(scan))]
     for name, problem in problems.items():
         fail(record, name, problem)
+    if cfg.dicom_seg and not any(scan.files for scan in scans):
+        say("dicom_seg=true has no effect: the input isn't DICOM")
     with ReadAhead(todo, cfg.offset_hu) as ahead:
         for scan in tqdm(todo, desc="segmenting", unit="case", disable=None):
             try:
@@ -122,7 +132,7 @@ class Files:
         self.output, self.submission = output, bool(cfg.submission)
         self.maps = [f"{r}" for r in OFFICIAL if cfg.probabilities]
         self.maps += [UNCERTAINTY] if cfg.uncertainty else []
-        self.quicklook = bool(cfg.quicklook)
+        self.quicklook, self.dicom_seg = bool(cfg.quicklook), bool(cfg.dicom_seg)
 
     def label(self, scan: "Scan") -> Path:
         return self.output / label_name(scan, self.submission)
@@ -134,10 +144,14 @@ class Files:
     def picture(self, scan: "Scan") -> Path:
         return self.output / "quicklook" / f"{scan.name}.png"
 
+    def seg(self, scan: "Scan") -> Path:
+        return self.output / "dicom_seg" / f"{scan.name}.dcm"
+
     def of(self, scan: "Scan") -> list[Path]:
         """All of them."""
         pictures = [self.picture(scan)] if self.quicklook else []
-        return [self.label(scan), *pictures, *(self.map(scan, name) for name in self.maps)]
+        segs = [self.seg(scan)] if self.dicom_seg and scan.files else []
+        return [self.label(scan), *pictures, *segs, *(self.map(scan, name) for name in self.maps)]
 
 
 def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) -> dict[str, Any]:
@@ -165,6 +179,10 @@ def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) 
         picture = quicklook.quick_look(scan.name, image.hu, made.label, layout.spacing_mm, ml)
         with replaced(files.picture(scan)) as file:
             file.write(quicklook.png(picture))
+    if files.dicom_seg and scan.files:
+        from kitsseg.data.dicom_seg import save_seg
+
+        save_seg(files.seg(scan), scan, made.label, layout)
     save_volume(files.label(scan), made.label, layout, header)
     spacing = zip(("slice_mm", "row_mm", "column_mm"), layout.spacing_mm, strict=True)
     return {

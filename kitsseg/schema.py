@@ -112,6 +112,7 @@ class PredictConfig:
     probabilities: bool = MISSING
     uncertainty: bool = MISSING
     quicklook: bool = MISSING
+    dicom_seg: bool = MISSING
     offset_hu: int = MISSING
     device: str = MISSING
     precision: str = MISSING

@@ -91,6 +91,7 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("finetune", set()),
         ("part", set()),
         ("locks", set()),
+        ("extras", set()),
         ("fetch", {"part", "locks"}),
         ("fetch_all", {"fetch", "locks"}),
         ("files", set()),
@@ -111,7 +112,7 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {"data", "labels", "grid", "locks", "files", "crop"}
+    assert inside(name) <= {"data", "labels", "grid", "locks", "files", "crop", "extras"}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])

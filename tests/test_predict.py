@@ -356,3 +356,33 @@ def test_the_fixture_knows_three_classes(path: Path, blocks: Path) -> None:
     segmenter = Segmenter.load(path, device="cpu", precision="32-true")
     label = segmenter(blocks / "case_00000" / "imaging.nii.gz")
     assert np.bincount(label.ravel(), minlength=3).min() > 100
+
+
+def test_dicom_in_labels_and_segmentation_objects_out(
+    path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("highdicom")
+    from tests.data.test_dicom import write_series
+
+    write_series(tmp_path / "in" / "a", "1.2.5.1")
+    write_series(tmp_path / "in" / "b", "1.2.5.2", step=(0, 0.5, 2))
+    write_series(tmp_path / "in" / "c", "1.2.5.3")
+    (tmp_path / "in" / "c" / "IM3").unlink()
+    (tmp_path / "in" / "readme.txt").touch()
+    assert predict(path, tmp_path / "in", tmp_path / "out", "dicom_seg=true") == 1
+    said = capfd.readouterr()
+    assert "2 volumes segmented, 1 with problems; 1 other files left alone" in said.out
+    assert "(series c): has slices 3 mm apart, but 6 mm after" in said.err
+    label = nib.load(tmp_path / "out" / "a.nii.gz")
+    assert label.shape == (56, 64, 6) and np.allclose(np.diag(label.affine), (-0.7, -0.8, 3, 1))
+    assert sorted(p.name for p in (tmp_path / "out" / "dicom_seg").iterdir()) == ["a.dcm", "b.dcm"]
+    assert float(rows(tmp_path / "out")["b"]["kidney_ml"]) == pytest.approx(
+        (values(tmp_path / "out" / "b.nii.gz") > 0).sum() * 0.8 * 0.7 * 2 / 1000, abs=1e-3
+    )
+
+
+def test_dicom_seg_of_nifti_has_no_effect(
+    path: Path, blocks: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(path, blocks, tmp_path / "out", "dicom_seg=true", "cases=0") == 0
+    assert "dicom_seg=true has no effect: the input isn't DICOM" in capfd.readouterr().err

@@ -48,14 +48,14 @@ def find_images(path: Path) -> Found:
 
     Args:
         path: a NIfTI file; a folder of them, with nnU-Net's ``_0000`` or without; KiTS19, or one of its
-            cases. Other files are left alone.
+            cases; else a folder with DICOM series, however deep. Other files are left alone.
 
     Raises:
         ValueError: there are none.
     """
     if path.is_file():
         if not path.name.endswith(NIFTI):
-            raise ValueError(f"{path}: is neither .nii nor .nii.gz")
+            raise ValueError(f"{path}: is neither .nii nor .nii.gz; of DICOM files, give the folder")
         return Found([_scan(path)], {})
     if not path.is_dir():
         raise ValueError(f"{path}: there's no such file or folder")
@@ -69,7 +69,9 @@ def find_images(path: Path) -> Found:
     volumes = [p for p in files if p.name.endswith(NIFTI)]
     if volumes:
         return _named_apart(volumes, len(files) - len(volumes))
-    raise ValueError(f"{path}: holds no .nii or .nii.gz files and no case_XXXXX folders")
+    from kitsseg.data.dicom import find_series
+
+    return find_series(path)
 
 
 def _scan(path: Path) -> Scan:

@@ -18,7 +18,12 @@ def read_scan(scan: Scan, offset_hu: int = 0) -> Image:
     Raises:
         ValueError: one line that names the file, what is wrong and what helps.
     """
-    image = read_image(scan.path)
+    if scan.files:
+        from kitsseg.data.dicom import read_series
+
+        image = read_series(scan)
+    else:
+        image = read_image(scan.path)
     if offset_hu:
         return shifted(image, offset_hu)
     if is_offset(image):

@@ -23,7 +23,7 @@ def test_a_file(tmp_path: Path) -> None:
     assert names(tmp_path / "c_0000.nii") == ["c.nii"]
     assert names(tmp_path / "case_00007/imaging.nii.gz") == ["case_00007.nii.gz"]
     assert names(tmp_path / "case_00007") == ["case_00007.nii.gz"]
-    with pytest.raises(ValueError, match="x.txt: is neither .nii nor .nii.gz"):
+    with pytest.raises(ValueError, match="x.txt: is neither .nii nor .nii.gz; of DICOM files, give the"):
         find_images(tmp_path / "x.txt")
     with pytest.raises(ValueError, match="nosuch: there's no such file or folder"):
         find_images(tmp_path / "nosuch")
