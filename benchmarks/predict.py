@@ -1,4 +1,4 @@
-"""What applying a network costs beside the network itself: time, and memory for the largest case.
+"""What applying a network costs beside it, by which runtime, and memory for the largest case.
 
 ``python benchmarks/predict.py``. A volume of 512 x 512 x 300 is read, segmented and written by
 `kitsseg.predict`'s own parts; the bare network's forward passes over the very slices that it sees, and
@@ -24,7 +24,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from kitsseg import checkpoint
+from kitsseg import checkpoint, exchange
 from kitsseg.data.nifti import read_image
 from kitsseg.data.save import read_header, save_volume
 from kitsseg.grid import Grid
@@ -114,6 +114,24 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     )
 
 
+def runtimes(folder: Path, width: int) -> None:
+    """One line: milliseconds a slice of 256 x 256, by PyTorch in both precisions and by ONNX Runtime."""
+    write_checkpoint(folder / "x.ckpt", 256, width)
+    exchange.export_onnx(checkpoint.load(folder / "x.ckpt"), folder / "x.onnx")
+    image = torch.randn(4, 1, 256, 256).contiguous(memory_format=torch.channels_last)
+    line = []
+    for name, file, precision in (
+        ("PyTorch, float32", "x.ckpt", "32-true"),
+        ("PyTorch, bfloat16", "x.ckpt", "bf16-mixed"),
+        ("ONNX Runtime, float32", "x.onnx", "32-true"),
+    ):
+        segmenter = Segmenter.load(folder / file, device="cpu", precision=precision)
+        bare(segmenter, image, 4)
+        taken = [seconds(lambda: bare(segmenter, image, 4))[0] for _ in range(8)]  # noqa: B023
+        line.append(f"{name} {np.median(taken) / len(image) * 1000:.1f}")
+    print(f"width {width}, ms a slice of 256 x 256: {'; '.join(line)}", flush=True)
+
+
 def memory(folder: Path, slices: int, width: int) -> None:
     """Peak memory of the command on two volumes, one of which is read while the other is computed on."""
     write_checkpoint(folder / "x.ckpt", 256, width)
@@ -150,6 +168,8 @@ def main() -> None:
         folder = Path(name)
         for size, width, air in ((256, 32, 0), (256, 16, 0), (128, 16, 0), (256, 16, given.slices // 3)):
             overhead(folder, given.slices, air, size, width, given.repeats)
+        for width in (32, 16):
+            runtimes(folder, width)
         memory(folder, given.largest, 16)
 
 

@@ -121,6 +121,16 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    """The root of ``conf/export.yaml``."""
+
+    checkpoint: str = MISSING
+    output: str = MISSING
+    formats: list[str] = MISSING
+    trusted: list[str] = MISSING
+
+
+@dataclass
 class CheckpointConfig:
     """Which epoch's weights are the result of a stage: the best by what is logged as `monitor`."""
 
@@ -205,6 +215,13 @@ def _check_predict(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     if type(precision) is str and precision not in allowed:
         problems.append(f"precision: {precision} must be one of {', '.join(allowed)}")
     return problems
+
+
+def _check_export(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    formats, allowed = plain.get("formats"), ["onnx", "pt2"]
+    if isinstance(formats, list) and not (formats and set(formats) <= set(allowed)):
+        return [f"formats: {formats} may hold {', '.join(allowed)}, and must hold one"]
+    return []
 
 
 def _check_verify(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
@@ -299,6 +316,7 @@ COMMANDS = {
         _check_evaluate,
     ),
     "predict": Command(PredictConfig, {"postprocess": Section(optional=True)}, _check_predict),
+    "export": Command(ExportConfig, {}, _check_export),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
     "report": Command(ReportConfig, {}, _check_report),
     "train": Command(

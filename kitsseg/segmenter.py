@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kitsseg import checkpoint, hardware
+from kitsseg import checkpoint, exchange, hardware
 from kitsseg.checkpoint import Loaded
 from kitsseg.data.nifti import INT16, read_image
 from kitsseg.grid import Grid, neighbourhood
@@ -88,7 +88,9 @@ class Segmenter:
         precision: str = "auto",
         trusted: Sequence[str] = (),
     ) -> "Segmenter":
-        """A segmenter from one checkpoint or several; for the arguments, see the class.
+        """A segmenter from one checkpoint (or ONNX file of `kitsseg.export`) or several.
+
+        For the other arguments, see the class.
 
         Args:
             trusted: networks that a checkpoint may name beside kitsseg's own, see `checkpoint.load`.
@@ -97,7 +99,10 @@ class Segmenter:
             ValueError: one line that names the file or the argument, what is wrong and what helps.
         """
         each = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        members = [checkpoint.load(Path(path).expanduser(), trusted) for path in each]
+        members = [
+            exchange.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
+            for path in (Path(path).expanduser() for path in each)
+        ]
         return cls(members, mirror_axes, postprocess, device, precision)
 
     def __call__(

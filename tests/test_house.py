@@ -9,7 +9,7 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report", "predict"}
+COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report", "predict", "export"}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -85,7 +85,8 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("window", set()),
         ("inference", {"labels", "grid", "window"}),
         ("checkpoint", {"labels", "grid", "window"}),
-        ("segmenter", {"checkpoint", "data", "grid", "hardware", "inference", "labels"}),
+        ("exchange", {"checkpoint", "extras", "grid", "labels", "window"}),
+        ("segmenter", {"checkpoint", "data", "exchange", "grid", "hardware", "inference", "labels"}),
         ("prediction_record", {"data", "labels", "results"}),
         ("task", {"labels", "counts", "metrics", "losses", "window"}),
         ("finetune", set()),
