@@ -160,9 +160,8 @@ def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) 
     Raises:
         OSError: they can't be written.
     """
-    import numpy as np
-
     from kitsseg.data import quicklook
+    from kitsseg.data.describe import pixels_by_slice
     from kitsseg.data.save import make_header, read_header, replaced, save_volume
     from kitsseg.labels import OFFICIAL, REGIONS
 
@@ -173,7 +172,7 @@ def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) 
         path.parent.mkdir(parents=True, exist_ok=True)
     for name, values in made.maps.items():
         save_volume(files.map(scan, name), values, layout, header, unit=1 / 255)
-    voxels = np.bincount(made.label.reshape(-1), minlength=3)
+    voxels = pixels_by_slice(made.label).sum(axis=0)
     ml = {region: float(voxels[list(REGIONS[region])].sum() * layout.voxel_ml) for region in OFFICIAL}
     if files.quicklook:
         picture = quicklook.quick_look(scan.name, image.hu, made.label, layout.spacing_mm, ml)
