@@ -7,7 +7,6 @@ part of it.
 
 import json
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from kitsseg.checkpoint import MAX_NEIGHBOURS, MAX_SIZE, Loaded
 from kitsseg.extras import require
+from kitsseg.files import replacing
 from kitsseg.grid import DIVISOR
 from kitsseg.labels import CLASSES
 from kitsseg.window import Window
@@ -79,7 +79,8 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
     entry.key, entry.value = KEY, json.dumps(_about(loaded))
     content = model.SerializeToString()
     difference = _difference(net, OnnxNet(content), loaded)
-    _replace(path, content)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
     return difference
 
 
@@ -90,20 +91,16 @@ def export_program(loaded: Loaded, path: Path) -> float:
         ValueError: the network can't be exported, or the file gives other values.
     """
     net = FromHU(loaded).eval()
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), replacing(path) as temporary:
             warnings.simplefilter("ignore")
             program = torch.export.export(net, (_example(loaded),), dynamic_shapes=(_shapes(),))
             torch.export.save(program, temporary, extra_files={KEY: json.dumps(_about(loaded))})
             difference = _difference(net, torch.export.load(temporary).module(), loaded)
-        os.replace(temporary, path)
     except (OSError, ValueError):
         raise
     except Exception as error:  # any network
         raise ValueError(f"its network can't be exported ({_reason(error)})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 
@@ -191,15 +188,6 @@ def _difference(net: nn.Module, exported: Any, loaded: Loaded) -> float:
     if not difference <= TOLERANCE:
         raise ValueError(f"the exported network gives other values, by {difference:.2g}")
     return difference
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _reason(error: BaseException) -> str:

@@ -162,7 +162,8 @@ def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) 
     """
     from kitsseg.data import quicklook
     from kitsseg.data.describe import pixels_by_slice
-    from kitsseg.data.save import make_header, read_header, replaced, save_volume
+    from kitsseg.data.save import make_header, read_header, save_volume
+    from kitsseg.files import replacing
     from kitsseg.labels import OFFICIAL, REGIONS
 
     layout = image.layout
@@ -176,8 +177,8 @@ def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) 
     ml = {region: float(voxels[list(REGIONS[region])].sum() * layout.voxel_ml) for region in OFFICIAL}
     if files.quicklook:
         picture = quicklook.quick_look(scan.name, image.hu, made.label, layout.spacing_mm, ml)
-        with replaced(files.picture(scan)) as file:
-            file.write(quicklook.png(picture))
+        with replacing(files.picture(scan)) as temporary:
+            temporary.write_bytes(quicklook.png(picture))
     if files.dicom_seg and scan.files:
         from kitsseg.data.dicom_seg import save_seg
 

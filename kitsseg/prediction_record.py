@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import kitsseg
-from kitsseg.data.save import replaced
+from kitsseg.files import replacing, write_json, write_text
 from kitsseg.labels import OFFICIAL
-from kitsseg.results import write_json, write_text
 
 VERSION = 1
 JSON, CSV, ZIP = "predict.json", "volumes.csv", "predictions.zip"
@@ -76,7 +75,7 @@ def fingerprint(path: Path) -> str:
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:
     """The files in one archive, as they are, whole or not at all."""
-    with replaced(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for each in files:
             archive.write(each, each.name)
 

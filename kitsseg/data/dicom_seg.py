@@ -8,8 +8,8 @@ import numpy as np
 import kitsseg
 from kitsseg.data.find_images import Scan
 from kitsseg.data.layout import Layout
-from kitsseg.data.save import replaced
 from kitsseg.extras import require
+from kitsseg.files import replacing
 from kitsseg.labels import CLASSES, KIDNEY, TUMOUR
 
 USE = "writing DICOM SEG"
@@ -44,8 +44,8 @@ def save_seg(path: Path, scan: Scan, turned: np.ndarray, layout: Layout) -> None
         )
     except (AttributeError, TypeError, ValueError) as error:  # what a source lacks
         raise ValueError(f"{scan.path} (series {scan.name}): no DICOM SEG of it ({error})") from error
-    with replaced(path) as file:
-        made.save_as(file)
+    with replacing(path) as temporary:
+        made.save_as(temporary)
 
 
 def _descriptions() -> list[Any]:

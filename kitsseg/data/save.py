@@ -1,10 +1,7 @@
 """Volumes of uint8 as NIfTI files on the grid of the image that they belong to."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +10,7 @@ from isal import igzip
 from kitsseg.crop import bounding_box
 from kitsseg.data.layout import HEADERS, Layout
 from kitsseg.data.stream import Stream
+from kitsseg.files import replacing
 
 BLOCK_BYTES = 1 << 24  # of the file in memory at once
 
@@ -48,25 +46,13 @@ def save_volume(path: Path, turned: np.ndarray, layout: Layout, header: Any, uni
     header.set_slope_inter(unit, 0)
     header["cal_min"] = header["cal_max"] = 0  # the image's window
     header["vox_offset"] = header.single_vox_offset
-    with replaced(path) as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         if path.suffix != ".gz":
             _write(file, turned, layout, header)
             return
         # Without a time or a name in it: the same volume is the same file.
         with igzip.IGzipFile("", "wb", 2, file, 0) as zipped:
             _write(zipped, turned, layout, header)
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which gets its name at the end of the block, or never was there."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(file: Any, turned: np.ndarray, layout: Layout, header: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
 from kitsseg.data.nifti import read_image, read_mask
-from kitsseg.data.save import make_header, read_header, replaced, save_volume
+from kitsseg.data.save import make_header, read_header, save_volume
 from tests.conftest import AFFINE
 
 SHAPE = (5, 7, 9)
@@ -106,11 +106,3 @@ def test_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kitsseg.data.save.BLOCK_BYTES", 130)
     test_any_axes(tmp_path, "LPS", ".nii.gz")
     assert len(gzip.decompress((tmp_path / "out.nii.gz").read_bytes())) == 352 + np.prod(SHAPE)
-
-
-def test_whole_or_not_at_all(tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("old")
-    with pytest.raises(KeyError), replaced(tmp_path / "x") as file:
-        file.write(b"half")
-        raise KeyError
-    assert [p.name for p in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "old"
