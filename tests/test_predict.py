@@ -386,3 +386,23 @@ def test_dicom_seg_of_nifti_has_no_effect(
 ) -> None:
     assert predict(path, blocks, tmp_path / "out", "dicom_seg=true", "cases=0") == 0
     assert "dicom_seg=true has no effect: the input isn't DICOM" in capfd.readouterr().err
+
+
+def test_a_full_disk_stops_it_and_it_goes_on(
+    path: Path, blocks: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(180_000))
+    arguments = [f"checkpoint={path}", f"input={blocks}", f"output={small_disk}/out", "device=cpu"]
+    arguments += ["skip_existing=true", "cases=[0-3]", "quicklook=false"]
+    command = [sys.executable, "-m", "kitsseg.predict", *arguments]
+    run_it = {"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, **run_it)
+    assert done.returncode == 1
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("kitsseg")]
+    assert line.endswith("No space left on device; skip_existing=true goes on from here")
+    assert not list((small_disk / "out").rglob(".*"))  # nothing half-written is left
+    filler.unlink()
+    done = subprocess.run(command, **run_it)
+    assert done.returncode == 0, done.stderr
+    assert len(list((small_disk / "out").glob("case_*.nii.gz"))) == 4
