@@ -17,24 +17,30 @@ class Grid:
 
     The slice is scaled with its aspect kept until its longer side has ``size`` pixels and centred in
     a ``size`` x ``size`` square; the rest is air. ``size=None`` stores slices as they are.
+
+    ``aspect`` is the height of a native pixel over its width. Where that isn't 1, as when a sagittal
+    volume is turned, scaling makes the pixels square, since networks know bodies by their shape.
     """
 
     native: tuple[int, int]
     size: int | None
+    aspect: float = 1.0
 
     @property
     def scaled(self) -> tuple[int, int]:
         """(H, W) of the slice after scaling, before padding."""
-        if self.size is None:
+        if self.size is None and self.aspect == 1:
             return self.native
-        longest = max(self.native)
-        height, width = (max(1, round(n * self.size / longest)) for n in self.native)
+        square = (self.native[0] * max(1, self.aspect), self.native[1] * max(1, 1 / self.aspect))
+        longest = max(square)
+        size = longest if self.size is None else self.size
+        height, width = (max(1, round(n * size / longest)) for n in square)
         return height, width
 
     @property
     def stored(self) -> tuple[int, int]:
         """(H, W) of the stored slice."""
-        return self.native if self.size is None else (self.size, self.size)
+        return self.scaled if self.size is None else (self.size, self.size)
 
     @property
     def inside(self) -> tuple[slice, slice]:
@@ -79,7 +85,7 @@ class Grid:
     def _scale(self, plane: np.ndarray) -> np.ndarray:
         if self.scaled == self.native:
             return plane
-        shrinks = self.scaled[0] < self.native[0]
+        shrinks = any(scaled < native for scaled, native in zip(self.scaled, self.native, strict=True))
         return cv2.resize(
             plane,
             self.scaled[::-1],

@@ -4,6 +4,23 @@ import torch
 from torch import nn
 
 
+def choose_device(requested: str = "auto") -> torch.device:
+    """The device of that name; ``auto``: a GPU if there is one.
+
+    Raises:
+        ValueError: there's no such device.
+    """
+    if requested == "auto":
+        found = "cuda" if torch.cuda.is_available() else "mps"
+        return torch.device(found if found == "cuda" or torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(requested)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # not built in, not there
+        raise ValueError(f"device={requested}: isn't there; try auto or cpu") from error
+    return device
+
+
 def choose_precision(accelerator: str, requested: str = "auto") -> str:
     """A value for Lightning's ``precision``; ``auto`` is resolved by what the hardware computes in.
 

@@ -111,6 +111,38 @@ class DashboardConfig:
 
 
 @dataclass
+class PredictConfig:
+    """The root of ``conf/predict.yaml``."""
+
+    checkpoint: Any = MISSING
+    input: str = MISSING
+    output: str = MISSING
+    cases: Any = None
+    mirror_axes: list[int] = MISSING
+    submission: bool = MISSING
+    skip_existing: bool = MISSING
+    probabilities: bool = MISSING
+    uncertainty: bool = MISSING
+    quicklook: bool = MISSING
+    dicom_seg: bool = MISSING
+    offset_hu: int = MISSING
+    device: str = MISSING
+    precision: str = MISSING
+    trusted: list[str] = MISSING
+    postprocess: dict[str, Any] | None = None
+
+
+@dataclass
+class ExportConfig:
+    """The root of ``conf/export.yaml``."""
+
+    checkpoint: str = MISSING
+    output: str = MISSING
+    formats: list[str] = MISSING
+    trusted: list[str] = MISSING
+
+
+@dataclass
 class CheckpointConfig:
     """Which epoch's weights are the result of a stage: the best by what is logged as `monitor`."""
 
@@ -165,9 +197,7 @@ def _check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     for name, value in (plain.get("checkpoint") or {}).items():
         if type(value) is str and value not in allowed.get(name, [value]):
             problems.append(f"checkpoint.{name}: {value} must be one of {', '.join(allowed[name])}")
-    axes = plain.get("mirror_axes")
-    if isinstance(axes, list) and (not set(axes) <= {0, 1} or len(set(axes)) < len(axes)):
-        problems.append(f"mirror_axes: {axes} may hold 0 (rows) and 1 (columns), each once")
+    problems += _check_mirror_axes(plain)
     loggers = plain.get("logger")
     problems += missing(loggers) if isinstance(loggers, dict) else []
     frozen = getattr(built.get("finetune"), "frozen", None)
@@ -179,6 +209,33 @@ def _check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
         except ValueError as error:
             problems.append(one_line(error))
     return problems
+
+
+def _check_mirror_axes(plain: dict[str, Any]) -> list[str]:
+    axes = plain.get("mirror_axes")
+    if isinstance(axes, list) and (not set(axes) <= {0, 1} or len(set(axes)) < len(axes)):
+        return [f"mirror_axes: {axes} may hold 0 (rows) and 1 (columns), each once"]
+    return []
+
+
+def _check_predict(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    problems = _check_cases(plain) if plain.get("cases") is not None else []
+    problems += _check_mirror_axes(plain) + _outside(plain, {"offset_hu": (-32768, 32767)})
+    paths = plain.get("checkpoint")
+    listed = paths if isinstance(paths, list) else [paths]
+    if not any(has_opaque(paths)) and not (listed and all(type(path) is str for path in listed)):
+        problems.append(f"checkpoint: expected a file or a list of files, got {paths!r}")
+    precision, allowed = plain.get("precision"), ("auto", "32-true", "bf16-mixed", "16-mixed")
+    if type(precision) is str and precision not in allowed:
+        problems.append(f"precision: {precision} must be one of {', '.join(allowed)}")
+    return problems
+
+
+def _check_export(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    formats, allowed = plain.get("formats"), ["onnx", "pt2"]
+    if isinstance(formats, list) and not (formats and set(formats) <= set(allowed)):
+        return [f"formats: {formats} may hold {', '.join(allowed)}, and must hold one"]
+    return []
 
 
 def _check_verify(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
@@ -272,6 +329,8 @@ COMMANDS = {
         {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)},
         _check_evaluate,
     ),
+    "predict": Command(PredictConfig, {"postprocess": Section(optional=True)}, _check_predict),
+    "export": Command(ExportConfig, {}, _check_export),
     "prepare": Command(PrepareConfig, {"data": _DATA}, lambda plain, built: []),
     "report": Command(ReportConfig, {}, _check_report),
     "dashboard": Command(DashboardConfig, {}, _check_report),

@@ -9,7 +9,9 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {"train", "prepare", "verify", "download", "evaluate", "report", "dashboard"}
+COMMANDS = {
+    *("download", "verify", "prepare", "train", "evaluate", "report", "dashboard", "predict", "export"),
+}
 HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
 
 
@@ -84,10 +86,15 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("grid", {"labels"}),
         ("window", set()),
         ("inference", {"labels", "grid", "window"}),
+        ("checkpoint", {"labels", "grid", "window"}),
+        ("exchange", {"checkpoint", "extras", "files", "grid", "labels", "window"}),
+        ("segmenter", {"checkpoint", "data", "exchange", "grid", "hardware", "inference", "labels"}),
+        ("prediction_record", {"files", "labels"}),
         ("task", {"labels", "counts", "metrics", "losses", "window"}),
         ("finetune", set()),
         ("part", set()),
         ("locks", set()),
+        ("extras", set()),
         ("fetch", {"part", "locks"}),
         ("fetch_all", {"fetch", "locks"}),
         ("files", set()),
@@ -108,7 +115,7 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {"data", "labels", "grid", "locks", "files"}
+    assert inside(name) <= {"data", "labels", "grid", "locks", "files", "crop", "extras"}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])

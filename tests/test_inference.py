@@ -130,3 +130,19 @@ def test_mirroring_averages_probabilities(axes: tuple[int, ...], corners: list[f
     seen = [likely[1, 1, row, col].item() for row in (0, 63) for col in (0, 63)]
     assert seen == pytest.approx(corners)
     torch.testing.assert_close(likely.sum(1), torch.ones(2, 64, 64))
+
+
+@pytest.mark.parametrize("native", [(64, 64), (512, 796), (50, 33)])
+def test_the_way_back_is_torchs_bilinear_interpolation(native: tuple[int, int]) -> None:
+    likely = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)).softmax(1)
+    grid = Grid(native, 96)
+    inner = likely[..., grid.inside[0], grid.inside[1]]
+    wanted = nn.functional.interpolate(inner, native, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(inference.to_native(likely, grid), wanted, rtol=0, atol=5e-5)
+
+
+def test_the_first_of_the_likeliest() -> None:
+    likely = torch.tensor([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [0.3, 0.3, 0.4], [1, 1, 1]])[..., None]
+    assert inference.likeliest(likely).tolist() == [[0], [1], [2], [0]]
+    many = torch.randn(4, 5, 7, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(inference.likeliest(many), many.argmax(1).to(torch.uint8))

@@ -63,3 +63,29 @@ def test_sixty_cases_split_48_and_12() -> None:
     for split in (Seeded(), MLPerf42()):
         parts = split(ids)
         assert (len(parts.train), len(parts.validation)) == (48, 12)
+
+
+@pytest.mark.parametrize("name", ["kits19-real", "kits19-sim"])
+def test_predictions_lie_on_the_images_own_grids(tmp_path: Path, name: str) -> None:
+    """Whether 796 columns wide or of two slices; by a network that knows nothing."""
+    import nibabel as nib
+    from hydra import compose, initialize_config_dir
+
+    from kitsseg.config import CONFIG_DIR
+    from kitsseg.predict import run as predict
+    from tests.test_segmenter import trained
+
+    path = trained(tmp_path / "x.ckpt", 64)
+    given = [f"checkpoint={path}", f"input={FOLDER / name}", f"output={tmp_path / 'out'}"]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        assert predict(compose("predict", [*given, "device=cpu", "cases=[0-12,160]"])) in (
+            0,
+            1,
+        )  # some aren't there
+    numbers = {*range(13), 160}
+    cases = [c for c in Kits19().find(FOLDER / name) if int(c.id[5:]) in numbers]
+    assert len(list((tmp_path / "out").glob("case_*.nii.gz"))) == len(cases)
+    for case in cases:
+        image, label = nib.load(case.image), nib.load(tmp_path / "out" / f"{case.id}.nii.gz")
+        assert label.shape == image.shape and np.array_equal(label.affine, image.affine)
+        assert label.get_data_dtype() == np.uint8 and np.asanyarray(label.dataobj).max() <= 2

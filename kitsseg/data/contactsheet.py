@@ -42,34 +42,41 @@ def telling_slice(pixels: np.ndarray) -> int:
     return len(pixels) // 2
 
 
+def outlined(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``[H, W, 3]`` uint8 (B, G, R) of ``size`` (W, H): a slice in HU, kidney and tumour outlined."""
+    low, high = WINDOW_HU
+    grey = (np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    way = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_LINEAR
+    picture = cv2.cvtColor(cv2.resize(grey, size, interpolation=way), cv2.COLOR_GRAY2BGR)
+    for region, colour in ((label > BACKGROUND, KIDNEY_COLOUR), (label == TUMOUR, TUMOUR_COLOUR)):
+        mask = cv2.resize(region.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outlines, -1, colour, 1)
+    return picture
+
+
 def _tile(store: Store, case: int) -> np.ndarray:
     index = store.index
     z = telling_slice(index.pixels[index.case == case])
     image, label = store.images(case)[z], store.labels(case)[z]
     scale = TILE / max(image.shape)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    low, high = WINDOW_HU
-    grey = (np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    picture = cv2.cvtColor(cv2.resize(grey, size, interpolation=way), cv2.COLOR_GRAY2BGR)
-    for region, colour in ((label > BACKGROUND, KIDNEY_COLOUR), (label == TUMOUR, TUMOUR_COLOUR)):
-        mask = cv2.resize(region.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, outlines, -1, colour, 1)
+    picture = outlined(image, label, size)
     tile = np.full((TILE + CAPTION, TILE, 3), PAPER, np.uint8)
     top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
     tile[top : top + size[1], left : left + size[0]] = picture
     name = store.ids[case].removeprefix("case_")
-    _write(tile, f"{name}  slice {z}", (4, TILE + CAPTION - 5), INK)
+    write(tile, f"{name}  slice {z}", (4, TILE + CAPTION - 5), INK)
     return tile
 
 
 def _legend(sheet: np.ndarray, shown: int, cases: int) -> None:
     number = f"{cases} cases" if shown == cases else f"{shown} of {cases} cases"
-    _write(sheet, f"{number}, {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
-    _write(sheet, "kidney + tumour", (230, 18), KIDNEY_COLOUR)
-    _write(sheet, "tumour", (355, 18), TUMOUR_COLOUR)
+    write(sheet, f"{number}, {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
+    write(sheet, "kidney + tumour", (230, 18), KIDNEY_COLOUR)
+    write(sheet, "tumour", (355, 18), TUMOUR_COLOUR)
 
 
-def _write(canvas: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
+def write(canvas: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """Put a line of text into a picture, its lower left corner at ``place`` (x, y)."""
     cv2.putText(canvas, text, place, FONT, 0.4, colour, 1, cv2.LINE_AA)

@@ -66,6 +66,11 @@ class Layout:
         z, y, x = (float(mm) for mm in nib.affines.voxel_sizes(self.turned_affine))
         return z, y, x
 
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel, which a tilted gantry makes a parallelepiped."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
     def in_file_axes(self, turned: np.ndarray) -> np.ndarray:
         """A view of an array (slices, H, W) along the file's own axes."""
         view = turned.transpose(self.change[:, 0].astype(int))
@@ -108,9 +113,18 @@ def parse_layout(path: Path, stream: Stream) -> Layout:
     spacing = nib.affines.voxel_sizes(affine)
     if not (np.isfinite(affine).all() and (spacing > 0).all()):
         raise ValueError(f"has a spacing of {spacing} mm; it must be above 0: correct its header")
+    change = way_to_orientation(affine)
+    says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+    return Layout(tuple(shape), dtype, scaling, affine, offset, change, says)
+
+
+def way_to_orientation(affine: np.ndarray) -> np.ndarray:
+    """`Layout.change` of a volume with this 4 x 4 affine.
+
+    Raises:
+        ValueError: an axis leads nowhere.
+    """
     orientation = io_orientation(affine)
     if np.isnan(orientation).any():
         raise ValueError("has an affine with a zero axis; correct its header")
-    change = ornt_transform(orientation, axcodes2ornt(ORIENTATION))
-    says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
-    return Layout(tuple(shape), dtype, scaling, affine, offset, change, says)
+    return np.asarray(ornt_transform(orientation, axcodes2ornt(ORIENTATION)))

@@ -1,0 +1,232 @@
+"""Trained networks applied to a CT volume: ``Segmenter.load("best.ckpt")("ct.nii.gz")``."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kitsseg import checkpoint, exchange, hardware
+from kitsseg.checkpoint import Loaded
+from kitsseg.data.nifti import INT16, read_image
+from kitsseg.grid import Grid, neighbourhood
+from kitsseg.inference import likeliest, pad, probabilities, to_native
+from kitsseg.labels import BACKGROUND, CLASSES, OFFICIAL, REGIONS
+
+EMPTY_HU = -500  # a slice that isn't denser anywhere is air alone
+PIXELS_AT_ONCE = {"cpu": 1 << 18}  # of the network's input; larger batches only need more memory
+PIXELS_AT_ONCE_ELSEWHERE = 1 << 22
+SQUARE = 0.01  # pixels whose sides differ by less count as square
+UNCERTAINTY = "uncertainty"
+PostProcess = Callable[[np.ndarray, Sequence[float]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What was found in a volume.
+
+    Attributes:
+        label: ``[S, H, W]`` uint8, class ids.
+        maps: ``[S, H, W]`` uint8 each, a number from 0 to 255 that means 0 to 1: under ``kidney`` and
+            ``tumour`` the probability of that official region (the kidney's includes the tumour), under
+            ``uncertainty`` the entropy of the classes' probabilities over its maximum, log 3. All are of
+            the average over the networks and their mirror images, before any post-processing.
+    """
+
+    label: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+class Segmenter:
+    """One network, or several whose probabilities are averaged, each with its own preprocessing.
+
+    Args:
+        members: as `checkpoint.load` gives them.
+        mirror_axes: average over slices and their mirror images along these axes (0 rows, 1 columns)
+            and their combinations.
+        postprocess: what cleans a label volume, given the spacing in mm; None: nothing.
+        device: ``auto``, ``cpu``, ``cuda`` and so on.
+        precision: ``auto`` (what the hardware computes in), ``32-true``, ``bf16-mixed``, ``16-mixed``.
+
+    Raises:
+        ValueError: a value is out of its range, or there's no such device.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Loaded],
+        mirror_axes: Sequence[int] = (),
+        postprocess: PostProcess | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        if not members:
+            raise ValueError("members: there must be at least one network")
+        if not set(mirror_axes) <= {0, 1} or len(set(mirror_axes)) < len(mirror_axes):
+            raise ValueError(f"mirror_axes={list(mirror_axes)} may hold 0 and 1, each once")
+        self.device = hardware.choose_device(device)
+        self.precision = hardware.choose_precision(self.device.type, precision)
+        self._autocast = _autocast(self.device, self.precision)
+        self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
+        # Those of one size share the scaled slices and the way back.
+        self._groups: dict[int | None, list[Loaded]] = {}
+        for member in members:
+            hardware.ready(member.net.to(self.device).eval(), channels_last=True, compile=False)
+            self._groups.setdefault(member.size, []).append(member)
+
+    @classmethod
+    def load(
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        mirror_axes: Sequence[int] = (),
+        postprocess: PostProcess | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        trusted: Sequence[str] = (),
+    ) -> "Segmenter":
+        """A segmenter from one checkpoint (or ONNX file of `kitsseg.export`) or several.
+
+        For the other arguments, see the class.
+
+        Args:
+            trusted: networks that a checkpoint may name beside kitsseg's own, see `checkpoint.load`.
+
+        Raises:
+            ValueError: one line that names the file or the argument, what is wrong and what helps.
+        """
+        each = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        members = [
+            exchange.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
+            for path in (Path(path).expanduser() for path in each)
+        ]
+        return cls(members, mirror_axes, postprocess, device, precision)
+
+    def __call__(
+        self, image: np.ndarray | str | Path, spacing_mm: Sequence[float] | None = None
+    ) -> np.ndarray:
+        """Class ids of a volume: 0 background, 1 kidney, 2 tumour.
+
+        Args:
+            image: a NIfTI file, or HU ``[S, H, W]``: slices from head to foot, rows from front to back,
+                columns to the patient's left.
+            spacing_mm: of an array's slices, rows and columns; without, its pixels count as square.
+
+        Returns:
+            uint8, of an array in its shape, of a file along its own axes: with its affine, it lies where
+            the image lies.
+
+        Raises:
+            ValueError: one line that says what is wrong and what helps.
+        """
+        if not isinstance(image, np.ndarray):
+            read = read_image(Path(image).expanduser())
+            label = self.segment(read.hu, read.layout.spacing_mm).label
+            return np.ascontiguousarray(read.layout.in_file_axes(label))
+        if spacing_mm is None and self.postprocess is not None:
+            raise ValueError("spacing_mm: an array's post-processing needs it (slices, rows, columns)")
+        return self.segment(_as_hu(image), (1, 1, 1) if spacing_mm is None else spacing_mm).label
+
+    @torch.inference_mode()
+    def segment(
+        self, hu: np.ndarray, spacing_mm: Sequence[float], maps: Sequence[str] = ()
+    ) -> Segmentation:
+        """What is in a volume.
+
+        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked. All others
+        give what the networks say to the whole slice: nothing is cropped.
+
+        Args:
+            hu: ``[S, H, W]`` int16, oriented as in `__call__`.
+            spacing_mm: of slices, rows and columns.
+            maps: of `Segmentation.maps`, those wanted; each takes as much memory as the label.
+        """
+        label = np.zeros(hu.shape, np.uint8)
+        made = {name: np.zeros(hu.shape, np.uint8) for name in maps}
+        grids = {size: Grid(hu.shape[1:], size, _aspect(spacing_mm)) for size in self._groups}
+        filled = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
+        step = self._slices_at_once(max(grid.stored[0] * grid.stored[1] for grid in grids.values()))
+        for start in range(0, len(filled), step):
+            z = filled[start : start + step]
+            likely, rows = self._native(hu, z, grids, everywhere=bool(maps))
+            label[z[rows]] = likeliest(likely).cpu().numpy()
+            for name, values in made.items():
+                values[z[rows]] = _map(likely, name)
+        if self.postprocess is not None:
+            label = self.postprocess(label, spacing_mm)
+        return Segmentation(label, made)
+
+    def _native(
+        self, hu: np.ndarray, z: np.ndarray, grids: dict[int | None, Grid], everywhere: bool
+    ) -> tuple[Tensor, np.ndarray]:
+        """Average probabilities ``[B, C, H, W]`` of slices ``z``, and which of them these are.
+
+        Unless ``everywhere``, slices that are background on every stored grid are left out: what is the
+        likeliest in all four corners is the likeliest between them.
+        """
+        sums = {
+            size: reduce(torch.add, (self._stored(member, hu, z, grids[size]) for member in group))
+            for size, group in self._groups.items()
+        }
+        rows = np.arange(len(z))
+        if not everywhere:
+            found = [(likeliest(each) != BACKGROUND).flatten(1).any(1) for each in sums.values()]
+            rows = rows[torch.stack(found).any(0).cpu().numpy()]
+        if len(rows) < len(z):
+            sums = {size: each[rows] for size, each in sums.items()}
+        total = reduce(torch.add, (to_native(each, grids[size]) for size, each in sums.items()))
+        members = sum(map(len, self._groups.values()))
+        return total if members == 1 else total / members, rows
+
+    def _stored(self, member: Loaded, hu: np.ndarray, z: np.ndarray, grid: Grid) -> Tensor:
+        """One network's probabilities ``[B, C, h, w]`` of slices ``z``, on its own grid."""
+        seen = neighbourhood(z, len(hu), member.neighbours)
+        needed, where = np.unique(seen, return_inverse=True)
+        images = grid.fit_image(hu[needed])[where.reshape(seen.shape)]
+        image = member.window(pad(torch.from_numpy(images).to(self.device)))
+        image = image.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            return probabilities(member.net, image, self.mirror_axes)
+
+    def _slices_at_once(self, pixels: int) -> int:
+        limit = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE_ELSEWHERE)
+        return max(1, limit // pixels)
+
+
+def _as_hu(image: np.ndarray) -> np.ndarray:
+    """``[S, H, W]`` of any number type -> int16."""
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"image has shape {image.shape}; it must be [S, H, W], none of them 0")
+    if image.dtype == np.int16:
+        return image
+    if not np.isfinite(image).all():
+        raise ValueError("image holds NaN or infinite values; replace them by air, -1024 HU")
+    return np.rint(image).clip(INT16.min, INT16.max).astype(np.int16)
+
+
+def _aspect(spacing_mm: Sequence[float]) -> float:
+    aspect = float(spacing_mm[1]) / float(spacing_mm[2])
+    return 1.0 if abs(aspect - 1) < SQUARE else aspect
+
+
+def _map(likely: Tensor, name: str) -> np.ndarray:
+    """Of probabilities ``[B, C, H, W]`` a map ``[B, H, W]`` uint8, see `Segmentation`."""
+    if name == UNCERTAINTY:
+        values = torch.special.entr(likely).sum(1) / np.log(len(CLASSES))
+    elif name in OFFICIAL:
+        values = likely[:, list(REGIONS[name])].sum(1)
+    else:
+        raise ValueError(f"maps={name} must be {', '.join((*OFFICIAL, UNCERTAINTY))}")
+    return (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[object]]:
+    """Makes the context of a precision, as Lightning has it in training."""
+    kinds = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    if precision not in kinds:
+        raise ValueError(f"precision={precision} must be auto, {', '.join(kinds)}")
+    kind = kinds[precision]
+    return nullcontext if kind is None else lambda: torch.autocast(device.type, kind)
