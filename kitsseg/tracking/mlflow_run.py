@@ -87,7 +87,8 @@ class MLflowRun(MLFlowLogger):
             number = numbers[picture.role] = numbers.get(picture.role, -1) + 1
             name = f"slices/{picture.role}_{number}.png"
             client.log_image(run, content.side_by_side(picture), artifact_file=name)
-        client.log_artifact(run, str(folder / RESULT))
+        # Under another name: whoever looks for runs below a folder must not find this one twice.
+        client.log_text(run, (folder / RESULT).read_text(encoding="utf-8"), "record.json")
         if self.checkpoints:
             for stage, path in content.best_checkpoints(folder).items():
                 client.log_artifact(run, str(path), f"checkpoints/{stage}")

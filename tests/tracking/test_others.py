@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from kitsseg import runs
 from kitsseg.tracking import extras, guarded, kept, mlflow_run, tensorboard_run
 from kitsseg.tracking.guarded import opened
 from kitsseg.tracking.mlflow_run import MLflowRun
@@ -110,7 +111,8 @@ def test_mlflow_read_back_and_continued(tmp_path: Path, client: Any) -> None:
     by_case = {row["case"]: row for row in rows}
     assert by_case["case_00010"]["tumour"] == "0.2" and by_case["case_00011"]["tumour"] == ""
     assert (home / "checkpoints" / "finetune" / "best.ckpt").read_bytes() == b"weights"
-    assert (home / "result.json").is_file()
+    assert (home / "record.json").read_text() == (folder / "result.json").read_text()
+    assert not runs.below(tmp_path / "outputs")
     assert Image.open(home / "slices" / "worst_0.png").size == (3 * 64, 48)
 
 
@@ -122,9 +124,9 @@ def test_a_sweep_has_one_run_of_its_own_in_mlflow(tmp_path: Path, client: Any) -
     page.write_text("<p>")
     for _ in range(2):
         mlflow_run.log_sweep(tmp_path / "sweep", kept.read(folder, "mlflow"), [page])
-    runs = client.search_runs([client.get_experiment_by_name("kitsseg").experiment_id])
-    (table,) = [run for run in runs if run.data.tags.get("kind") == "table"]
-    assert len(runs) == 2 and table.info.run_name == "sweep: Table 1"
+    held = client.search_runs([client.get_experiment_by_name("kitsseg").experiment_id])
+    (table,) = [run for run in held if run.data.tags.get("kind") == "table"]
+    assert len(held) == 2 and table.info.run_name == "sweep: Table 1"
     assert [f.path for f in client.list_artifacts(table.info.run_id)] == ["report.html"]
 
 

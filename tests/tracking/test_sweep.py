@@ -27,13 +27,21 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
         home, "--config-dir", "mine", "-m", *SMALL, "logger=all", "model=unet",
         "data.exclude=[case_99999],[]",
     )  # fmt: skip
-    (folder,) = (home / "outputs" / "demo").iterdir()
-    return folder, done
+    (table,) = (home / "outputs" / "demo").rglob("table1.md")
+    return table.parent, done
 
 
 def jobs(sweep: Sweep) -> tuple[Path, Path]:
-    failed, complete = sorted(path.parent for path in sweep[0].glob("*/status.json"))
-    return failed, complete
+    found = {
+        json.loads(path.read_text())["status"]: path.parent for path in sweep[0].rglob("status.json")
+    }
+    return found["failed"], found["complete"]
+
+
+def group(sweep: Sweep) -> str:
+    """The sweep's folder as seen from that of all outputs."""
+    parts = sweep[0].parts
+    return "/".join(parts[parts.index("outputs") + 1 :])
 
 
 def test_no_tracker_says_a_word(sweep: Sweep) -> None:
@@ -49,7 +57,7 @@ def test_each_job_is_a_run_of_its_own_with_its_own_state(sweep: Sweep) -> None:
     bad, good = (only(folder) for folder in jobs(sweep))
     assert (bad.exit_code, good.exit_code) == (1, 0)
     assert bad.summary["error"].startswith("ValueError: data.exclude names")
-    assert bad.run["run_group"] == good.run["run_group"] == f"demo/{sweep[0].name}"
+    assert bad.run["run_group"] == good.run["run_group"] == group(sweep)
     assert bad.run["run_id"] != good.run["run_id"] and good.run["job_type"] == "train"
 
 
@@ -95,7 +103,7 @@ def test_the_run_holds_its_cases_and_what_made_it(sweep: Sweep) -> None:
 
 def test_the_sweep_has_a_run_with_table_1(sweep: Sweep) -> None:
     held = only(sweep[0])
-    assert held.run["job_type"] == "table" and held.run["run_group"] == f"demo/{sweep[0].name}"
+    assert held.run["job_type"] == "table" and held.run["run_group"] == group(sweep)
     table = held.table("table1")
     assert [row[0] for row in table["data"][:2]] == ["unet", "unet"]
     record = results.read(jobs(sweep)[1] / "result.json")
