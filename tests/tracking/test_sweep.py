@@ -27,12 +27,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
         home, "--config-dir", "mine", "-m", *SMALL, "logger=all", "model=unet",
         "data.exclude=[case_99999],[]",
     )  # fmt: skip
-    (folder,) = (home / "outputs" / "demo").iterdir()
-    return folder, done
+    return home / "outputs" / "demo", done
 
 
 def jobs(sweep: Sweep) -> tuple[Path, Path]:
-    failed, complete = sorted(path.parent for path in sweep[0].glob("*/status.json"))
+    failed, complete = sorted(
+        (path.parent for path in sweep[0].glob("*/status.json")), key=results.order
+    )
     return failed, complete
 
 
