@@ -126,6 +126,19 @@ def test_jobs_are_named_by_what_is_swept(line: list[str], shown: set[str], hidde
     assert hidden <= excluded and not shown & excluded
 
 
+@pytest.mark.parametrize("choice", ["launcher=parallel", "launcher=slurm", "sweeper=study"])
+def test_launchers_and_sweepers_compose(choice: str) -> None:
+    assert find_problems("train", [f"hydra/{choice}", "seed=0,1"], multirun=True) == []
+
+
+def test_torchrun_cannot_start_a_sweep(tmp_path: Path) -> None:
+    done = command(tmp_path, "-m", "seed=0,1", env={"RANK": "0", "WORLD_SIZE": "2"})
+    assert done.returncode == 2
+    assert done.stderr == (
+        "kitsseg.train: a sweep starts the ranks of its jobs itself: leave out torchrun or srun\n"
+    )
+
+
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_is_installed", lambda module: False)
     for choice, extra in (
