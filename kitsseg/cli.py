@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,13 @@ from omegaconf.errors import OmegaConfBaseException
 from kitsseg.config import CONFIG_DIR, validate
 from kitsseg.schema import COMMANDS
 from kitsseg.signatures import arguments, locate, nearest, one_line
+
+# Plugins that aren't installed with kitsseg itself, by the choice that needs one.
+EXTRAS = {
+    ("hydra/launcher", "parallel"): ("parallel", "joblib_launcher"),
+    ("hydra/launcher", "slurm"): ("slurm", "submitit_launcher"),
+    ("hydra/sweeper", "study"): ("optuna", "optuna_sweeper"),
+}
 
 # From here on a sweep's values are tried one at a time instead of in all combinations.
 MAX_JOBS = 128
@@ -97,6 +105,8 @@ class _CommandLine:
 
     def check(self, overrides: list[str], multirun: bool) -> list[str]:
         parsed = self._parse(overrides)
+        if missing := [problem for override in parsed for problem in _missing_extra(override)]:
+            return missing  # nothing can be composed without it
         ours = [override for override in parsed if not override.is_hydra_override()]
         hydra = self._hydra(parsed)
         if hydra is not None:
@@ -246,6 +256,21 @@ class _CommandLine:
         except Exception as error:  # a dict for null: omegaconf's AttributeError
             return f"{override.input_line}: {one_line(error.__cause__ or error)}"
         return None
+
+
+def _missing_extra(override: Override) -> list[str]:
+    """The problem with a choice whose plugin isn't installed."""
+    extra, plugin = EXTRAS.get((override.key_or_group, str(override.value())), ("", ""))
+    if not extra or _is_installed(f"hydra_plugins.hydra_{plugin}"):
+        return []
+    return [f"{override.input_line}: isn't installed; pip install 'kitsseg[{extra}]'"]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _unknown_key(override: Override, cfg: DictConfig) -> str | None:

@@ -5,6 +5,7 @@ that ``_target_`` names; ranges belong to those classes, so the cheap ones are b
 omegaconf are imported with this module: ``--help`` must not wait for torch.
 """
 
+import hashlib
 import json
 import re
 import typing
@@ -20,6 +21,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from kitsseg import gpus
 from kitsseg.components import Section, build, section_problems
 from kitsseg.schema import COMMANDS
 from kitsseg.signatures import Opaque, has_opaque, join, nearest, type_name
@@ -29,10 +31,15 @@ _PACKAGE = Path(__file__).parent
 CONFIG_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 
-def slug(*parts: Any) -> str:
-    """A folder's name of at most 120 characters: the parts, without what a shell trips over."""
-    cleaned = (re.sub(r"[^A-Za-z0-9.=,+_-]+", "-", str(part)) for part in parts)
-    return "_".join(part for part in cleaned if part)[:120]
+def job_folder(overrides: str) -> str:
+    """A folder named by what sets a job, without what a shell trips over; at most 120 characters."""
+    if not overrides:
+        return "default"
+    name = re.sub(r"[^A-Za-z0-9.=,+_-]+", "-", overrides)
+    if name == overrides and len(name) <= 120:
+        return name
+    # Cleaned or cut, two may be alike that weren't.
+    return f"{name[:111]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
 
 
 def channels(neighbours: int) -> int:
@@ -40,7 +47,8 @@ def channels(neighbours: int) -> int:
     return 2 * neighbours + 1
 
 
-OmegaConf.register_new_resolver("slug", slug, replace=True)
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+OmegaConf.register_new_resolver("gpus", gpus.count, replace=True)
 OmegaConf.register_new_resolver("channels", channels, replace=True)
 
 

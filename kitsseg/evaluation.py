@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from torch import nn
 from tqdm import tqdm
 
+from kitsseg import ranks, results
 from kitsseg.confusion import volume_counts
 from kitsseg.data.datamodule import SliceDataModule
 from kitsseg.data.export import write_label
@@ -18,7 +19,6 @@ from kitsseg.data.nifti import read_mask
 from kitsseg.inference import segment
 from kitsseg.labels import OFFICIAL, REGIONS
 from kitsseg.metrics import dice
-from kitsseg.results import Figures, summary
 from kitsseg.window import Window
 
 log = logging.getLogger("kitsseg")
@@ -32,8 +32,10 @@ def evaluate(
     mirror_axes: Sequence[int],
     stage: str,
     predictions: Path,
-) -> Figures:
+) -> results.Figures:
     """Segment all training and validation cases, and compare each with its own label volume.
+
+    Ranks share the cases; a case is one rank's, so its figures don't depend on how many there are.
 
     Args:
         net: put into evaluation mode, on ``trainer``'s device.
@@ -50,21 +52,23 @@ def evaluate(
     device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     net = net.to(device).eval()
     number = {case: i for i, case in enumerate(data.store.ids)}
-    figures: Figures = {}
+    figures: results.Figures = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
-        figures[part] = {}
         title = f"{stage}, {part} cases"
-        for case in tqdm(ids, desc=title, unit="case", leave=False, disable=None):
+        mine = ids[ranks.rank() :: ranks.count()]
+        own: results.CaseFigures = {}
+        for case in tqdm(mine, desc=title, unit="case", leave=False, disable=ranks.rank() > 0 or None):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
             label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
             truth = read_mask(data.cases[case].label, data.cases[case].classes)
-            figures[part][case] = {
+            own[case] = {
                 **compare(label, truth.label),
                 "voxel_ml": math.prod(truth.layout.spacing_mm) / 1000,
             }
             if part == "validation":
                 write_label(predictions / f"{case}.nii.gz", label, truth.layout)
-        log.info(f"{title}: {summary(figures[part], OFFICIAL)}")
+        figures[part] = ranks.gather(own, ids)
+        log.info(f"{title}: {results.summary(figures[part], OFFICIAL)}")
     return figures
 
 

@@ -5,8 +5,10 @@ batch, of a case and of a whole validation set are the same formula, and the las
 how the slices were batched or spread over ranks.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 SMOOTH = 1e-5
@@ -34,6 +36,32 @@ def dice_from_terms(terms: Tensor, smooth: float = SMOOTH) -> Tensor:
     return (2 * pg + smooth) / (pp + gg + smooth)
 
 
+class _SumOverRanks(torch.autograd.Function):
+    """A sum over ranks. Each rank's part has to do with all ranks' results, so gradients add up, too."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def over_ranks(own: Tensor) -> Tensor:
+    """The sum of a tensor over all processes of a job; alone, the tensor itself."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return own
+    if distributed.get_world_size() == 1:
+        return own
+    total: Tensor = _SumOverRanks.apply(own)
+    return total
+
+
 class Loss(nn.Module):
     """A loss that is a function of sums over slices."""
 
@@ -48,7 +76,8 @@ class Loss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         # Autocast would bring sums over 512 x 512 pixels back to 16 bits, where they overflow.
         with torch.autocast(logits.device.type, enabled=False):
-            return self.reduce(self.terms(logits.float(), target).sum(0))
+            # Over the slices of all ranks: the mean of the ranks' own losses would be another loss.
+            return self.reduce(over_ranks(self.terms(logits.float(), target).sum(0)))
 
 
 class SorensenDice(Loss):

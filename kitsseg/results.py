@@ -95,13 +95,20 @@ def read(path: Path) -> Record:
 
 
 def find(folder: Path) -> list[Path]:
-    """The records below ``folder``, in the order of their jobs' names."""
+    """The records below ``folder``, in the order of their jobs."""
+    return sorted(folder.rglob(RESULT), key=lambda path: order(path.parent))
 
-    def natural(path: Path) -> list[Any]:
-        number = path.parent.name.split("_")[0]
-        return [int(number) if number.isdigit() else -1, str(path)]
 
-    return sorted(folder.rglob(RESULT), key=natural)
+def order(folder: Path) -> tuple[int, str]:
+    """By which a sweep's jobs are sorted: the number that the job had in it, then the folder's name."""
+    try:
+        number = json.loads((folder / STATUS).read_text()).get("number")
+    except (OSError, ValueError, AttributeError):
+        number = None
+    if not isinstance(number, int):  # an older kitsseg's: 0_model=unet
+        first = folder.name.split("_")[0]
+        number = int(first) if first.isdigit() else -1
+    return number, str(folder)
 
 
 def case_mean(figures: CaseFigures, region: str) -> float:

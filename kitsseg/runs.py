@@ -57,7 +57,7 @@ def below(folder: Path) -> list[Job]:
     """The jobs in and below one folder, in the order of their numbers."""
     names = (RESULT, STATUS, EVALUATION)
     found = {path.parent for name in names for path in folder.rglob(name)}
-    return [read(each) for each in sorted(found, key=_natural)]
+    return [read(each) for each in sorted(found, key=results.order)]
 
 
 def read(folder: Path) -> Job:
@@ -131,12 +131,6 @@ def _status(path: Path) -> tuple[dict[str, Any], str]:
     except (OSError, ValueError) as error:
         return {}, f"its {STATUS} can't be read ({error})"
     return (values, "") if isinstance(values, dict) else ({}, f"its {STATUS} isn't a status")
-
-
-def _natural(folder: Path) -> tuple[int, str]:
-    """Jobs of a sweep are numbered; ``10_`` comes after ``2_``."""
-    number = folder.name.split("_")[0]
-    return (int(number) if number.isdigit() else -1, str(folder))
 
 
 def _one_line(text: object) -> str:

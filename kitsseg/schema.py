@@ -347,7 +347,7 @@ COMMANDS = {
             "optimizer": Section(given=("params",), partial=True),
             "scheduler": Section(given=("optimizer",), offered=("total_steps",), partial=True),
             "trainer": Section(
-                given=("logger", "callbacks"), resolved={"precision": "auto"}, build=False
+                given=("logger", "callbacks", "plugins"), resolved={"precision": "auto"}, build=False
             ),
             "logger": Section(optional=True, many=True, build=False),
             "callbacks": Section(optional=True, many=True, build=False),

@@ -1,80 +1,190 @@
-"""What happens when a job or a sweep ends: its status, the tables and the page, the exit code."""
+"""What happens when a job or a sweep begins and ends: status, tables and page, the exit code."""
 
 import logging
+import os
+import socket
 import sys
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from kitsseg import results, runs
+from kitsseg import failures, job, ranks, results, runs
 from kitsseg.files import write_json
 
 log = logging.getLogger("kitsseg")
 
+# What a folder's name needn't say: where things lie, how fast it goes, and `name`, which is above it.
+UNNAMED = (
+    "experiment", "name", "paths.data", "paths.output", "data", "data.root", "data.workers",
+    "data.prepare_workers", "data.prepared", "logger", "trainer", "trainer.accelerator",
+)  # fmt: skip
+REFUSED = ".refused"
 
-def guard(job: Callable[[], None]) -> None:
-    """Run a job, keep ``status.json`` in its folder, and let a sweep go on when it fails.
 
-    A failure is shown at once: one line for what a user can mend (ValueError), a traceback else.
+def name_jobs(arguments: list[str]) -> list[str]:
+    """The command line, with which of its keys stay out of the names of the jobs' folders.
+
+    A sweep's jobs are named by what is swept, a single run by all that it sets. So the same command
+    finds its jobs again, and a sweep with more values goes on beside those that are there.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(
+            [a for a in arguments if not a.startswith("-")]
+        )
+    except HydraException:
+        return arguments  # Hydra itself says what is wrong
+    swept = {each.key_or_group for each in parsed if each.is_sweep_override()}
+    given = {each.key_or_group for each in parsed if not each.is_hydra_override()}
+    hidden = sorted({*UNNAMED, *(given if swept else ())} - swept)
+    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{','.join(hidden)}]"]
+
+
+def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Run a job in its folder, keep its ``status.json``, and let a sweep go on when it fails.
+
+    What is complete is left alone, and what was cut off or failed goes on from its last checkpoint. A
+    failure is shown at once: one line for what a user can mend, a traceback else.
+
+    Args:
+        work: does all of it, or what is left.
+        settings: the job's configuration, by which its folder knows it again.
+        about: plain values to keep with the status.
     """
     context = HydraConfig.get()
-    folder = Path(context.runtime.output_dir)
-    started = time.time()
-
-    def status(state: str, **more: str) -> None:
-        values = {"status": state, "started": started, "changed": time.time(), **more}
-        write_json(folder / results.STATUS, values)
-
-    status("running")
+    folder, sweeps = Path(context.runtime.output_dir), context.mode == RunMode.MULTIRUN
+    refused = folder / REFUSED
+    if ranks.rank() > 0:
+        _follow(work, folder, settings)
+        return
     try:
-        job()
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        status("failed", error=reason, traceback=traceback.format_exc())
-        if isinstance(error, ValueError):
-            print(f"kitsseg.train: {error}", file=sys.stderr)
-        else:
-            traceback.print_exc()
-        if context.mode != RunMode.MULTIRUN:
+        with job.held(folder):
+            refused.unlink(missing_ok=True)
+            if job.is_complete(folder) and not job.changed(folder, settings):
+                log.info(f"complete already: {folder}")
+                return
+            job.claim(folder, settings)
+            failure = _run(work, folder, about)
+    except (ValueError, OSError) as error:  # nothing was begun
+        failure = failures.describe(error)
+        with suppress(OSError):
+            refused.write_text(failure.error)
+    if failure is not None:
+        print(f"kitsseg.train: {failure.error}" if failure.known else failure.traceback, file=sys.stderr)
+        if not sweeps:
             sys.exit(1)
+
+
+def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> failures.Failure | None:
+    """Do the work with its status kept; the failure, if it failed."""
+    before = job.status(folder)
+    values: dict[str, Any] = {
+        **about,
+        "status": "running",
+        "started": time.time(),
+        "attempt": int(before.get("attempt", 0)) + 1,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+    def keep(state: str, **more: Any) -> None:
+        write_json(folder / results.STATUS, {**values, **more, "status": state, "changed": time.time()})
+
+    for path in folder.glob(failures.about(folder, 0).name.replace("0", "*")):
+        path.unlink()
+    try:
+        keep("running")
+        work()
+        keep("complete")
+    except Exception as error:
+        failure = failures.describe(error)
+        if ranks.count() > 1:  # torchrun's or SLURM's: another may have failed first
+            failure = ranks.first_failure(folder, failure)
+        try:
+            keep("failed", **failure.plain())
+        except OSError as full:  # the disk that the job filled: its status then says that it isn't done
+            log.warning(f"{folder / results.STATUS} can't be written: {full.strerror}")
+        return failure
     except BaseException:
-        status("interrupted")
+        keep("interrupted")
         raise
-    else:
-        status("complete")
+    return None
+
+
+def _follow(work: Callable[[], None], folder: Path, settings: Mapping[str, Any]) -> None:
+    """The part of a process that isn't a job's first: that one decides and keeps the status."""
+    if job.taken(folder, settings) or job.is_complete(folder):
+        return
+    try:
+        work()
+    except Exception as error:
+        failure = failures.describe(error)
+        ranks.leave_failure(folder, failure)
+        print(f"kitsseg.train: rank {ranks.rank()}: {failure.error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def objective(folder: Path) -> float | None:
+    """What a search makes large: the validation cases' mean Dice of the tumour; None if it failed."""
+    if not job.is_complete(folder):
+        return None
+    return results.case_mean(results.read(folder / results.RESULT).final["validation"], "tumour")
 
 
 class WriteTable(Callback):
     """Tables and page from the records in the folder of the run or sweep that has just ended."""
 
+    def __init__(self) -> None:
+        self.start = time.time()
+
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        finish(Path(config.hydra.run.dir))
+        if ranks.rank() == 0:
+            finish(Path(config.hydra.run.dir), self.start)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # a search keeps its study there
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        finish(Path(config.hydra.sweep.dir))
+        finish(Path(config.hydra.sweep.dir), self.start)
 
 
-def finish(folder: Path) -> None:
-    """Write the tables and the page, print Table 1; exit with 1 if a job below ``folder`` failed."""
+def finish(folder: Path, since: float) -> None:
+    """Write tables and page, print Table 1; exit with 1 if a job below ``folder`` isn't complete.
+
+    Args:
+        since: when the command began; what failed before, in another, is only marked in the table.
+    """
     from kitsseg.htmlreport import page
     from kitsseg.tracking.sweep_end import log_sweep
 
     jobs = runs.below(folder)
-    records = any(job.record is not None for job in jobs)
+    records = any(each.record is not None for each in jobs)
     if records or len(jobs) > 1:
-        paths = page.publish(jobs, folder)
+        try:
+            paths = page.publish(jobs, folder)
+        except OSError as error:
+            print(f"kitsseg.train: {failures.describe(error).error}", file=sys.stderr)
+            sys.exit(1)
         table = f"\n{paths[0].read_text(encoding='utf-8')}" if records else ""
         print(table + "\n" + "\n".join(str(path) for path in paths))
         log_sweep(jobs, folder, paths)
-    failed = [job for job in jobs if job.state == "failed"]
-    for job in failed:
-        print(f"kitsseg.train: failed: {job.folder} (its {results.STATUS} says why)", file=sys.stderr)
-    if failed:
+    undone = [j for j in jobs if j.state != "complete" and j.changed is not None and j.changed >= since]
+    for each in undone:
+        print(
+            f"kitsseg.train: {each.state}: {each.folder} (its {results.STATUS} says why)",
+            file=sys.stderr,
+        )
+    refused = [path for path in folder.rglob(REFUSED) if path.stat().st_mtime >= since - 1]
+    for path in refused:
+        print(f"kitsseg.train: not run: {path.read_text()}", file=sys.stderr)
+    if undone or refused:
         sys.exit(1)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kitsseg import comparisons, layout, stats, strata
 from kitsseg.comparisons import Comparison
@@ -48,9 +49,17 @@ def means(row: Row, after: bool = True) -> list[Cell]:
     return [Cell(stats.mean_interval(s.values), stats.seed_spread(s.values), s.known) for s in scores]
 
 
+class Undone(NamedTuple):
+    """A job without figures: what it is called, its state (``failed``, …) and why that is so."""
+
+    label: str
+    state: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Study:
-    """What is computed of a set of records, once for all tables."""
+    """What is computed of a set of records, once for all tables; and which jobs have none."""
 
     records: Sequence[Record]
     rows: list[Row]
@@ -58,10 +67,11 @@ class Study:
     before: list[list[Cell]]
     differences: list[Comparison]
     strata: list[tuple[Strata, list[StratumFigures]]]
+    undone: Sequence[Undone] = ()
 
 
-def study(records: Sequence[Record]) -> Study:
-    """All figures of all tables."""
+def study(records: Sequence[Record], undone: Sequence[Undone] = ()) -> Study:
+    """All figures of all tables; they mark what is ``undone``."""
     table = rows(records)
     return Study(
         records,
@@ -70,6 +80,7 @@ def study(records: Sequence[Record]) -> Study:
         [means(row, after=False) for row in table],
         comparisons.compare(table),
         [(divided, strata.figures(table, divided)) for divided in strata.strata(table)],
+        undone,
     )
 
 
@@ -140,7 +151,11 @@ def texts(done: Study) -> dict[str, str]:
 
 
 def _markdown(done: Study) -> str:
-    parts = ["# Table 1\n", layout.markdown(HEAD, _lines(done.rows, done.final) + _paper())]
+    parts = [
+        "# Table 1\n",
+        layout.markdown(HEAD, _lines(done.rows, done.final) + _marks(done) + _paper()),
+    ]
+    parts += [f"\n{each.label} {each.state}: {each.reason}" for each in done.undone]
     if any(r.after is not None for r in done.records):
         parts.append("\nBefore fine-tuning (stage one):\n")
         parts.append(layout.markdown(HEAD, _lines(done.rows, done.before)))
@@ -165,6 +180,8 @@ def _comma_separated(done: Study) -> str:
                 line += map(exact, (cell.mean.mean, cell.sd, cell.mean.low, cell.mean.high))
                 line.append(str(cell.cases))
             body.append(line)
+    filled = len(CELLS) * len(kinds) + 2
+    body += [[each.label, each.state, *[""] * filled] for each in done.undone]
     for name, *values in _paper():
         blank = [""] * (len(kinds) - 1)
         body.append([name, "final", "", "", *(text for value in values for text in (value, *blank))])
@@ -174,7 +191,7 @@ def _comma_separated(done: Study) -> str:
 
 def _latex(done: Study) -> str:
     """Table 1 with booktabs."""
-    return layout.latex(HEAD, [_lines(done.rows, done.final), _paper()], note(done))
+    return layout.latex(HEAD, [_lines(done.rows, done.final) + _marks(done), _paper()], note(done))
 
 
 def _lines(table: Sequence[Row], figures: Sequence[Sequence[Cell]]) -> list[list[str]]:
@@ -182,6 +199,11 @@ def _lines(table: Sequence[Row], figures: Sequence[Sequence[Cell]]) -> list[list
         [row.label, *(interval(cell.mean, spread=cell.sd) for cell in found)]
         for row, found in zip(table, figures, strict=True)
     ]
+
+
+def _marks(done: Study) -> list[list[str]]:
+    """A line a job without figures, which says so in every cell."""
+    return [[each.label, *[each.state] * len(COLUMNS)] for each in done.undone]
 
 
 def _paper() -> list[list[str]]:

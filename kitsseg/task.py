@@ -56,6 +56,7 @@ class SegmentationTask(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
         self._seen: list[tuple[Tensor, ...]] = []
+        self._validated: float | None = None
         # Lightning leaves each module in the mode in which it finds it.
         self.train()
 
@@ -94,7 +95,8 @@ class SegmentationTask(pl.LightningModule):
         self._seen.clear()
         rows, cases, terms, counts = _gather(own)
         # In the order of the store, whatever rank saw a slice: the same additions, the same bits.
-        order = np.argsort(rows)
+        # A row comes twice where a rank would have had nothing to do.
+        order = np.unique(rows, return_index=True)[1]
         cases, terms, counts = cases[order], terms[order], counts[order]
         groups = [cases == case for case in np.unique(cases)]
         losses = [self.loss.reduce(torch.from_numpy(terms[g].sum(0))).item() for g in groups]
@@ -108,6 +110,26 @@ class SegmentationTask(pl.LightningModule):
         for i, region in enumerate(REGIONS):
             figures[f"val/{region}_dice"] = mean_over_cases(scores[:, i])
         self.log_dict({self.prefix + name: value for name, value in figures.items()})
+        self._validated = figures["val/loss"]
+
+    def on_train_epoch_end(self) -> None:
+        """Step a scheduler that goes by epochs.
+
+        Lightning would do so after it has written the epoch's checkpoint, in which the step is then
+        missing for good.
+        """
+        validated, self._validated = self._validated, None
+        plan = self.trainer.lr_scheduler_configs[0]
+        if plan.interval != "epoch":
+            return
+        if not isinstance(plan.scheduler, ReduceLROnPlateau):
+            plan.scheduler.step()
+        elif validated is not None:  # else the loss would be missing or old
+            plan.scheduler.step(validated)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        if self.trainer.lr_scheduler_configs[0].interval == "step":
+            scheduler.step()
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.net.parameters() if p.requires_grad])
@@ -118,9 +140,8 @@ class SegmentationTask(pl.LightningModule):
         scheduler = self.make_scheduler(optimizer)
         plan: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, ReduceLROnPlateau):
-            # Stepped only after epochs that validate: else the monitored value is missing or old.
             plan["monitor"] = f"{self.prefix}val/loss"
-            plan["frequency"] = self.trainer.check_val_every_n_epoch or 1
+            plan["frequency"] = self.trainer.check_val_every_n_epoch or 1  # of Lightning asking for it
         return [optimizer], [plan]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

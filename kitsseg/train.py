@@ -6,10 +6,7 @@
 import logging
 import os
 import sys
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config, sweep
+from kitsseg import cli, config, launch, ranks, sweep
 from kitsseg.components import instantiate
 from kitsseg.files import write_json
 
 # torch, Lightning and MONAI are imported where a job runs: --help and refusals answer at once.
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from torch import nn
 
     from kitsseg.data.datamodule import SliceDataModule
     from kitsseg.task import SegmentationTask
@@ -38,7 +38,8 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     from kitsseg.tracking.guarded import opened
 
     quieten()
-    with opened(partial(instantiate, node) for node in (cfg.logger or {}).values()) as loggers:
+    nodes = (cfg.logger or {}).values() if ranks.rank() == 0 else ()
+    with opened(partial(instantiate, node) for node in nodes) as loggers:
         train(cfg, folder, model, overrides, loggers)
 
 
@@ -46,28 +47,34 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     """Both stages, their figures, and the record of it all."""
     import pytorch_lightning as pl
 
-    from kitsseg import checkpoint, hardware, provenance, results, showcase
+    from kitsseg import checkpoint, hardware, provenance, results, showcase, syncnorm
     from kitsseg.data.clinical import read_clinical
     from kitsseg.evaluation import evaluate
+    from kitsseg.job import Phases
     from kitsseg.task import SegmentationTask
     from kitsseg.tracking import guarded
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    seconds: dict[str, float] = {}
+    first = ranks.rank() == 0
+    phase = Phases(folder, write=first)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     for logger in loggers:
         logger.log_hyperparams(settings)
 
-    with timed(seconds, "prepare"):
-        split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
-        data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
-        data.open()
+    split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
+    data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
+    phase("prepare", data.open, always=True)
+    if first:
         write_json(folder / "split.json", asdict(data.split))
 
     net = hardware.ready(instantiate(cfg.model), cfg.channels_last, cfg.compile)
     window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))
     precision = hardware.choose_precision(cfg.trainer.accelerator, cfg.trainer.precision)
     trainer = make_trainer(cfg, folder, loggers, precision, "train", "", cfg.trainer.max_epochs)
+    if trainer.world_size > 1:
+        trainer.strategy.setup_environment()  # now: an attempt that goes on may have nothing to fit
+        if cfg.trainer.sync_batchnorm:
+            net = syncnorm.synchronised(net, trainer.strategy.root_device)
     environment = provenance.environment(trainer.strategy.root_device, precision)
     about = {"environment": environment, "config": settings, "split": asdict(data.split)}
     header = checkpoint.header(settings["model"], window, data.size, data.neighbours, about)
@@ -76,29 +83,35 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
         f"{len(data.split.validation)} validate; {precision}; {folder}"
     )
 
-    tunes, predictions = config.is_on(cfg.finetune), folder / "predictions"
-    epochs, curves = {}, {}
-    with timed(seconds, "train"):
-        optimizer = instantiate(cfg.optimizer)
-        task = SegmentationTask(net, loss, window, optimizer, scheduler, header=header)
-        epochs["train"], curves["train"] = fit(trainer, task, data)
-    with timed(seconds, "evaluate"):
-        kept = predictions / "before" if tunes else predictions
-        before = evaluate(net, window, data, trainer, cfg.mirror_axes, "stage one", kept)
+    tunes = config.is_on(cfg.finetune)
+
+    def figures(trainer: "pl.Trainer", stage: str, kept: str) -> results.Figures:
+        return evaluate(
+            net, window, data, trainer, cfg.mirror_axes, stage, folder / "predictions" / kept
+        )
+
+    # What an earlier attempt brought to an end is taken from there; a stage that was cut off goes on.
+    optimizer = instantiate(cfg.optimizer)
+    task = SegmentationTask(net, loss, window, optimizer, scheduler, header=header)
+    fitted = {"train": phase("train", lambda: fit(trainer, task, data, folder, "train"))}
+    use_best(net, folder, "train")
+    before = phase("evaluate", lambda: figures(trainer, "stage one", "before" if tunes else ""))
 
     after = None
     if tunes:
         finetune, prefix = instantiate(cfg.finetune), "finetune/"
-        with timed(seconds, "finetune"):
-            trainer = make_trainer(cfg, folder, loggers, precision, "finetune", prefix, finetune.epochs)
-            optimizer, frozen = instantiate(cfg.optimizer, lr=finetune.lr), finetune.freeze(net)
-            task = SegmentationTask(net, loss, window, optimizer, scheduler, frozen, prefix, header)
-            epochs["finetune"], curves["finetune"] = fit(trainer, task, data.for_tumour_slices())
-        with timed(seconds, "evaluate fine-tuned"):
-            after = evaluate(net, window, data, trainer, cfg.mirror_axes, "fine-tuned", predictions)
+        tuner = make_trainer(cfg, folder, loggers, precision, "finetune", prefix, finetune.epochs)
+        optimizer, frozen = instantiate(cfg.optimizer, lr=finetune.lr), finetune.freeze(net)
+        tuned = SegmentationTask(net, loss, window, optimizer, scheduler, frozen, prefix, header)
+        shown = data.for_tumour_slices()
+        fitted["finetune"] = phase("finetune", lambda: fit(tuner, tuned, shown, folder, "finetune"))
+        use_best(net, folder, "finetune")
+        after = phase("evaluate fine-tuned", lambda: figures(tuner, "fine-tuned", ""))
     elif cfg.finetune:
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
 
+    if not first:
+        return
     known = read_clinical(data.root)
     record = results.Record(
         name=cfg.name,
@@ -108,11 +121,11 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
         before=before,
         after=after,
         split=asdict(data.split),
-        epochs=epochs,
+        epochs={stage: done["epochs"] for stage, done in fitted.items()},
         config=settings,
         environment=environment,
-        seconds=seconds,
-        curves=curves,
+        seconds=phase.seconds,
+        curves={stage: done["curve"] for stage, done in fitted.items()},
         clinical={case: known[case] for case in data.split.validation if case in known},
     )
     record.write(folder)  # at once: what follows may fail, the figures stay
@@ -132,49 +145,65 @@ def make_trainer(
     """The configured Trainer for one stage, which keeps that stage's best and last weights."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
+    from kitsseg.callbacks.continuing import StepSeed, WholeFiles
     from kitsseg.callbacks.curve import Curve
 
-    keep = ModelCheckpoint(
-        folder / "checkpoints" / stage,
-        filename="best",
-        monitor=prefix + cfg.checkpoint.monitor,
-        mode=cfg.checkpoint.mode,
-        save_last=True,
+    # At an epoch's end, when the scheduler has stepped: see the task.
+    keep = partial(
+        ModelCheckpoint,
+        checkpoints(folder, stage),
+        save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+    best = keep(filename="best", monitor=prefix + cfg.checkpoint.monitor, mode=cfg.checkpoint.mode)
+    last = keep(filename="last")  # after best: it holds what is known of it
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    callbacks += [StepSeed(cfg.seed, stage), Curve(), best, last]
+    plugins = [WholeFiles(), *ranks.plugins()]
     given = {"precision": precision, "max_epochs": max_epochs, "logger": loggers}
-    return instantiate(cfg.trainer, callbacks=[*callbacks, Curve(), keep], **given)
+    given |= {"plugins": plugins, "sync_batchnorm": False}  # see syncnorm
+    return instantiate(cfg.trainer, callbacks=callbacks, **given)
+
+
+def checkpoints(folder: Path, stage: str) -> Path:
+    """Where a stage's ``best.ckpt`` and ``last.ckpt`` lie."""
+    return folder / "checkpoints" / stage
 
 
 def fit(
-    trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule"
-) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Train, then put the best weights into the network.
+    trainer: "pl.Trainer", task: "SegmentationTask", data: "SliceDataModule", folder: Path, stage: str
+) -> dict[str, Any]:
+    """Train, from where an earlier attempt was cut off if there was one.
 
     Returns:
-        How many epochs ran and which was best, and the learning curve.
+        ``epochs``: how many ran and which was best; ``curve``: the learning curve.
     """
     from kitsseg import checkpoint
     from kitsseg.callbacks.curve import Curve
 
-    trainer.fit(task, datamodule=data)
-    best = checkpoint.read(Path(trainer.checkpoint_callback.best_model_path))  # type: ignore[union-attr]
-    task.net.load_state_dict(checkpoint.weights(best))
+    last = checkpoints(folder, stage) / "last.ckpt"
+    going_on = last.is_file()
+    if going_on:
+        log.info(f"going on after epoch {checkpoint.read(last)['epoch'] + 1} of stage {stage}: {folder}")
+    trainer.fit(task, datamodule=data, ckpt_path=last if going_on else None)
+    trainer.strategy.barrier()  # the first rank writes what all read
+    best = checkpoint.read(checkpoints(folder, stage) / "best.ckpt")
     (curve,) = (callback for callback in trainer.callbacks if isinstance(callback, Curve))  # type: ignore[attr-defined]
-    return {"run": trainer.current_epoch, "best": best["epoch"] + 1}, curve.epochs
+    return {"epochs": {"run": trainer.current_epoch, "best": best["epoch"] + 1}, "curve": curve.epochs}
 
 
-@contextmanager
-def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    """Add the time that the block took under ``phase``."""
-    start = time.monotonic()
-    yield
-    seconds[phase] = round(time.monotonic() - start, 2)
+def use_best(net: "nn.Module", folder: Path, stage: str) -> None:
+    """Put the stage's best weights into the network."""
+    from kitsseg import checkpoint
+
+    best = checkpoint.read(checkpoints(folder, stage) / "best.ckpt")
+    net.load_state_dict(checkpoint.weights(best))
 
 
 def quieten() -> None:
     """Leave out what Lightning and wandb say on every start and what doesn't apply to us."""
+    import pytorch_lightning  # noqa: F401 (which makes its loggers talk)
+
     os.environ.setdefault("WANDB_SILENT", "true")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -183,22 +212,63 @@ def quieten() -> None:
         ".*is smaller than the logging interval.*",
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
+        ".*It is recommended to use .self.log.*",  # validation figures are gathered by the task
+        ".*srun. command is available.*",
         ".*in eval mode at the start of training.*",  # the frozen layers of stage two
     ):
         warnings.filterwarnings("ignore", text)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="train")
-def _job(cfg: DictConfig) -> None:
+def _job(cfg: DictConfig) -> float | None:
     context = HydraConfig.get()
-    overrides = [o for o in context.overrides.task if not o.startswith("seed=")]
-    folder, model = Path(context.runtime.output_dir), context.runtime.choices["model"]
-    sweep.guard(lambda: run(cfg, folder, model, overrides))
+    folder, multirun = Path(context.runtime.output_dir), context.mode == RunMode.MULTIRUN
+    task = {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "folder": str(folder),
+        "model": context.runtime.choices["model"],
+        "overrides": [o for o in context.overrides.task if not o.startswith("seed=")],
+        "logging": OmegaConf.to_container(context.job_logging, resolve=True),
+    }
+    about = {"name": cfg.name, "seed": cfg.seed, "number": context.job.num if multirun else 0}
+    about |= {key: task[key] for key in ("model", "overrides")}
+    processes = ranks.wanted(cfg.trainer)
+
+    def work() -> None:
+        # A sweep's jobs run apart from it, so that none can take it or another one down.
+        if ranks.count() == 1 and (multirun or processes > 1):
+            launch.start(folder, task, processes)
+        else:
+            compute(task)
+
+    sweep.guard(work, task["config"], about)
+    return sweep.objective(folder)  # for a sweeper that searches
+
+
+def compute(task: dict[str, Any]) -> None:
+    """A job as `_job` describes it, in this process."""
+    if ranks.rank() > 0:
+        log.setLevel(logging.WARNING)
+    cfg = OmegaConf.create(task["config"])
+    run(cfg, Path(task["folder"]), task["model"], task["overrides"])
+
+
+def compute_as_rank(task: dict[str, Any]) -> None:
+    """The same in a process that `kitsseg.launch` started, which Hydra hasn't set up."""
+    configure_log(OmegaConf.create(task["logging"]))
+    compute(task)
 
 
 def main() -> None:
     """The command: refuse a wrong configuration, then hand over to Hydra."""
+    logging.raiseExceptions = False  # a log that can't be written is no reason to stop
+    if (task := launch.given()) is not None:
+        launch.compute(task, compute_as_rank)
+        return
+    if ranks.count() > 1 and {"-m", "--multirun"} & set(sys.argv):
+        cli.refuse("train", ["a sweep starts the ranks of its jobs itself: leave out torchrun or srun"])
     cli.check_command_line("train", sys.argv[1:])
+    sys.argv[1:] = sweep.name_jobs(sys.argv[1:])
     _job()
 
 

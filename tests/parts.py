@@ -30,7 +30,7 @@ def make_task(net: nn.Module, lr: float = 1e-3, **options: Any) -> SegmentationT
         net,
         options.pop("loss", SorensenDice()),
         Window(-79, 304, 101, 76.9),
-        partial(torch.optim.Adam, lr=lr),
+        options.pop("optimizer", partial(torch.optim.Adam, lr=lr)),
         options.pop("scheduler", torch.optim.lr_scheduler.ReduceLROnPlateau),
         **options,
     )

@@ -1,5 +1,6 @@
 """A mistyped key or value is refused before anything runs, all of them at once, a line each."""
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from kitsseg import cli, config
 from kitsseg.cli import check_command_line, find_problems
 from kitsseg.components import instantiate
-from kitsseg.config import CONFIG_DIR, slug, validate
+from kitsseg.config import CONFIG_DIR, job_folder, validate
 from kitsseg.data.split import Split
 from kitsseg.signatures import fits
 
@@ -323,10 +324,11 @@ def test_hydra_is_left_as_it_was() -> None:
 def test_hydra_runs_a_checked_sweep_and_names_its_folders(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys, hydra\nfrom kitsseg import cli, config\n"
+        "import sys, hydra\nfrom kitsseg import cli, config, sweep\n"
         "@hydra.main(version_base='1.3', config_path=str(config.CONFIG_DIR), config_name='train')\n"
         "def job(cfg): assert config.validate(cfg) == []\n"
         "cli.check_command_line('train', sys.argv[1:])\n"
+        "sys.argv[1:] = sweep.name_jobs(sys.argv[1:])\n"
         "job()\n"
     )
     overrides = ["model=unet", "seed=0,1", f"paths.output={tmp_path}/out", "~hydra.callbacks.table"]
@@ -335,25 +337,25 @@ def test_hydra_runs_a_checked_sweep_and_names_its_folders(tmp_path: Path) -> Non
     done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root), "PATH": ""},
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    folders = sorted(path.parent.name for path in tmp_path.glob("out/run/*/*/.hydra"))
-    assert folders == ["0_model=unet,seed=0", "1_model=unet,seed=1"]
+    folders = sorted(path.parent.name for path in tmp_path.glob("out/run/*/script.log"))
+    assert folders == ["seed=0", "seed=1"]
 
 
 # ---- the parts
 
 
 @pytest.mark.parametrize(
-    ("parts", "name"),
+    ("overrides", "name"),
     [
-        ((0, "model=unet,seed=1"), "0_model=unet,seed=1"),
-        ((3, ""), "3"),
-        ((1, "data.root=/a b/ç"), "1_data.root=-a-b-"),
-        ((7, "x" * 200), "7_" + "x" * 118),
+        ("model=unet,seed=1", "model=unet,seed=1"),
+        ("", "default"),
+        ("data.exclude=[a b/ç]", "data.exclude=-a-b--82f951bc"),
+        ("x" * 121, f"{'x' * 111}-{hashlib.sha256(b'x' * 121).hexdigest()[:8]}"),
     ],
 )
-def test_slug(parts: tuple[Any, ...], name: str) -> None:
-    assert slug(*parts) == name
-    assert OmegaConf.create({"a": list(parts), "b": "${slug:${a.0},${a.1}}"}).b == name
+def test_job_folder(overrides: str, name: str) -> None:
+    assert job_folder(overrides) == name
+    assert OmegaConf.create({"a": overrides, "b": "${job_folder:${a}}"}).b == name
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,15 @@ def test_jobs_are_found_in_their_order(tmp_path: Path) -> None:
         (tmp_path / f"{number}_model=unet").mkdir()
         record(seed=number).write(tmp_path / f"{number}_model=unet")
     assert [results.read(p).seed for p in results.find(tmp_path)] == [0, 2, 10]
+
+
+def test_a_job_without_figures_is_marked_in_every_table() -> None:
+    done = tables.study([record()], [tables.Undone("model=x,seed=1", "failed", "the disk is full")])
+    texts = tables.texts(done)
+    (line,) = [line for line in texts["table1.md"].splitlines() if line.startswith("| model=x")]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["model=x,seed=1", *["failed"] * 4]
+    assert "\nmodel=x,seed=1 failed: the disk is full\n" in texts["table1.md"]
+    head, *body = list(csv.reader(texts["table1.csv"].splitlines()))
+    (line,) = [line for line in body if line[0] == "model=x,seed=1"]
+    assert len(line) == len(head) and line[1] == "failed" and not any(line[2:])
+    assert texts["table1.tex"].count("failed") == 4

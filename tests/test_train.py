@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from kitsseg import checkpoint, results, showcase, tables
+from kitsseg import checkpoint, results, runs, showcase, tables
 from kitsseg.config import CONFIG_DIR
 from kitsseg.data.nifti import read_label
 from kitsseg.evaluation import compare
@@ -25,11 +25,13 @@ SMALL = [
 ]  # fmt: skip
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m kitsseg.train` in ``folder``, without any setting of the environment's."""
+def command(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`python -m kitsseg.train` in ``folder``, without any setting of the environment's but ``env``."""
     hidden = ("WANDB", "KITSSEG", "PYTEST")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
-    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+    env = {**kept, "PYTHONPATH": str(Path(__file__).parents[1]), **({} if env is None else env)}
     return subprocess.run(
         [sys.executable, "-m", "kitsseg.train", *arguments],
         cwd=folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=400,
@@ -42,8 +44,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     home = tmp_path_factory.mktemp("sweep")
     done = command(home, "-m", *SMALL, "model=unet,attn_unet")
     assert done.returncode == 0, done.stderr
-    (folder,) = (home / "outputs" / "demo").iterdir()
-    return folder, done
+    return home / "outputs" / "demo", done
 
 
 def test_a_sweep_ends_with_its_table(
@@ -94,7 +95,7 @@ def test_a_run_keeps_what_it_predicted_and_cases_to_show(
 ) -> None:
     for path in results.find(sweep[0]):
         record, folder = results.read(path), path.parent
-        (labels,) = (sweep[0].parents[2] / "data").glob("phantom/*")
+        (labels,) = (sweep[0].parents[1] / "data").glob("phantom/*")
         for kept, figures in (("predictions", record.after), ("predictions/before", record.before)):
             assert figures is not None
             cases = record.split["validation"]
@@ -157,7 +158,7 @@ def test_the_same_seed_gives_the_same_figures_in_another_process_and_after_other
     sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     folder = sweep[0]
-    paths = [f"paths.data={folder.parents[2] / 'data'}", f"paths.output={tmp_path}", "logger=none"]
+    paths = [f"paths.data={folder.parents[1] / 'data'}", f"paths.output={tmp_path}", "logger=none"]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("train", [*SMALL, *paths, "model=attn_unet", "data.workers=2"])
     run(cfg, tmp_path, "attn_unet", [])
@@ -168,7 +169,7 @@ def test_the_same_seed_gives_the_same_figures_in_another_process_and_after_other
 def test_a_failing_job_is_told_at_once_and_the_others_go_on(
     sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    data = f"paths.data={sweep[0].parents[2] / 'data'}"
+    data = f"paths.data={sweep[0].parents[1] / 'data'}"
     done = command(
         tmp_path, "-m", *SMALL, data, "logger=none", "finetune=none", "trainer.max_epochs=1",
         "data.exclude=[case_99999],[]",
@@ -177,11 +178,11 @@ def test_a_failing_job_is_told_at_once_and_the_others_go_on(
     assert "kitsseg.train: data.exclude names ['case_99999']" in done.stderr
     assert "Traceback" not in done.stderr
     assert "finetune=none: epochs has no effect" in done.stdout
-    (folder,) = (tmp_path / "outputs" / "demo").iterdir()
-    states = [json.loads(p.read_text())["status"] for p in sorted(folder.rglob("status.json"))]
-    assert states == ["failed", "complete"]
+    folder = tmp_path / "outputs" / "demo"
+    jobs = runs.below(folder)
+    assert [job.state for job in jobs] == ["failed", "complete"]
     assert "attn_unet" in (folder / "table1.md").read_text()
-    assert f"failed: {folder.relative_to(tmp_path)}/0" in done.stderr
+    assert f"failed: {jobs[0].folder.relative_to(tmp_path)}" in done.stderr
 
 
 @pytest.mark.parametrize(

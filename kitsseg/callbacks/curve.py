@@ -31,3 +31,9 @@ class Curve(pl.Callback):
                 row[own] = float(value) if math.isfinite(value) else None
         self.epochs.append(row)
         self._validated = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = list(state_dict["epochs"])

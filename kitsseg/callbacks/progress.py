@@ -15,10 +15,10 @@ class EpochLine(pl.Callback):
 
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
-        self.start = 0.0
+        self.start, self.first = 0.0, 0
 
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.start = time.monotonic()
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.start, self.first = time.monotonic(), trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -41,7 +41,7 @@ class EpochLine(pl.Callback):
             if k.startswith(prefix)
         }
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        each = (time.monotonic() - self.start) / done
+        each = (time.monotonic() - self.start) / (done - self.first)
         parts = [
             f"{prefix}epoch {done}/{total}",
             f"loss {values.get('train/loss', float('nan')):.3f}",

@@ -152,14 +152,18 @@ class SliceDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches; what they hold depends on seed, epoch and ranks alone."""
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, ranks = self._rank()
+        if len(self.rows(0)) < ranks:
+            raise ValueError(
+                f"{len(self.rows(0))} training slices are too few for {ranks} ranks; use fewer devices"
+            )
         batches = TrainBatches(self.rows, self.batch_size, self.seed, rank, ranks)
         return self._loader(
             SliceDataset(self.store, self.neighbours, self.augmentation, self.seed), batches
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Every validation slice once, in order, spread over the ranks; no slice is repeated."""
+        """Every validation slice once, in order, spread over the ranks."""
         rank, ranks = self._rank()
         rows = self.validation_rows
         in_case = self.store.index.case[rows]
@@ -167,7 +171,9 @@ class SliceDataModule(pl.LightningDataModule):
         for case in np.unique(in_case):  # a batch holds one case, so its slices have one size
             draws = [Draw(0, 0, int(r)) for r in rows[in_case == case]]
             batches += [draws[i : i + VALIDATION_BATCH] for i in range(0, len(draws), VALIDATION_BATCH)]
-        return self._loader(SliceDataset(self.store, self.neighbours), batches[rank::ranks])
+        mine = batches[rank::ranks]
+        # Without any, Lightning would leave a rank out and the others wait; the task counts a row once.
+        return self._loader(SliceDataset(self.store, self.neighbours), mine if mine else batches[:1])
 
     def _rank(self) -> tuple[int, int]:
         """This process and how many there are."""

@@ -23,7 +23,10 @@ _HERE = Path(__file__).parent
 
 def publish(jobs: Sequence[Job], folder: Path) -> list[Path]:
     """Write all tables and the page into ``folder``, each whole or not at all; the page comes last."""
-    study = tables.study([job.record for job in jobs if job.record is not None])
+    undone = [
+        tables.Undone(job.folder.name, job.state, job.reason) for job in jobs if job.record is None
+    ]
+    study = tables.study([job.record for job in jobs if job.record is not None], undone)
     texts = tables.texts(study) if study.rows else {}
     return layout.write({**texts, NAME: render(jobs, study)}, folder)
 
