@@ -19,12 +19,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
-from omegaconf import Container, DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from kitsseg.commands import COMMANDS
 from kitsseg.config import CONFIG_DIR, validate
-from kitsseg.schema import COMMANDS
-from kitsseg.signatures import arguments, locate, nearest, one_line
+from kitsseg.keys import unknown_key
+from kitsseg.signatures import nearest, one_line
 
 # Plugins that aren't installed with kitsseg itself, by the choice that needs one.
 EXTRAS = {
@@ -248,7 +249,7 @@ class _CommandLine:
 
     def _apply(self, override: Override, cfg: DictConfig) -> str | None:
         """Set one value in ``cfg``, or say why that can't be."""
-        if override.type is OverrideType.CHANGE and (problem := _unknown_key(override, cfg)):
+        if override.type is OverrideType.CHANGE and (problem := unknown_key(override, cfg)):
             return problem
         try:
             # The very function by which Hydra applies overrides, one at a time.
@@ -273,41 +274,6 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _unknown_key(override: Override, cfg: DictConfig) -> str | None:
-    """The problem with a key that the config doesn't have, with the nearest that it does have."""
-    key = override.key_or_group
-    parent: Any = cfg
-    prefix = ""
-    for part in key.split("."):
-        if not isinstance(parent, DictConfig):
-            # An item of a list or something interpolated: Hydra can say.
-            is_value = not isinstance(parent, Container)
-            return f"{key}: no such key; {prefix[:-1]} is a value" if is_value else None
-        if part not in list(parent):  # `in parent` says no to a key that waits for its value
-            break
-        prefix, parent = f"{prefix}{part}.", parent._get_node(part)
-        if parent._is_interpolation():
-            return None
-    else:
-        return None
-    target, problem = locate(parent.get("_target_"))
-    hints = (arguments(target) or {}) if problem is None else {}
-    if key == prefix + part and part in hints:
-        return f"{key}: the config doesn't set it; add it with +{override.input_line}"
-    elsewhere = [full for full in _keys(cfg) if full.rpartition(".")[2] == part]
-    for name, options, before in (
-        (part, [str(sibling) for sibling in parent], prefix),
-        (part, [name for name in hints if name not in ("*", "**")], f"+{prefix}"),
-        (key, elsewhere, ""),
-    ):
-        remedy = nearest(name, options, before)
-        if remedy.endswith("?"):
-            return f"{key}: no such key{remedy}"
-    if elsewhere:
-        return f"{key}: no such key; did you mean {' or '.join(elsewhere)}?"
-    return f"{key}: no such key{nearest(part, map(str, parent))}"
-
-
 def _combinations(values: list[list[Override]]) -> Iterator[tuple[Override, ...]]:
     """The jobs of a sweep; of a huge one every value at least once."""
     if math.prod(map(len, values)) <= MAX_JOBS:
@@ -315,12 +281,3 @@ def _combinations(values: list[list[Override]]) -> Iterator[tuple[Override, ...]
         return
     for number in range(max(map(len, values))):
         yield tuple(each[number % len(each)] for each in values)
-
-
-def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
-    """All dotted keys of a config."""
-    for name in cfg:
-        yield f"{prefix}{name!s}"
-        node = cfg._get_node(name)
-        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
-            yield from _keys(node, f"{prefix}{name!s}.")

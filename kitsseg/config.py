@@ -22,8 +22,8 @@ from omegaconf.errors import (
 )
 
 from kitsseg import gpus
+from kitsseg.commands import COMMANDS
 from kitsseg.components import Section, build, section_problems
-from kitsseg.schema import COMMANDS
 from kitsseg.signatures import Opaque, has_opaque, join, nearest, type_name
 
 _PACKAGE = Path(__file__).parent

@@ -57,7 +57,17 @@ def test_nothing_imports_a_command(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_only_configuration_and_commands_know_hydra(name: str) -> None:
-    known = {"config", "schema", "cli", "components", "signatures", "sweep", *COMMANDS}
+    known = {
+        "config",
+        "schema",
+        "commands",
+        "keys",
+        "cli",
+        "components",
+        "signatures",
+        "sweep",
+        *COMMANDS,
+    }
     allowed = {f"kitsseg.{part}" for part in known}
     if name not in allowed:
         assert not outside(name) & {"hydra", "omegaconf"}
