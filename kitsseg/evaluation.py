@@ -14,8 +14,8 @@ from tqdm import tqdm
 from kitsseg import ranks, results
 from kitsseg.confusion import volume_counts
 from kitsseg.data.datamodule import SliceDataModule
-from kitsseg.data.export import write_label
 from kitsseg.data.nifti import read_mask
+from kitsseg.data.save import read_header, save_volume
 from kitsseg.inference import segment
 from kitsseg.labels import OFFICIAL, REGIONS
 from kitsseg.metrics import dice
@@ -60,13 +60,15 @@ def evaluate(
         for case in tqdm(mine, desc=title, unit="case", leave=False, disable=ranks.rank() > 0 or None):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
             label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
-            truth = read_mask(data.cases[case].label, data.cases[case].classes)
+            source = data.cases[case]
+            truth = read_mask(source.label, source.classes)
             own[case] = {
                 **compare(label, truth.label),
                 "voxel_ml": math.prod(truth.layout.spacing_mm) / 1000,
             }
             if part == "validation":
-                write_label(predictions / f"{case}.nii.gz", label, truth.layout)
+                header = read_header(source.label)
+                save_volume(predictions / f"{case}.nii.gz", label, truth.layout, header)
         figures[part] = ranks.gather(own, ids)
         log.info(f"{title}: {results.summary(figures[part], OFFICIAL)}")
     return figures

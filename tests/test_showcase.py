@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from kitsseg import showcase
-from kitsseg.data.export import write_label
 from kitsseg.data.nifti import read_layout
+from kitsseg.data.save import make_header, save_volume
 from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.window import Window
 from tests.htmlreport.made import figures, shown
@@ -98,7 +98,8 @@ def test_a_run_leaves_cases_that_come_back(blocks: Path, tmp_path: Path) -> None
         layout = read_layout(data.cases[case].label)
         for folder, shift in (("predictions", 1), ("predictions/before", 2)):
             moved = np.roll(truth, shift, axis=2)
-            write_label(tmp_path / folder / f"{case}.nii.gz", moved, layout)
+            path = tmp_path / folder / f"{case}.nii.gz"
+            save_volume(path, moved, layout, make_header(layout))
         scores[case] = figures([0.3 + i])["case_00010"]
     net = AttentionUNet(width=4, depth=2).eval()
     showcase.write(tmp_path, scores, data, net, WINDOW, CPU)

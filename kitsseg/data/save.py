@@ -46,6 +46,7 @@ def save_volume(path: Path, turned: np.ndarray, layout: Layout, header: Any, uni
     header.set_slope_inter(unit, 0)
     header["cal_min"] = header["cal_max"] = 0  # the image's window
     header["vox_offset"] = header.single_vox_offset
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         if path.suffix != ".gz":
             _write(file, turned, layout, header)
