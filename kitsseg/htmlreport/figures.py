@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kitsseg import comparisons, layout, strata, tables
 from kitsseg.comparisons import Comparison
@@ -153,9 +154,13 @@ def fine_tuning(rows: Sequence[Row]) -> Html | None:
     return join(el("p", lead), grid(*made))
 
 
+def _has_curve(run: Any) -> bool:
+    return any(getattr(run, "curves", {}).values())
+
+
 def learning_curves(rows: Sequence[Row]) -> Html:
     """Losses of each row, validation Dice of all."""
-    kept = {i: row for i, row in enumerate(rows) if any(getattr(run, "curves", {}) for run in row.runs)}
+    kept = {i: row for i, row in enumerate(rows) if any(_has_curve(run) for run in row.runs)}
     if not kept:
         return el("p", "None of these records holds learning curves (records of version 1 don't).")
     loss = [("train/loss", "dashed"), ("val/loss", "solid")]

@@ -199,7 +199,7 @@ def learning(
                     drawn.append((i, style, points))
     values = [v for *_, points in drawn for _, v in points]
     last = max((n for *_, points in drawn for n, _ in points), default=1.0)
-    low, high = limit if limit is not None else (min(0.0, *values), max(values) * 1.05)
+    low, high = limit if limit is not None else (min([0.0, *values]), max(values, default=1.0) * 1.05)
     one = len(rows) == 1
     frame = Frame((1, max(2.0, last)), (low, high), right=84 if one else 108)
     marks = [(v, number(v)) for v in ticks(1, max(2.0, last), 6) if v == int(v)]

@@ -125,6 +125,12 @@ def test_records_of_version_1_are_shown_without_what_they_lack(tmp_path: Path) -
     assert "No record gives tumour volumes" in text
 
 
+@pytest.mark.parametrize("curve", [[], [{"epoch": 0, "lr": 0.1, "train/loss": None}]])
+def test_a_curve_may_hold_nothing(tmp_path: Path, curve: list[dict[str, object]]) -> None:
+    record("unet", [0.5, 0.6], [0.6, 0.7], curves={"train": curve}).write(tmp_path)
+    assert "Learning curves" in Elements(page_of(tmp_path)).text
+
+
 def test_volumes_by_hand() -> None:
     table = rows([record("unet", [0.5, 0.5], [0.5, 0.5])])
     assert tumour_ml(table) == {"case_00010": 2.0, "case_00011": 4.0}  # 1000 and 2000 of 0.002 ml
