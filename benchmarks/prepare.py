@@ -30,6 +30,7 @@ import ratios
 
 from kitsseg.data.kits19 import Case, list_cases
 from kitsseg.data.nifti import read_case, read_layout
+from kitsseg.data.parallel import ENVIRONMENT
 from kitsseg.data.phantom import write_case
 from kitsseg.data.prepare import prepare_case
 from kitsseg.data.stream import Stream
@@ -141,9 +142,15 @@ def timed_pool(job: Callable[[Case], object], cases: list[Case], workers: int) -
 
 
 def timed_prepare(cases: list[Case], size: int | None, workers: int) -> float:
-    """Seconds for all cases, the start of the processes left out."""
-    with tempfile.TemporaryDirectory(dir=cases[0].image.parent.parent.parent) as folder:
-        return timed_pool(partial(prepare_case, folder=Path(folder), size=size), cases, workers)
+    """Seconds for all cases, the start of the processes left out; they are as kitsseg starts them."""
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    try:
+        with tempfile.TemporaryDirectory(dir=cases[0].image.parent.parent.parent) as folder:
+            return timed_pool(partial(prepare_case, folder=Path(folder), size=size), cases, workers)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def timed_nnunet(python: str, cases: list[Case], workers: int) -> float:

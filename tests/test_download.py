@@ -65,6 +65,8 @@ def start(server: FaultyServer, root: Path, *more: str) -> subprocess.Popen[str]
     return subprocess.Popen(
         [sys.executable, "-m", "kitsseg.download", *line],
         cwd=root.parent, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Processes in the background of a shell are born deaf to interrupts, and their children, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 

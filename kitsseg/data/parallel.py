@@ -11,6 +11,15 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+# Of the processes, which are what runs beside each other. glibc would give a volume's memory back to
+# the kernel once it's free, and get it again, zeroed, for the next: kept, a case takes a sixth less
+# time.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
+}
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -31,7 +40,8 @@ def over_cases(
                 yield job(item)
                 bar.update()
             return
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes are what runs beside each other
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         # Spawned, not forked: the parent may already hold threads.
         pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _settle)
         try:
