@@ -57,7 +57,7 @@ class Grid:
         out = np.full((len(image), *self.stored), AIR_HU, np.int16)
         rows, cols = self.inside
         for stored, native in zip(out, image, strict=True):
-            stored[rows, cols] = self._scale(native)
+            stored[rows, cols] = self._scale(native, self.scaled)
         return out
 
     def fit_label(self, label: np.ndarray) -> np.ndarray:
@@ -73,24 +73,40 @@ class Grid:
 
     def _vote(self, native: np.ndarray, scaled: np.ndarray) -> None:
         """Fill ``scaled``, all background: on equal shares the lower class wins."""
-        most = self._scale((native == 0).astype(np.float32))
+        across = self.native[0] // self.scaled[0]
+        if across > 1 and self.native == (across * self.scaled[0], across * self.scaled[1]):
+            # Every pixel is the mean of a block of its own: blocks without a label need no vote.
+            rows, cols = (_blocks(native.max(axis=axis), across) for axis in (1, 0))
+            native = native[
+                rows.start * across : rows.stop * across, cols.start * across : cols.stop * across
+            ]
+            scaled = scaled[rows, cols]
+        size = scaled.shape
+        most = self._scale((native == 0).astype(np.float32), size)
         for c in range(1, len(CLASSES)):
             mask = native == c
             if mask.any():
-                share = self._scale(mask.astype(np.float32))
+                share = self._scale(mask.astype(np.float32), size)
                 more = share > most
                 scaled[more] = c
                 most = np.maximum(most, share, out=most)
 
-    def _scale(self, plane: np.ndarray) -> np.ndarray:
+    def _scale(self, plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+        """``[H, W]``, a slice or a part of it, with ``size`` (H, W) pixels."""
         if self.scaled == self.native:
             return plane
         shrinks = any(scaled < native for scaled, native in zip(self.scaled, self.native, strict=True))
         return cv2.resize(
             plane,
-            self.scaled[::-1],
+            size[::-1],
             interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
         )
+
+
+def _blocks(holds: np.ndarray, across: int) -> slice:
+    """The blocks of ``across`` pixels that hold anything, first to last."""
+    (where,) = np.nonzero(holds)
+    return slice(int(where[0]) // across, int(where[-1]) // across + 1)
 
 
 def neighbourhood(z: np.ndarray, slices: int, neighbours: int) -> np.ndarray:

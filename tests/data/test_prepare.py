@@ -96,6 +96,27 @@ def test_shrinking_averages_and_votes() -> None:
     assert grid.fit_label(label)[0].tolist() == [[1, 0], [2, 0]]
 
 
+@pytest.mark.parametrize(
+    ("native", "size"), [((64, 96), 32), ((60, 60), 20), ((64, 64), 32), ((50, 70), 32)]
+)
+def test_a_vote_is_that_of_the_whole_slice(native: tuple[int, int], size: int) -> None:
+    grid = Grid(native, size)
+    rng = np.random.default_rng(0)
+    label = np.zeros((20, *native), np.uint8)
+    for plane in label:
+        for c in (1, 2):
+            top, left = rng.integers(0, 40, 2)
+            plane[top : top + rng.integers(1, 30), left : left + rng.integers(1, 30)] = c
+    rows, cols = grid.inside
+    for plane, fitted in zip(label, grid.fit_label(label), strict=True):
+        shares = [
+            cv2.resize((plane == c).astype(np.float32), grid.scaled[::-1], interpolation=cv2.INTER_AREA)
+            for c in range(3)
+        ]
+        assert np.array_equal(fitted[rows, cols], np.argmax(shares, axis=0))
+        assert fitted.sum() == fitted[rows, cols].sum()
+
+
 def test_growing_interpolates() -> None:
     image = np.arange(36, dtype=np.int16).reshape(1, 6, 6) * 100
     grown = Grid((6, 6), 12).fit_image(image)
