@@ -32,10 +32,13 @@ CONFIG_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.par
 
 
 def job_folder(overrides: str) -> str:
-    """A folder named by what sets a job, without what a shell trips over; at most 120 characters."""
+    """A folder named by what sets a job, at most 120 characters.
+
+    It holds nothing that a shell or Hydra would want quoted: it is what later commands are given.
+    """
     if not overrides:
         return "default"
-    name = re.sub(r"[^A-Za-z0-9.=,+_-]+", "-", overrides)
+    name = re.sub(r"[^A-Za-z0-9.+_-]+", "-", overrides)
     if name == overrides and len(name) <= 120:
         return name
     # Cleaned or cut, two may be alike that weren't.

@@ -49,6 +49,11 @@ def means(row: Row, after: bool = True) -> list[Cell]:
     return [Cell(stats.mean_interval(s.values), stats.seed_spread(s.values), s.known) for s in scores]
 
 
+def is_tuned(row: Row) -> bool:
+    """Whether a row's runs had a second stage; an evaluation has none that is known."""
+    return all(getattr(run, "after", None) is not None for run in row.runs)
+
+
 class Undone(NamedTuple):
     """A job without figures: what it is called, its state (``failed``, …) and why that is so."""
 
@@ -156,9 +161,10 @@ def _markdown(done: Study) -> str:
         layout.markdown(HEAD, _lines(done.rows, done.final) + _marks(done) + _paper()),
     ]
     parts += [f"\n{each.label} {each.state}: {each.reason}" for each in done.undone]
-    if any(r.after is not None for r in done.records):
+    if tuned := [i for i, row in enumerate(done.rows) if is_tuned(row)]:
+        earlier = _lines([done.rows[i] for i in tuned], [done.before[i] for i in tuned])
         parts.append("\nBefore fine-tuning (stage one):\n")
-        parts.append(layout.markdown(HEAD, _lines(done.rows, done.before)))
+        parts.append(layout.markdown(HEAD, earlier))
     parts += ["", note(done)]
     if done.differences:
         lines = comparisons.lines(done.differences)
@@ -174,7 +180,8 @@ def _comma_separated(done: Study) -> str:
     kinds = ("mean", "sd", "low", "high", "cases")
     body = []
     for row, *both in zip(done.rows, done.final, done.before, strict=True):
-        for stage, found in zip(("final", "before fine-tuning"), both, strict=True):
+        stages = zip(("final", "before fine-tuning"), both, strict=True)
+        for stage, found in stages if is_tuned(row) else [("final", both[0])]:
             line = [row.label, stage, str(len(row.runs)), str(len({run.seed for run in row.runs}))]
             for cell in found:
                 line += map(exact, (cell.mean.mean, cell.sd, cell.mean.low, cell.mean.high))

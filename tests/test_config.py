@@ -338,7 +338,7 @@ def test_hydra_runs_a_checked_sweep_and_names_its_folders(tmp_path: Path) -> Non
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     folders = sorted(path.parent.name for path in tmp_path.glob("out/run/*/script.log"))
-    assert folders == ["seed=0", "seed=1"]
+    assert folders == ["seed-0", "seed-1"]
 
 
 # ---- the parts
@@ -347,9 +347,9 @@ def test_hydra_runs_a_checked_sweep_and_names_its_folders(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("overrides", "name"),
     [
-        ("model=unet,seed=1", "model=unet,seed=1"),
+        ("model-unet+seed-1", "model-unet+seed-1"),
         ("", "default"),
-        ("data.exclude=[a b/ç]", "data.exclude=-a-b--82f951bc"),
+        ("data.exclude=[a b/ç]", "data.exclude-a-b--82f951bc"),
         ("x" * 121, f"{'x' * 111}-{hashlib.sha256(b'x' * 121).hexdigest()[:8]}"),
     ],
 )

@@ -29,7 +29,7 @@ def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: P
     assert done.returncode == 1
     folder = tmp_path / "outputs" / "demo"
     fine, diverged, *crashed = runs.below(folder)
-    assert fine.state == "complete" and fine.folder.name == "optimizer.lr=0.001,trainer.devices=1"
+    assert fine.state == "complete" and fine.folder.name == "optimizer.lr-0.001+trainer.devices-1"
     assert diverged.reason.startswith("val/loss is nan after epoch 1; try a smaller optimizer.lr")
     assert "kitsseg.train: val/loss is nan" in done.stderr
     for each in crashed:

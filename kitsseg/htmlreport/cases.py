@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from kitsseg.comparisons import Comparison
-from kitsseg.results import Record
 from kitsseg.rows import Row
 from kitsseg.stats import Interval, Paired, case_means, mean_interval, paired
 
@@ -28,11 +27,6 @@ def tuning(row: Row, region: str) -> Paired:
     """What fine-tuning did to a row: after less before, on the validation cases."""
     after, before = (row.scores("validation", region, stage) for stage in (True, False))
     return paired(after.values, before.of(after.cases).values)
-
-
-def is_tuned(row: Row) -> bool:
-    """Whether its runs have a second stage."""
-    return all(isinstance(run, Record) and run.after is not None for run in row.runs)
 
 
 def is_clear(each: Comparison) -> bool:

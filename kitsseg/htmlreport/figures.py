@@ -7,11 +7,11 @@ from typing import Any
 from kitsseg import comparisons, layout, strata, tables
 from kitsseg.comparisons import Comparison
 from kitsseg.htmlreport import plots
-from kitsseg.htmlreport.cases import by_case, is_tuned, tuning
+from kitsseg.htmlreport.cases import by_case, tuning
 from kitsseg.htmlreport.markup import Html, el, join
 from kitsseg.labels import OFFICIAL
 from kitsseg.rows import Row
-from kitsseg.tables import Cell, Study
+from kitsseg.tables import Cell, Study, is_tuned
 
 # The tumour first: it is what the models differ in.
 REGIONS = tuple(reversed(OFFICIAL))
@@ -47,7 +47,8 @@ def table(study: Study, texts: Mapping[str, str]) -> Html:
     final += [[name, *(f"{v:.2f}" for v in values)] for name, values in tables.PAPER.items()]
     parts = [sheet(tables.HEAD, final, "Table 1", "figures")]
     if any(is_tuned(row) for row in study.rows):
-        earlier = [[row.label, *map(_cell, c)] for row, c in zip(study.rows, study.before, strict=True)]
+        both = zip(study.rows, study.before, strict=True)
+        earlier = [[row.label, *map(_cell, cells)] for row, cells in both if is_tuned(row)]
         parts.append(el("h3", "Before fine-tuning (stage one)"))
         parts.append(sheet(tables.HEAD, earlier, "Table 1 before fine-tuning", "figures"))
     parts.append(el("p", tables.note(study), class_="note"))

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from kitsseg.comparisons import Comparison
-from kitsseg.htmlreport.cases import by_case, is_clear, is_tuned, mean, tuning
+from kitsseg.htmlreport.cases import by_case, is_clear, mean, tuning
 from kitsseg.htmlreport.plots import signed, span
 from kitsseg.layout import p_value
 from kitsseg.rows import Row
 from kitsseg.runs import Job
+from kitsseg.tables import is_tuned
 
 MOST = 4  # sentences of one kind
 

@@ -1,5 +1,6 @@
 """The page as text: it escapes, is complete, needs nothing else, and claims no more than it may."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -129,6 +130,17 @@ def test_records_of_version_1_are_shown_without_what_they_lack(tmp_path: Path) -
 def test_a_curve_may_hold_nothing(tmp_path: Path, curve: list[dict[str, object]]) -> None:
     record("unet", [0.5, 0.6], [0.6, 0.7], curves={"train": curve}).write(tmp_path)
     assert "Learning curves" in Elements(page_of(tmp_path)).text
+
+
+def test_what_had_no_second_stage_is_not_in_the_table_before_it() -> None:
+    other = dataclasses.replace(record("other", [0.3], [0.3]), after=None)
+    study = tables.study([record("unet", [0.5, 0.6], [0.6, 0.7]), other])
+    texts = tables.texts(study)
+    before = texts["table1.md"].partition("Before fine-tuning")[2].partition("Dice of the")[0]
+    assert "| unet" in before and "other" not in before
+    assert texts["table1.csv"].count("before fine-tuning") == 1
+    page = render([], study).partition("Before fine-tuning (stage one)")[2].partition("</table>")[0]
+    assert "unet" in page and "other" not in page
 
 
 def test_volumes_by_hand() -> None:
