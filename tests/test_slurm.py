@@ -50,7 +50,7 @@ def test_two_jobs_one_of_two_ranks_which_is_requeued(tmp_path: Path) -> None:
     states = [json.loads((p.parent / "status.json").read_text()) for p in results.find(folder)]
     assert [(s["status"], s["attempt"]) for s in states] == [("complete", 1), ("complete", 2)]
     assert states[0]["slurm_job"] != states[1]["slurm_job"]
-    log = (folder / "trainer.devices=2" / "train.log").read_text()
+    log = (folder / "trainer.devices-2" / "train.log").read_text()
     assert "going on after epoch 1 of stage train" in log
     assert [results.read(p).epochs["train"]["run"] for p in results.find(folder)] == [2, 2]
     assert "# Table 1" in done.stdout and (folder / "table1.md").is_file()
