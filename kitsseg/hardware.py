@@ -1,5 +1,8 @@
 """What the machine computes well, and how a network is made ready for it."""
 
+from importlib.util import find_spec
+from shutil import which
+
 import torch
 from torch import nn
 
@@ -40,6 +43,20 @@ def cpu_computes_bf16() -> bool:
     """Whether this CPU has instructions for products of bf16 numbers."""
     able = torch.cpu.get_capabilities()
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def choose_compile(accelerator: str, requested: bool | None = None) -> bool:
+    """Whether to `torch.compile` the network; None: where it pays.
+
+    It does on CUDA GPUs that Triton writes kernels for, given a C compiler for their launchers. On CPUs
+    compiling takes longer than it saves in most runs.
+    """
+    if requested is not None:
+        return requested
+    if accelerator not in ("gpu", "cuda", "auto") or not torch.cuda.is_available():
+        return False
+    able = torch.cuda.get_device_capability() >= (7, 0)
+    return able and find_spec("triton") is not None and any(map(which, ("cc", "gcc", "clang")))
 
 
 def ready(net: nn.Module, channels_last: bool, compile: bool) -> nn.Module:

@@ -98,8 +98,9 @@ class SorensenDice(Loss):
         self.batch, self.background, self.smooth = batch, background, smooth
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        classes = logits.shape[1]
-        onehot = F.one_hot(target.long(), classes).movedim(-1, 1).to(logits.dtype)
+        # Not F.one_hot, which looks at the values (a wait for the device) and makes 64-bit integers.
+        ids = torch.arange(logits.shape[1], device=target.device, dtype=target.dtype)
+        onehot = (target[:, None] == ids[:, None, None]).to(logits.dtype)
         terms = dice_terms(logits.softmax(1), onehot)
         if not self.background:
             terms = terms[:, 1:]

@@ -15,8 +15,8 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def environment(device: torch.device, precision: str) -> dict[str, str]:
-    """Plain strings for a record: versions, commit, device and precision."""
+def environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
+    """Plain strings for a record: versions, commit, device, precision and whether it was compiled."""
     packages = {name: _version(name) for name in PACKAGES}
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
     return {
@@ -26,6 +26,7 @@ def environment(device: torch.device, precision: str) -> dict[str, str]:
         "system": platform.platform(),
         "device": f"{device.type}: {processor}",
         "precision": precision,
+        "compiled": "yes" if compiled else "no",
         **packages,
     }
 

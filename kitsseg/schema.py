@@ -148,7 +148,7 @@ class TrainConfig:
     name: str = MISSING
     seed: int = MISSING
     channels_last: bool = MISSING
-    compile: bool = MISSING
+    compile: bool | None = MISSING
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mirror_axes: list[int] = MISSING
     shallow: list[str] | None = None

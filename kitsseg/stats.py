@@ -12,7 +12,7 @@ Intervals are bootstrap intervals of the mean over cases:
 - BCa (Efron, JASA 82, 1987), since Dice is skewed, its tails widened for few cases by Student's t in
   place of the normal and by sqrt(n / (n - 1)), by which the usual percentile interval is too short
   (Hesterberg, American Statistician 69, 2015). How many of such intervals held the true mean, beside
-  those of other kinds, is in experiments/02_intervals.
+  those of other kinds, is in experiments/03_intervals.
 
 The draws come from a generator of the function's own: equal arguments give equal results.
 """

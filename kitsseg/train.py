@@ -67,7 +67,8 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     if first:
         write_json(folder / "split.json", asdict(data.split))
 
-    net = hardware.ready(instantiate(cfg.model), cfg.channels_last, cfg.compile)
+    compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
+    net = hardware.ready(instantiate(cfg.model), cfg.channels_last, compiled)
     window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))
     precision = hardware.choose_precision(cfg.trainer.accelerator, cfg.trainer.precision)
     trainer = make_trainer(cfg, folder, loggers, precision, "train", "", cfg.trainer.max_epochs)
@@ -75,7 +76,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
         trainer.strategy.setup_environment()  # now: an attempt that goes on may have nothing to fit
         if cfg.trainer.sync_batchnorm:
             net = syncnorm.synchronised(net, trainer.strategy.root_device)
-    environment = provenance.environment(trainer.strategy.root_device, precision)
+    environment = provenance.environment(trainer.strategy.root_device, precision, compiled)
     about = {"environment": environment, "config": settings, "split": asdict(data.split)}
     header = checkpoint.header(settings["model"], window, data.size, data.neighbours, about)
     log.info(
@@ -210,6 +211,7 @@ def quieten() -> None:
     for text in (
         ".*does not have many workers.*",
         ".*is smaller than the logging interval.*",
+        ".*could not find the monitored key.*",  # before the first validation
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
         ".*It is recommended to use .self.log.*",  # validation figures are gathered by the task

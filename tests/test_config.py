@@ -106,7 +106,7 @@ def test_hydras_run_time_values_are_left_alone() -> None:
         ("++optimizer.weight_decy=1", "did you mean optimizer.weight_decay?"),
         ("seed=abc", "seed: expected int, got 'abc'"),
         ("seed=-1", "seed: -1 must lie in [0, 2**32)"),
-        ("compile=3.5", "compile: expected bool, got 3.5"),
+        ("compile=3.5", "compile: expected bool or null, got 3.5"),
         ("optimizer.lr=abc", "optimizer.lr: expected float, got 'abc'"),
         ("data.batch_size=true", "data.batch_size: expected int, got True"),
         ("data.size=2.5", "data.size: expected int or null, got 2.5"),

@@ -9,7 +9,7 @@ import pytest
 def test_intervals_are_simulated(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = importlib.import_module("experiments.02_intervals.simulate")
+    script = importlib.import_module("experiments.03_intervals.simulate")
     monkeypatch.setattr(script, "ROUNDS", 2)
     monkeypatch.setattr(script, "DRAWS", 19)
     script.main()
@@ -19,7 +19,7 @@ def test_intervals_are_simulated(
 
 
 def test_populations_have_the_means_that_are_said() -> None:
-    script = importlib.import_module("experiments.02_intervals.simulate")
+    script = importlib.import_module("experiments.03_intervals.simulate")
     rng = np.random.default_rng(0)
     for draw, truth in script.POPULATIONS.values():
         values = draw(rng, 100_000)

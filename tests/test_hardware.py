@@ -38,6 +38,34 @@ def test_precision_is_what_the_hardware_computes_in(
     assert hardware.choose_precision(accelerator, "64-true") == "64-true"
 
 
+@pytest.mark.parametrize(
+    ("gpu", "capability", "triton", "compiler", "accelerator", "expected"),
+    [
+        (True, (8, 0), True, "/usr/bin/cc", "auto", True),
+        (True, (8, 0), True, "/usr/bin/cc", "cpu", False),
+        (True, (6, 1), True, "/usr/bin/cc", "gpu", False),
+        (True, (8, 0), False, "/usr/bin/cc", "gpu", False),
+        (True, (8, 0), True, None, "gpu", False),
+        (False, (8, 0), True, "/usr/bin/cc", "auto", False),
+    ],
+)
+def test_it_compiles_where_it_pays_and_can(
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: bool,
+    capability: tuple[int, int],
+    triton: bool,
+    compiler: str | None,
+    accelerator: str,
+    expected: bool,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(hardware, "find_spec", lambda name: object() if triton else None)
+    monkeypatch.setattr(hardware, "which", lambda name: compiler)
+    assert hardware.choose_compile(accelerator) is expected
+    assert hardware.choose_compile(accelerator, True) and not hardware.choose_compile(accelerator, False)
+
+
 def test_compiling_keeps_the_names_of_weights() -> None:
     net = UNet(width=4, depth=1)
     names = list(net.state_dict())
@@ -47,7 +75,7 @@ def test_compiling_keeps_the_names_of_weights() -> None:
 
 
 def test_environment_is_plain_text() -> None:
-    about = provenance.environment(torch.device("cpu"), "32-true")
+    about = provenance.environment(torch.device("cpu"), "32-true", compiled=False)
     assert all(isinstance(v, str) for v in about.values())
     assert about["torch"] == torch.__version__ and about["device"].startswith("cpu: ")
 

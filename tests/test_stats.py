@@ -235,7 +235,7 @@ def test_holm_lies_between_p_and_bonferroni(p: list[float]) -> None:
 
 @pytest.mark.parametrize(
     ("n", "shape", "low", "high"),
-    # What experiments/02_intervals measured; the plain percentile interval had 0.881 and 0.825.
+    # What experiments/03_intervals measured; the plain percentile interval had 0.881 and 0.825.
     [(12, (18, 1), 0.925, 0.955), (6, (18, 1), 0.895, 0.955)],
 )
 def test_coverage(n: int, shape: tuple[float, float], low: float, high: float) -> None:

@@ -1,6 +1,6 @@
 """How often intervals hold the true mean, and how often equal models seem to differ: by simulation.
 
-``python -m experiments.02_intervals.simulate`` prints the tables of this folder's README.
+``python -m experiments.03_intervals.simulate`` prints the tables of this folder's README.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,162 @@
+"""Time to quality: the validation Dice that training reaches, against the wall clock.
+
+    python benchmarks/quality.py --root DIR [--minutes 12] [--peer] [--figure FILE] [OVERRIDE ...]
+
+Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. All from the start
+of the fit counts: loading, augmentation, validation, checkpoints. With --peer a plain MONAI loop
+(benchmarks/peers/monai_loop.py) then trains for so many minutes on the same slices of the same cases;
+its validation isn't counted. Dice are means over the validation cases of KiTS19's official regions.
+Nothing else should run on the machine meanwhile.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from kitsseg import train
+from kitsseg.config import CONFIG_DIR
+from kitsseg.counts import region_counts
+from kitsseg.metrics import dice, mean_over_cases
+
+Point = tuple[float, float, float]  # seconds, kidney, tumour
+
+AIMS = {"kidney": 0.95, "tumour": 0.44}
+LINE = "{:6.0f} s  kidney {:.3f}  tumour {:.3f}"
+EVERY = 30.0  # seconds between two validations of the peer
+
+
+class Clock(pl.Callback):
+    """Keeps the time since the fit began at every validation, and its figures."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self.data: Any = None
+        self.start = 0.0
+
+    def on_fit_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.start, self.data = time.perf_counter(), trainer.datamodule  # type: ignore[attr-defined]
+
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        seconds, found = time.perf_counter() - self.start, trainer.callback_metrics
+        self.points.append((seconds, float(found["val/kidney_dice"]), float(found["val/tumour_dice"])))
+        print(LINE.format(*self.points[-1]), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--minutes", type=float, default=12.0, help="of the peer")
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("overrides", nargs="*")
+    args = parser.parse_args()
+    curves: dict[str, list[Point]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        given = ["experiment=fast", f"data.root={args.root}", f"data.prepared={folder}/prepared"]
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            cfg = compose("train", [*given, "logger=none", "finetune=none", *args.overrides])
+        clock = Clock()
+        make = train.make_trainer
+
+        def clocked(*values: Any, **named: Any) -> pl.Trainer:
+            trainer = make(*values, **named)
+            trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+            return trainer
+
+        train.make_trainer = clocked  # type: ignore[assignment]
+        print(f"kitsseg: {' '.join(['experiment=fast', *args.overrides])}")
+        start = time.perf_counter()
+        train.run(cfg, Path(folder) / "run", "fast", args.overrides)
+        print(f"whole run, with its final evaluation: {time.perf_counter() - start:.0f} s")
+        curves["kitsseg"] = clock.points
+        if args.peer:
+            width = OmegaConf.select(cfg, "model.width")
+            curves["MONAI loop"] = run_peer(clock.data, args.minutes * 60, width)
+    report(curves)
+    if args.figure:
+        plot(curves, args.figure)
+
+
+def run_peer(data: Any, seconds: float, width: int) -> list[Point]:
+    """The MONAI loop on the training slices of the same cases, scored like ours."""
+    sys.path.insert(0, str(Path(__file__).parent / "peers"))
+    import monai_loop
+
+    index, store = data.store.index, data.store
+
+    def load(row: int) -> dict[str, np.ndarray]:
+        case, z = index.case[row], index.z[row]
+        image = store.images(case)[z].astype(np.float32)
+        return {"image": image[None], "label": store.labels(case)[z][None].astype(np.float32)}
+
+    slices = [load(row) for row in data.rows(0)]
+    rows = data.validation_rows
+
+    def validate(logits: Any) -> tuple[float, float]:
+        cases = []
+        for case in np.unique(index.case[rows]):
+            mine, counts = rows[index.case[rows] == case], []
+            for first in range(0, len(mine), 16):
+                part = [load(row) for row in mine[first : first + 16]]
+                label = torch.from_numpy(np.stack([s["label"][0] for s in part])).long()
+                image = torch.from_numpy(np.stack([s["image"] for s in part]))
+                counts.append(region_counts(logits(image).argmax(1), label))
+            cases.append(torch.cat(counts).sum(0).numpy())
+        scores = dice(np.stack(cases))
+        return mean_over_cases(scores[:, 0]), mean_over_cases(scores[:, 1])
+
+    print(f"MONAI loop: AttentionUnet of width {width}, batches of {monai_loop.BATCH}")
+    points = []
+    for point in monai_loop.train(slices, seconds, EVERY, width, validate):
+        points.append(point)
+        print(LINE.format(*point), flush=True)
+    return points
+
+
+def reached(points: list[Point]) -> float:
+    """Seconds until a validation met both aims; infinite if none did."""
+    met = [s for s, kidney, tumour in points if kidney >= AIMS["kidney"] and tumour >= AIMS["tumour"]]
+    return min(met, default=float("inf"))
+
+
+def report(curves: dict[str, list[Point]]) -> None:
+    aims = " and ".join(f"{region} {aim}" for region, aim in AIMS.items())
+    print(
+        f"\n| | s to {aims} | at the end: s | kidney | tumour | best tumour |\n|---|---|---|---|---|---|"
+    )
+    for name, points in curves.items():
+        seconds, kidney, tumour = points[-1]
+        to = reached(points)
+        first = "not reached" if to == float("inf") else f"{to:.0f}"
+        best = max(point[2] for point in points)
+        print(f"| {name} | {first} | {seconds:.0f} | {kidney:.3f} | {tumour:.3f} | {best:.3f} |")
+
+
+def plot(curves: dict[str, list[Point]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4))
+    for axis, (column, region) in zip(axes, enumerate(AIMS, 1), strict=True):
+        for name, points in curves.items():
+            axis.plot([p[0] / 60 for p in points], [p[column] for p in points], "o-", ms=3, label=name)
+        axis.axhline(AIMS[region], color="grey", lw=0.8, ls="--")
+        axis.set(xlabel="minutes", ylabel=f"validation {region} Dice, mean over cases")
+    axes[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

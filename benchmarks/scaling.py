@@ -1,0 +1,122 @@
+"""What training costs as the work grows: start-up, memory and time a slice.
+
+    python benchmarks/scaling.py [--quick] [--folder DIR] [--figure FILE]
+
+Each row is `kitsseg.train` in a process of its own on drawn and prepared cases, as a user starts it, with
+a small network so that what isn't network shows. Start-up is the time from the start of the process to
+the end of its first training step, less what `import torch, pytorch_lightning` takes in a process just
+before it. Memory is the process's own at its largest, loader processes and further ranks apart. One row
+varies one thing: cases, slices a case, pixels, loader processes, ranks.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from probe import MARK, STARTED
+
+HERE = Path(__file__).parent
+MODEL = [
+    *("model=unet", "model.width=4", "model.depth=3", "trainer=cpu", "trainer.max_epochs=1"),
+    *("finetune=none", "logger=none", "data.background_keep=1", "data.batch_size=8"),
+]
+# What is varied, and its values; the others keep the first of these.
+DEFAULTS = {"cases": 20, "slices": 24, "size": 64, "workers": 0, "ranks": 1}
+GRID: dict[str, list[int]] = {
+    "cases": [10, 50, 100, 210],
+    "slices": [24, 48, 96],
+    "size": [64, 128, 256],
+    "workers": [0, 1, 2],
+    "ranks": [1, 2],
+}
+QUICK = {"cases": [10, 50]}
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--folder", help="where drawn cases stay; without, they go afterwards")
+    parser.add_argument("--figure", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder if args.folder is not None else temporary
+        found = {
+            name: [measure({**DEFAULTS, name: value}, folder, temporary) for value in values]
+            for name, values in (QUICK if args.quick else GRID).items()
+        }
+    for name, rows in found.items():
+        print(f"\n| {name} | start-up less imports, s | memory, MB | ms a slice | ns a pixel |")
+        print("|---|---|---|---|---|")
+        for row in rows:
+            print(
+                f"| {row[name]} | {row['startup']:.2f} | {row['memory']:.0f} | {row['slice'] * 1e3:.2f} "
+                f"| {row['slice'] / row['size'] ** 2 * 1e9:.0f} |"
+            )
+    if args.figure:
+        plot(found, args.figure)
+
+
+def measure(setting: dict[str, int], folder: str, temporary: str) -> Row:
+    """One run, which has met its cases before, and what it cost."""
+    data = ["data=phantom", f"paths.data={folder}/data", "data.prepare_workers=2"]
+    data += [f"data.source.{name}={setting[name]}" for name in ("cases", "slices", "size")]
+    data.append(f"data.size={setting['size']}")
+    run([sys.executable, "-m", "kitsseg.prepare", *data])
+    line = [
+        sys.executable,
+        "-m",
+        "kitsseg.train",
+        *data,
+        *MODEL,
+        "+callbacks.probe._target_=probe.Probe",
+    ]
+    line += [f"paths.output={temporary}/out", f"name={'-'.join(map(str, setting.values()))}"]
+    line += [f"data.workers={setting['workers']}", f"trainer.devices={setting['ranks']}"]
+    if setting["ranks"] > 1:
+        line.append("trainer.strategy=ddp")
+    start = time.perf_counter()
+    run([sys.executable, "-c", "import torch, pytorch_lightning"])
+    imports = time.perf_counter() - start
+    said = run(line).splitlines()
+    (probe,) = (json.loads(part.partition(MARK)[2]) for part in said if MARK in part)
+    return {**setting, **probe, "startup": probe["first"] - imports}
+
+
+def run(line: list[str]) -> str:
+    """What a command prints; the benchmark ends if it fails."""
+    paths = os.pathsep.join(map(str, (HERE.parent, HERE)))
+    env = {**os.environ, "PYTHONPATH": paths, STARTED: str(time.time())}
+    done = subprocess.run(line, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(line)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def plot(found: dict[str, list[Row]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    kinds = {"startup": "start-up less imports, s", "memory": "memory, MB", "slice": "seconds a slice"}
+    figure, axes = pyplot.subplots(len(kinds), len(found), figsize=(3 * len(found), 7), squeeze=False)
+    for column, (name, rows) in zip(axes.T, found.items(), strict=True):
+        for axis, (kind, title) in zip(column, kinds.items(), strict=True):
+            axis.plot([row[name] for row in rows], [row[kind] for row in rows], "o-")
+            axis.set_ylim(0, None)
+            axis.set_xlabel(name)
+            axis.set_ylabel(title)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
+if __name__ == "__main__":
+    main()
