@@ -85,6 +85,32 @@ class Service:
         return {"viewer": {"id": "V", "entity": ENTITY, "username": "me", "email": "me@x", "flags": "{}",
                            "teams": teams}}  # fmt: skip
 
+    def on_getdefaultentity(self, _: dict[str, Any]) -> Any:
+        return {"viewer": {"id": "V", "entity": ENTITY}}
+
+    def on_upsertview(self, given: dict[str, Any]) -> Any:
+        new = given.get("id") is None
+        number = f"VIEW{len(self.views)}" if new else given["id"]
+        assert new or number in self.views
+        self.views[number] = given
+        project = {"id": "P", "name": given["projectName"], "entityName": given["entityName"]}
+        view = {name: given.get(name) for name in ("type", "name", "displayName", "description", "spec")}
+        answer = {**view, "id": number, "project": project, "updatedAt": "2026-01-01T00:00:00"}
+        return {"upsertView": {"view": answer, "inserted": new}}
+
+    on_upsertview2 = on_upsertview
+
+    def on_projectinternalid(self, given: dict[str, Any]) -> Any:
+        return {"project": {"id": "P", "internalId": f"I-{given['projectName']}"}}
+
+    def on_getprojects(self, given: dict[str, Any]) -> Any:
+        node = {
+            "__typename": "Project", "id": "P", "name": "kitsseg", "entityName": given["entity"],
+            "createdAt": "2026-01-01T00:00:00", "isBenchmark": False, "user": None,
+        }  # fmt: skip
+        pages = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+        return {"models": {"pageInfo": pages, "edges": [{"node": node}]}}
+
     def on_organizationcoreweaveorganizationid(self, _: dict[str, Any]) -> Any:
         return {"entity": {"organization": None}}
 

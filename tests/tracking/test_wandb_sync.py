@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -18,28 +17,9 @@ from kitsseg.tracking import guarded, kept
 from kitsseg.tracking.guarded import opened
 from kitsseg.tracking.wandb_run import WandbRun
 from tests.htmlreport.made import record, write_run
-from tests.tracking.service import KEY, Run, Service, serving
+from tests.tracking.service import Run, Service, serving
 
 ROOT = Path(guarded.__file__).parents[2]
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
-    """W&B's server, an account there, and nothing else of the environment."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    with serving(Service()) as found:
-        monkeypatch.setenv("WANDB_BASE_URL", found.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        import wandb
-
-        wandb.teardown()
-        yield found
-        found.hanging.clear()
-        wandb.teardown()
 
 
 def part(folder: Path, numbers: range, error: BaseException | None = None, **changes: Any) -> None:
