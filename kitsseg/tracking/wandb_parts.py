@@ -42,7 +42,7 @@ def rows(folder: Path, first: int) -> list[tuple[int, dict[str, Any]]]:
 def catch_up(run: Any, folder: Path) -> None:
     """Log again, before anything new, what the server lacks of a run that it goes on with."""
     for step, values in rows(folder, run.starting_step):
-        run.log(values, step=step)
+        run.log(values, step=step, commit=True)
 
 
 def unsent(folder: Path) -> list[Path]:

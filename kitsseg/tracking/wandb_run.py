@@ -98,7 +98,7 @@ class WandbRun(WandbLogger):
         kept.keep(self.folder, TRACKER, step=step)
         if not run.disabled:
             wandb_parts.remember(self.folder, step, values)
-        run.log(values, step=step)
+        run.log(values, step=step, commit=True)  # whole, not to grow: a kill can't take it away
 
     @rank_zero_only
     def log_run(self, record: Record, folder: Path) -> None:
