@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kitsseg.runs import Job
-from kitsseg.tracking import kept, wandb_start
+from kitsseg.tracking import kept, wandb_parts, wandb_start
 
 log = logging.getLogger("kitsseg")
 
@@ -67,7 +67,7 @@ def _wandb(folder: Path, known: dict[str, Any], files: list[Path]) -> None:
         run.log(shown, step=step)
         run.log_artifact(artifact)
     finally:
-        run.finish()
+        wandb_parts.finish(run, folder)
 
 
 def typed(text: str) -> tuple[list[Any], list[list[Any]]]:

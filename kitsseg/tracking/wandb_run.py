@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from kitsseg import provenance
 from kitsseg.labels import CLASSES
 from kitsseg.results import RESULT, Record
-from kitsseg.tracking import content, kept
+from kitsseg.tracking import content, kept, wandb_parts
 from kitsseg.tracking.wandb_start import TRACKER, start
 
 NAMES = {number: name for number, name in enumerate(CLASSES) if number > 0}
@@ -72,6 +72,11 @@ class WandbRun(WandbLogger):
                     run.define_metric(f"{stage}{part}/*", step_metric=f"{stage}epoch")
             about = {"model_name": self.model, "commit": provenance.commit()}
             run.config.update(about, allow_val_change=True)
+            if run.resumed:
+                for name in {"outcome", "error"} & set(run.summary.keys()):  # of an earlier part
+                    del run.summary[name]
+            if wandb_parts.online(run):
+                wandb_parts.catch_up(run, self.folder)
             self._experiment = run
         return self._experiment
 
@@ -91,7 +96,9 @@ class WandbRun(WandbLogger):
         run = self.experiment
         step = max(kept.read(self.folder, TRACKER).get("step", -1), run.step - 1) + 1
         kept.keep(self.folder, TRACKER, step=step)
-        run.log(values, step=step)
+        if not run.disabled:
+            wandb_parts.remember(self.folder, step, values)
+        run.log(values, step=step, commit=True)  # whole, not to grow: a kill can't take it away
 
     @rank_zero_only
     def log_run(self, record: Record, folder: Path) -> None:
@@ -136,7 +143,7 @@ class WandbRun(WandbLogger):
             run.summary["outcome"] = state
             if reason:
                 run.summary["error"] = reason[:1000]
-            run.finish(exit_code=exit_code)
+            wandb_parts.finish(run, self.folder, exit_code)
 
 
 def group_of(folder: Path, sweep: str | None, experiment_name: str | None) -> str:

@@ -6,11 +6,11 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from kitsseg.tracking import kept
+from kitsseg.tracking import kept, wandb_parts
 
 log = logging.getLogger("kitsseg")
 
-TRACKER = "wandb"
+TRACKER = wandb_parts.TRACKER
 # How long a run may wait for the server at its start, and to send what is left at its end, in s.
 START_S, FINISH_S, ANSWER_S = 30.0, 120.0, 5.0
 # How much a killed process may lose, in s; W&B would hold back 15.
@@ -45,17 +45,21 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **about: Any) -
     if FLUSH[0] in wandb.Settings.model_fields:  # not one of its promised settings
         limits[FLUSH[0]] = FLUSH[1]
     given = {"silent": True, "reinit": "finish_previous", **limits, **commit(), **settings}
+    given["finish_timeout_raises"] = True  # by which `wandb_parts.finish` knows what wasn't sent
     fixed = {"dir": str(folder), "id": number, "resume": "allow", **about}
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
+    wandb_parts.unsent(folder)
     if wanted == "online":
         reason = unreachable(wandb.setup().settings.base_url if server is None else server)
         if not reason:
             try:
-                return wandb.init(mode="online", settings=wandb.Settings(**given), **fixed)
+                run = wandb.init(mode="online", settings=wandb.Settings(**given), **fixed)
+                kept.keep(folder, TRACKER, open=Path(run.settings.sync_dir).name)
+                return run
             except Exception as error:
                 reason = " ".join(str(error).split())[:200]
                 wandb.teardown()  # the service holds on to the id of a run that couldn't start
-        log.warning(f"W&B: {reason}; the run is kept offline: wandb sync {folder}/wandb/offline-run-*")
+        log.warning(f"W&B: {reason}; the run is kept offline: {wandb_parts.command(folder)}")
         wanted = "offline"
     return wandb.init(mode=wanted, settings=wandb.Settings(**given), **fixed)
 
@@ -71,6 +75,7 @@ def mode(offline: bool) -> Any:
 def unreachable(url: str) -> str:
     """Why nothing can be sent to the server at ``url``; empty if it answers and there is a key."""
     import requests
+
     import wandb
 
     netrc = requests.utils.get_netrc_auth(url)

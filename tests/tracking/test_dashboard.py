@@ -12,6 +12,7 @@ from kitsseg.cli import find_problems
 from kitsseg.tracking import kept, plan, wandb_dashboard
 from kitsseg.tracking.plan import Panel, Plan
 from tests.htmlreport.made import record, sweep, write_run
+from tests.tracking.service import ENTITY, Service
 
 
 def logged(folder: Path) -> Path:
@@ -152,6 +153,36 @@ def test_saving_again_saves_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (name, first), no_report, again, same_report = sent
     assert name and not first and not no_report
     assert again == (name, "V1") and same_report == "R1"
+
+
+def test_the_server_gets_every_planned_panel(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = logged(tmp_path / "now")
+    made = planned(folder)
+    run(folder, offline=False)
+    addresses = capsys.readouterr().out.splitlines()[-2:]
+    view, page = service.views.values()
+    assert (view["type"], page["type"]) == ("project-view", "runs")
+    for sent in (view, page):
+        assert (sent["entityName"], sent["projectName"], sent["displayName"]) == (
+            ENTITY, "kitsseg", "made/now",
+        )  # fmt: skip
+    sections = json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
+    grids = [b for b in json.loads(page["spec"])["blocks"] if b["type"] == "panel-grid"]
+    shown = [each["metadata"]["panelBankSectionConfig"]["panels"] for each in grids]
+    for found in ([each["panels"] for each in sections], shown):
+        assert len(found) == len(made.sections)
+        for panels_of_one, planned_ones in zip(found, made.sections.values(), strict=True):
+            assert len(panels_of_one) == len(planned_ones)
+            for panel, wanted in zip(panels_of_one, planned_ones, strict=True):
+                text = json.dumps(panel)
+                axis = [] if wanted.x is None else [wanted.x]
+                assert all(name in text for name in [*wanted.names, *axis])
+    assert [each["name"] for each in sections] == list(made.sections)
+    assert all(address.startswith(f"{service.url}/{ENTITY}/kitsseg") for address in addresses)
+    run(folder, offline=False)  # saves over both
+    assert len(service.views) == 2 and not service.unknown
 
 
 @pytest.mark.parametrize(
