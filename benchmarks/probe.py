@@ -12,8 +12,11 @@ STARTED, MARK = "KITSSEG_STARTED", "PROBE "
 
 
 class Probe(pl.Callback):
-    """Prints a line of JSON after the first epoch: ``first`` (seconds from what the variable STARTED says
-    to the end of the first step), ``slice`` (seconds, over the later steps), ``memory`` (MB)."""
+    """Prints a line of JSON at the end.
+
+    ``first``: seconds from the time that the variable STARTED holds to the end of the first step;
+    ``slice``: seconds a slice, over the later steps; ``memory``: MB, at most.
+    """
 
     def __init__(self) -> None:
         self.first, self.slices, self.begun = 0.0, 0, 0.0

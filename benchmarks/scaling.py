@@ -2,11 +2,11 @@
 
     python benchmarks/scaling.py [--quick] [--folder DIR] [--figure FILE]
 
-Each row is `kitsseg.train` in a process of its own on drawn and prepared cases, as a user starts it, with
-a small network so that what isn't network shows. Start-up is the time from the start of the process to
-the end of its first training step, less what `import torch, pytorch_lightning` takes in a process just
-before it. Memory is the process's own at its largest, loader processes and further ranks apart. One row
-varies one thing: cases, slices a case, pixels, loader processes, ranks.
+Each row is `kitsseg.train` in a process of its own on drawn and prepared cases, as a user starts it,
+with a small network so that what isn't network shows. Start-up is the time from the start of the process
+to the end of its first training step, less what `import torch, pytorch_lightning` takes in a process
+just before it. Memory is the process's own at its largest, loader processes and further ranks apart.
+One row varies one thing: cases, slices a case, pixels, loader processes, ranks.
 """
 
 import argparse

@@ -75,7 +75,6 @@ def mode(offline: bool) -> Any:
 def unreachable(url: str) -> str:
     """Why nothing can be sent to the server at ``url``; empty if it answers and there is a key."""
     import requests
-
     import wandb
 
     netrc = requests.utils.get_netrc_auth(url)
