@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kitsseg import failures, job, ranks, results, runs
-from kitsseg.files import write_json
+from kitsseg.files import remove_unfinished, write_json
 
 log = logging.getLogger("kitsseg")
 
@@ -68,6 +68,7 @@ def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[
     try:
         with job.held(folder):
             refused.unlink(missing_ok=True)
+            remove_unfinished(folder)
             if job.is_complete(folder) and not job.changed(folder, settings):
                 log.info(f"complete already: {folder}")
                 return

@@ -146,7 +146,7 @@ def make_trainer(
     """The configured Trainer for one stage, which keeps that stage's best and last weights."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
-    from kitsseg.callbacks.continuing import StepSeed, WholeFiles
+    from kitsseg.callbacks.continuing import StepSeed, Stopped, WholeFiles
     from kitsseg.callbacks.curve import Curve
 
     # At an epoch's end, when the scheduler has stepped: see the task.
@@ -159,7 +159,7 @@ def make_trainer(
     best = keep(filename="best", monitor=prefix + cfg.checkpoint.monitor, mode=cfg.checkpoint.mode)
     last = keep(filename="last")  # after best: it holds what is known of it
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
-    callbacks += [StepSeed(cfg.seed, stage), Curve(), best, last]
+    callbacks += [StepSeed(cfg.seed, stage), Stopped(), Curve(), best, last]
     plugins = [WholeFiles(), *ranks.plugins()]
     given = {"precision": precision, "max_epochs": max_epochs, "logger": loggers}
     given |= {"plugins": plugins, "sync_batchnorm": False}  # see syncnorm

@@ -31,6 +31,29 @@ class StepSeed(pl.Callback):
         torch.manual_seed(int(np.random.SeedSequence(about).generate_state(1, np.uint64)[0]) >> 1)
 
 
+class Stopped(pl.Callback):
+    """A stage that a callback such as EarlyStopping has ended stays so in a run that goes on.
+
+    Lightning would train one epoch more: that it was to end is in no checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["stopped"] = bool(trainer.should_stop)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.stopped = checkpoint.get("stopped", False)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+
 class WholeFiles(TorchCheckpointIO):
     """Checkpoints appear whole or not at all, also when the power fails.
 
