@@ -63,7 +63,8 @@ def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[
     folder, sweeps = Path(context.runtime.output_dir), context.mode == RunMode.MULTIRUN
     refused = folder / REFUSED
     if ranks.rank() > 0:
-        _follow(work, folder, settings)
+        if not _follow(work, folder, settings) and not sweeps:
+            sys.exit(1)  # SLURM's task of a sweep ends well: submitit takes another end for its own
         return
     try:
         with job.held(folder):
@@ -121,17 +122,18 @@ def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> fa
     return None
 
 
-def _follow(work: Callable[[], None], folder: Path, settings: Mapping[str, Any]) -> None:
-    """The part of a process that isn't a job's first: that one decides and keeps the status."""
+def _follow(work: Callable[[], None], folder: Path, settings: Mapping[str, Any]) -> bool:
+    """The part of a process that isn't a job's first, which keeps the status; whether all went well."""
     if job.taken(folder, settings) or job.is_complete(folder):
-        return
+        return True
     try:
         work()
     except Exception as error:
         failure = failures.describe(error)
         ranks.leave_failure(folder, failure)
         print(f"kitsseg.train: rank {ranks.rank()}: {failure.error}", file=sys.stderr)
-        sys.exit(1)
+        return False
+    return True
 
 
 def objective(folder: Path) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kitsseg import results
+from kitsseg import results, runs
 from tests.test_train import SMALL, command
 
 
@@ -41,25 +41,31 @@ def impatient() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_two_jobs_one_of_two_ranks_which_is_requeued(tmp_path: Path) -> None:
-    # Only the job of two ranks has a rank 1.
-    killed = {"KILL": "train:2", "KILL_RANK": "1", "KILL_BY": "requeue"}
+def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path: Path) -> None:
+    killed = {"KILL": "train:2", "KILL_RANK": "-1", "KILL_BY": "preempt,requeue"}
     done = command(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "outputs" / "demo"
     states = [json.loads((p.parent / "status.json").read_text()) for p in results.find(folder)]
-    assert [(s["status"], s["attempt"]) for s in states] == [("complete", 1), ("complete", 2)]
+    assert [(s["status"], s["attempt"]) for s in states] == [("complete", 2)] * 2
     assert states[0]["slurm_job"] != states[1]["slurm_job"]
-    log = (folder / "trainer.devices-2" / "train.log").read_text()
-    assert "going on after epoch 1 of stage train" in log
+    for devices in (1, 2):
+        log = (folder / f"trainer.devices-{devices}" / "train.log").read_text()
+        assert log.count("going on after epoch 1 of stage train") == 1
     assert [results.read(p).epochs["train"]["run"] for p in results.find(folder)] == [2, 2]
     assert "# Table 1" in done.stdout and (folder / "table1.md").is_file()
 
 
-def test_tasks_of_slurms_are_the_ranks(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_tasks_of_slurms_are_the_ranks_one_job_runs_out_of_time_one_fails(tmp_path: Path) -> None:
     tasks = ["hydra.launcher.tasks_per_node=2", "trainer.devices=2", "trainer.strategy=ddp"]
-    done = command(tmp_path, *SWEEP, *tasks, "finetune=none", "seed=0")
-    assert done.returncode == 0, done.stdout + done.stderr
-    (record,) = results.find(tmp_path / "outputs" / "demo")
-    assert json.loads((record.parent / "status.json").read_text())["status"] == "complete"
-    assert not list(record.parent.glob(".task.json"))
+    # Loaders' processes are SLURM's, too, and get its signal. Of 10 minutes all are submitit's last.
+    tasks += ["data.workers=1", "hydra.launcher.timeout_min=10"]
+    killed = {"KILL": "train:2", "KILL_BY": "preempt"}
+    done = command(tmp_path, *SWEEP, *tasks, "finetune=none", "optimizer.lr=0.001,1e30", env=killed)
+    fine, diverged = runs.below(tmp_path / "outputs" / "demo")
+    assert (fine.state, diverged.state) == ("complete", "failed"), done.stdout + done.stderr
+    assert json.loads((fine.folder / "status.json").read_text())["attempt"] == 2
+    assert "val/loss is nan" in diverged.reason
+    assert done.returncode == 1 and "# Table 1" in done.stdout
+    assert not list(fine.folder.glob(".task.json"))

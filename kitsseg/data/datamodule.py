@@ -1,6 +1,7 @@
 """Data for the Trainer: find, prepare, split, sample, load."""
 
 import copy
+import signal
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -187,6 +188,14 @@ class SliceDataModule(pl.LightningDataModule):
             dataset,
             batch_sampler=batches,
             num_workers=self.workers,
+            worker_init_fn=_leave_signals,
             collate_fn=collate,
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
         )
+
+
+def _leave_signals(worker: int) -> None:
+    """SLURM's warnings are for the process that a loader's work for: they would do what it does then."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
