@@ -1,10 +1,14 @@
 """Refuse a wrong command line, whole, before Hydra starts any job of it."""
 
+import atexit
 import itertools
 import math
+import os
+import select
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +43,12 @@ MAX_JOBS = 128
 
 
 def check_command_line(command: str, argv: list[str]) -> None:
-    """Return if every job that ``argv`` asks for may run; else list what is wrong and exit (2)."""
+    """Return if every job that ``argv`` asks for may run; else list what is wrong and exit (2).
+
+    From here on the process ends quietly when nobody reads what it prints any more.
+    """
+    signal.signal(signal.SIGPIPE, _end_if_unread)
+    atexit.register(_flush)
     args = get_args_parser().parse_args(argv)
     # What only shows something is Hydra's business, and so is a config that isn't ours.
     shows = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion, args.resolve)
@@ -48,6 +57,23 @@ def check_command_line(command: str, argv: list[str]) -> None:
         return
     if problems := find_problems(command, args.overrides, args.multirun, args.config_dir):
         refuse(command, problems)
+
+
+def _end_if_unread(number: int, frame: object) -> None:
+    """Ended by SIGPIPE, as commands are whose output goes to ``head``; a lost connection is an error."""
+    poll = select.poll()
+    for output in (1, 2):
+        poll.register(output, 0)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):  # of a pipe: its reader has gone
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+
+
+def _flush() -> None:
+    """Print what is left while Python still answers signals."""
+    with suppress(OSError, ValueError):
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
 
 def refuse(command: str, problems: list[str]) -> NoReturn:
