@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
-from kitsseg import failures, job, ranks, results, runs
+from kitsseg import failures, job, ranks, results, runs, search
 from kitsseg.files import remove_unfinished, write_json
 
 log = logging.getLogger("kitsseg")
@@ -148,16 +148,34 @@ class WriteTable(Callback):
 
     def __init__(self) -> None:
         self.start = time.time()
+        self.held = ExitStack()
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         if ranks.rank() == 0:
             finish(Path(config.hydra.run.dir), self.start)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # a search keeps its study there
+        folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
+        folder.mkdir(parents=True, exist_ok=True)  # a search keeps its study there
+        if sweeper.get("storage") is None:
+            return
+        try:
+            self.held.enter_context(job.held(folder))
+        except ValueError as error:
+            sys.exit(f"kitsseg.train: {error}")
+        fill_up(sweeper)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish(Path(config.hydra.sweep.dir), self.start)
+
+
+def fill_up(sweeper: DictConfig) -> None:
+    """Make a search, whose study may be there already, one of the trials that the study lacks."""
+    left, there = search.trials_left(sweeper.storage, sweeper.study_name, sweeper.n_trials)
+    with read_write(sweeper):
+        sweeper.n_trials = left
+        if sweeper.sampler.get("seed") is not None:
+            sweeper.sampler.seed += there  # else it would draw the same values again
 
 
 def finish(folder: Path, since: float) -> None:

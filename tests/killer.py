@@ -14,15 +14,17 @@ class Killer(pl.Callback):
     """In the middle of the epoch that ``KILL`` names (``train:2``), on ``KILL_RANK`` (-1: the last).
 
     With ``KILL_BY=error`` or ``full`` an exception is raised instead, with ``wait`` nothing happens for
-    long. With ``requeue`` SLURM is told to begin the job again, with ``preempt`` to warn it as it does
-    before it preempts a job, once. ``preempt,requeue`` is one for jobs of a rank, one for those of two.
+    long, with ``parent`` the process that has started this one is killed. With ``requeue`` SLURM is told
+    to begin the job again, with ``preempt`` to warn it as it does before it preempts a job, once.
+    ``preempt,requeue`` is one for jobs of a rank, one for those of two.
     """
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: object) -> None:
         stage = "finetune" if module.prefix else "train"
         if os.environ.get("KILL") != f"{stage}:{trainer.current_epoch + 1}":
             return
-        if trainer.global_rank != int(os.environ.get("KILL_RANK", "0")) % trainer.world_size:
+        rank = int(os.environ.get("KILL_RANK", "0"))
+        if trainer.global_rank != (rank if rank >= 0 else trainer.world_size + rank):
             return
         hows = os.environ.get("KILL_BY", "signal").split(",")
         how = hows[min(trainer.world_size, len(hows)) - 1]
@@ -37,6 +39,8 @@ class Killer(pl.Callback):
             if "SLURM_ARRAY_JOB_ID" in os.environ:  # whose bare id the last job of an array has
                 name = "_".join(os.environ[f"SLURM_ARRAY_{part}_ID"] for part in ("JOB", "TASK"))
             subprocess.run([*SLURMS[how], name], check=True)
-        if how == "wait" or how in SLURMS:
+        if how == "parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+        if how in ("wait", "parent") or how in SLURMS:
             time.sleep(600)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -111,6 +111,7 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("results", {"metrics", "files"}),
         ("failures", set()),
         ("job", {"files", "results"}),
+        ("search", set()),
         ("gpus", set()),
         ("ranks", {"failures", "files", "gpus"}),
         ("launch", {"failures", "files", "gpus", "ranks"}),

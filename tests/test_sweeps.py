@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 
 from kitsseg import cli, gpus, results, runs
@@ -89,21 +90,35 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
-def test_a_search_goes_on(tmp_path: Path) -> None:
-    search = [
-        "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=1", "finetune=none", "logger=none",
-        "trainer.accelerator=cpu", "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path: Path) -> None:
+    line = [
+        "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0",
+        "optimizer.lr=tag(log,interval(1e-4,1e-2))", "finetune=none", "logger=none",
+        "trainer.accelerator=cpu", "+callbacks.kill._target_=tests.killer.Killer",
     ]  # fmt: skip
-    for trials in (1, 2):
-        done = command(tmp_path, *search)
-        assert done.returncode == 0, done.stderr
-        assert len(results.find(tmp_path / "outputs")) == trials
-    best = max(
-        results.case_mean(results.read(p).final["validation"], "tumour")
-        for p in results.find(tmp_path / "outputs")
-    )
+    killed = command(tmp_path, *line, env={"KILL": "train:2", "KILL_BY": "parent"})
+    assert killed.returncode == -signal.SIGKILL
+    assert trials(tmp_path) == ["RUNNING"]
+    done = command(tmp_path, *line)
+    assert done.returncode == 0, done.stderr
+    assert "trial 0 was cut off; it goes on" in done.stdout
+    assert done.stdout.count("going on after epoch 1 of stage train") == 1
+    assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
+    records = [results.read(path) for path in results.find(tmp_path / "outputs")]
+    assert len({record.config["optimizer"]["lr"] for record in records}) == 2
+    best = max(results.case_mean(record.final["validation"], "tumour") for record in records)
     said = (tmp_path / "outputs/demo/optimization_results.yaml").read_text()
     assert f"best_value: {best}" in said
+
+    done = command(tmp_path, *line)
+    assert done.returncode == 0 and "# Table 1" in done.stdout, done.stderr
+    assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def trials(home: Path) -> list[str]:
+    """The states of the study's trials."""
+    study = optuna.load_study("demo", f"sqlite:///{home}/outputs/demo/study.db")
+    return [trial.state.name for trial in study.trials]
 
 
 # ---- names
