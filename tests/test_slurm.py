@@ -31,9 +31,10 @@ SWEEP = [
 
 @pytest.fixture
 def impatient() -> Iterator[None]:
-    """What is requeued would wait two minutes."""
-    now = "xargs -I{} scontrol update JobId={} StartTime=now"
-    line = f"while sleep 1; do squeue -h -t PD -o %i | {now}; done"
+    """What is requeued would wait two minutes; begun in the second in which it ended, it is refused."""
+    requeued = "squeue -h -t PD -o '%r %i' | sed -n 's/^BeginTime //p'"
+    soon = "xargs -I{} scontrol update JobId={} StartTime=now+2"
+    line = f"while sleep 4; do {requeued} | {soon}; done"
     process = subprocess.Popen(["sh", "-c", line], start_new_session=True, stderr=subprocess.DEVNULL)
     yield
     os.killpg(process.pid, signal.SIGKILL)
