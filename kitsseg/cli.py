@@ -1,14 +1,10 @@
 """Refuse a wrong command line, whole, before Hydra starts any job of it."""
 
-import atexit
 import itertools
 import math
-import os
-import select
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from kitsseg import unread
 from kitsseg.commands import COMMANDS
 from kitsseg.config import CONFIG_DIR, validate
 from kitsseg.keys import unknown_key
@@ -47,8 +44,7 @@ def check_command_line(command: str, argv: list[str]) -> None:
 
     From here on the process ends quietly when nobody reads what it prints any more.
     """
-    signal.signal(signal.SIGPIPE, _end_if_unread)
-    atexit.register(_flush)
+    unread.end_quietly()
     args = get_args_parser().parse_args(argv)
     # What only shows something is Hydra's business, and so is a config that isn't ours.
     shows = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion, args.resolve)
@@ -57,23 +53,6 @@ def check_command_line(command: str, argv: list[str]) -> None:
         return
     if problems := find_problems(command, args.overrides, args.multirun, args.config_dir):
         refuse(command, problems)
-
-
-def _end_if_unread(number: int, frame: object) -> None:
-    """Ended by SIGPIPE, as commands are whose output goes to ``head``; a lost connection is an error."""
-    poll = select.poll()
-    for output in (1, 2):
-        poll.register(output, 0)
-    if any(event & select.POLLERR for _, event in poll.poll(0)):  # of a pipe: its reader has gone
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGPIPE)
-
-
-def _flush() -> None:
-    """Print what is left while Python still answers signals."""
-    with suppress(OSError, ValueError):
-        if sys.stdout is not None:
-            sys.stdout.flush()
 
 
 def refuse(command: str, problems: list[str]) -> NoReturn:

@@ -112,6 +112,7 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("failures", set()),
         ("job", {"files", "results"}),
         ("search", set()),
+        ("unread", set()),
         ("gpus", set()),
         ("ranks", {"failures", "files", "gpus"}),
         ("launch", {"failures", "files", "gpus", "ranks"}),
