@@ -75,7 +75,8 @@ def main() -> None:
         train.make_trainer = clocked  # type: ignore[assignment]
         print(f"kitsseg: {' '.join(['experiment=fast', *args.overrides])}")
         start = time.perf_counter()
-        train.run(cfg, Path(folder) / "run", "fast", args.overrides)
+        (run := Path(folder) / "run").mkdir()
+        train.run(cfg, run, "fast", args.overrides)
         print(f"whole run, with its final evaluation: {time.perf_counter() - start:.0f} s")
         curves["kitsseg"] = clock.points
         if args.peer:
