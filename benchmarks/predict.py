@@ -85,7 +85,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     """One line: seconds of each part, and the whole over network, reading and writing."""
     path, image = folder / "x.ckpt", folder / f"ct{air}.nii.gz"
     write_checkpoint(path, size, width)
-    segmenter = Segmenter.load(path, device="cpu")
+    segmenter = Segmenter.load(path, device="cpu", runtime="torch")
     if not image.is_file():
         nib.save(nib.Nifti1Image(draw(slices, air), AFFINE), image)
     grid = Grid((512, 512), size)
@@ -93,7 +93,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     for _ in range(repeats):
         taken, _, read = seconds(lambda: read_image(image))
         times["reading"].append(taken)
-        step = segmenter._slices_at_once(grid.stored[0] * grid.stored[1])
+        step = max(1, segmenter._pixels_at_once // (grid.stored[0] * grid.stored[1]))
         stored = torch.from_numpy(grid.fit_image(read.hu[air : slices - air]))[:, None]
         inputs = WINDOW(stored).contiguous(memory_format=torch.channels_last)
         taken, _, _ = seconds(lambda: bare(segmenter, inputs, step))  # noqa: B023
@@ -125,7 +125,8 @@ def runtimes(folder: Path, width: int) -> None:
         ("PyTorch, bfloat16", "x.ckpt", "bf16-mixed"),
         ("ONNX Runtime, float32", "x.onnx", "32-true"),
     ):
-        segmenter = Segmenter.load(folder / file, device="cpu", precision=precision)
+        runtime = "onnx" if file == "x.onnx" else "torch"
+        segmenter = Segmenter.load(folder / file, device="cpu", precision=precision, runtime=runtime)
         bare(segmenter, image, 4)
         taken = [seconds(lambda: bare(segmenter, image, 4))[0] for _ in range(8)]  # noqa: B023
         line.append(f"{name} {np.median(taken) / len(image) * 1000:.1f}")
@@ -143,6 +144,7 @@ def memory(folder: Path, slices: int, width: int) -> None:
         f"input={folder}/two",
         f"output={folder}/out",
         "device=cpu",
+        "runtime=torch",
     ]
     start = time.monotonic()
     process = subprocess.Popen(

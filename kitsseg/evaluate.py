@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and postprocess
 REMEDY = "write it on the grid of the case's own image"
+AGAIN = "write it again"  # a prediction, which nobody can fetch
 # A case's figures, or why there are none.
 Scored = tuple[dict[str, Any] | None, str]
 
@@ -120,7 +121,7 @@ def score_pair(
         if each.prediction is None:
             label = np.zeros_like(truth.label)
         else:
-            prediction = read_mask(each.prediction, classes)
+            prediction = read_mask(each.prediction, classes, AGAIN)
             check_same_grid(each.prediction, prediction.layout, truth.layout, "truth", REMEDY)
             label = prediction.label
         figures = score(label, truth.label, spacing_mm, tolerance_mm, matching)

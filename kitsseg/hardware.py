@@ -59,6 +59,12 @@ def choose_compile(accelerator: str, requested: bool | None = None) -> bool:
     return able and find_spec("triton") is not None and any(map(which, ("cc", "gcc", "clang")))
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no room: CUDA's, its libraries', MPS's or a processor's own."""
+    texts = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+
+
 def ready(net: nn.Module, channels_last: bool, compile: bool) -> nn.Module:
     """``net`` in the chosen memory format, compiled in place so that its keys keep their names."""
     if channels_last:

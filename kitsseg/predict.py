@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 # What the label volumes follow from, beside the checkpoints themselves.
 SETTINGS = (
     "mirror_axes",
+    "crop",
     "precision",
+    "runtime",
     "offset_hu",
     "probabilities",
     "uncertainty",
@@ -44,6 +46,7 @@ def run(cfg: DictConfig) -> int:
     from kitsseg.data.find_images import find_images
     from kitsseg.data.read_ahead import ReadAhead
     from kitsseg.prediction_record import PredictionRecord
+    from kitsseg.runtime import NAMES
     from kitsseg.segmenter import Segmenter
 
     checkpoints = [Path(path).expanduser() for path in _listed(cfg.checkpoint)]
@@ -58,9 +61,13 @@ def run(cfg: DictConfig) -> int:
         cfg.device,
         cfg.precision,
         cfg.trusted,
+        cfg.crop,
+        cfg.runtime,
     )
-    names = [str(path) for path in checkpoints]
-    record = PredictionRecord(output, settings(cfg, checkpoints), names, cfg.skip_existing)
+    names, computed = [str(path) for path in checkpoints], segmenter.computed
+    record = PredictionRecord(output, settings(cfg, checkpoints), names, computed, cfg.skip_existing)
+    for name, by, why in zip(names, computed["runtime"], computed["why"], strict=True):
+        print(f"{name}: computed by {NAMES[by]} ({why})")
     files = Files(output, cfg)
     todo = [scan for scan in scans if not record.is_done(scan.name, files.of(scan))]
     for name, problem in problems.items():

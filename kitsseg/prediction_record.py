@@ -26,6 +26,7 @@ class PredictionRecord:
         folder: is made if it isn't there.
         settings: all that the label volumes follow from; plain values.
         checkpoints: where their checkpoints lay, for people.
+        computed: on and by what they were computed, for people.
         keep: go on with what is there, which must have been made with the same settings.
 
     Raises:
@@ -34,11 +35,19 @@ class PredictionRecord:
     """
 
     def __init__(
-        self, folder: Path, settings: dict[str, Any], checkpoints: Sequence[str], keep: bool
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        checkpoints: Sequence[str],
+        computed: dict[str, Any],
+        keep: bool,
     ) -> None:
         self.folder = folder
         self.rows: dict[str, Row] = {}
-        about = {"version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints)}
+        about = {
+            "version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints),
+            "computed": computed,
+        }  # fmt: skip
         if keep and (folder / JSON).is_file():
             _check_same(folder / JSON, settings)
             self.rows = _read_rows(folder / CSV)

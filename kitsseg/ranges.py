@@ -53,9 +53,13 @@ def check_predict(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     listed = paths if isinstance(paths, list) else [paths]
     if not any(has_opaque(paths)) and not (listed and all(type(path) is str for path in listed)):
         problems.append(f"checkpoint: expected a file or a list of files, got {paths!r}")
-    precision, allowed = plain.get("precision"), ("auto", "32-true", "bf16-mixed", "16-mixed")
-    if type(precision) is str and precision not in allowed:
-        problems.append(f"precision: {precision} must be one of {', '.join(allowed)}")
+    choices = {
+        "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
+        "runtime": ("auto", "torch", "onnx"),
+    }
+    for name, allowed in choices.items():
+        if type(value := plain.get(name)) is str and value not in allowed:
+            problems.append(f"{name}: {value} must be one of {', '.join(allowed)}")
     return problems
 
 

@@ -111,6 +111,7 @@ class PredictConfig:
     cases: Any = None
     mirror_axes: list[int] = MISSING
     submission: bool = MISSING
+    crop: bool = MISSING
     skip_existing: bool = MISSING
     probabilities: bool = MISSING
     uncertainty: bool = MISSING
@@ -119,6 +120,7 @@ class PredictConfig:
     offset_hu: int = MISSING
     device: str = MISSING
     precision: str = MISSING
+    runtime: str = MISSING
     trusted: list[str] = MISSING
     postprocess: dict[str, Any] | None = None
 

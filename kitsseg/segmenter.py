@@ -1,24 +1,32 @@
 """Trained networks applied to a CT volume: ``Segmenter.load("best.ckpt")("ct.nii.gz")``."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kitsseg import checkpoint, exchange, hardware
+from kitsseg.body import View, find_body, on_stored
 from kitsseg.checkpoint import Loaded
-from kitsseg.data.nifti import INT16, read_image
+from kitsseg.data.nifti import EXPORT, INT16, read_image
 from kitsseg.grid import Grid, neighbourhood
-from kitsseg.inference import likeliest, pad, probabilities, to_native
+from kitsseg.inference import likeliest, natively, pad, probabilities
 from kitsseg.labels import BACKGROUND, CLASSES, OFFICIAL, REGIONS
+from kitsseg.runtime import choose
+
+log = logging.getLogger("kitsseg")
 
 EMPTY_HU = -500  # a slice that isn't denser anywhere is air alone
-PIXELS_AT_ONCE = {"cpu": 1 << 18}  # of the network's input; larger batches only need more memory
+MARGIN = 16  # pixels that the networks see round a body: with fewer, more labels change
+# Of the network's input, and on the way back; larger batches only need more memory.
+PIXELS_AT_ONCE = {"cpu": 1 << 18}
 PIXELS_AT_ONCE_ELSEWHERE = 1 << 22
 SQUARE = 0.01  # pixels whose sides differ by less count as square
 UNCERTAINTY = "uncertainty"
@@ -51,9 +59,11 @@ class Segmenter:
         postprocess: what cleans a label volume, given the spacing in mm; None: nothing.
         device: ``auto``, ``cpu``, ``cuda`` and so on.
         precision: ``auto`` (what the hardware computes in), ``32-true``, ``bf16-mixed``, ``16-mixed``.
+        crop: show the networks only the part of the slices that holds a body, and `MARGIN` pixels round
+            it; the rest is background.
 
     Raises:
-        ValueError: a value is out of its range, or there's no such device.
+        ValueError: a value is out of its range, there's no such device, or it's full.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class Segmenter:
         postprocess: PostProcess | None = None,
         device: str = "auto",
         precision: str = "auto",
+        crop: bool = False,
     ) -> None:
         if not members:
             raise ValueError("members: there must be at least one network")
@@ -71,11 +82,16 @@ class Segmenter:
         self.device = hardware.choose_device(device)
         self.precision = hardware.choose_precision(self.device.type, precision)
         self._autocast = _autocast(self.device, self.precision)
-        self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
+        self.mirror_axes, self.postprocess, self.crop = tuple(mirror_axes), postprocess, crop
+        runtimes = ["onnx" if isinstance(m.net, exchange.OnnxNet) else "torch" for m in members]
+        self.computed: dict[str, Any] = {
+            "device": str(self.device), "precision": self.precision, "runtime": runtimes,
+        }  # fmt: skip
+        self._pixels_at_once = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE_ELSEWHERE)
         # Those of one size share the scaled slices and the way back.
         self._groups: dict[int | None, list[Loaded]] = {}
         for member in members:
-            hardware.ready(member.net.to(self.device).eval(), channels_last=True, compile=False)
+            self._move(member)
             self._groups.setdefault(member.size, []).append(member)
 
     @classmethod
@@ -87,6 +103,8 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         trusted: Sequence[str] = (),
+        crop: bool = False,
+        runtime: str = "auto",
     ) -> "Segmenter":
         """A segmenter from one checkpoint (or ONNX file of `kitsseg.export`) or several.
 
@@ -94,16 +112,18 @@ class Segmenter:
 
         Args:
             trusted: networks that a checkpoint may name beside kitsseg's own, see `checkpoint.load`.
+            runtime: ``torch``, ``onnx`` (ONNX Runtime, on the processor), or ``auto``, see
+                `runtime.choose`; what was chosen, and why, is in ``computed``.
 
         Raises:
             ValueError: one line that names the file or the argument, what is wrong and what helps.
         """
-        each = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        members = [
-            exchange.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
-            for path in (Path(path).expanduser() for path in each)
-        ]
-        return cls(members, mirror_axes, postprocess, device, precision)
+        each = [Path(p).expanduser() for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
+        on = hardware.choose_device(device)
+        chosen = [choose(_load(path, trusted), path, runtime, on, precision) for path in each]
+        made = cls([one.member for one in chosen], mirror_axes, postprocess, device, precision, crop)
+        made.computed["why"] = [one.why for one in chosen]
+        return made
 
     def __call__(
         self, image: np.ndarray | str | Path, spacing_mm: Sequence[float] | None = None
@@ -123,7 +143,7 @@ class Segmenter:
             ValueError: one line that says what is wrong and what helps.
         """
         if not isinstance(image, np.ndarray):
-            read = read_image(Path(image).expanduser())
+            read = read_image(Path(image).expanduser(), EXPORT)
             label = self.segment(read.hu, read.layout.spacing_mm).label
             return np.ascontiguousarray(read.layout.in_file_axes(label))
         if spacing_mm is None and self.postprocess is not None:
@@ -136,64 +156,110 @@ class Segmenter:
     ) -> Segmentation:
         """What is in a volume.
 
-        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked. All others
-        give what the networks say to the whole slice: nothing is cropped.
+        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked. Of all
+        others the networks see the whole, unless `crop`. What doesn't fit into the device's memory is
+        tried again with half as many slices at once, as is all that follows.
 
         Args:
             hu: ``[S, H, W]`` int16, oriented as in `__call__`.
             spacing_mm: of slices, rows and columns.
             maps: of `Segmentation.maps`, those wanted; each takes as much memory as the label.
+
+        Raises:
+            ValueError: a single slice doesn't fit into the device's memory.
         """
-        label = np.zeros(hu.shape, np.uint8)
-        made = {name: np.zeros(hu.shape, np.uint8) for name in maps}
+        made = Segmentation(
+            np.zeros(hu.shape, np.uint8), {n: np.zeros(hu.shape, np.uint8) for n in maps}
+        )
         grids = {size: Grid(hu.shape[1:], size, _aspect(spacing_mm)) for size in self._groups}
+        body = find_body(hu, EMPTY_HU) if self.crop else None
+        views = [
+            View(size, grid, None if body is None else on_stored(body, grid, MARGIN))
+            for size, grid in grids.items()
+        ]
+        pixels = max(view.grid.stored[0] * view.grid.stored[1] for view in views)
         filled = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
-        step = self._slices_at_once(max(grid.stored[0] * grid.stored[1] for grid in grids.values()))
-        for start in range(0, len(filled), step):
-            z = filled[start : start + step]
-            likely, rows = self._native(hu, z, grids, everywhere=bool(maps))
-            label[z[rows]] = likeliest(likely).cpu().numpy()
-            for name, values in made.items():
-                values[z[rows]] = _map(likely, name)
-        if self.postprocess is not None:
-            label = self.postprocess(label, spacing_mm)
-        return Segmentation(label, made)
+        done = 0
+        while done < len(filled):
+            z = filled[done : done + max(1, self._pixels_at_once // pixels)]
+            try:
+                self._fill(made, hu, z, views)
+            except RuntimeError as error:
+                if not hardware.is_out_of_memory(error):
+                    raise
+            else:
+                done += len(z)
+                continue
+            self._take_less(len(z), pixels)  # out here, since the error holds all that was in memory
+        if self.postprocess is None:
+            return made
+        return Segmentation(self.postprocess(made.label, spacing_mm), made.maps)
 
-    def _native(
-        self, hu: np.ndarray, z: np.ndarray, grids: dict[int | None, Grid], everywhere: bool
-    ) -> tuple[Tensor, np.ndarray]:
-        """Average probabilities ``[B, C, H, W]`` of slices ``z``, and which of them these are.
+    def _fill(self, made: Segmentation, hu: np.ndarray, z: np.ndarray, views: Sequence[View]) -> None:
+        """Write what is in slices ``z``.
 
-        Unless ``everywhere``, slices that are background on every stored grid are left out: what is the
+        Unless there are maps, slices that are background on every stored grid stay so: what is the
         likeliest in all four corners is the likeliest between them.
         """
-        sums = {
-            size: reduce(torch.add, (self._stored(member, hu, z, grids[size]) for member in group))
-            for size, group in self._groups.items()
-        }
-        rows = np.arange(len(z))
-        if not everywhere:
-            found = [(likeliest(each) != BACKGROUND).flatten(1).any(1) for each in sums.values()]
-            rows = rows[torch.stack(found).any(0).cpu().numpy()]
-        if len(rows) < len(z):
-            sums = {size: each[rows] for size, each in sums.items()}
-        total = reduce(torch.add, (to_native(each, grids[size]) for size, each in sums.items()))
+        sums = [
+            reduce(torch.add, (self._stored(member, hu, z, view) for member in self._groups[view.size]))
+            for view in views
+        ]
+        if not made.maps:
+            found = [(likeliest(each) != BACKGROUND).flatten(1).any(1) for each in sums]
+            rows = torch.stack(found).any(0).cpu().numpy()
+            if not rows.all():
+                z, sums = z[rows], [each[rows] for each in sums]
         members = sum(map(len, self._groups.values()))
-        return total if members == 1 else total / members, rows
+        grids = [view.grid for view in views]
+        for part, likely in natively([*zip(sums, grids, strict=True)], members, self._pixels_at_once):
+            made.label[z[part]] = likeliest(likely).cpu().numpy()
+            for name, values in made.maps.items():
+                values[z[part]] = _map(likely, name)
 
-    def _stored(self, member: Loaded, hu: np.ndarray, z: np.ndarray, grid: Grid) -> Tensor:
+    def _stored(self, member: Loaded, hu: np.ndarray, z: np.ndarray, view: View) -> Tensor:
         """One network's probabilities ``[B, C, h, w]`` of slices ``z``, on its own grid."""
         seen = neighbourhood(z, len(hu), member.neighbours)
         needed, where = np.unique(seen, return_inverse=True)
-        images = grid.fit_image(hu[needed])[where.reshape(seen.shape)]
+        images = view.part_of(view.grid.fit_image(hu[needed]))[where.reshape(seen.shape)]
         image = member.window(pad(torch.from_numpy(images).to(self.device)))
         image = image.contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            return probabilities(member.net, image, self.mirror_axes)
+            return view.whole_of(probabilities(member.net, image, self.mirror_axes))
 
-    def _slices_at_once(self, pixels: int) -> int:
-        limit = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE_ELSEWHERE)
-        return max(1, limit // pixels)
+    def _move(self, member: Loaded) -> None:
+        try:
+            hardware.ready(member.net.to(self.device).eval(), channels_last=True, compile=False)
+        except RuntimeError as error:
+            if not hardware.is_out_of_memory(error):
+                raise
+            raise ValueError(
+                f"device={self.device}: the network doesn't fit into its memory; free it, "
+                "or add device=cpu"
+            ) from error
+
+    def _take_less(self, slices: int, pixels: int) -> None:
+        """Go on with half as many slices at once.
+
+        Raises:
+            ValueError: there was only one.
+        """
+        if slices == 1:
+            raise ValueError(
+                f"device={self.device}: a slice of {pixels} pixels doesn't fit into its memory; free "
+                "it, or add device=cpu"
+            )
+        self._pixels_at_once = slices // 2 * pixels
+        log.warning(
+            "device=%s: its memory is too small for %d slices at once; going on with %d",
+            self.device, slices, slices // 2,
+        )  # fmt: skip
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _load(path: Path, trusted: Sequence[str]) -> Loaded:
+    return exchange.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
 
 
 def _as_hu(image: np.ndarray) -> np.ndarray:

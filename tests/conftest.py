@@ -74,3 +74,11 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def block_cases(blocks: Path) -> list[Case]:
     return list_cases(blocks)
+
+
+@pytest.fixture(scope="session")
+def guesser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that finds kidney and tumour at random, in a folder of its own."""
+    from tests.test_segmenter import trained
+
+    return trained(tmp_path_factory.mktemp("checkpoint") / "x.ckpt", 64)

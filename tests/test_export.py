@@ -40,8 +40,8 @@ def test_the_command_writes_both_and_nothing_else(exported: Path) -> None:
 def test_onnx_gives_the_same_labels(exported: Path) -> None:
     image = blocky(0, slices=9, height=100, width=70)[0]
     both = [
-        Segmenter.load(exported / f"x.{ending}", (1,), device="cpu", precision="32-true")
-        for ending in ("ckpt", "onnx")
+        Segmenter.load(exported / name, (1,), device="cpu", precision="32-true", runtime=runtime)
+        for name, runtime in (("x.ckpt", "torch"), ("x.onnx", "onnx"))
     ]
     labels = [each(image) for each in both]
     assert np.bincount(labels[0].ravel(), minlength=3).min() > 100

@@ -98,7 +98,18 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("inference", {"labels", "grid", "window"}),
         ("checkpoint", {"labels", "grid", "window"}),
         ("exchange", {"checkpoint", "extras", "files", "grid", "labels", "window"}),
-        ("segmenter", {"checkpoint", "data", "exchange", "grid", "hardware", "inference", "labels"}),
+        ("body", {"grid", "labels"}),
+        (
+            "segmenter",
+            {
+                *("body", "checkpoint", "data", "exchange", "grid", "hardware", "inference", "labels"),
+                "runtime",
+            },
+        ),
+        (
+            "runtime",
+            {"checkpoint", "exchange", "extras", "grid", "hardware", "prediction_record"},
+        ),
         ("prediction_record", {"files", "labels"}),
         ("task", {"labels", "counts", "metrics", "losses", "window"}),
         ("finetune", set()),

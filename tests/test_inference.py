@@ -1,5 +1,6 @@
 """A volume in, labels out: on its own grid, whatever the chunks, sizes and neighbours."""
 
+import math
 from contextlib import nullcontext
 
 import numpy as np
@@ -146,3 +147,21 @@ def test_the_first_of_the_likeliest() -> None:
     assert inference.likeliest(likely).tolist() == [[0], [1], [2], [0]]
     many = torch.randn(4, 5, 7, 9, generator=torch.Generator().manual_seed(0))
     assert torch.equal(inference.likeliest(many), many.argmax(1).to(torch.uint8))
+
+
+@pytest.mark.parametrize("pixels", [1, 96 * 80 * 2, 1 << 20])
+@pytest.mark.parametrize("native", [(96, 80), (30, 25)])
+def test_a_few_native_slices_at_a_time_are_the_same(pixels: int, native: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes = (None, 32, 64)
+    grids = [Grid(native, size) for size in sizes]
+    likely = [torch.rand(5, 3, *grid.stored, generator=generator) for grid in grids]
+    whole = [inference.to_native(each, grid) for each, grid in zip(likely, grids, strict=True)]
+    for count in (1, 2, 3):
+        wanted = sum(whole[1:count], whole[0]) / count if count > 1 else whole[0].clone()
+        sums = [(each.clone(), grid) for each, grid in zip(likely[:count], grids, strict=False)]
+        parts = [(part, part_of.clone()) for part, part_of in inference.natively(sums, count, pixels)]
+        assert [part.start for part, _ in parts] == list(
+            range(0, 5, max(1, pixels // math.prod(native)))
+        )
+        assert torch.equal(torch.cat([part_of for _, part_of in parts]), wanted)

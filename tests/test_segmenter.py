@@ -68,7 +68,9 @@ def test_it_gives_what_the_training_evaluates(tmp_path: Path, size: int | None, 
         loaded.net, loaded.window, grid.fit_image(image), grid, neighbours, (1,), torch.device("cpu"),
         torch.no_grad,
     )  # fmt: skip
-    out = Segmenter.load(path, mirror_axes=[1], device="cpu", precision="32-true")(image)
+    out = Segmenter.load(path, mirror_axes=[1], device="cpu", precision="32-true", runtime="torch")(
+        image
+    )
     assert out.dtype == np.uint8 and np.bincount(wanted.ravel()).min() > 100
     assert (out != wanted).mean() < 1e-4  # other batches, other last bits
 
@@ -126,7 +128,7 @@ def test_leaving_out_empty_slices_changes_nothing(tmp_path: Path) -> None:
     image = rng.integers(-200, 300, (12, 50, 70)).astype(np.int16)
     image[3:9] = -200  # the networks see the same everywhere, borders aside
     paths = [trained(tmp_path / f"{seed}.ckpt", size, seed=seed) for seed, size in ((3, 32), (4, 64))]
-    lazy = Segmenter.load(paths, device="cpu", precision="32-true")
+    lazy = Segmenter.load(paths, device="cpu", precision="32-true", runtime="torch")
     assert np.array_equal(lazy(image), lazy.segment(image, (1, 1, 1), ("tumour",)).label)
 
 
@@ -140,6 +142,56 @@ def test_batches_and_neighbours(monkeypatch: pytest.MonkeyPatch, limit: int) -> 
     wanted = expected(image[np.clip(np.arange(13) + 1, 0, 12)])
     wanted[[3, 8]] = 0
     assert np.array_equal(out, wanted)
+
+
+class Small(nn.Module):
+    """On a device whose memory holds only so many slices."""
+
+    def __init__(self, slices: int, error: RuntimeError) -> None:
+        super().__init__()
+        self.slices, self.error, self.asked = slices, error, []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.asked.append(len(image))
+        if len(image) > self.slices:
+            raise self.error
+        return Threshold()(image)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.cuda.OutOfMemoryError("CUDA out of memory."), RuntimeError("MPS backend out of memory (x)")],
+)
+def test_a_full_device_gets_fewer_slices_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: RuntimeError
+) -> None:
+    monkeypatch.setitem(segmenter.PIXELS_AT_ONCE, "cpu", 64 * 64 * 12)
+    image = np.random.default_rng(0).integers(-200, 300, (13, 64, 64)).astype(np.int16)
+    net = Small(4, error)
+    made = make(member(net))
+    assert np.array_equal(made(image), expected(image))
+    assert net.asked == [12, 6, 3, 3, 3, 3, 1]
+    assert [r.getMessage() for r in caplog.records] == [
+        f"device=cpu: its memory is too small for {n} slices at once; going on with {n // 2}"
+        for n in (12, 6)
+    ]
+    made(image)
+    assert net.asked[7:] == [3, 3, 3, 3, 1]  # of the next volume no more at once
+
+
+def test_a_slice_that_does_not_fit_is_one_line() -> None:
+    full = torch.cuda.OutOfMemoryError("CUDA out of memory.")
+    with pytest.raises(ValueError, match="device=cpu: a slice of 4096 pixels doesn't fit into its mem"):
+        make(member(Small(0, full)))(blocky(0)[0])
+    with pytest.raises(RuntimeError, match="mistake of ours"):
+        make(member(Small(0, RuntimeError("a mistake of ours"))))(blocky(0)[0])
+
+    class Huge(Threshold):
+        def to(self, *args: object, **kwargs: object) -> nn.Module:  # type: ignore[override]
+            raise full
+
+    with pytest.raises(ValueError, match="device=cpu: the network doesn't fit into its memory; free it"):
+        make(member(Huge()))
 
 
 def test_pixels_that_are_not_square_are_made_so() -> None:

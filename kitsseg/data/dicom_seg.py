@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 import kitsseg
+from kitsseg.data.contactsheet import KIDNEY_COLOUR, TUMOUR_COLOUR
 from kitsseg.data.find_images import Scan
 from kitsseg.data.layout import Layout
 from kitsseg.extras import require
@@ -44,6 +45,7 @@ def save_seg(path: Path, scan: Scan, turned: np.ndarray, layout: Layout) -> None
         )
     except (AttributeError, TypeError, ValueError) as error:  # what a source lacks
         raise ValueError(f"{scan.path} (series {scan.name}): no DICOM SEG of it ({error})") from error
+    made.ContentCreatorName = ""  # must be there, and nobody is it
     with replacing(path) as temporary:
         made.save_as(temporary)
 
@@ -51,13 +53,14 @@ def save_seg(path: Path, scan: Scan, turned: np.ndarray, layout: Layout) -> None
 def _descriptions() -> list[Any]:
     seg = require("highdicom.seg", "dicom", USE)
     codes = require("pydicom.sr.codedict", "dicom", USE).codes
+    colour = require("highdicom.color", "dicom", USE).CIELabColor
     family = codes.cid7162.ArtificialIntelligence
     algorithm = require("highdicom", "dicom", USE).AlgorithmIdentificationSequence(
         name="kitsseg", version=kitsseg.__version__, family=family
     )
     kinds = {
-        KIDNEY: (codes.SCT.AnatomicalStructure, codes.SCT.Kidney),
-        TUMOUR: (codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm),
+        KIDNEY: (codes.SCT.AnatomicalStructure, codes.SCT.Kidney, KIDNEY_COLOUR),
+        TUMOUR: (codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm, TUMOUR_COLOUR),
     }
     return [
         seg.SegmentDescription(
@@ -68,6 +71,7 @@ def _descriptions() -> list[Any]:
             algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Kidney] if number == TUMOUR else None,
+            display_color=colour.from_rgb(*reversed(bgr)),
         )
-        for number, (category, kind) in kinds.items()
+        for number, (category, kind, bgr) in kinds.items()
     ]

@@ -13,7 +13,7 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from kitsseg.data.stream import GZIP_MAGIC, Stream
+from kitsseg.data.stream import GZIP_MAGIC, DamagedError, Stream
 
 # Slices run from head to foot, rows from front to back, columns to the patient's left.
 ORIENTATION = ("I", "P", "L")
@@ -82,15 +82,16 @@ def parse_layout(path: Path, stream: Stream) -> Layout:
     """What the header says, checked.
 
     Raises:
+        DamagedError: the file is not what it was when it was written; the message lacks the remedy, too.
         ValueError: it's no header of a CT volume; the message lacks the file's name.
     """
     start = stream.peek(max(HEADERS))
     if not start:
-        raise ValueError("is empty; fetch it again")
+        raise DamagedError("is empty")
     size = {int.from_bytes(start[:4], order) for order in ("little", "big")} & set(HEADERS)
     if not size or len(start) < max(size):
         zipped = "" if start[:2] != GZIP_MAGIC else " (compressed twice?)"
-        raise ValueError(f"isn't NIfTI: it begins with {start[:12]!r}{zipped}; fetch it again")
+        raise DamagedError(f"isn't NIfTI: it begins with {start[:12]!r}{zipped}")
     header = HEADERS[min(size)](start[: min(size)], check=False)
     if not bytes(header["magic"]).startswith(b"n+"):
         raise ValueError("is half of a .hdr/.img pair or of an older format; convert it to .nii.gz")
@@ -98,17 +99,17 @@ def parse_layout(path: Path, stream: Stream) -> Layout:
         shape, dtype, affine = header.get_data_shape(), header.get_data_dtype(), header.get_best_affine()
         (slope, inter), offset = header.get_slope_inter(), header.get_data_offset()
     except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
-        raise ValueError(f"has a damaged header ({error}); fetch it again") from error
+        raise DamagedError(f"has a damaged header ({error})") from error
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
         raise ValueError(f"has {len(shape)} dimensions, {shape}; a CT volume has 3")
     if min(shape) < 1:
-        raise ValueError(f"has no voxels: its shape is {shape}; fetch it again")
+        raise DamagedError(f"has no voxels: its shape is {shape}")
     if dtype.kind not in "iuf":
         raise ValueError(f"holds {dtype} values; HU and labels are integers or floats")
     if np.prod(shape, dtype=float) * dtype.itemsize > path.stat().st_size * MAX_RATIO:
-        raise ValueError(f"promises {shape} voxels, more than its bytes can hold; fetch it again")
+        raise DamagedError(f"promises {shape} voxels, more than its bytes can hold")
     scaling = None if slope is None or (slope, inter) == (1, 0) else (float(slope), float(inter))
     spacing = nib.affines.voxel_sizes(affine)
     if not (np.isfinite(affine).all() and (spacing > 0).all()):

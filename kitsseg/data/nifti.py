@@ -20,6 +20,7 @@ from kitsseg.labels import CLASSES
 INT16 = np.iinfo(np.int16)
 SLAB_BYTES = 1 << 26  # of a file's voxels in memory at once; with fewer, turning takes longer
 AFFINE_TOLERANCE_MM = 1e-2
+FETCH, EXPORT = "fetch it again", "copy or export it again"  # of KiTS19; of any other origin
 
 T = TypeVar("T")
 Convert = Callable[[np.ndarray, tuple[float, float] | None], np.ndarray]
@@ -88,21 +89,27 @@ def check_same_grid(
         )
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, remedy: str = FETCH) -> Image:
     """A CT volume: HU rounded to integers and kept within int16.
+
+    Args:
+        remedy: what helps if the file is damaged.
 
     Raises:
         ValueError: one line that names the file, what is wrong and what helps.
     """
-    hu, layout = _read(path, np.int16, _to_hu)
+    hu, layout = _read(path, np.int16, _to_hu, remedy)
     low, high = int(hu.min()), int(hu.max())
     if low == high:
         raise ValueError(f"{path}: every voxel has the same value; export it again")
     return Image(hu, (low, high), layout)
 
 
-def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES) -> Mask:
+def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = FETCH) -> Mask:
     """A label volume; ``classes[stored]`` is the class id that a stored number means.
+
+    Args:
+        remedy: what helps if the file is damaged.
 
     Raises:
         ValueError: one line that names the file, what is wrong and what helps.
@@ -123,7 +130,7 @@ def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES) -> Mask:
         known = ", ".join(f"{i} {CLASSES[c]}" for i, c in enumerate(classes))
         raise ValueError(f"holds labels {strange}; it may hold {known}{cysts}")
 
-    return Mask(*_read(path, np.uint8, convert))
+    return Mask(*_read(path, np.uint8, convert, remedy))
 
 
 def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> np.ndarray:
@@ -133,7 +140,7 @@ def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> np.ndarray:
 
 def read_layout(path: Path) -> Layout:
     """The header alone."""
-    return _opened(path, parse_layout)
+    return _opened(path, parse_layout, FETCH)
 
 
 def _to_hu(slab: np.ndarray, scaling: tuple[float, float] | None) -> np.ndarray:
@@ -151,7 +158,7 @@ def _scaled(slab: np.ndarray, scaling: tuple[float, float] | None) -> np.ndarray
     return slab if scaling is None else slab * np.float64(scaling[0]) + scaling[1]
 
 
-def _read(path: Path, dtype: type, convert: Convert) -> tuple[np.ndarray, Layout]:
+def _read(path: Path, dtype: type, convert: Convert, remedy: str = FETCH) -> tuple[np.ndarray, Layout]:
     """All voxels, each slab through ``convert``, in `ORIENTATION`."""
 
     def voxels(path: Path, stream: Stream) -> tuple[np.ndarray, Layout]:
@@ -172,16 +179,16 @@ def _read(path: Path, dtype: type, convert: Convert) -> tuple[np.ndarray, Layout
         stream.finish()
         return turned, layout
 
-    return _opened(path, voxels)
+    return _opened(path, voxels, remedy)
 
 
-def _opened(path: Path, use: Callable[[Path, Stream], T]) -> T:
+def _opened(path: Path, use: Callable[[Path, Stream], T], remedy: str) -> T:
     """What ``use`` makes of the file; its problems and the disk's in one line that names the file."""
     try:
         with Stream(path) as stream:
             return use(path, stream)
     except DamagedError as error:
-        raise ValueError(f"{path}: {error}; fetch it again") from error
+        raise ValueError(f"{path}: {error}; {remedy}") from error
     except OSError as error:
         raise ValueError(f"{path}: can't be read ({error.strerror or error})") from error
     except ValueError as error:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from kitsseg.data.find_images import Scan
-from kitsseg.data.nifti import INT16, Image, read_image
+from kitsseg.data.nifti import EXPORT, INT16, Image, read_image
 
 OFFSET = 1024  # that of CT stored as unsigned numbers, whose air is 0
 # Where soft tissue lies then; and how much of a volume it must be to give that away.
@@ -23,7 +23,7 @@ def read_scan(scan: Scan, offset_hu: int = 0) -> Image:
 
         image = read_series(scan)
     else:
-        image = read_image(scan.path)
+        image = read_image(scan.path, EXPORT)
     if offset_hu:
         return shifted(image, offset_hu)
     if is_offset(image):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import nibabel as nib
 import numpy as np
 from isal import igzip
@@ -69,5 +70,21 @@ def _write(file: Any, turned: np.ndarray, layout: Layout, header: Any) -> None:
             block[...] = 0
             if planes.start < planes.stop:
                 inside = slice(planes.start - first, planes.stop - first)
-                block[inside, box[1], box[0]] = view[box[0], box[1], planes].T
+                _place(view[box[0], box[1], planes], block[inside, box[1], box[0]])
         file.write(block[: last - first].data)
+
+
+def _place(view: np.ndarray, block: np.ndarray) -> None:
+    """Copy ``view`` (i, j, k), whose memory may run along any axis, into ``block`` (k, j, i).
+
+    Plane by plane along the two axes that run fastest on either side, as when reading (`nifti`): NumPy's
+    own transposed copy takes ten times as long.
+    """
+    fastest = int(np.argmin(np.abs(view.strides)))
+    if fastest == 0:
+        block[...] = view.T
+        return
+    for number in range(block.shape[1 if fastest == 2 else 0]):
+        plane = view[:, number, :] if fastest == 2 else view[:, :, number]
+        target = block[:, number, :] if fastest == 2 else block[number]
+        target[...] = cv2.transpose(plane)

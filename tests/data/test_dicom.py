@@ -1,4 +1,4 @@
-"""DICOM series among other files: sorted, placed, in HU; answered with a segmentation object."""
+"""DICOM series among other files: sorted, placed, in HU."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,6 @@ from tests.conftest import blocky
 
 pydicom = pytest.importorskip("pydicom")
 sitk = pytest.importorskip("SimpleITK")
-highdicom = pytest.importorskip("highdicom")
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 AXIAL = (1, 0, 0, 0, 1, 0)
@@ -182,31 +181,3 @@ def test_no_ct_at_all(tmp_path: Path) -> None:
 def test_a_missing_package_gets_a_line() -> None:
     with pytest.raises(ValueError, match=r"reading DICOM needs nosuch.*pip install 'kitsseg\[dicom\]'"):
         extras.require("nosuch.module", "dicom", "reading DICOM")
-
-
-@pytest.mark.parametrize("step", [(0, 0, 3), (0, 0, -3), (0, 0.5, 3)])
-@pytest.mark.parametrize("empty", [False, True])
-def test_a_segmentation_object_refers_to_its_slices(
-    tmp_path: Path, step: Sequence[float], empty: bool
-) -> None:
-    from kitsseg.data.dicom_seg import save_seg
-
-    write_series(tmp_path / "ct", step=step)
-    (scan,) = find_images(tmp_path).scans
-    image = read_scan(scan)
-    label = np.zeros(image.hu.shape, np.uint8)
-    if not empty:
-        label[1:4, 10:30, 12:30] = 1
-        label[2, 12:18, 14:20] = 2
-    save_seg(tmp_path / "seg.dcm", scan, label, image.layout)
-    seg = highdicom.seg.segread(tmp_path / "seg.dcm")
-    assert seg.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.4"
-    assert seg.StudyInstanceUID == "1.2.3" and seg.FrameOfReferenceUID == "1.2.4"
-    assert [d.segment_label for d in map(seg.get_segment_description, (1, 2))] == ["kidney", "tumour"]
-    uids = [pydicom.dcmread(path).SOPInstanceUID for path in scan.files]
-    frames = seg.get_pixels_by_source_instance(
-        uids, combine_segments=True, ignore_spatial_locations=True,
-        assert_missing_frames_are_empty=True,
-    )  # fmt: skip
-    own = image.layout.in_file_axes(label).transpose(2, 1, 0)
-    assert np.array_equal(frames, own) and frames.any() != empty

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kitsseg.data import nifti
 from kitsseg.data.kits19 import IMAGE_NAME, LABEL_NAME
 from kitsseg.data.layout import ORIENTATION
-from kitsseg.data.nifti import read_case, read_image, read_label, read_layout, read_mask
+from kitsseg.data.nifti import EXPORT, read_case, read_image, read_label, read_layout, read_mask
 from tests.conftest import AFFINE, blocky, write_case
 
 CODES = [
@@ -134,3 +134,18 @@ def test_the_header_alone(tmp_path: Path) -> None:
     assert layout.spacing_mm == pytest.approx((3.0, 0.8, 0.8))
     assert read_mask(case.label).layout.turned_shape == (6, 64, 64)
     assert {case.image.name, case.label.name} == {IMAGE_NAME, LABEL_NAME}
+
+
+def test_the_remedy_is_that_of_the_files_origin(tmp_path: Path) -> None:
+    """Nobody can fetch another program's prediction, or a hospital's CT."""
+    cut, text = tmp_path / "cut.nii.gz", tmp_path / "text.nii"
+    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4)), cut)
+    cut.write_bytes(cut.read_bytes()[:-9])
+    text.write_text("not a volume")
+    for path, problem in ((cut, "is cut off after [0-9]+ bytes"), (text, "isn't NIfTI: .*")):
+        with pytest.raises(ValueError, match=f"{path}: {problem}; fetch it again$"):
+            read_mask(path)
+        with pytest.raises(ValueError, match=f"{path}: {problem}; write it again$"):
+            read_mask(path, remedy="write it again")
+        with pytest.raises(ValueError, match=f"{path}: {problem}; copy or export it again$"):
+            read_image(path, EXPORT)
