@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kitsseg import failures, gpus, ranks
+from kitsseg import failures, gpus, ranks, signals
 from kitsseg.files import write_json
 
 VARIABLE = "KITSSEG_JOB"
@@ -133,8 +133,7 @@ def given() -> Path | None:
 
 def compute(path: Path, work: Callable[[dict[str, Any]], None]) -> None:
     """As one process of a job: do its work, or say why that failed, and exit."""
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # SLURM's warnings are for the process above
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work(json.loads(path.read_text()))

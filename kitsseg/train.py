@@ -108,7 +108,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
         fitted["finetune"] = phase("finetune", lambda: fit(tuner, tuned, shown, folder, "finetune"))
         use_best(net, folder, "finetune")
         after = phase("evaluate fine-tuned", lambda: figures(tuner, "fine-tuned", ""))
-    elif cfg.finetune:
+    elif cfg.finetune and first:
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
 
     if not first:

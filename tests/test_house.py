@@ -125,8 +125,9 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("search", set()),
         ("unread", set()),
         ("gpus", set()),
+        ("signals", set()),
         ("ranks", {"failures", "files", "gpus"}),
-        ("launch", {"failures", "files", "gpus", "ranks"}),
+        ("launch", {"failures", "files", "gpus", "ranks", "signals"}),
         ("syncnorm", {"losses"}),
         ("stats", set()),
         ("layout", {"stats", "files"}),
@@ -144,7 +145,7 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {"data", "labels", "grid", "locks", "files", "crop", "extras"}
+    assert inside(name) <= {"data", "labels", "grid", "locks", "files", "crop", "extras", "signals"}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])

@@ -1,7 +1,6 @@
 """Data for the Trainer: find, prepare, split, sample, load."""
 
 import copy
-import signal
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from kitsseg import signals
 from kitsseg.data.augment import Augmentation
 from kitsseg.data.dataset import Sample, SliceDataset, collate
 from kitsseg.data.kits19 import Case
@@ -188,14 +188,11 @@ class SliceDataModule(pl.LightningDataModule):
             dataset,
             batch_sampler=batches,
             num_workers=self.workers,
-            worker_init_fn=_leave_signals,
+            worker_init_fn=_settle,
             collate_fn=collate,
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
         )
 
 
-def _leave_signals(worker: int) -> None:
-    """SLURM's warnings are for the process that a loader's work for: they would do what it does then."""
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _settle(worker: int) -> None:
+    signals.heed_parent()

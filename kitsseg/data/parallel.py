@@ -11,6 +11,8 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+from kitsseg import signals
+
 # Of the processes, which are what runs beside each other. glibc would give a volume's memory back to
 # the kernel once it's free, and get it again, zeroed, for the next: kept, a case takes a sixth less
 # time.
@@ -59,4 +61,5 @@ def over_cases(
 
 def _settle() -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers an interrupt
+    signals.heed_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, too
