@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -183,7 +183,7 @@ class SliceDataModule(pl.LightningDataModule):
     def _loader(
         self, dataset: SliceDataset, batches: TrainBatches | list[list[Draw]]
     ) -> DataLoader[Sample]:
-        make = partial(DataLoader, persistent_workers=True) if self.workers else DataLoader
+        make = partial(Loader, persistent_workers=True) if self.workers else Loader
         return make(
             dataset,
             batch_sampler=batches,
@@ -192,6 +192,14 @@ class SliceDataModule(pl.LightningDataModule):
             collate_fn=collate,
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
         )
+
+
+class Loader(DataLoader[Sample]):
+    """One whose processes a cluster's signals don't end."""
+
+    def __iter__(self) -> Any:
+        with signals.withheld():
+            return super().__iter__()
 
 
 def _settle(worker: int) -> None:
