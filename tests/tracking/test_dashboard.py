@@ -196,3 +196,19 @@ def test_the_server_gets_every_planned_panel(
 )
 def test_refusals(overrides: list[str], problem: str) -> None:
     assert find_problems("dashboard", overrides) == [problem]
+
+
+def test_what_the_server_refuses_is_a_line(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = service.answer
+
+    def refuse(query: str, variables: dict[str, Any]) -> Any:
+        if "upsertView" in query:
+            return {"errors": [{"message": "permission denied"}]}
+        return answer(query, variables)
+
+    folder = logged(tmp_path / "now")
+    monkeypatch.setattr(service, "answer", refuse)
+    with pytest.raises(ValueError, match=r"^offline=false: W&B refused: .*permission denied"):
+        run(folder, offline=False)
