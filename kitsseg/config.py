@@ -61,6 +61,11 @@ def is_on(node: Any, section: Section | None = None) -> bool:
     return bool(node) and (many or not isinstance(node, Mapping) or "_target_" in node)
 
 
+def plain(value: Any) -> Any:
+    """A config's value as plain lists, dictionaries and scalars."""
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
 def validate(cfg: DictConfig, command: str = "train", cache: dict[str, Any] | None = None) -> list[str]:
     """All problems of a composed config, one line each; empty if there are none.
 

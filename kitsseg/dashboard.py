@@ -4,13 +4,11 @@
 """
 
 import os
-import sys
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from kitsseg import cli, config
+from kitsseg import cli
 
 
 def run(cfg: DictConfig) -> None:
@@ -45,18 +43,9 @@ def run(cfg: DictConfig) -> None:
     print(*wandb_dashboard.save(made, folder), sep="\n")
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="dashboard")
-def _job(cfg: DictConfig) -> None:
-    try:
-        run(cfg)
-    except ValueError as error:
-        sys.exit(f"kitsseg.dashboard: {error}")
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("dashboard", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("dashboard", run, "the same command begins anew")
 
 
 if __name__ == "__main__":

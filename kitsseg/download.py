@@ -3,15 +3,12 @@
 ``python -m kitsseg.download --help``
 """
 
-import errno
 import json
-import sys
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config
+from kitsseg import cli
 from kitsseg.data.integrity import check_nifti_gz
 from kitsseg.data.kits19 import (
     CLINICAL_NAME,
@@ -40,16 +37,7 @@ def run(cfg: DictConfig) -> int:
     wanted = list_wanted(root, cases, cfg.imaging_url, cfg.labels_url, cfg.clinical_url, labels_from)
     patience = Patience(cfg.timeout_s, cfg.retries, cfg.backoff_s)
     fetching = Fetching(wanted, cfg.workers, patience, cfg.check)
-    try:
-        fetching.run()
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = f"make room: {AGAIN}" if full else AGAIN
-        say(f"{error.filename or root}: {error.strerror or error}; {remedy}")
-        return 1
-    except KeyboardInterrupt:
-        say(f"interrupted: {AGAIN}")
-        return 130
+    fetching.run()
     return report(fetching, wanted, root)
 
 
@@ -118,30 +106,18 @@ def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
         folder = each.target.parent
         problems.setdefault((each.target if folder == root else folder).name, []).append(reason)
     for name, reasons in problems.items():
-        say(f"{name}: {'; '.join(reasons)}")
+        cli.say("download", f"{name}: {'; '.join(reasons)}")
     for host, count in fetching.untried.items():
-        say(f"{host} doesn't answer, so {count} more files were not tried; is there a network?")
+        cli.say(
+            "download",
+            f"{host} doesn't answer, so {count} more files were not tried; is there a network?",
+        )
     return 1 if problems else 0
 
 
-def say(line: str) -> None:
-    """One line where the user looks for what went wrong."""
-    print(f"kitsseg.download: {line}", file=sys.stderr)
-
-
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="download")
-def _job(cfg: DictConfig) -> None:
-    try:
-        code = run(cfg)
-    except ValueError as error:
-        sys.exit(f"kitsseg.download: {error}")
-    sys.exit(code)
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("download", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("download", run, AGAIN)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 ``python -m kitsseg.evaluate --help``
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import kitsseg
 from kitsseg import cli, config
@@ -49,7 +47,7 @@ def run(cfg: DictConfig) -> int:
         raise ValueError(f"predictions={predictions} holds no label volumes such as case_00042.nii.gz")
     if not known and not unknown:
         raise ValueError(f"truth={truth} holds no label volumes, nor case_XXXXX/{source.label_name}")
-    chosen = choose(_plain(cfg.cases), [*predicted, *unusable], [*known, *unknown])
+    chosen = choose(config.plain(cfg.cases), [*predicted, *unusable], [*known, *unknown])
     refused = {
         name: reason
         for name, reason in (unknown | unusable).items()
@@ -64,7 +62,7 @@ def run(cfg: DictConfig) -> int:
     job = partial(
         score_pair,
         classes=source.classes,
-        tolerance_mm=_plain(cfg.tolerance_mm),
+        tolerance_mm=config.plain(cfg.tolerance_mm),
         matching=instantiate(cfg.lesions),
         postprocess=postprocess,
     )
@@ -82,8 +80,8 @@ def run(cfg: DictConfig) -> int:
         predictions=str(predictions),
         truth=str(truth),
         settings={
-            **{key: _plain(cfg[key]) for key in SETTINGS},
-            "postprocess": None if postprocess is None else _plain(cfg.postprocess),
+            **{key: config.plain(cfg[key]) for key in SETTINGS},
+            "postprocess": None if postprocess is None else config.plain(cfg.postprocess),
         },
         cases=dict(sorted(figures.items())),
         missing=missing,
@@ -92,10 +90,6 @@ def run(cfg: DictConfig) -> int:
     )
     evaluation.write(output)
     return report(evaluation, len(chosen), output)
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 # ---- cases
@@ -153,34 +147,13 @@ def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
         print(table(summary["as_predicted"]))
     print(f"\n{output / JSON}\n{output / CSV}")
     for name, reason in evaluation.problems.items():
-        say(f"{name}: {reason}")
+        cli.say("evaluate", f"{name}: {reason}")
     return 1 if evaluation.problems else 0
 
 
-def say(line: str) -> None:
-    """One line where the user looks for what went wrong."""
-    print(f"kitsseg.evaluate: {line}", file=sys.stderr)
-
-
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="evaluate")
-def _job(cfg: DictConfig) -> None:
-    try:
-        code = run(cfg)
-    except ValueError as error:
-        sys.exit(f"kitsseg.evaluate: {error}")
-    except OSError as error:
-        where = cfg.output if error.filename is None else error.filename
-        sys.exit(f"kitsseg.evaluate: {where}: {error.strerror or error}; nothing was written")
-    except KeyboardInterrupt:
-        say("interrupted: nothing was written")
-        code = 130
-    sys.exit(code)
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("evaluate", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("evaluate", run, "nothing was written")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,11 @@
 ``python -m kitsseg.export --help``
 """
 
-import sys
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from kitsseg import cli, config
+from kitsseg import cli
 
 
 def run(cfg: DictConfig) -> None:
@@ -34,23 +32,9 @@ def run(cfg: DictConfig) -> None:
         print(f"{path}: equal to {source.name} but for {difference:.1g} of the largest logit")
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="export")
-def _job(cfg: DictConfig) -> None:
-    try:
-        run(cfg)
-    except ValueError as error:
-        sys.exit(f"kitsseg.export: {error}")
-    except OSError as error:
-        where = cfg.output if error.filename is None else error.filename
-        sys.exit(f"kitsseg.export: {where}: {error.strerror or error}; name another output")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("export", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("export", run, "the same command begins anew")
 
 
 if __name__ == "__main__":

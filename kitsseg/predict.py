@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from kitsseg import cli, config
@@ -34,6 +33,7 @@ SETTINGS = (
     "dicom_seg",
 )
 TEST_CASES = "test"
+AGAIN = "skip_existing=true goes on from here"
 
 
 def run(cfg: DictConfig) -> int:
@@ -52,7 +52,7 @@ def run(cfg: DictConfig) -> int:
     checkpoints = [Path(path).expanduser() for path in _listed(cfg.checkpoint)]
     source, output = Path(cfg.input).expanduser(), Path(cfg.output).expanduser()
     found = find_images(source)
-    scans, problems = choose(found.scans, found.problems, _plain(cfg.cases), cfg.submission)
+    scans, problems = choose(found.scans, found.problems, config.plain(cfg.cases), cfg.submission)
     refuse_to_overwrite(scans, output, cfg.submission)
     segmenter = Segmenter.load(
         checkpoints,
@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> int:
     for name, problem in problems.items():
         fail(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
-        say("dicom_seg=true has no effect: the input isn't DICOM")
+        cli.say("predict", "dicom_seg=true has no effect: the input isn't DICOM")
     with ReadAhead(todo, cfg.offset_hu) as ahead:
         for scan in tqdm(todo, desc="segmenting", unit="case", disable=None):
             try:
@@ -119,8 +119,8 @@ def settings(cfg: DictConfig, checkpoints: Sequence[Path]) -> dict[str, Any]:
 
     return {
         "checkpoints": [fingerprint(path) for path in checkpoints],
-        "postprocess": _plain(cfg.postprocess) if config.is_on(cfg.postprocess) else None,
-        **{key: _plain(cfg[key]) for key in SETTINGS},
+        "postprocess": config.plain(cfg.postprocess) if config.is_on(cfg.postprocess) else None,
+        **{key: config.plain(cfg[key]) for key in SETTINGS},
     }
 
 
@@ -203,7 +203,7 @@ def fail(record: "PredictionRecord", name: str, problem: str) -> None:
     """Keep the problem and say it."""
     record.add(name, {"problem": problem})
     with tqdm.external_write_mode(sys.stderr):
-        say(problem)
+        cli.say("predict", problem)
 
 
 def finish(
@@ -231,44 +231,20 @@ def finish(
         print(files.output / ZIP)
     elif cfg.submission:
         (files.output / ZIP).unlink(missing_ok=True)  # of an earlier run
-        say(f"{ZIP} isn't written while cases have problems; skip_existing=true goes on from here")
+        cli.say(
+            "predict",
+            f"{ZIP} isn't written while cases have problems; skip_existing=true goes on from here",
+        )
     return 1 if problems else 0
-
-
-def say(line: str) -> None:
-    """One line where the user looks for what went wrong."""
-    print(f"kitsseg.predict: {line}", file=sys.stderr)
 
 
 def _listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="predict")
-def _job(cfg: DictConfig) -> None:
-    try:
-        code = run(cfg)
-    except ValueError as error:
-        sys.exit(f"kitsseg.predict: {error}")
-    except OSError as error:
-        where = cfg.output if error.filename is None else error.filename
-        sys.exit(
-            f"kitsseg.predict: {where}: {error.strerror or error}; skip_existing=true goes on from here"
-        )
-    except KeyboardInterrupt:
-        say("interrupted; skip_existing=true goes on from here")
-        code = 130
-    sys.exit(code)
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("predict", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("predict", run, AGAIN)
 
 
 if __name__ == "__main__":

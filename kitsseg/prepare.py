@@ -3,15 +3,13 @@
 ``python -m kitsseg.prepare --help``
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
-import hydra
 from omegaconf import DictConfig
 
-from kitsseg import cli, config
+from kitsseg import cli
 from kitsseg.components import instantiate
 from kitsseg.files import replacing
 
@@ -51,21 +49,9 @@ def write_card(store: "Store") -> list[Path]:
     return [store.folder / name for name in contents]
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="prepare")
-def _job(cfg: DictConfig) -> None:
-    try:
-        run(cfg)
-    except ValueError as error:
-        lines = str(error).splitlines()
-        sys.exit("\n".join(f"kitsseg.prepare: {line}" for line in lines))
-    except KeyboardInterrupt:
-        sys.exit("kitsseg.prepare: interrupted; the same command goes on from there")
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("prepare", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("prepare", run, "the same command goes on from there")
 
 
 if __name__ == "__main__":

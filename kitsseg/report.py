@@ -3,13 +3,11 @@
 ``python -m kitsseg.report --help``
 """
 
-import sys
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config
+from kitsseg import cli
 
 
 def run(cfg: DictConfig) -> None:
@@ -36,18 +34,9 @@ def run(cfg: DictConfig) -> None:
     print(*paths, sep="\n")
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="report")
-def _job(cfg: DictConfig) -> None:
-    try:
-        run(cfg)
-    except ValueError as error:
-        sys.exit(f"kitsseg.report: {error}")
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("report", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("report", run, "the same command begins anew")
 
 
 if __name__ == "__main__":

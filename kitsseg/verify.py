@@ -3,16 +3,14 @@
 ``python -m kitsseg.verify --help``
 """
 
-import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config
+from kitsseg import cli
 from kitsseg.components import instantiate
 from kitsseg.files import write_json
 
@@ -41,7 +39,7 @@ def run(cfg: DictConfig) -> int:
     lines = [p for finding in findings for p in finding.problems]
     lines += [problem] if problem is not None else []
     for line in lines:
-        say(line)
+        cli.say("verify", line)
     if cfg.report is not None:
         write_report(Path(cfg.report).expanduser(), root, findings, problem)
     bad = sum(finding.state == BAD for finding in findings)
@@ -126,26 +124,9 @@ def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str
         raise ValueError(f"report={path}: {error.strerror or error}; name another file") from error
 
 
-def say(line: str) -> None:
-    """One line where the user looks for what went wrong."""
-    print(f"kitsseg.verify: {line}", file=sys.stderr)
-
-
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="verify")
-def _job(cfg: DictConfig) -> None:
-    try:
-        code = run(cfg)
-    except ValueError as error:
-        sys.exit(f"kitsseg.verify: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(code)
-
-
 def main() -> None:
-    """The command: refuse a wrong configuration, then hand over to Hydra."""
-    cli.check_command_line("verify", sys.argv[1:])
-    _job()
+    """The command."""
+    cli.hand_over("verify", run, "nothing was written")
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ class SliceDataModule(pl.LightningDataModule):
             raise ValueError(
                 f"{len(self.rows(0))} training slices are too few for {ranks} ranks; use fewer devices"
             )
-        batches = TrainBatches(self.rows, self.batch_size, self.seed, rank, ranks)
+        batches = TrainBatches(self.rows, self._epoch, self.batch_size, self.seed, rank, ranks)
         return self._loader(
             SliceDataset(self.store, self.neighbours, self.augmentation, self.seed), batches
         )
@@ -175,6 +175,10 @@ class SliceDataModule(pl.LightningDataModule):
         mine = batches[rank::ranks]
         # Without any, Lightning would leave a rank out and the others wait; the task counts a row once.
         return self._loader(SliceDataset(self.store, self.neighbours), mine if mine else batches[:1])
+
+    def _epoch(self) -> int:
+        """The training epoch that is under way or about to begin, from 0."""
+        return self.trainer.current_epoch if self.trainer else 0
 
     def _rank(self) -> tuple[int, int]:
         """This process and how many there are."""

@@ -47,6 +47,8 @@ class TrainBatches(Sampler[list[Draw]]):
 
     Args:
         rows: ``rows(epoch)`` gives the row numbers of an epoch.
+        epoch: the one that is about to begin. It is asked for, since nobody tells a batch sampler:
+            Lightning calls ``set_epoch`` of samplers alone, and each epoch would be the first again.
         batch_size: slices a batch and rank.
         seed: of the order.
         rank, ranks: this process and how many there are.
@@ -55,26 +57,23 @@ class TrainBatches(Sampler[list[Draw]]):
     def __init__(
         self,
         rows: Callable[[int], np.ndarray],
+        epoch: Callable[[], int],
         batch_size: int,
         seed: int,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        self.rows, self.epoch, self.batch_size, self.seed = rows, epoch, batch_size, seed
         self.rank, self.ranks = rank, ranks
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
-        return max(1, len(self.rows(self.epoch)) // (self.batch_size * self.ranks))
+        return max(1, len(self.rows(self.epoch())) // (self.batch_size * self.ranks))
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        rows = self.rows(self.epoch)
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(rows))
-        draws = [Draw(self.epoch, i, int(rows[j])) for i, j in enumerate(order)]
+        epoch = self.epoch()
+        rows = self.rows(epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(rows))
+        draws = [Draw(epoch, i, int(rows[j])) for i, j in enumerate(order)]
         share = min(self.batch_size, len(rows) // self.ranks)
         for batch in range(len(self)):
             start = batch * self.batch_size * self.ranks + self.rank * share

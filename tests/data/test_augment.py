@@ -66,8 +66,7 @@ def store(block_cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> 
 def epoch_of(store: object, workers: int, epoch: int) -> np.ndarray:
     """The images of one epoch, all of the same slice: only augmentation tells them apart."""
     dataset = SliceDataset(store, augmentation=Augmentation([NoiseHU(sd_hu=(50, 50), p=1)]), seed=3)  # type: ignore
-    batches = TrainBatches(lambda epoch: np.zeros(24, int), 3, 0)
-    batches.set_epoch(epoch)
+    batches = TrainBatches(lambda epoch: np.zeros(24, int), lambda: epoch, 3, 0)
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
     return np.concatenate([b["image"].numpy() for b in loader])
 

@@ -1,11 +1,14 @@
 """From cases to batches: who trains, who validates, what an epoch sees, and refusals."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
+import torch
 
-from kitsseg.data.augment import Augmentation
+from kitsseg.data.augment import Augmentation, NoiseHU
 from kitsseg.data.datamodule import SliceDataModule
 from kitsseg.data.kits19 import Kits19
 from kitsseg.data.split import Seeded
@@ -34,6 +37,47 @@ def test_background_is_drawn_once_or_anew(blocks: Path, tmp_path: Path) -> None:
     assert {len(rows) for rows in once + anew} == {
         12 + 6
     }  # 4 cases: 3 of 6 slices each, half of the rest
+
+
+class Watching(pl.LightningModule):
+    """Trains nothing, and keeps what it is given: epoch, rows, and the sum of each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: dict[int, list[tuple[int, float]]] = {}
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        sums = batch["image"].float().flatten(1).sum(1).tolist()
+        self.seen.setdefault(self.current_epoch, []).extend(
+            zip(batch["row"].tolist(), sums, strict=True)
+        )
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_in_a_trainer_every_epoch_is_another(blocks: Path, tmp_path: Path, workers: int) -> None:
+    """Lightning tells samplers the epoch, not batch samplers: all epochs would be the first."""
+    noise = Augmentation([NoiseHU(sd_hu=(50, 50), p=1)])
+    settings: dict[str, Any] = {"background_keep": 0.5, "redraw_background": True, "batch_size": 3}
+    data = make_data(blocks, tmp_path, workers=workers, **settings)
+    data.augmentation = noise
+    watching = Watching()
+    trainer = pl.Trainer(
+        max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(watching, datamodule=data)
+    epochs = [watching.seen[epoch] for epoch in range(4)]
+    orders = [[row for row, _ in epoch] for epoch in epochs]
+    assert [sorted(order) for order in orders] == [data.rows(epoch).tolist() for epoch in range(4)]
+    assert len({tuple(order) for order in orders}) == 4  # shuffled anew
+    assert len({tuple(sorted(order)) for order in orders}) > 1  # background drawn anew
+    sums = [image for epoch in epochs for _, image in epoch]
+    assert len(set(sums)) == len(sums)  # augmented anew
 
 
 def test_the_seed_of_the_run_decides(blocks: Path, tmp_path: Path) -> None:

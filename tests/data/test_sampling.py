@@ -52,8 +52,7 @@ def test_range(keep: float) -> None:
 
 
 def batches(rows: int, size: int, rank: int = 0, ranks: int = 1, epoch: int = 0) -> list[list[Draw]]:
-    sampler = TrainBatches(lambda epoch: np.arange(rows) * 7, size, 5, rank, ranks)
-    sampler.set_epoch(epoch)
+    sampler = TrainBatches(lambda epoch: np.arange(rows) * 7, lambda: epoch, size, 5, rank, ranks)
     assert len(list(sampler)) == len(sampler)
     return list(sampler)
 
