@@ -40,12 +40,12 @@ def test_background_is_drawn_once_or_anew(blocks: Path, tmp_path: Path) -> None:
 
 
 class Watching(pl.LightningModule):
-    """Trains nothing, and keeps what it is given: epoch, rows, and the sum of each image."""
+    """Trains nothing, and keeps what it is given: epoch, rows and images."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen: dict[int, list[tuple[int, float]]] = {}
+        self.seen: dict[int, list[tuple[int, bytes]]] = {}
 
     def training_step(self, batch: Any, index: int) -> torch.Tensor:
         sums = batch["image"].float().flatten(1).sum(1).tolist()
@@ -76,8 +76,8 @@ def test_in_a_trainer_every_epoch_is_another(blocks: Path, tmp_path: Path, worke
     assert [sorted(order) for order in orders] == [data.rows(epoch).tolist() for epoch in range(4)]
     assert len({tuple(order) for order in orders}) == 4  # shuffled anew
     assert len({tuple(sorted(order)) for order in orders}) > 1  # background drawn anew
-    sums = [image for epoch in epochs for _, image in epoch]
-    assert len(set(sums)) == len(sums)  # augmented anew
+    images = [image for epoch in epochs for _, image in epoch]
+    assert len(set(images)) == len(images)  # augmented anew
 
 
 def test_the_seed_of_the_run_decides(blocks: Path, tmp_path: Path) -> None:
