@@ -56,23 +56,28 @@ def hand_over(command: str, run: Callable[[DictConfig], int | None], again: str)
 
     @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=command)
     def job(cfg: DictConfig) -> None:
-        try:
-            code = run(cfg)
-        except ValueError as error:
-            code = 1
-            for line in str(error).splitlines():
-                say(command, line)
-        except OSError as error:
-            code = 1
-            where = f"{error.filename}: " if error.filename is not None else ""
-            room = "make room: " if error.errno in FULL else ""
-            say(command, f"{where}{error.strerror or error}; {room}{again}")
-        except KeyboardInterrupt:
-            code = 130
-            say(command, f"interrupted; {again}")
-        sys.exit(code)
+        sys.exit(attempt(command, run, cfg, again))
 
     job()
+
+
+def attempt(command: str, run: Callable[[DictConfig], int | None], cfg: DictConfig, again: str) -> int:
+    """Run it, say what goes wrong; the exit code."""
+    try:
+        return run(cfg) or 0
+    except ValueError as error:
+        for line in str(error).splitlines():
+            say(command, line)
+        return 1
+    except OSError as error:
+        where = error.filename if error.filename is not None else cfg.get("output", cfg.get("root"))
+        place = "" if where is None else f"{where}: "
+        room = "make room: " if error.errno in FULL else ""
+        say(command, f"{place}{error.strerror or error}; {room}{again}")
+        return 1
+    except KeyboardInterrupt:
+        say(command, f"interrupted; {again}")
+        return 130
 
 
 def say(command: str, line: str) -> None:

@@ -15,10 +15,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from kitsseg import fetch as fetch_module
-from kitsseg.cli import find_problems
+from kitsseg.cli import attempt, find_problems
 from kitsseg.config import CONFIG_DIR
 from kitsseg.data.kits19 import parse_cases
-from kitsseg.download import list_wanted, run
+from kitsseg.download import AGAIN, list_wanted, run
 from kitsseg.fetch_all import Bar
 from tests.faulty import FaultyServer, serve
 from tests.test_fetch import volume
@@ -56,7 +56,8 @@ def overrides(server: FaultyServer, root: Path) -> list[str]:
 
 def download(server: FaultyServer, root: Path, *more: str) -> int:
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return run(compose("download", [*overrides(server, root), "cases=[0-2,210]", *more]))
+        cfg = compose("download", [*overrides(server, root), "cases=[0-2,210]", *more])
+        return attempt("download", run, cfg, AGAIN)
 
 
 def start(server: FaultyServer, root: Path, *more: str) -> subprocess.Popen[str]:
@@ -296,7 +297,7 @@ def test_interrupted(server: FaultyServer, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert errors(err) == [
-        "kitsseg.download: interrupted: what came is kept, and the same command goes on from there"
+        "kitsseg.download: interrupted; what came is kept, and the same command goes on from there"
     ]
     server.rate = None
     assert download(server, root) == 0 and found(root) == expected(server)

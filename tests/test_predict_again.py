@@ -65,7 +65,7 @@ def test_a_full_disk_stops_it_and_it_goes_on(
     done = subprocess.run(command, **run_it)
     assert done.returncode == 1
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("kitsseg")]
-    assert line.endswith("No space left on device; skip_existing=true goes on from here")
+    assert line.endswith("No space left on device; make room: skip_existing=true goes on from here")
     assert not list((small_disk / "out").rglob(".*"))  # nothing half-written is left
     filler.unlink()
     done = subprocess.run(command, **run_it)
