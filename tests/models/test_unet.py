@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from kitsseg.models.attention import AttentionGate
+from kitsseg.models.blocks import UpConvolution
 from kitsseg.models.unet import AttentionUNet, UNet
 
 
@@ -21,6 +23,24 @@ def test_options_train_every_parameter(norm: str, up: str) -> None:
     net(torch.randn(2, 1, 16, 16)).square().mean().backward()
     idle = [n for n, p in net.named_parameters() if p.grad is None]
     assert not idle
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 1, 2), (2, 3, 5), (3, 8, 4)])
+def test_up_convolution_is_pytorchs_in_either_memory_format(batch: int, height: int, width: int) -> None:
+    layer = UpConvolution(6, 4).double()
+    plain = nn.ConvTranspose2d(6, 4, 2, stride=2).double()
+    plain.load_state_dict(layer.state_dict())
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        image = torch.randn(batch, 6, height, width, dtype=torch.double).contiguous(
+            memory_format=memory_format
+        )
+        found, expected = layer(image), plain(image)
+        torch.testing.assert_close(found, expected)
+        assert found.is_contiguous(memory_format=memory_format)
+        weighted = torch.randn_like(expected)
+        of_layer = torch.autograd.grad((found * weighted).sum(), list(layer.parameters()))
+        of_plain = torch.autograd.grad((expected * weighted).sum(), list(plain.parameters()))
+        torch.testing.assert_close(of_layer, of_plain)
 
 
 def test_channels_double_by_level() -> None:
