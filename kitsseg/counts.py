@@ -1,5 +1,7 @@
 """How many pixels of each region two masks share: integers, which add up exactly in any order."""
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -15,10 +17,10 @@ def region_counts(prediction: Tensor, truth: Tensor) -> Tensor:
     Returns:
         ``[B, regions, 3]`` int64, regions in the order of `kitsseg.labels.REGIONS`.
     """
-    dims = tuple(range(1, prediction.ndim))
+    # Small integers: comparing and counting them is bound by memory.
+    prediction, truth = (ids.flatten(1).to(torch.uint8) for ids in (prediction, truth))
     rows = []
     for classes in REGIONS.values():
-        p = torch.stack([prediction == c for c in classes]).any(0)
-        g = torch.stack([truth == c for c in classes]).any(0)
-        rows.append(torch.stack([(m.sum(dims)) for m in (p & g, p, g)], dim=-1))
+        p, g = (reduce(torch.logical_or, (ids == c for c in classes)) for ids in (prediction, truth))
+        rows.append(torch.stack([mask.count_nonzero(1) for mask in (p & g, p, g)], dim=-1))
     return torch.stack(rows, dim=1)
