@@ -32,3 +32,11 @@ def trials_left(storage: str, name: str, wanted: int) -> tuple[int, int]:
             log.info(f"trial {trial.number} was cut off; it goes on")
     complete = len(study.get_trials(states=(TrialState.COMPLETE,)))
     return max(0, wanted - complete), len(study.trials)
+
+
+def is_fruitless(storage: str, name: str) -> bool:
+    """Whether no trial of the study came to a value."""
+    import optuna
+    from optuna.trial import TrialState
+
+    return not optuna.load_study(name, storage).get_trials(states=(TrialState.COMPLETE,))

@@ -5,10 +5,10 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -143,8 +143,34 @@ def objective(folder: Path) -> float | None:
     return results.case_mean(results.read(folder / results.RESULT).final["validation"], "tumour")
 
 
+@contextmanager
+def ending_searches() -> Iterator[None]:
+    """Let a search of which no trial came to a value end as any sweep does.
+
+    Optuna's sweeper asks for the best trial at the end, which is then an error.
+    """
+    try:
+        yield
+    except ValueError:
+        begun = WriteTable.searching
+        if begun is None or not search.is_fruitless(begun.storage, begun.name):
+            raise
+        finish(begun.folder, begun.start)
+
+
+class Search(NamedTuple):
+    """A search that runs in this process: its study, its folder and when it began."""
+
+    storage: str
+    name: str
+    folder: Path
+    start: float
+
+
 class WriteTable(Callback):
     """Tables and page from the records in the folder of the run or sweep that has just ended."""
+
+    searching: Search | None = None
 
     def __init__(self) -> None:
         self.start = time.time()
@@ -164,6 +190,8 @@ class WriteTable(Callback):
         except ValueError as error:
             sys.exit(f"kitsseg.train: {error}")
         fill_up(sweeper)
+        WriteTable.searching = Search(sweeper.storage, sweeper.study_name, folder, self.start)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # what the sweeper raises comes out, see `ending_searches`
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish(Path(config.hydra.sweep.dir), self.start)

@@ -271,7 +271,8 @@ def main() -> None:
         cli.refuse("train", ["a sweep starts the ranks of its jobs itself: leave out torchrun or srun"])
     cli.check_command_line("train", sys.argv[1:])
     sys.argv[1:] = sweep.name_jobs(sys.argv[1:])
-    _job()
+    with sweep.ending_searches():
+        _job()
 
 
 if __name__ == "__main__":

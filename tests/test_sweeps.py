@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,16 @@ def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path
     done = command(tmp_path, *line)
     assert done.returncode == 0 and "# Table 1" in done.stdout, done.stderr
     assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_search_without_any_value_ends_with_its_failures_and_no_traceback(tmp_path: Path) -> None:
+    done = command(
+        tmp_path, "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=2", "finetune=none",
+        "logger=none", "optimizer.lr=interval(1e30,1e31)", "trainer.precision=32-true",
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout, done.stderr
+    assert trials(tmp_path) == ["FAIL", "FAIL"]
+    assert len(re.findall(r"kitsseg.train: failed: .*optimizer.lr-", done.stderr)) == 2
 
 
 def trials(home: Path) -> list[str]:
