@@ -48,7 +48,8 @@ def find_body(hu: np.ndarray, above_hu: int) -> Part | None:
 def on_stored(body: Part, grid: Grid, margin: int) -> Part:
     """Where a native ``body`` lies on the stored grid, with ``margin`` of its pixels round it.
 
-    It is made larger until its sides are multiples of `DIVISOR`, as far as the stored slice reaches.
+    It begins and ends at multiples of `DIVISOR`, as far as the stored slice reaches: elsewhere a network
+    that halves its image would pair other pixels than in the whole slice.
     """
     rows, columns = (
         _side(
@@ -63,6 +64,4 @@ def on_stored(body: Part, grid: Grid, margin: int) -> Part:
 def _side(body: slice, scale: float, shift: int, stored: int, margin: int) -> slice:
     first = math.floor(body.start * scale) + shift - margin
     last = math.ceil(body.stop * scale) + shift + margin
-    length = min(-(-(last - first) // DIVISOR) * DIVISOR, stored)
-    first = min(max(first - (length - (last - first)) // 2, 0), stored - length)
-    return slice(first, first + length)
+    return slice(max(first // DIVISOR * DIVISOR, 0), min(-(-last // DIVISOR) * DIVISOR, stored))

@@ -25,19 +25,25 @@ TRUSTED = (
     "monai.networks.nets.BasicUNet",
     "monai.networks.nets.SegResNet",
 )
+# What layers of theirs have to do with all of a slice. Others of that kind aren't in them.
+WIDE = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 # No network has more of anything; beyond, a file wants to exhaust the machine.
 MAX_NUMBER, MAX_ITEMS, MAX_SIZE, MAX_NEIGHBOURS = 16384, 64, 4096, 32
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network as it was trained, in evaluation mode, and all that it takes to use it."""
+    """A network as it was trained, in evaluation mode, and all that it takes to use it.
+
+    ``local`` says that what it finds at a pixel is known to follow from the pixels around alone.
+    """
 
     net: nn.Module
     window: Window
     size: int | None
     neighbours: int
     provenance: dict[str, Any]
+    local: bool = False
 
 
 def header(
@@ -115,7 +121,13 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
         _try_out(net, neighbours)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Loaded(net, window, size, neighbours, provenance)
+    return Loaded(net, window, size, neighbours, provenance, is_local(net))
+
+
+def is_local(net: nn.Module) -> bool:
+    """Whether it is one of `TRUSTED`, and no layer of it takes statistics of the whole slice."""
+    known = type(net).__module__.startswith((OWN, "monai.networks.nets."))
+    return known and not any(isinstance(module, WIDE) for module in net.modules())
 
 
 def _described(about: dict[str, Any]) -> tuple[Window, int | None, int, dict[str, Any]]:

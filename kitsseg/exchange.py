@@ -120,7 +120,7 @@ def load_onnx(path: Path) -> Loaded:
         raise ValueError(f"{path}: isn't an ONNX file ({_reason(error)})") from error
     if _reads_other_files(model, onnx.TensorProto.EXTERNAL):
         raise ValueError(f"{path}: keeps weights in other files; kitsseg's ONNX files are whole")
-    size, neighbours, provenance = _described(path, model)
+    size, neighbours, provenance, local = _described(path, model)
     try:
         net = OnnxNet(content)
         shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, DIVISOR, DIVISOR)).shape)
@@ -131,7 +131,7 @@ def load_onnx(path: Path) -> Loaded:
     if shape != (1, len(CLASSES), DIVISOR, DIVISOR):
         raise ValueError(f"{path}: gives {shape}, not (1, {len(CLASSES)}, {DIVISOR}, {DIVISOR})")
     limits = np.iinfo(np.int16)
-    return Loaded(net, Window(limits.min, limits.max, 0, 1), size, neighbours, provenance)
+    return Loaded(net, Window(limits.min, limits.max, 0, 1), size, neighbours, provenance, local)
 
 
 def _about(loaded: Loaded) -> dict[str, Any]:
@@ -141,10 +141,11 @@ def _about(loaded: Loaded) -> dict[str, Any]:
         "neighbours": loaded.neighbours,
         "classes": list(CLASSES),
         "provenance": loaded.provenance,
+        "local": loaded.local,
     }
 
 
-def _described(path: Path, model: Any) -> tuple[int | None, int, dict[str, Any]]:
+def _described(path: Path, model: Any) -> tuple[int | None, int, dict[str, Any], bool]:
     texts = {entry.key: entry.value for entry in model.metadata_props}
     try:
         about = json.loads(texts[KEY])
@@ -155,7 +156,7 @@ def _described(path: Path, model: Any) -> tuple[int | None, int, dict[str, Any]]
     fits = size is None or (type(size) is int and DIVISOR <= size <= MAX_SIZE)
     if not (known and fits and type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
         raise ValueError(f"{path}: has a description that can't be; make it by kitsseg.export")
-    return size, neighbours, dict(about.get("provenance", {}))
+    return size, neighbours, dict(about.get("provenance", {})), about.get("local") is True
 
 
 def _reads_other_files(model: Any, external: int) -> bool:

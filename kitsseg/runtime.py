@@ -6,7 +6,7 @@ in float32 and give the same to rounding, and a short trial tells which is faste
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -105,7 +105,7 @@ def _exported(member: Loaded, path: Path) -> Loaded:
     try:
         exported = exchange.load_onnx(kept)
         if _is_same(member, exported):
-            return exported
+            return replace(exported, local=member.local)
     except ValueError:  # isn't there, or damaged
         pass
     kept.parent.mkdir(parents=True, exist_ok=True)

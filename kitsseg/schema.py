@@ -111,7 +111,7 @@ class PredictConfig:
     cases: Any = None
     mirror_axes: list[int] = MISSING
     submission: bool = MISSING
-    crop: bool = MISSING
+    crop: bool | None = None
     skip_existing: bool = MISSING
     probabilities: bool = MISSING
     uncertainty: bool = MISSING

@@ -24,7 +24,7 @@ from kitsseg.runtime import choose
 log = logging.getLogger("kitsseg")
 
 EMPTY_HU = -500  # a slice that isn't denser anywhere is air alone
-MARGIN = 16  # pixels that the networks see round a body: with fewer, more labels change
+MARGIN = 16  # pixels that the networks see round a body, at least: with fewer, more labels change
 # Of the network's input, and on the way back; larger batches only need more memory.
 PIXELS_AT_ONCE = {"cpu": 1 << 18}
 PIXELS_AT_ONCE_ELSEWHERE = 1 << 22
@@ -60,7 +60,7 @@ class Segmenter:
         device: ``auto``, ``cpu``, ``cuda`` and so on.
         precision: ``auto`` (what the hardware computes in), ``32-true``, ``bf16-mixed``, ``16-mixed``.
         crop: show the networks only the part of the slices that holds a body, and `MARGIN` pixels round
-            it; the rest is background.
+            it; the rest is background. None: if all networks are local, whose labels hardly change.
 
     Raises:
         ValueError: a value is out of its range, there's no such device, or it's full.
@@ -73,7 +73,7 @@ class Segmenter:
         postprocess: PostProcess | None = None,
         device: str = "auto",
         precision: str = "auto",
-        crop: bool = False,
+        crop: bool | None = None,
     ) -> None:
         if not members:
             raise ValueError("members: there must be at least one network")
@@ -82,10 +82,12 @@ class Segmenter:
         self.device = hardware.choose_device(device)
         self.precision = hardware.choose_precision(self.device.type, precision)
         self._autocast = _autocast(self.device, self.precision)
-        self.mirror_axes, self.postprocess, self.crop = tuple(mirror_axes), postprocess, crop
+        self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
+        self.crop = all(member.local for member in members) if crop is None else crop
         runtimes = ["onnx" if isinstance(m.net, exchange.OnnxNet) else "torch" for m in members]
         self.computed: dict[str, Any] = {
             "device": str(self.device), "precision": self.precision, "runtime": runtimes,
+            "crop": self.crop,
         }  # fmt: skip
         self._pixels_at_once = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE_ELSEWHERE)
         # Those of one size share the scaled slices and the way back.
@@ -103,7 +105,7 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         trusted: Sequence[str] = (),
-        crop: bool = False,
+        crop: bool | None = None,
         runtime: str = "auto",
     ) -> "Segmenter":
         """A segmenter from one checkpoint (or ONNX file of `kitsseg.export`) or several.
@@ -156,8 +158,8 @@ class Segmenter:
     ) -> Segmentation:
         """What is in a volume.
 
-        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked. Of all
-        others the networks see the whole, unless `crop`. What doesn't fit into the device's memory is
+        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked; of the
+        others with `crop` all that is far from the body. What doesn't fit into the device's memory is
         tried again with half as many slices at once, as is all that follows.
 
         Args:

@@ -1,13 +1,19 @@
 """Where there is a body, and how much of a slice the networks then see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from monai.networks.nets import AttentionUnet, SegResNet
 from torch import Tensor, nn
 
 from kitsseg import segmenter
 from kitsseg.body import View, find_body, on_stored
+from kitsseg.checkpoint import is_local
 from kitsseg.grid import Grid
+from kitsseg.models.unet import UNet
+from kitsseg.segmenter import Segmenter
 from tests.test_inference import Threshold, expected
 from tests.test_segmenter import Constant, make, member
 
@@ -22,15 +28,14 @@ def test_a_body_is_what_is_no_air() -> None:
 @pytest.mark.parametrize(
     ("body", "native", "size", "margin", "part"),
     [
-        # 40 to 99 of 200 is 20 to 49.5 of 100, and lies 0 further down: 30 pixels, made 32.
-        ((slice(40, 99), slice(0, 200)), (200, 200), 100, 0, (slice(19, 51), slice(0, 100))),
-        ((slice(40, 99), slice(0, 200)), (200, 200), 100, 8, (slice(3, 67), slice(0, 100))),
-        # At the border it grows inwards.
-        ((slice(0, 10), slice(190, 200)), (200, 200), 200, 8, (slice(0, 32), slice(168, 200))),
-        # A wide slice lies 25 pixels below the top of its square.
-        ((slice(0, 64), slice(64, 128)), (100, 200), 200, 0, (slice(50, 114), slice(64, 128))),
+        # 80 to 135 of 200 is 40 to 67.5 of 100, grown to multiples of 32 as far as there are any.
+        ((slice(80, 135), slice(0, 200)), (200, 200), 100, 0, (slice(32, 96), slice(0, 100))),
+        ((slice(80, 135), slice(0, 200)), (200, 200), 100, 9, (slice(0, 96), slice(0, 100))),
+        ((slice(0, 10), slice(190, 200)), (200, 200), 200, 8, (slice(0, 32), slice(160, 200))),
+        # A wide slice lies 50 pixels below the top of its square.
+        ((slice(0, 64), slice(64, 128)), (100, 200), 200, 0, (slice(32, 128), slice(64, 128))),
         ((slice(0, 64), slice(64, 128)), (100, 200), None, 0, (slice(0, 64), slice(64, 128))),
-        ((slice(0, 64), slice(64, 128)), (100, 200), None, 40, (slice(0, 100), slice(16, 176))),
+        ((slice(0, 64), slice(65, 128)), (100, 200), None, 40, (slice(0, 100), slice(0, 192))),
     ],
 )
 def test_the_part_that_networks_see(
@@ -63,11 +68,35 @@ def test_cropping_shows_the_networks_the_body_alone(size: int | None) -> None:
     image[1, 60:65, 60:64] = 50
     whole, cropped = (make(member(Shape(), size), crop=crop)(image) for crop in (False, True))
     side = 128 if size is None else size
-    margin = 2 * segmenter.MARGIN + (10 if size is None else 5)
-    assert shapes == [(side, side), (min(side, -(-margin // 32) * 32),) * 2]
+    # 60 to 70 of 128 and 16 round it is 44 to 86; 30 to 35 of 64 is 14 to 51.
+    assert shapes == [(side, side), (64, 64)]
     assert np.array_equal(whole, cropped)
     if size is None:
         assert np.array_equal(whole, expected(image))
+
+
+def test_beyond_what_a_network_sees_cropping_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A pixel's logits follow from 22 pixels in every direction. With parts that began anywhere, the
+    # network would halve other pairs of pixels.
+    monkeypatch.setattr(segmenter, "MARGIN", 22)
+    torch.manual_seed(0)
+    net = UNet(width=4, depth=2).eval()
+    rng = np.random.default_rng(0)
+    image = np.full((2, 192, 192), -1000, np.int16)
+    image[:, 71:101, 57:90] = rng.integers(-400, 400, (2, 30, 33))
+    labels = [make(member(net), crop=crop)(image)[:, 71:101, 57:90] for crop in (False, True)]
+    assert len(np.unique(labels[0])) > 1
+    assert np.array_equal(*labels)
+
+
+def test_networks_are_cropped_that_are_known_to_see_only_what_is_near() -> None:
+    nets = [UNet(width=4, norm=norm) for norm in ("batch", "none", "instance", "group")]
+    nets += [AttentionUnet(2, 1, 3, (4, 8), (2,)), SegResNet(2, 8), Constant(1, 0, 0)]
+    # MONAI's attention U-Net has an instance norm where it merges.
+    assert [is_local(net) for net in nets] == [True, True, *[False] * 5]
+    cropped, whole = (replace(member(nets[0]), local=local) for local in (True, False))
+    assert make(cropped).crop and not make(whole).crop and not make(cropped, crop=False).crop
+    assert not Segmenter([cropped, whole]).crop and Segmenter([whole], crop=True).crop
 
 
 def test_probabilities_beside_the_body_are_those_of_background() -> None:
