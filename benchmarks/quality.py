@@ -1,15 +1,21 @@
 """Time to quality: the validation Dice that training reaches, against the wall clock.
 
-    python benchmarks/quality.py --root DIR [--minutes 12] [--peer] [--figure FILE] [OVERRIDE ...]
+    python benchmarks/quality.py --root DIR [--minutes 12] [--peer] [--nnunet PYTHON] [--figure FILE]
+        [OVERRIDE ...]
 
 Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. All from the start
 of the fit counts: loading, augmentation, validation, checkpoints. With --peer a plain MONAI loop
-(benchmarks/peers/monai_loop.py) then trains for so many minutes on the same slices of the same cases;
-its validation isn't counted. Dice are means over the validation cases of KiTS19's official regions.
+(benchmarks/peers/monai_loop.py) then trains for so many minutes on the same slices of the same cases,
+and with --nnunet nnU-Net's 2d configuration (benchmarks/peers/nnunet_loop.py), by the python of an
+environment that has it. Their validation isn't counted, nor nnU-Net's preprocessing. Dice are means over
+the validation cases of KiTS19's official regions.
 Nothing else should run on the machine meanwhile.
 """
 
 import argparse
+import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +33,7 @@ from kitsseg.config import CONFIG_DIR
 from kitsseg.counts import region_counts
 from kitsseg.metrics import dice, mean_over_cases
 
+HERE = Path(__file__).parent
 Point = tuple[float, float, float]  # seconds, kidney, tumour
 
 AIMS = {"kidney": 0.95, "tumour": 0.44}
@@ -56,6 +63,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--minutes", type=float, default=12.0, help="of the peer")
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
@@ -82,6 +90,10 @@ def main() -> None:
         if args.peer:
             width = OmegaConf.select(cfg, "model.width")
             curves["MONAI loop"] = run_peer(clock.data, args.minutes * 60, width)
+        if args.nnunet:
+            curves["nnU-Net 2d"] = run_nnunet(
+                args.nnunet, Path(args.root), clock.data.split, args.minutes * 60, Path(folder)
+            )
     report(curves)
     if args.figure:
         plot(curves, args.figure)
@@ -89,7 +101,7 @@ def main() -> None:
 
 def run_peer(data: Any, seconds: float, width: int) -> list[Point]:
     """The MONAI loop on the training slices of the same cases, scored like ours."""
-    sys.path.insert(0, str(Path(__file__).parent / "peers"))
+    sys.path.insert(0, str(HERE / "peers"))
     import monai_loop
 
     index, store = data.store.index, data.store
@@ -119,6 +131,24 @@ def run_peer(data: Any, seconds: float, width: int) -> list[Point]:
     points = []
     for point in monai_loop.train(slices, seconds, EVERY, width, validate):
         points.append(point)
+        print(LINE.format(*point), flush=True)
+    return points
+
+
+def run_nnunet(python: str, root: Path, split: Any, seconds: float, folder: Path) -> list[Point]:
+    """nnU-Net on the same cases, in its own environment."""
+    cases, line = folder / "split.json", [python, str(HERE / "peers" / "nnunet_loop.py")]
+    cases.write_text(json.dumps({"train": split.train, "validation": split.validation}))
+    env = {**os.environ, "nnUNet_n_proc_DA": "1"}
+    env |= {f"nnUNet_{part}": str(folder / part) for part in ("raw", "preprocessed", "results")}
+    line += [str(root.resolve()), str(cases), str(seconds), str(seconds / 3)]
+    done = subprocess.run(line, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(done.stdout[-2000:] + done.stderr[-3000:])
+    found = [json.loads(text) for text in done.stdout.splitlines() if text.startswith('{"seconds"')]
+    print(f"nnU-Net {found[-1]['version']}, 2d: {found[-1]['steps']} steps of 16 slices")
+    points = [(each["seconds"], each["kidney"], each["tumour"]) for each in found]
+    for point in points:
         print(LINE.format(*point), flush=True)
     return points
 

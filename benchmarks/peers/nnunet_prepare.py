@@ -19,11 +19,11 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 DATASET = "Dataset019_Kits"
 
 
-def main(root: Path, cases: int, processes: int) -> None:
+def lay_out(folders: list[Path], processes: int) -> None:
+    """The cases as nnU-Net's raw data set, with its plans."""
     target = Path(os.environ["nnUNet_raw"]) / DATASET  # noqa: SIM112
     for folder in ("imagesTr", "labelsTr"):
         (target / folder).mkdir(parents=True)
-    folders = sorted(root.glob("case_*"))[:cases]
     for folder in folders:
         (target / "imagesTr" / f"{folder.name}_0000.nii.gz").symlink_to(folder / "imaging.nii.gz")
         (target / "labelsTr" / f"{folder.name}.nii.gz").symlink_to(folder / "segmentation.nii.gz")
@@ -36,6 +36,10 @@ def main(root: Path, cases: int, processes: int) -> None:
     (target / "dataset.json").write_text(json.dumps(about))
     extract_fingerprints([19], num_processes=processes, check_dataset_integrity=False)
     plan_experiments([19])
+
+
+def main(root: Path, cases: int, processes: int) -> None:
+    lay_out(sorted(root.glob("case_*"))[:cases], processes)
     start = time.perf_counter()
     preprocess([19], configurations=("2d",), num_processes=(processes,))
     print(json.dumps({"seconds": time.perf_counter() - start, "version": version("nnunetv2")}))

@@ -1,0 +1,103 @@
+"""nnU-Net v2's 2d configuration trained against the clock. Run by benchmarks/quality.py.
+
+python nnunet_loop.py ROOT SPLIT SECONDS EVERY     (nnUNet_raw, _preprocessed and _results are set)
+
+ROOT is in KiTS19's layout, SPLIT a JSON file with the ids under ``train`` and ``validation``. Each
+validation is a line of JSON: seconds of training so far, and the mean over cases of the official kidney
+and tumour Dice. Planning, preprocessing and validation aren't counted. All is nnU-Net's own, but for
+batches of 16, since the planned ones allow few steps in the time, and a learning rate that falls over
+the time instead of over 1000 epochs.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+import torch
+from nnunet_prepare import DATASET, lay_out
+from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess
+from nnunetv2.inference.export_prediction import (
+    convert_predicted_logits_to_segmentation_with_correct_shape,
+)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+BATCH = 16
+PROCESSES = 2
+
+
+def main(root: Path, split: dict[str, list[str]], seconds: float, every: float) -> None:
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(0)
+    lay_out([root / case for case in (*split["train"], *split["validation"])], PROCESSES)
+    preprocess([19], configurations=("2d",), num_processes=(PROCESSES,))
+    folder = Path(os.environ["nnUNet_preprocessed"]) / DATASET  # noqa: SIM112
+    splits = [{"train": split["train"], "val": split["validation"]}]
+    (folder / "splits_final.json").write_text(json.dumps(splits))
+    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    plans["configurations"]["2d"]["batch_size"] = BATCH
+    about = json.loads((folder / "dataset.json").read_text())
+    trainer = nnUNetTrainer({**plans, "continue_training": False}, "2d", 0, about, torch.device("cpu"))
+    trainer.on_train_start()
+    spent, due, steps = 0.0, every, 0
+    while spent < seconds:
+        start = time.perf_counter()
+        trainer.network.train()
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = trainer.initial_lr * (1 - min(1, spent / seconds)) ** 0.9
+        trainer.train_step(next(trainer.dataloader_train))
+        spent, steps = spent + time.perf_counter() - start, steps + 1
+        if spent >= due or spent >= seconds:
+            kidney, tumour = evaluate(trainer, root, split["validation"])
+            found = {"seconds": spent, "kidney": kidney, "tumour": tumour, "steps": steps}
+            print(json.dumps({**found, "version": version("nnunetv2")}), flush=True)
+            due += every
+
+
+@torch.inference_mode()
+def evaluate(trainer: Any, root: Path, cases: list[str]) -> tuple[float, float]:
+    """The mean Dice of kidney (labels above 0) and tumour (above 1) on the cases' own grids."""
+    trainer.set_deep_supervision_enabled(False)
+    trainer.network.eval()
+    predictor = nnUNetPredictor(use_mirroring=False, device=trainer.device, allow_tqdm=False)
+    predictor.manual_initialization(
+        trainer.network, trainer.plans_manager, trainer.configuration_manager, None,
+        trainer.dataset_json, type(trainer).__name__, None,
+    )  # fmt: skip
+    kept = trainer.dataset_class(trainer.preprocessed_dataset_folder, cases)
+    scores = []
+    for case in cases:
+        data, _, _, properties = kept.load_case(case)
+        logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(data[:]))
+        found = convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits.cpu(), trainer.plans_manager, trainer.configuration_manager,
+            trainer.label_manager, properties,
+        )  # fmt: skip
+        truth = SimpleITK.GetArrayFromImage(
+            SimpleITK.ReadImage(str(root / case / "segmentation.nii.gz"))
+        )
+        scores.append([dice(found > above, truth > above) for above in (0, 1)])
+    trainer.set_deep_supervision_enabled(True)
+    kidney, tumour = np.nanmean(scores, axis=0)
+    return float(kidney), float(tumour)
+
+
+def dice(found: np.ndarray, truth: np.ndarray) -> float:
+    total = int(found.sum()) + int(truth.sum())
+    return 2 * int((found & truth).sum()) / total if total else float("nan")
+
+
+if __name__ == "__main__":
+    main(
+        Path(sys.argv[1]).resolve(),
+        json.loads(Path(sys.argv[2]).read_text()),
+        float(sys.argv[3]),
+        float(sys.argv[4]),
+    )
