@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 def commands(folder: str, quick: bool, nnunet: str | None) -> dict[str, list[str]]:
     """What is run, by title."""
     peer = [] if nnunet is None else ["--nnunet", nnunet]
-    small = ["data.source.cases=8", "data.source.slices=16", "data.size=128", "model.width=16"]
+    small = ["data.source.cases=20", "data.source.slices=24", "data.size=128", "model.width=16"]
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
     training = ["training.py", "--epochs", "4" if quick else "6", "model=attn_unet", "data.workers=0"]
     networks = ["networks.py", *(["--size", "128", "--repeats", "5"] if quick else [])]

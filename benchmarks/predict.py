@@ -11,6 +11,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for each other would count as work
 
 import argparse
+import math
 import re
 import subprocess
 import sys
@@ -25,12 +26,13 @@ import numpy as np
 import torch
 
 from kitsseg import checkpoint, exchange
+from kitsseg.body import find_body, on_stored
 from kitsseg.data.nifti import read_image
 from kitsseg.data.save import read_header, save_volume
 from kitsseg.grid import Grid
 from kitsseg.hardware import choose_precision
 from kitsseg.models.unet import UNet
-from kitsseg.segmenter import Segmenter
+from kitsseg.segmenter import EMPTY_HU, MARGIN, Segmenter
 from kitsseg.window import Window
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +84,10 @@ def bare(segmenter: Segmenter, inputs: torch.Tensor, step: int) -> None:
 
 
 def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, repeats: int) -> None:
-    """One line: seconds of each part, and the whole over network, reading and writing."""
+    """One line: seconds of each part, and the whole over network, reading and writing.
+
+    The bare network gets what `kitsseg.predict` shows it: no air, neither slices nor round the body.
+    """
     path, image = folder / "x.ckpt", folder / f"ct{air}.nii.gz"
     write_checkpoint(path, size, width)
     segmenter = Segmenter.load(path, device="cpu", runtime="torch")
@@ -93,9 +98,12 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     for _ in range(repeats):
         taken, _, read = seconds(lambda: read_image(image))
         times["reading"].append(taken)
-        step = max(1, segmenter._pixels_at_once // (grid.stored[0] * grid.stored[1]))
+        step = max(1, segmenter._pixels_at_once // math.prod(grid.stored))
+        body = find_body(read.hu, EMPTY_HU)
+        assert body is not None
+        rows, columns = on_stored(body, grid, MARGIN)
         stored = torch.from_numpy(grid.fit_image(read.hu[air : slices - air]))[:, None]
-        inputs = WINDOW(stored).contiguous(memory_format=torch.channels_last)
+        inputs = WINDOW(stored[..., rows, columns]).contiguous(memory_format=torch.channels_last)
         taken, _, _ = seconds(lambda: bare(segmenter, inputs, step))  # noqa: B023
         times["network"].append(taken)
         taken, _, made = seconds(lambda: segmenter.segment(read.hu, read.layout.spacing_mm))  # noqa: B023
@@ -106,9 +114,10 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     each = {name: float(np.median(values)) for name, values in times.items()}
     beside = each["reading"] + each["writing"]
     ratio = (each["whole"] + beside) / (each["network"] + beside)
-    what = f"size {size}, width {width}, {air * 2} of {slices} slices air"
+    seen = math.prod(inputs.shape[2:]) / math.prod(grid.stored)
+    what = f"size {size}, width {width}, {air * 2} of {slices} slices air, {seen:.0%} of others seen"
     print(
-        f"{what:44} read {each['reading']:5.2f} s, network {each['network']:6.2f} s, segmented "
+        f"{what:62} read {each['reading']:5.2f} s, network {each['network']:6.2f} s, segmented "
         f"{each['whole']:6.2f} s, written {each['writing']:4.2f} s: {ratio:5.3f} x",
         flush=True,
     )
