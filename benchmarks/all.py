@@ -100,6 +100,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.plot(float(row["aim"].split()[1]), place, "|", color="black", markersize=16)
     axes.set_yticks(range(len(rows)), [f"{r['name']} ({r['aim']})" for r in reversed(rows)], fontsize=8)
     axes.set_xscale("log")
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter("{x:g}")
     axes.set_xlabel("ratio; the black stroke is the aim, a square misses it")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
