@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config
+from kitsseg import config, overrides
 from kitsseg.cli import check_command_line, find_problems
 from kitsseg.components import instantiate
 from kitsseg.config import CONFIG_DIR, job_folder, validate
@@ -306,7 +306,7 @@ def test_jobs_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_huge_sweep_is_thinned_but_keeps_every_value() -> None:
     values: Any = [[object() for _ in range(count)] for count in (7, 11, 13)]
-    jobs = list(cli._combinations(values))
+    jobs = list(overrides._combinations(values))
     assert len(jobs) == 13
     assert {id(v) for job in jobs for v in job} == {id(v) for each in values for v in each}
 

@@ -63,6 +63,7 @@ def test_only_configuration_and_commands_know_hydra(name: str) -> None:
         "commands",
         "keys",
         "cli",
+        "overrides",
         "components",
         "signatures",
         "sweep",

@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from kitsseg import cli, gpus, results, runs
+from kitsseg import gpus, overrides, results, runs
 from kitsseg.cli import find_problems
 from kitsseg.sweep import name_jobs
 from tests.test_train import SMALL, command
@@ -166,7 +166,7 @@ def test_torchrun_cannot_start_a_sweep(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_is_installed", lambda module: False)
+    monkeypatch.setattr(overrides, "_is_installed", lambda module: False)
     for choice, extra in (
         ("hydra/launcher=parallel", "parallel"),
         ("hydra/launcher=slurm", "slurm"),
