@@ -126,8 +126,10 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
 
 def is_local(net: nn.Module) -> bool:
     """Whether it is one of `TRUSTED`, and no layer of it takes statistics of the whole slice."""
-    known = type(net).__module__.startswith((OWN, "monai.networks.nets."))
-    return known and not any(isinstance(module, WIDE) for module in net.modules())
+    module, monai = type(net).__module__, "monai.networks.nets."
+    known = module.startswith(monai) and f"{monai}{type(net).__name__}" in TRUSTED
+    wide = any(isinstance(layer, WIDE) for layer in net.modules())
+    return (known or module.startswith(OWN)) and not wide
 
 
 def _described(about: dict[str, Any]) -> tuple[Window, int | None, int, dict[str, Any]]:

@@ -158,9 +158,9 @@ class Segmenter:
     ) -> Segmentation:
         """What is in a volume.
 
-        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked; of the
-        others with `crop` all that is far from the body. What doesn't fit into the device's memory is
-        tried again with half as many slices at once, as is all that follows.
+        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked; nor, with
+        `crop`, about what is far from the body in the others. What doesn't fit into the device's memory
+        is tried again with half as many slices at once, as is all that follows.
 
         Args:
             hu: ``[S, H, W]`` int16, oriented as in `__call__`.

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from monai.networks.nets import AttentionUnet, SegResNet
+from monai.networks.nets import AttentionUnet, BasicUNet, SegResNet
+from monai.networks.nets import UNet as MonaiUNet
 from torch import Tensor, nn
 
 from kitsseg import segmenter
@@ -92,8 +93,10 @@ def test_beyond_what_a_network_sees_cropping_changes_nothing(monkeypatch: pytest
 def test_networks_are_cropped_that_are_known_to_see_only_what_is_near() -> None:
     nets = [UNet(width=4, norm=norm) for norm in ("batch", "none", "instance", "group")]
     nets += [AttentionUnet(2, 1, 3, (4, 8), (2,)), SegResNet(2, 8), Constant(1, 0, 0)]
-    # MONAI's attention U-Net has an instance norm where it merges.
-    assert [is_local(net) for net in nets] == [True, True, *[False] * 5]
+    nets.append(BasicUNet(2, 1, 3, (8,) * 6, norm="batch"))
+    nets.append(MonaiUNet(2, 1, 3, (4, 8), (2,), norm="batch"))
+    # MONAI's attention U-Net has an instance norm where it merges; others of MONAI's aren't known.
+    assert [is_local(net) for net in nets] == [True, True, *[False] * 5, True, False]
     cropped, whole = (replace(member(nets[0]), local=local) for local in (True, False))
     assert make(cropped).crop and not make(whole).crop and not make(cropped, crop=False).crop
     assert not Segmenter([cropped, whole]).crop and Segmenter([whole], crop=True).crop
