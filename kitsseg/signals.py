@@ -3,6 +3,7 @@
 Another that ended by one would look like a failure, of a job that is about to be requeued.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -19,27 +20,31 @@ def ignore() -> None:
 
 
 def heed_parent() -> None:
-    """For a process that `multiprocessing` ends by SIGTERM: from its parent it is one, from others not.
+    """For a process of `multiprocessing`: SIGTERM ends it if its parent sends it, and so does its end.
 
-    To be called before the process has threads; a fork may begin with some, see `withheld`.
+    To be called before the process has threads; if it may begin with some, see `withheld`.
     """
     for number in WARNINGS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_if_parents, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 @contextmanager
 def withheld() -> Iterator[None]:
-    """Around a fork whose child is to `heed_parent`: what libraries start there heeds it, too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    """Around the start of a process that is to `heed_parent`: none of them ends it before that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *WARNINGS})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_if_parents() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()  # not os.getppid(), which may be a server of forks
+    assert parent is not None, "not a process of multiprocessing"
+    while parent.is_alive():
+        said = signal.sigtimedwait({signal.SIGTERM}, 1)
+        if said is not None and said.si_pid == parent.pid:
+            break
     os._exit(0)

@@ -2,18 +2,17 @@
 
 import copy
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from kitsseg import signals
 from kitsseg.data.augment import Augmentation
-from kitsseg.data.dataset import Sample, SliceDataset, collate
+from kitsseg.data.dataset import Sample, SliceDataset
 from kitsseg.data.kits19 import Case
+from kitsseg.data.loader import Loader, start_server
 from kitsseg.data.prepare import prepare
 from kitsseg.data.sampling import Draw, TrainBatches, keep_background
 from kitsseg.data.split import Split
@@ -119,6 +118,8 @@ class SliceDataModule(pl.LightningDataModule):
     def open(self) -> None:
         """Open the store and split its cases."""
         self.open_store()
+        if self.workers:
+            start_server()
         self.split = self.splitter(self.store.ids)
         number = {case: i for i, case in enumerate(self.store.ids)}
         in_case = self.store.index.case
@@ -187,24 +188,5 @@ class SliceDataModule(pl.LightningDataModule):
     def _loader(
         self, dataset: SliceDataset, batches: TrainBatches | list[list[Draw]]
     ) -> DataLoader[Sample]:
-        make = partial(Loader, persistent_workers=True) if self.workers else Loader
-        return make(
-            dataset,
-            batch_sampler=batches,
-            num_workers=self.workers,
-            worker_init_fn=_settle,
-            collate_fn=collate,
-            pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
-        )
-
-
-class Loader(DataLoader[Sample]):
-    """One whose processes a cluster's signals don't end."""
-
-    def __iter__(self) -> Any:
-        with signals.withheld():
-            return super().__iter__()
-
-
-def _settle(worker: int) -> None:
-    signals.heed_parent()
+        pinned = bool(self.trainer and self.trainer.strategy.root_device.type == "cuda")
+        return Loader(dataset, batches, self.workers, pinned)

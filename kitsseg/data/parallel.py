@@ -47,7 +47,9 @@ def over_cases(
         # Spawned, not forked: the parent may already hold threads.
         pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _settle)
         try:
-            for result in pool.map(job, items):
+            with signals.withheld():
+                results = pool.map(job, items)
+            for result in results:
                 yield result
                 bar.update()
         except BrokenProcessPool as error:
