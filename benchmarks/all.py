@@ -32,8 +32,8 @@ def commands(folder: str, quick: bool, nnunet: str | None) -> dict[str, list[str
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
     training = ["training.py", "--epochs", "4" if quick else "6", "model=attn_unet", "data.workers=0"]
     networks = ["networks.py", *(["--size", "128", "--repeats", "5"] if quick else [])]
-    prepare = ["prepare.py", "--folder", f"{folder}/prepare", "--repeats", "3"]
-    prepare += ["--cases", "2"] if quick else [*peer, "--long"]
+    prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
+    prepare += ["--cases", "2", "--repeats", "3"] if quick else [*peer, "--long"]
     return {
         "A training step of each network": networks,
         "An epoch, against a bare loop": training + (small if quick else full),

@@ -12,6 +12,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from kitsseg.data import past_cache
 from kitsseg.data.kits19 import SAME_CLASSES, Case
 from kitsseg.data.layout import Layout, parse_layout
 from kitsseg.data.stream import DamagedError, Stream
@@ -99,7 +100,7 @@ def read_image(path: Path, remedy: str = FETCH) -> Image:
         ValueError: one line that names the file, what is wrong and what helps.
     """
     hu, layout = _read(path, np.int16, _to_hu, remedy)
-    low, high = int(hu.min()), int(hu.max())
+    low, high = (int(value) for value in cv2.minMaxLoc(hu.reshape(len(hu), -1))[:2])  # in one pass
     if low == high:
         raise ValueError(f"{path}: every voxel has the same value; export it again")
     return Image(hu, (low, high), layout)
@@ -166,7 +167,7 @@ def _read(path: Path, dtype: type, convert: Convert, remedy: str = FETCH) -> tup
         stream.skip(layout.offset)
         # Untouched zeros take no memory, and most of a label volume stays so; an image is filled.
         make = np.zeros if dtype == np.uint8 else np.empty
-        turned: np.ndarray = make(layout.turned_shape, dtype)
+        turned = past_cache.aligned(make, layout.turned_shape, dtype)
         view = layout.in_file_axes(turned)
         i, j, k = layout.shape
         planes = max(1, SLAB_BYTES // (i * j * layout.dtype.itemsize))

@@ -1,17 +1,19 @@
 """From NIfTI to the store: each case checked and written once, atomically."""
 
 import errno
+import io
 import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 
+from kitsseg.data import past_cache
 from kitsseg.data.describe import hu_percentiles, pixels_by_slice
 from kitsseg.data.kits19 import Case
 from kitsseg.data.nifti import check_same_grid, read_image, read_mask
@@ -119,14 +121,18 @@ def _write_case(case: Case, folder: Path, size: int | None) -> None:
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}; fetch it again") from error
     image = read_image(case.image)
-    mask = read_mask(case.label, case.classes)
-    check_same_grid(case.label, mask.layout, image.layout)
     height, width = image.hu.shape[1:]
     grid = Grid((height, width), size)
-    label = grid.fit_label(mask.label)
-    pixels = pixels_by_slice(label)
-    _save(folder / IMAGE, grid.fit_image(image.hu))
-    _save(folder / LABEL, label, [bool(any(counts[1:])) for counts in pixels])
+    with ThreadPoolExecutor(1) as beside:  # the disk writes while the rest is computed
+        written = [beside.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
+        mask = read_mask(case.label, case.classes)
+        check_same_grid(case.label, mask.layout, image.layout)
+        label = grid.fit_label(mask.label)
+        written.append(beside.submit(_save, folder / LABEL, label))
+        pixels = pixels_by_slice(label)
+        percentiles = hu_percentiles(image.hu, mask.label)
+        for file in written:
+            file.result()
     card = {
         "id": case.id,
         "files": files,
@@ -135,26 +141,18 @@ def _write_case(case: Case, folder: Path, size: int | None) -> None:
         "native": [height, width],
         "size": size,
         "spacing_mm": image.layout.spacing_mm,
-        "hu": {"range": image.range_hu, **hu_percentiles(image.hu, mask.label)},
+        "hu": {"range": image.range_hu, **percentiles},
         "pixels": pixels.tolist(),
     }
     (folder / CARD).write_text(json.dumps(card))
 
 
-def _save(path: Path, array: np.ndarray, filled: Sequence[bool] | None = None) -> None:
-    """As `np.save`, which hides that a disk is full.
-
-    Slices that are not ``filled``, zeros alone, take no room on the disk: most of a label volume.
-    """
-    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header | {"shape": array.shape})
-        if filled is None:
-            file.write(array.data)
-            return
-        for plane, some in zip(array, filled, strict=True):
-            if some:
-                file.write(plane)
-            else:
-                file.seek(plane.nbytes, os.SEEK_CUR)
-        file.truncate(file.tell())
+def _save(path: Path, array: np.ndarray) -> None:
+    """A file for `np.load`, as `np.save` writes it but for more space behind its header."""
+    told = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
+    with io.BytesIO() as start:
+        np.lib.format.write_array_header_1_0(start, told | {"shape": array.shape})
+        header = start.getvalue()
+    length = past_cache.BLOCK - 10  # where its values then lie is a place that a disk writes at
+    header = header[:8] + length.to_bytes(2, "little") + header[10:-1].ljust(length - 1) + b"\n"
+    past_cache.write(path, [header, array.data.cast("B")])

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -164,12 +163,12 @@ def test_a_full_disk_is_a_line_and_nothing_half_written(
 ) -> None:
     save, written = prepare_module._save, []
 
-    def full(path: Path, array: np.ndarray, filled: Sequence[bool] | None = None) -> None:
+    def full(path: Path, array: np.ndarray) -> None:
         written.append(path)
         if len(written) == 5:
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        save(path, array, filled)
+        save(path, array)
 
     monkeypatch.setattr(prepare_module, "_save", full)
     with pytest.raises(
