@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import unread
+from kitsseg import startup, unread
 from kitsseg.commands import COMMANDS
 from kitsseg.config import CONFIG_DIR
 from kitsseg.failures import FULL
@@ -74,7 +74,9 @@ def check_command_line(command: str, argv: list[str]) -> None:
     foreign = (args.config_name, args.config_path, args.experimental_rerun)
     if any(shows) or any(foreign):
         return
-    if problems := find_problems(command, args.overrides, args.multirun, args.config_dir):
+    with startup.uncollected():  # checking a component imports it, and torch with it
+        problems = find_problems(command, args.overrides, args.multirun, args.config_dir)
+    if problems:
         refuse(command, problems)
 
 

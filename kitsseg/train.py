@@ -18,7 +18,7 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config, launch, ranks, sweep
+from kitsseg import cli, config, launch, ranks, startup, sweep
 from kitsseg.components import instantiate
 from kitsseg.files import write_json
 
@@ -37,7 +37,8 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
     from kitsseg.tracking.guarded import opened
 
-    quieten()
+    with startup.uncollected():
+        quieten()
     nodes = (cfg.logger or {}).values() if ranks.rank() == 0 else ()
     with opened(partial(instantiate, node) for node in nodes) as loggers:
         train(cfg, folder, model, overrides, loggers)
@@ -49,7 +50,6 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
 
     from kitsseg import checkpoint, hardware, provenance, results, showcase, syncnorm
     from kitsseg.data.clinical import read_clinical
-    from kitsseg.evaluation import evaluate
     from kitsseg.job import Phases
     from kitsseg.task import SegmentationTask
     from kitsseg.tracking import guarded
@@ -87,6 +87,8 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     tunes = config.is_on(cfg.finetune)
 
     def figures(trainer: "pl.Trainer", stage: str, kept: str) -> results.Figures:
+        from kitsseg.evaluation import evaluate  # not before it trains: that takes a tenth of a second
+
         return evaluate(
             net, window, data, trainer, cfg.mirror_axes, stage, folder / "predictions" / kept
         )

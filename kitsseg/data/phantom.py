@@ -11,7 +11,6 @@ from itertools import repeat
 from pathlib import Path
 from uuid import uuid4
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -99,6 +98,8 @@ def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> No
 
 def _write_nifti(path: Path, voxels: NDArray, spacing_mm: tuple[float, float, float]) -> None:
     """KiTS19's grid: axes to inferior, posterior, left, and the first voxel at the origin."""
+    import nibabel as nib  # takes a tenth of a second, which what is drawn already needn't wait for
+
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2] = (-mm for mm in spacing_mm)
     affine[3, 3] = 1

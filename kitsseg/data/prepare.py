@@ -16,7 +16,6 @@ import numpy as np
 from kitsseg.data import past_cache
 from kitsseg.data.describe import hu_percentiles, pixels_by_slice
 from kitsseg.data.kits19 import Case
-from kitsseg.data.nifti import check_same_grid, read_image, read_mask
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.store import CARD, IMAGE, LABEL, Store
 from kitsseg.grid import Grid
@@ -116,6 +115,9 @@ def prepare_case(case: Case, folder: Path, size: int | None) -> str:
 
 
 def _write_case(case: Case, folder: Path, size: int | None) -> None:
+    # nibabel takes a tenth of a second, which what is prepared already needn't wait for.
+    from kitsseg.data.nifti import check_same_grid, read_image, read_mask
+
     try:
         files = fingerprint(case)
     except OSError as error:
