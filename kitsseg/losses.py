@@ -5,6 +5,7 @@ batch, of a case and of a whole validation set are the same formula, and the las
 how the slices were batched or spread over ranks.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,11 +74,26 @@ class Loss(nn.Module):
         """The loss (a scalar) from the sum ``[K]`` of the terms."""
         raise NotImplementedError
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """The loss of a batch; of a list of logits, from fine to coarse, see `deep_supervision`."""
+        if not isinstance(logits, Tensor):
+            return deep_supervision(self, logits, target)
         # Autocast would bring sums over 512 x 512 pixels back to 16 bits, where they overflow.
         with torch.autocast(logits.device.type, enabled=False):
             # Over the slices of all ranks: the mean of the ranks' own losses would be another loss.
             return self.reduce(over_ranks(self.terms(logits.float(), target).sum(0)))
+
+
+def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Tensor:
+    """The mean of a loss over several sizes, each weighted half as much as the finer one (nnU-Net).
+
+    Args:
+        logits: ``[B, C, H / n, W / n]`` for n = 1, 2, 4 and so on.
+        target: ``[B, H, W]``; a coarser one has every n-th pixel.
+    """
+    steps = [2**level for level in range(len(logits))]
+    parts = [loss(each, target[:, ::n, ::n]) / n for each, n in zip(logits, steps, strict=True)]
+    return torch.stack(parts).sum() / sum(1 / n for n in steps)
 
 
 class SorensenDice(Loss):

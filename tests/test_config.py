@@ -33,7 +33,10 @@ NO_ATN_UNET = (
     "(attn_unet, monai_attention_unet, monai_basic_unet, monai_segresnet, unet)"
 )
 NO_BATCH = "loss.dice.bacth: kitsseg.losses.SorensenDice has no such argument; did you mean loss.dice"
-NO_GATE = "model.gate_ratio: no such key (classes, depth, dropout, in_channels, norm, up, width) "
+NO_GATE = (
+    "model.gate_ratio: no such key (class_prior, classes, depth, dropout, in_channels, norm, supervised, "
+    "up, width) "
+)
 BUILT: dict[str, Any] = {}  # shared, as the jobs of a sweep share theirs
 
 

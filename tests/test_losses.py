@@ -118,6 +118,18 @@ def test_gradient_is_exact() -> None:
     assert torch.autograd.gradcheck(loss, (logits,))
 
 
+def test_deep_supervision_halves_the_weight_with_the_size(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    logits, target = batch
+    coarse = logits[:, :, ::2, ::2] * 0.3
+    for loss in (SorensenDice(), DiceCrossEntropy()):
+        # (1 a + 1/2 b) / (1 + 1/2)
+        expected = (2 * loss(logits, target) + loss(coarse, target[:, ::2, ::2])) / 3
+        torch.testing.assert_close(loss([logits, coarse], target), expected)
+        torch.testing.assert_close(loss([logits], target), loss(logits, target))
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [

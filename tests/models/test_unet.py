@@ -125,6 +125,48 @@ def test_open_gates_give_the_plain_network() -> None:
     torch.testing.assert_close(gated(image), plain(image))
 
 
+def test_the_first_skip_without_a_gate_reaches_the_decoder_as_it_is() -> None:
+    net = AttentionUNet(width=4, depth=3, gate_first=False)
+    assert [gate.from_skip.in_channels for gate in net.gates] == [16, 8]
+    skip = torch.randn(1, 4, 32, 32)
+    assert net.select(2, skip, torch.randn(1, 8, 16, 16)) is skip
+    assert net(torch.randn(1, 1, 32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_deep_supervision_gives_coarser_logits_in_training_only() -> None:
+    net = AttentionUNet(width=4, depth=3, supervised=2)
+    image = torch.randn(2, 1, 32, 48)
+    found = net(image)
+    assert [tuple(logits.shape) for logits in found] == [
+        (2, 3, 32, 48),
+        (2, 3, 16, 24),
+        (2, 3, 8, 12),
+    ]
+    sum(logits.square().mean() for logits in found).backward()
+    assert all(p.grad is not None for p in net.parameters())
+    plain = AttentionUNet(width=4, depth=3)
+    plain.load_state_dict(net.state_dict(), strict=False)
+    torch.testing.assert_close(net.eval()(image), plain.eval()(image))
+
+
+def test_coarser_logits_come_from_their_own_level() -> None:
+    net = UNet(width=4, depth=3, supervised=2)
+    assert [head.in_channels for head in net.coarse_heads] == [8, 16]
+    with torch.no_grad():
+        for level, head in enumerate((net.head, *net.coarse_heads)):
+            head.weight.zero_()
+            head.bias.fill_(float(level))
+    found = net(torch.randn(1, 1, 16, 16))
+    assert [float(logits.mean()) for logits in found] == [0.0, 1.0, 2.0]
+
+
+def test_class_prior_is_what_the_untrained_network_says_of_no_features() -> None:
+    net = UNet(width=4, depth=2, class_prior=[0.9, 0.07, 0.03], supervised=1)
+    for head in (net.head, *net.coarse_heads):
+        said = head(torch.zeros(1, head.in_channels, 1, 1)).softmax(1).flatten()
+        torch.testing.assert_close(said, torch.tensor([0.9, 0.07, 0.03]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -137,6 +179,11 @@ def test_open_gates_give_the_plain_network() -> None:
         ({"gate_stride": 3}, "gate_stride=3 is not 1"),
         ({"gate_ratio": 0.0}, "gate_ratio=0.0 must lie in"),
         ({"gate_norm": "x"}, "norm='x' is not one of"),
+        ({"depth": 1, "gate_first": False}, "gate_first=false leaves a network of depth=1 without any"),
+        ({"supervised": 2}, r"supervised=2 must lie in \[0, depth=2\)"),
+        ({"class_prior": [0.9, 0.1]}, "must hold 3 shares above 0 that add up to 1"),
+        ({"class_prior": [0.9, 0.1, 0.1]}, "must hold 3 shares above 0 that add up to 1"),
+        ({"class_prior": [0.9, 0.1, 0.0]}, "must hold 3 shares above 0 that add up to 1"),
     ],
 )
 def test_ranges(arguments: dict[str, object], text: str) -> None:
