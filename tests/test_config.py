@@ -34,8 +34,8 @@ NO_ATN_UNET = (
 )
 NO_BATCH = "loss.dice.bacth: kitsseg.losses.SorensenDice has no such argument; did you mean loss.dice"
 NO_GATE = (
-    "model.gate_ratio: no such key (class_prior, classes, depth, dropout, in_channels, norm, supervised, "
-    "up, width) "
+    "model.gate_ratio: no such key (class_prior, classes, depth, dropout, in_channels, norm, "
+    "supervised, up, width) "
 )
 BUILT: dict[str, Any] = {}  # shared, as the jobs of a sweep share theirs
 
