@@ -1,8 +1,9 @@
 """Run the benchmarks one after another and write benchmarks/RESULTS.md and RESULTS.png.
 
-    python benchmarks/all.py [--quick] [--folder DIR] [--nnunet PYTHON]
+    python benchmarks/all.py [--quick] [--folder DIR] [--root DIR] [--nnunet PYTHON]
 
-`--quick` takes less than three minutes: smaller data, fewer repeats, no nnU-Net.
+With --root, a folder of cases in KiTS19's layout, the time to a given Dice is measured, too. `--quick`
+takes less than three minutes: smaller data, fewer repeats, no nnU-Net, no time to quality.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 
 import matplotlib
 import ratios
+import torch
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
@@ -25,7 +27,7 @@ from matplotlib import pyplot  # noqa: E402
 HERE = Path(__file__).parent
 
 
-def commands(folder: str, quick: bool, nnunet: str | None) -> dict[str, list[str]]:
+def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> dict[str, list[str]]:
     """What is run, by title."""
     peer = [] if nnunet is None else ["--nnunet", nnunet]
     small = ["data.source.cases=20", "data.source.slices=24", "data.size=128", "model.width=16"]
@@ -34,18 +36,25 @@ def commands(folder: str, quick: bool, nnunet: str | None) -> dict[str, list[str
     networks = ["networks.py", *(["--size", "128", "--repeats", "5"] if quick else [])]
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
     prepare += ["--cases", "2", "--repeats", "3"] if quick else [*peer, "--long"]
-    return {
+    scaling = ["scaling.py", "--folder", f"{folder}/scaling", "--figure", str(HERE / "SCALING.png")]
+    found = {
         "A training step of each network": networks,
         "An epoch, against a bare loop": training + (small if quick else full),
         "Preparing cases": prepare,
         "The store": ["store.py", "--folder", f"{folder}/store"],
+        "As the work grows": scaling + ["--quick"] * quick,
     }
+    if root is not None and not quick:
+        figure = ["--figure", str(HERE / "QUALITY.png")]
+        found["Time to quality"] = ["quality.py", "--root", root, "--long", "--peer", *peer, *figure]
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--folder", help="where drawn data stays; without, it goes afterwards")
+    parser.add_argument("--root", help="cases for the time to quality")
     parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -53,19 +62,46 @@ def main() -> None:
         env = {**os.environ, ratios.FILE: str(kept), "PYTHONPATH": str(HERE.parent)}
         parts = [heading(args.quick)]
         folder = args.folder if args.folder is not None else temporary
-        for title, command in commands(folder, args.quick, args.nnunet).items():
+        for title, command in commands(folder, args.quick, args.nnunet, args.root).items():
             print(f"{title}: python benchmarks/{' '.join(command)}", flush=True)
             whole = [sys.executable, str(HERE / command[0]), *command[1:]]
             done = subprocess.run(whole, env=env, capture_output=True, text=True)
             if done.returncode != 0:
                 sys.exit(f"failed:\n{done.stderr[-3000:]}")
-            shown = " ".join(command).replace(folder, "DIR")
-            parts.append(f"## {title}\n\n`python benchmarks/{shown}`\n\n{done.stdout.strip()}\n")
+            parts.append(
+                f"## {title}\n\n`python benchmarks/{shown(command, args, folder)}`\n\n"
+                f"{done.stdout.strip()}\n{picture(command)}"
+            )
         rows = [json.loads(line) for line in kept.read_text().splitlines()]
     parts.insert(1, overview(rows))
     (HERE / "RESULTS.md").write_text("\n".join(parts), encoding="utf-8")
     plot(rows, HERE / "RESULTS.png")
     print(HERE / "RESULTS.md")
+
+
+def shown(command: list[str], args: argparse.Namespace, folder: str) -> str:
+    """The command as a reader would give it."""
+    stand_ins = {folder: "DIR", str(HERE) + "/": "", args.root: "DIR", args.nnunet: "PYTHON"}
+    line = " ".join(command)
+    for text, stand_in in stand_ins.items():
+        line = line.replace(text, stand_in) if text else line
+    return line
+
+
+def picture(command: list[str]) -> str:
+    """What shows the plot that a command has made."""
+    if "--figure" not in command:
+        return ""
+    return f"\n![]({Path(command[command.index('--figure') + 1]).name})\n"
+
+
+def processor() -> str:
+    """What the machine calls its processor."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    able = [name for name, there in torch.cpu.get_capabilities().items() if there and "bf16" in name]
+    return f"{names[0] if names else platform.processor()} ({', '.join(able) or 'no bf16'})"
 
 
 def heading(quick: bool) -> str:
@@ -74,8 +110,8 @@ def heading(quick: bool) -> str:
     ).stdout.strip()
     return (
         f"# Benchmarks\n\n{datetime.date.today()}, commit {commit}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores{', --quick' if quick else ''}. Each ratio is of two things measured in "
-        "turn in one run: the median, the least and the most.\n"
+        f"{os.cpu_count()} cores of {processor()}{', --quick' if quick else ''}. Each ratio is of two "
+        "things measured in turn in one run: the median, the least and the most.\n"
     )
 
 

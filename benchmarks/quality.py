@@ -1,10 +1,11 @@
 """Time to quality: the validation Dice that training reaches, against the wall clock.
 
-    python benchmarks/quality.py --root DIR [--minutes 12] [--peer] [--nnunet PYTHON] [--figure FILE]
-        [OVERRIDE ...]
+    python benchmarks/quality.py --root DIR [--minutes 12] [--long] [--peer] [--nnunet PYTHON]
+        [--figure FILE] [OVERRIDE ...]
 
 Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. All from the start
-of the fit counts: loading, augmentation, validation, checkpoints. With --peer a plain MONAI loop
+of the fit counts: loading, augmentation, validation, checkpoints. With --long it is run a second time,
+with as many epochs as the peers' minutes hold by the time of the first. With --peer a plain MONAI loop
 (benchmarks/peers/monai_loop.py) then trains for so many minutes on the same slices of the same cases,
 and with --nnunet nnU-Net's 2d configuration (benchmarks/peers/nnunet_loop.py), by the python of an
 environment that has it. Their validation isn't counted, nor nnU-Net's preprocessing. Dice are means over
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import ratios
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -61,7 +63,8 @@ class Clock(pl.Callback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", required=True)
-    parser.add_argument("--minutes", type=float, default=12.0, help="of the peer")
+    parser.add_argument("--minutes", type=float, default=12.0, help="of the peers")
+    parser.add_argument("--long", action="store_true", help="a second run that takes as long as they")
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
     parser.add_argument("--figure", type=Path)
@@ -69,26 +72,13 @@ def main() -> None:
     args = parser.parse_args()
     curves: dict[str, list[Point]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        given = ["experiment=fast", f"data.root={args.root}", f"data.prepared={folder}/prepared"]
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            cfg = compose("train", [*given, "logger=none", "finetune=none", *args.overrides])
-        clock = Clock()
-        make = train.make_trainer
-
-        def clocked(*values: Any, **named: Any) -> pl.Trainer:
-            trainer = make(*values, **named)
-            trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-            return trainer
-
-        train.make_trainer = clocked  # type: ignore[assignment]
-        print(f"kitsseg: {' '.join(['experiment=fast', *args.overrides])}")
-        start = time.perf_counter()
-        (run := Path(folder) / "run").mkdir()
-        train.run(cfg, run, "fast", args.overrides)
-        print(f"whole run, with its final evaluation: {time.perf_counter() - start:.0f} s")
+        clock, epochs, width = run_ours(args.root, args.overrides, Path(folder))
         curves["kitsseg"] = clock.points
+        if args.long:
+            more = int(epochs * args.minutes * 60 / clock.points[-1][0])
+            line = [*args.overrides, f"trainer.max_epochs={more}"]
+            curves[f"kitsseg, {more} epochs"] = run_ours(args.root, line, Path(folder))[0].points
         if args.peer:
-            width = OmegaConf.select(cfg, "model.width")
             curves["MONAI loop"] = run_peer(clock.data, args.minutes * 60, width)
         if args.nnunet:
             curves["nnU-Net 2d"] = run_nnunet(
@@ -97,6 +87,29 @@ def main() -> None:
     report(curves)
     if args.figure:
         plot(curves, args.figure)
+
+
+def run_ours(root: str, overrides: list[str], folder: Path) -> tuple[Clock, int, int]:
+    """A run of `experiment=fast`: its clock, its number of epochs and the network's width."""
+    given = ["experiment=fast", f"data.root={root}", f"data.prepared={folder}/prepared"]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("train", [*given, "logger=none", "finetune=none", *overrides])
+    clock, make = Clock(), train.make_trainer
+
+    def clocked(*values: Any, **named: Any) -> pl.Trainer:
+        trainer = make(*values, **named)
+        trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+        return trainer
+
+    print(f"kitsseg: {' '.join(['experiment=fast', *overrides])}")
+    start = time.perf_counter()
+    train.make_trainer = clocked  # type: ignore[assignment]
+    try:
+        train.run(cfg, Path(tempfile.mkdtemp(dir=folder)), "fast", overrides)
+    finally:
+        train.make_trainer = make
+    print(f"whole run, with its final evaluation: {time.perf_counter() - start:.0f} s")
+    return clock, cfg.trainer.max_epochs, OmegaConf.select(cfg, "model.width")
 
 
 def run_peer(data: Any, seconds: float, width: int) -> list[Point]:
@@ -170,6 +183,18 @@ def report(curves: dict[str, list[Point]]) -> None:
         first = "not reached" if to == float("inf") else f"{to:.0f}"
         best = max(point[2] for point in points)
         print(f"| {name} | {first} | {seconds:.0f} | {kidney:.3f} | {tumour:.3f} | {best:.3f} |")
+    ours, peers = {}, {}
+    for name, points in curves.items():
+        (ours if name.startswith("kitsseg") else peers)[name] = points
+    if not peers:
+        return
+    # A peer that doesn't get there takes at least as long as it was given.
+    soonest = min(min(reached(points), points[-1][0]) for points in peers.values())
+    ratios.keep(
+        f"seconds to {aims}: best peer / kitsseg", [soonest / reached(ours["kitsseg"])], ">= 3.0"
+    )
+    last = [max(points[-1][2] for points in each.values()) for each in (ours, peers)]
+    ratios.keep("tumour Dice at the end: kitsseg / best peer", [last[0] / last[1]], ">= 1.0")
 
 
 def plot(curves: dict[str, list[Point]], path: Path) -> None:

@@ -1,17 +1,20 @@
 """What training costs as the work grows: start-up, memory and time a slice.
 
-    python benchmarks/scaling.py [--quick] [--folder DIR] [--figure FILE]
+    python benchmarks/scaling.py [--quick] [--repeats 3] [--folder DIR] [--figure FILE]
 
-Each row is `kitsseg.train` in a process of its own on drawn and prepared cases, as a user starts it,
-with a small network so that what isn't network shows. Start-up is the time from the start of the process
-to the end of its first training step, less what `import torch, pytorch_lightning` takes in a process
-just before it. Memory is the process's own at its largest, loader processes and further ranks apart.
-One row varies one thing: cases, slices a case, pixels, loader processes, ranks.
+Each row is the median of as many runs of `kitsseg.train`, each in a process of its own on drawn and
+prepared cases, as a user starts it, with a small network so that what isn't network shows. Start-up is
+the time from the start of the process to the end of its first training step, less what
+`import torch, pytorch_lightning` takes in a process just before it. Memory is the process's own at its
+largest, loader processes and further ranks apart.
+One row varies one thing: cases, slices a case, pixels, loader processes, ranks. Measured too is how
+long `python -m kitsseg.train --help` takes.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ratios
 from probe import MARK, STARTED
 
 HERE = Path(__file__).parent
@@ -36,22 +40,27 @@ GRID: dict[str, list[int]] = {
     "ranks": [1, 2],
 }
 QUICK = {"cases": [10, 50]}
+# What each run says, and how it is shown.
+KINDS = {"startup": "start-up less imports, s", "memory": "memory, MB", "slice": "seconds a slice"}
 
 Row = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="few cases, one run each")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where drawn cases stay; without, they go afterwards")
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder if args.folder is not None else temporary
+        repeats = 1 if args.quick else args.repeats
         found = {
-            name: [measure({**DEFAULTS, name: value}, folder, temporary) for value in values]
+            name: [measure({**DEFAULTS, name: value}, folder, temporary, repeats) for value in values]
             for name, values in (QUICK if args.quick else GRID).items()
         }
+        helping = [timed_help() for _ in range(repeats)]
     for name, rows in found.items():
         print(f"\n| {name} | start-up less imports, s | memory, MB | ms a slice | ns a pixel |")
         print("|---|---|---|---|---|")
@@ -60,12 +69,32 @@ def main() -> None:
                 f"| {row[name]} | {row['startup']:.2f} | {row['memory']:.0f} | {row['slice'] * 1e3:.2f} "
                 f"| {row['slice'] / row['size'] ** 2 * 1e9:.0f} |"
             )
+    print(f"\nkitsseg.train --help: {statistics.median(helping):.2f} s")
+    keep(found, helping)
     if args.figure:
         plot(found, args.figure)
 
 
-def measure(setting: dict[str, int], folder: str, temporary: str) -> Row:
-    """One run, which has met its cases before, and what it cost."""
+def timed_help() -> float:
+    """Seconds that the command's help takes."""
+    start = time.perf_counter()
+    run([sys.executable, "-m", "kitsseg.train", "--help"])
+    return time.perf_counter() - start
+
+
+def keep(found: dict[str, list[Row]], helping: list[float]) -> None:
+    """Hand on start-up with the most cases, and what the most cases cost over the fewest."""
+    fewest, most = found["cases"][0], found["cases"][-1]
+    name = f"{most['cases']} cases"
+    ratios.keep("seconds of kitsseg.train --help", helping, "<= 2.0")
+    ratios.keep(f"seconds from the imports to the first step, {name}", most["all"]["startup"], "<= 1.0")
+    for kind, title in (("slice", "time a slice"), ("memory", "memory")):
+        each = [a / b for a, b in zip(most["all"][kind], fewest["all"][kind], strict=True)]
+        ratios.keep(f"{title}: {name} / {fewest['cases']}", each, "<= 1.1")
+
+
+def measure(setting: dict[str, int], folder: str, temporary: str, repeats: int) -> Row:
+    """Runs that have met their cases before, and what they cost: medians, and under ``all`` each."""
     data = ["data=phantom", f"paths.data={folder}/data", "data.prepare_workers=2"]
     data += [f"data.source.{name}={setting[name]}" for name in ("cases", "slices", "size")]
     data.append(f"data.size={setting['size']}")
@@ -78,16 +107,21 @@ def measure(setting: dict[str, int], folder: str, temporary: str) -> Row:
         *MODEL,
         "+callbacks.probe._target_=probe.Probe",
     ]
-    line += [f"paths.output={temporary}/out", f"name={'-'.join(map(str, setting.values()))}"]
+    line += [f"name={'-'.join(map(str, setting.values()))}"]
     line += [f"data.workers={setting['workers']}", f"trainer.devices={setting['ranks']}"]
     if setting["ranks"] > 1:
         line.append("trainer.strategy=ddp")
-    start = time.perf_counter()
-    run([sys.executable, "-c", "import torch, pytorch_lightning"])
-    imports = time.perf_counter() - start
-    said = run(line).splitlines()
-    (probe,) = (json.loads(part.partition(MARK)[2]) for part in said if MARK in part)
-    return {**setting, **probe, "startup": probe["first"] - imports}
+    each: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for number in range(repeats):
+        start = time.perf_counter()
+        run([sys.executable, "-c", "import torch, pytorch_lightning"])
+        imports = time.perf_counter() - start
+        said = run([*line, f"paths.output={temporary}/out{number}"]).splitlines()
+        (probe,) = (json.loads(part.partition(MARK)[2]) for part in said if MARK in part)
+        for kind, value in {**probe, "startup": probe["first"] - imports}.items():
+            if kind in each:
+                each[kind].append(value)
+    return {**setting, **{kind: statistics.median(values) for kind, values in each.items()}, "all": each}
 
 
 def run(line: list[str]) -> str:
@@ -106,11 +140,13 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    kinds = {"startup": "start-up less imports, s", "memory": "memory, MB", "slice": "seconds a slice"}
-    figure, axes = pyplot.subplots(len(kinds), len(found), figsize=(3 * len(found), 7), squeeze=False)
+    figure, axes = pyplot.subplots(len(KINDS), len(found), figsize=(3 * len(found), 7), squeeze=False)
     for column, (name, rows) in zip(axes.T, found.items(), strict=True):
-        for axis, (kind, title) in zip(column, kinds.items(), strict=True):
-            axis.plot([row[name] for row in rows], [row[kind] for row in rows], "o-")
+        for axis, (kind, title) in zip(column, KINDS.items(), strict=True):
+            values = [row["all"][kind] for row in rows]
+            at = [row[name] for row in rows]
+            axis.fill_between(at, [min(v) for v in values], [max(v) for v in values], alpha=0.2)
+            axis.plot(at, [row[kind] for row in rows], "o-")
             axis.set_ylim(0, None)
             axis.set_xlabel(name)
             axis.set_ylabel(title)
