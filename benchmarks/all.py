@@ -35,12 +35,14 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     training = ["training.py", "--epochs", "4" if quick else "6", "model=attn_unet", "data.workers=0"]
     networks = ["networks.py", *(["--size", "128", "--repeats", "5"] if quick else [])]
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
-    prepare += ["--cases", "2", "--repeats", "3"] if quick else [*peer, "--long"]
+    prepare += ["--cases", "2", "--repeats", "3"] if quick else ["--long"]
+    few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute a case
     scaling = ["scaling.py", "--folder", f"{folder}/scaling", "--figure", str(HERE / "SCALING.png")]
     found = {
         "A training step of each network": networks,
         "An epoch, against a bare loop": training + (small if quick else full),
         "Preparing cases": prepare,
+        **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),
         "The store": ["store.py", "--folder", f"{folder}/store"],
         "As the work grows": scaling + ["--quick"] * quick,
     }
