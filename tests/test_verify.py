@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from kitsseg.config import CONFIG_DIR
 from kitsseg.data.kits19 import LABEL_NAME
 from kitsseg.verify import run
+from tests import powerless
 from tests.conftest import AFFINE, blocky, write_case
 
 
@@ -99,6 +100,22 @@ def test_everything_that_is_wrong(raw: Path, capsys: pytest.CaptureFixture[str])
         "case_00005/segmentation.nii.gz: is missing",
     ):
         assert text in "\n".join(errors)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_case_that_cannot_be_entered_is_a_line(raw: Path, workers: int) -> None:
+    (raw / "case_00002").chmod(0)
+    try:
+        done = powerless.run(raw.parent, "-m", "kitsseg.verify", "root=raw", f"workers={workers}")
+    finally:
+        (raw / "case_00002").chmod(0o755)
+    said = "can't be looked at (Permission denied); chmod u+rwx raw/case_00002, or ask its owner"
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"kitsseg.verify: raw/case_00002/{name}: {said}" for name in ("imaging.nii.gz", LABEL_NAME)
+    ]
+    report = json.loads((raw.parent / "verify.json").read_text())
+    assert [c["state"] for c in report["cases"]] == ["ok", "ok", "bad", "ok"]
 
 
 def test_what_is_unusual_but_taken_care_of(raw: Path) -> None:

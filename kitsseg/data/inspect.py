@@ -13,6 +13,7 @@ from kitsseg.data.kits19 import CLINICAL_NAME, Case
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import Image, Mask, check_same_grid, read_image, read_mask
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+from kitsseg.present import is_there, obstacle
 
 SPACING_LIMITS_MM = (0.1, 20.0)  # KiTS19's lie in 0.4375-5
 SPACING_TOLERANCE_MM = 1e-3
@@ -90,13 +91,10 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
 
 
 def _image(case: Case, finding: Finding) -> Image | None:
-    if not case.image.is_file():
-        parts = sorted(p.name for p in case.image.parent.glob(f".{case.image.name}.part"))
-        lacks = f"is missing{' (its download was cut off)' if parts else ''}"
+    if not is_there(case.image):
         number = int(case.id.removeprefix("case_"))
-        finding.problems.append(
-            f"{case.image}: {lacks}; python -m kitsseg.download root=DIR cases={number} fetches it"
-        )
+        remedy = f"python -m kitsseg.download root=DIR cases={number} fetches it"
+        finding.problems.append(_lacking(case.image, remedy))
         return None
     try:
         return read_image(case.image)
@@ -106,15 +104,23 @@ def _image(case: Case, finding: Finding) -> Image | None:
 
 
 def _mask(case: Case, finding: Finding, is_test: bool) -> Mask | None:
-    if not case.label.is_file():
-        if not is_test:
-            finding.problems.append(f"{case.label}: is missing; fetch it again")
+    if not is_there(case.label):
+        if not is_test or obstacle(case.label) is not None:
+            finding.problems.append(_lacking(case.label, "fetch it again"))
         return None
     try:
         return read_mask(case.label, case.classes)
     except ValueError as error:
         finding.problems.append(str(error))
         return None
+
+
+def _lacking(path: Path, remedy: str) -> str:
+    """Why there is no such file, in a line; ``remedy`` helps if it is merely missing."""
+    if (problem := obstacle(path)) is not None:
+        return f"{path}: {problem}"
+    begun = path.with_name(f".{path.name}.part").exists()
+    return f"{path}: is missing{' (its download was cut off)' if begun else ''}; {remedy}"
 
 
 def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, finding: Finding) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+from kitsseg.present import is_there, obstacle
 
 log = logging.getLogger("kitsseg")
 
@@ -34,10 +35,13 @@ class Case:
 
 
 def case_folders(root: Path) -> list[Path]:
-    """The folders of cases below ``root`` (or its ``data/`` or ``dataset/``, as in checkouts), by id."""
+    """The folders of cases below ``root`` (or its ``data/`` or ``dataset/``, as in checkouts), by id.
+
+    One that can't be entered, or a link that leads nowhere, is a case, too: a problem of its own.
+    """
     for folder in (root, root / "data", root / "dataset"):
         if folder.is_dir():
-            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and f.is_dir()]
+            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and not is_there(f)]
             if cases:
                 return sorted(cases)
     return []
@@ -51,7 +55,7 @@ def is_id(name: str) -> bool:
 def list_cases(root: Path) -> list[Case]:
     """The cases below ``root`` that have both an image and a label, sorted by id."""
     cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]
-    return [c for c in cases if c.image.is_file() and c.label.is_file()]
+    return [c for c in cases if is_there(c.image) and is_there(c.label)]
 
 
 def parse_cases(cases: object) -> list[int]:
@@ -114,12 +118,17 @@ class Kits19:
     def find(self, root: str | Path) -> list[Case]:
         """The cases below ``root`` with image and label; a warning counts those that lack one.
 
+        What stands where a file should be, or can't be looked at, is a warning of its own.
+
         Raises:
             ValueError: there are none; the message says how to get them.
         """
         root = Path(root).expanduser()
         cases = self.cases(root)
-        lacking = {c.id: [f.name for f in (c.image, c.label) if not f.is_file()] for c in cases}
+        lacking = {c.id: [f for f in (c.image, c.label) if not is_there(f)] for c in cases}
+        for path in (f for files in lacking.values() for f in files):
+            if (problem := obstacle(path)) is not None:
+                log.warning(f"{path}: {problem}")
         whole = [c for c in cases if not lacking[c.id]]
         if whole:
             partial = [c.id for c in cases if lacking[c.id] and not self.is_test(c)]

@@ -21,6 +21,7 @@ from kitsseg.data.prepare import is_current, prepare
 from kitsseg.data.store import CARD, store_folder
 from kitsseg.grid import Grid
 from kitsseg.labels import AIR_HU
+from tests import powerless
 from tests.conftest import blocky, write_case
 
 
@@ -279,6 +280,24 @@ def test_folders_that_lack_a_file_are_counted(
     (tmp_path / "kits19" / "case_00210").mkdir()  # of the test cases nobody has the labels
     assert len(Kits19(test="210-299").find(tmp_path / "kits19")) == 5
     assert "1 case folders lack their image or label and are left out (case_00001)" in caplog.text
+
+
+def test_a_case_that_cannot_be_entered_is_left_out_with_a_line(blocks: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks, tmp_path / "raw")
+    locked = tmp_path / "raw" / "case_00001"
+    locked.chmod(0)
+    code = (
+        "from pathlib import Path; from kitsseg.data.kits19 import Kits19; "
+        "from kitsseg.data.prepare import prepare; "
+        "print(len(prepare(Kits19().find('raw'), Path('store'), None).ids))"
+    )
+    try:
+        done = powerless.run(tmp_path, "-c", code)
+    finally:
+        locked.chmod(0o755)
+    assert (done.returncode, done.stdout) == (0, "5\n")
+    assert "raw/case_00001/imaging.nii.gz: can't be looked at (Permission denied)" in done.stderr
+    assert "raw: 1 case folders lack their image or label and are left out" in done.stderr
 
 
 @pytest.mark.parametrize(
