@@ -20,6 +20,7 @@ from kitsseg.config import CONFIG_DIR
 from kitsseg.data.kits19 import parse_cases
 from kitsseg.download import AGAIN, list_wanted, run
 from kitsseg.fetch_all import Bar
+from tests import powerless
 from tests.faulty import FaultyServer, serve
 from tests.test_fetch import volume
 
@@ -269,6 +270,52 @@ def test_a_root_that_cannot_be_written_is_one_line(
     assert download(server, tmp_path / "file") == 1
     (line,) = errors(capsys.readouterr().err)
     assert re.match(r"kitsseg.download: .*/file.*: (Not a directory|File exists)", line)
+
+
+def test_what_stands_in_a_files_place_stops_that_file_alone(
+    server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "kits19"
+    (root / "case_00000" / "imaging.nii.gz").mkdir(parents=True)
+    (root / "case_00001").mkdir()
+    (root / "case_00001" / "imaging.nii.gz").symlink_to("away.nii.gz")
+    (root / "case_00001" / "segmentation.nii.gz").symlink_to("segmentation.nii.gz")
+    (root / "case_00002").write_text("")
+    (root / "case_00210" / ".imaging.nii.gz.part").mkdir(parents=True)
+    assert download(server, root) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("0 of 4 cases are complete")
+    lines = errors(err)
+    assert [line.split(": ")[1] for line in lines] == [f"case_{n:05d}" for n in CASES]
+    assert "imaging.nii.gz is a folder, not a file; move it away" in lines[0]
+    assert "imaging.nii.gz is a link to away.nii.gz, which isn't there; mend or" in lines[1]
+    assert "segmentation.nii.gz is a link to segmentation.nii.gz, which leads back" in lines[1]
+    assert lines[2].count("its folder is a file; move that away") == 2
+    assert f"{root}/case_00210/.imaging.nii.gz.part: Is a directory" in lines[3]
+    came = [name for name in found(root) if name.endswith((".nii.gz", ".json"))]
+    assert sorted(came) == ["case_00000/segmentation.nii.gz", "kits.json"]
+    (root / "case_00000" / "imaging.nii.gz").rmdir()
+    (root / "case_00002").unlink()
+    (root / "case_00210" / ".imaging.nii.gz.part").rmdir()
+    for link in (root / "case_00001").iterdir():
+        link.unlink()
+    assert download(server, root) == 0 and found(root) == expected(server)
+
+
+def test_a_case_that_cannot_be_entered_stops_that_case_alone(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    root = tmp_path / "kits19"
+    (root / "case_00001").mkdir(parents=True)
+    (root / "case_00001").chmod(0)
+    line = [*overrides(server, root), "cases=[0-2,210]"]
+    try:
+        done = powerless.run(tmp_path, "-m", "kitsseg.download", *line)
+    finally:
+        (root / "case_00001").chmod(0o755)
+    assert done.returncode == 1 and done.stdout.startswith("3 of 4 cases are complete")
+    (said,) = errors(done.stderr)
+    assert said.startswith("kitsseg.download: case_00001: imaging.nii.gz can't be looked at (Perm")
 
 
 def test_killed_and_started_again(server: FaultyServer, tmp_path: Path) -> None:

@@ -147,17 +147,8 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {
-        "data",
-        "labels",
-        "grid",
-        "locks",
-        "files",
-        "crop",
-        "extras",
-        "present",
-        "signals",
-    }
+    known = {"labels", "grid", "locks", "files", "crop", "extras", "present", "signals"}
+    assert inside(name) <= {"data", *known}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])

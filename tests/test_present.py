@@ -23,13 +23,15 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("away/x.nii.gz")
     (tmp_path / "looping").symlink_to("looping")
     os.mkfifo(tmp_path / "pipe")
+    dangling = "a link to away/x.nii.gz, which isn't there; mend or remove the link"
+    looping = "a link to looping, which leads back to itself; mend or remove the link"
     expected = {
         "folder": "is a folder, not a file; move it away",
         "pipe": "is a device or a pipe, not a file; move it away",
-        "dangling": "is a link to away/x.nii.gz, which isn't there; mend or remove the link",
-        "looping": "is a link to looping, which leads back to itself; mend or remove the link",
-        "dangling/x": "its folder is a link to away/x.nii.gz, which isn't there; mend or remove the link",
-        "looping/x": "its folder is a link to looping, which leads back to itself; mend or remove the link",
+        "dangling": f"is {dangling}",
+        "looping": f"is {looping}",
+        "dangling/x": f"its folder is {dangling}",
+        "looping/x": f"its folder is {looping}",
         "file/x": "its folder is a file; move that away",
     }
     assert {name: obstacle(tmp_path / name) for name in expected} == expected

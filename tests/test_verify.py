@@ -102,6 +102,33 @@ def test_everything_that_is_wrong(raw: Path, capsys: pytest.CaptureFixture[str])
         assert text in "\n".join(errors)
 
 
+def test_what_stands_in_a_files_place_is_named(raw: Path) -> None:
+    for number in range(3):
+        (raw / f"case_{number:05d}" / "imaging.nii.gz").unlink()
+    (raw / "case_00000" / "imaging.nii.gz").mkdir()
+    (raw / "case_00001" / "imaging.nii.gz").symlink_to("/away/1.nii.gz")
+    (raw / "case_00002" / "imaging.nii.gz").symlink_to("imaging.nii.gz")
+    (raw / "case_00003" / LABEL_NAME).unlink()
+    (raw / "case_00003" / LABEL_NAME).symlink_to("/away/3.nii.gz")
+    code, report = verify(raw)
+    assert code == 1
+    assert [c["problems"] for c in report["cases"]] == [
+        [f"{raw}/case_00000/imaging.nii.gz: is a folder, not a file; move it away"],
+        [
+            f"{raw}/case_00001/imaging.nii.gz: is a link to /away/1.nii.gz, which isn't there; "
+            "mend or remove the link"
+        ],
+        [
+            f"{raw}/case_00002/imaging.nii.gz: is a link to imaging.nii.gz, which leads back to itself; "
+            "mend or remove the link"
+        ],
+        [
+            f"{raw}/case_00003/{LABEL_NAME}: is a link to /away/3.nii.gz, which isn't there; "
+            "mend or remove the link"
+        ],
+    ]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_case_that_cannot_be_entered_is_a_line(raw: Path, workers: int) -> None:
     (raw / "case_00002").chmod(0)
