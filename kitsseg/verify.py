@@ -53,7 +53,7 @@ def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
     Raises:
         ValueError: there are none.
     """
-    from kitsseg.data.kits19 import IMAGE_NAME, Case, parse_cases
+    from kitsseg.data.kits19 import IMAGE_NAME, Case
 
     there = {case.id: case for case in source.cases(root)}
     if not there:
@@ -61,7 +61,7 @@ def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
     if asked is None:
         return list(there.values())
     folder = next(iter(there.values())).image.parent.parent
-    named = [f"case_{number:05d}" for number in parse_cases(asked)]
+    named = [f"case_{number:05d}" for number in source.numbers.choose(asked)]
     absent = {
         name: Case(name, folder / name / IMAGE_NAME, folder / name / source.label_name, source.classes)
         for name in named
@@ -73,7 +73,7 @@ def inspect_one(case: "Case", source: "Kits19", published: dict[str, list[float]
     """`kitsseg.data.inspect.inspect` of a case of this source."""
     from kitsseg.data.inspect import inspect
 
-    return inspect(case, source.is_test(case), published.get(case.id))
+    return inspect(case, source.is_test(case), published.get(case.id), source.remedy(case))
 
 
 def table(findings: "list[Finding]") -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
+from kitsseg.cli import find_problems
 from kitsseg.config import CONFIG_DIR
 from kitsseg.data.kits19 import LABEL_NAME
 from kitsseg.verify import run
@@ -185,6 +186,46 @@ def test_cases_that_must_be_there(raw: Path) -> None:
     code, report = verify(raw, "cases=[0-1,9]")
     assert code == 1 and [c["id"] for c in report["cases"]] == ["case_00000", "case_00001", "case_00009"]
     assert case(report, 9)["state"] == "bad"
+
+
+def problems_of(*overrides: str) -> list[str]:
+    return find_problems("verify", ["root=x", *overrides])
+
+
+def test_a_source_knows_its_cases(raw: Path) -> None:
+    assert problems_of("source=kits23", "cases=450") == []
+    assert problems_of("source=kits23", "cases=[7,0-588]") == []
+    assert problems_of("source=kits23", "cases=350") == [
+        "cases: 350 must lie in 0-299 or 400-588, the smaller number first"
+    ]
+    assert problems_of("source=kits21", "cases=test") == [
+        "cases: test asks for nothing: this source has no such cases"
+    ]
+    refused = ["cases: 450 must lie in 0-299, the smaller number first"]
+    assert problems_of("cases=450") == problems_of("source=kits21", "cases=450") == refused
+    _, report = verify(raw, "source=kits23", "cases=all")
+    assert len(report["cases"]) == 489 and report["cases"][-1]["id"] == "case_00588"
+    _, report = verify(raw, "source=kits21", "cases=labelled")
+    assert len(report["cases"]) == 300
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "remedy"),
+    [
+        ("kits19", 5, "python -m kitsseg.download root=DIR cases=5 fetches it"),
+        ("kits19", 588, "kitsseg.download has 0-299 alone: get it where the case came from"),
+        ("kits21", 5, "https://github.com/neheller/kits21 says how to fetch it"),
+        ("kits23", 588, "https://github.com/neheller/kits23 says how to fetch it"),
+    ],
+)
+def test_a_source_says_where_a_missing_file_comes_from(
+    raw: Path, source: str, number: int, remedy: str
+) -> None:
+    (raw / f"case_{number:05d}").mkdir()
+    _, report = verify(raw, f"source={source}")
+    problems = case(report, number)["problems"]
+    assert len(problems) == 2
+    assert all(problem.endswith(f".nii.gz: is missing; {remedy}") for problem in problems)
 
 
 def test_cysts_are_read_by_another_source(raw: Path) -> None:

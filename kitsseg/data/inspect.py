@@ -45,15 +45,18 @@ class Finding:
     ml: dict[str, float] | None = None
 
 
-def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
+def inspect(
+    case: Case, is_test: bool, published_mm: list[float] | None, remedy: str = "fetch it again"
+) -> Finding:
     """Read a case and say what there is to say.
 
     Args:
         is_test: it needs no label.
         published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
+        remedy: what helps if a file is missing.
     """
     finding = Finding(case.id)
-    image, mask = _image(case, finding), _mask(case, finding, is_test)
+    image, mask = _image(case, finding, remedy), _mask(case, finding, is_test, remedy)
     if image is not None:
         _look_at_image(case, image, published_mm, finding)
     if mask is not None:
@@ -90,10 +93,8 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
     return [] if width is None or thickness is None else sorted([width, width, thickness])
 
 
-def _image(case: Case, finding: Finding) -> Image | None:
+def _image(case: Case, finding: Finding, remedy: str) -> Image | None:
     if not is_there(case.image):
-        number = int(case.id.removeprefix("case_"))
-        remedy = f"python -m kitsseg.download root=DIR cases={number} fetches it"
         finding.problems.append(_lacking(case.image, remedy))
         return None
     try:
@@ -103,10 +104,10 @@ def _image(case: Case, finding: Finding) -> Image | None:
         return None
 
 
-def _mask(case: Case, finding: Finding, is_test: bool) -> Mask | None:
+def _mask(case: Case, finding: Finding, is_test: bool, remedy: str) -> Mask | None:
     if not is_there(case.label):
         if not is_test or obstacle(case.label) is not None:
-            finding.problems.append(_lacking(case.label, "fetch it again"))
+            finding.problems.append(_lacking(case.label, remedy))
         return None
     try:
         return read_mask(case.label, case.classes)
