@@ -3,6 +3,8 @@
 ``python -m kitsseg.verify --help``
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kitsseg import cli
 from kitsseg.components import instantiate
-from kitsseg.files import write_json
+from kitsseg.files import check_writable, write_json
 
 if TYPE_CHECKING:
     from kitsseg.data.inspect import Finding
@@ -32,6 +34,10 @@ def run(cfg: DictConfig) -> int:
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
     cases = list_cases(root, source, OmegaConf.to_container(cfg)["cases"])  # type: ignore[index, call-overload]
+    report = None if cfg.report is None else Path(cfg.report).expanduser()
+    if report is not None:
+        with naming(report):
+            check_writable(report)  # before hours of reading
     published, problem = read_published_spacing(cases[0].image.parent.parent)
     job = partial(inspect_one, source=source, published=published)
     findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
@@ -40,8 +46,8 @@ def run(cfg: DictConfig) -> int:
     lines += [problem] if problem is not None else []
     for line in lines:
         cli.say("verify", line)
-    if cfg.report is not None:
-        write_report(Path(cfg.report).expanduser(), root, findings, problem)
+    if report is not None:
+        write_report(report, root, findings, problem)
     bad = sum(finding.state == BAD for finding in findings)
     print(f"{len(findings)} cases, {bad} bad" + (f"; {cfg.report}" if cfg.report is not None else ""))
     return int(bool(lines))
@@ -118,10 +124,17 @@ def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str
         "problems": [] if problem is None else [problem],
         "cases": [asdict(finding) for finding in findings],
     }
-    try:
+    with naming(path):
         write_json(path, values)
+
+
+@contextmanager
+def naming(report: Path) -> Iterator[None]:
+    """What the disk says of the report, as a `ValueError`."""
+    try:
+        yield
     except OSError as error:
-        raise ValueError(f"report={path}: {error.strerror or error}; name another file") from error
+        raise ValueError(f"report={report}: {error.strerror or error}; name another file") from error
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from kitsseg.cli import find_problems
 from kitsseg.config import CONFIG_DIR
+from kitsseg.data import parallel
 from kitsseg.data.kits19 import LABEL_NAME
 from kitsseg.verify import run
 from tests import powerless
@@ -253,8 +254,26 @@ def test_workers_find_the_same(raw: Path) -> None:
 def test_refusals(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no case_XXXXX folder"):
         verify(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("report", ["no/such/folder.json", "folder"])
+def test_a_report_that_cannot_be_written_is_noticed_before_anything_is_read(
+    raw: Path, tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(parallel, "over_cases", lambda *args: pytest.fail("cases are read"))
     with pytest.raises(ValueError, match="report=.*name another file"):
-        verify(raw, f"report={tmp_path}/no/such/folder.json")
+        verify(raw, f"report={tmp_path}/{report}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "raw"]
+
+
+def test_a_label_whose_download_was_cut_off(raw: Path) -> None:
+    (raw / "case_00001" / LABEL_NAME).rename(raw / "case_00001" / f".{LABEL_NAME}.part")
+    _, report = verify(raw)
+    assert case(report, 1)["problems"] == [
+        f"{raw}/case_00001/{LABEL_NAME}: is missing (its download was cut off); "
+        "python -m kitsseg.download root=DIR cases=1 fetches it"
+    ]
 
 
 def test_the_command(raw: Path) -> None:
