@@ -126,6 +126,7 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("job", {"files", "results"}),
         ("search", set()),
         ("unread", set()),
+        ("interrupts", set()),
         ("gpus", set()),
         ("signals", set()),
         ("ranks", {"failures", "files", "gpus"}),
