@@ -27,7 +27,8 @@ class FaultyServer:
     A fault is a dict with any of: ``status`` and ``headers`` (an answer without a file), ``body``
     (another file, once), ``cut`` (how many bytes of the body come before the connection drops),
     ``stall`` (how many come before nothing does for a second), ``ignore_range``, ``no_length``,
-    ``claim`` (a false length), ``type``, ``slam`` (no answer at all).
+    ``chunked`` (its length is told a piece at a time), ``claim`` (a false length), ``type``,
+    ``slam`` (no answer at all).
     """
 
     address: str = ""
@@ -96,17 +97,29 @@ def serve() -> Iterator[FaultyServer]:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             self.send_header("Content-Type", fault.get("type", "application/gzip"))
             rest = body[start:]
-            if "no_length" in fault:
+            if "chunked" in fault:
+                self.send_header("Transfer-Encoding", "chunked")
+            elif "no_length" in fault:
                 self.close_connection = True
                 self.send_header("Connection", "close")
             else:
                 self.send_header("Content-Length", str(fault.get("claim", len(rest))))
             self.end_headers()
             stop = fault.get("cut", fault.get("stall"))
-            self.send(rest[:stop])
+            if "chunked" in fault:
+                self.send_chunked(rest[:stop], ends=stop is None)
+            else:
+                self.send(rest[:stop])
             if stop is not None or "claim" in fault:
                 time.sleep(1 if "stall" in fault else 0)
                 self.close_connection = True
+
+        def send_chunked(self, data: bytes, ends: bool) -> None:
+            for at in range(0, len(data), 5000):
+                piece = data[at : at + 5000]
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if ends:
+                self.wfile.write(b"0\r\n\r\n")
 
         def send(self, data: bytes) -> None:
             if faulty.rate is None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -333,6 +335,69 @@ def test_killed_and_started_again(server: FaultyServer, tmp_path: Path) -> None:
     assert download(server, root) == 0
     assert found(root) == expected(server)
     assert any(asked.range for asked in server.asked)
+
+
+def kill_at_random(process: subprocess.Popen[str], root: Path, within_s: float) -> bool:
+    """SIGKILL so long after it has begun to write at most; whether it was still at work."""
+
+    def files() -> dict[str, int]:
+        times = {}
+        for path in root.rglob("*"):
+            with suppress(FileNotFoundError):  # it has just got its name
+                times[str(path)] = path.stat().st_mtime_ns
+        return times
+
+    before, end = files(), time.monotonic() + 20
+    while process.poll() is None and files() == before:  # importing takes longer than all the rest
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.002)
+    time.sleep(within_s)
+    at_work = process.poll() is None
+    process.kill()
+    process.communicate()
+    return at_work
+
+
+def named(root: Path) -> dict[str, bytes]:
+    """The files below a folder that aren't hidden."""
+    return {name: data for name, data in found(root).items() if "/." not in f"/{name}"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_at_any_moment(server: FaultyServer, tmp_path: Path, seed: int) -> None:
+    """However often and wherever SIGKILL strikes, the same command brings the same bytes."""
+    root, moments = tmp_path / "kits19", random.Random(seed)
+    for case in CASES:  # each of these files has one transfer of every kind ahead
+        server.faults[imaging(case)] = [{}, {"chunked": True}, {"ignore_range": True}, {"cut": 3000}]
+    server.rate = 200_000
+    kills = 0
+    for _ in range(5):
+        kills += kill_at_random(start(server, root), root, moments.uniform(0, 0.7))
+        assert named(root).items() <= expected(server).items()  # what has its name is whole
+    assert kills >= 2
+    server.rate = None
+    server.faults.clear()
+    assert download(server, root) == 0
+    assert found(root) == expected(server)
+
+
+def test_killed_while_it_copies_labels(server: FaultyServer, tmp_path: Path) -> None:
+    checkout, root, moments = tmp_path / "checkout", tmp_path / "kits19", random.Random(4)
+    for case in (0, 1, 2):
+        server.files[labels(case)] = volume(case + 1000, 30_000_000)  # copying and checking take a while
+        path = checkout / f"case_{case:05d}" / "segmentation.nii.gz"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(server.files[labels(case)])
+    (checkout / "kits.json").write_bytes(server.files["/data/kits.json"])
+    unfinished = 0
+    for _ in range(5):
+        process = start(server, root, f"labels_from={checkout}", "workers=1")
+        kill_at_random(process, root, moments.uniform(0, 0.1))
+        unfinished += any(root.rglob(".segmentation.nii.gz.part"))
+        assert named(root).items() <= expected(server).items()
+    assert unfinished
+    assert download(server, root, f"labels_from={checkout}") == 0
+    assert found(root) == expected(server)
 
 
 def test_interrupted(server: FaultyServer, tmp_path: Path) -> None:

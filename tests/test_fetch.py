@@ -90,6 +90,18 @@ def leave_part(server: FaultyServer, target: Path, body: bytes, cut: int) -> Non
         pytest.param(
             [{"no_length": True, "cut": 900}], [None, None], id="no length, cut: the check alone tells"
         ),
+        pytest.param([{"chunked": True}], [None], id="chunked"),
+        pytest.param(
+            [{"chunked": True, "cut": 12_000}] * 2,
+            [None, "bytes=12000-", "bytes=24000-"],
+            id="chunked, cut in a chunk",
+        ),
+        pytest.param(
+            [{"chunked": True, "cut": 10_000}], [None, "bytes=10000-"], id="chunked, cut between two"
+        ),
+        pytest.param(
+            [{"chunked": True, "stall": 12_000}], [None, "bytes=12000-"], id="chunked, stall"
+        ),
         pytest.param(
             [{"claim": len(BODY) + 500}], [None, f"bytes={len(BODY)}-"], id="length too great"
         ),

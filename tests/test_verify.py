@@ -147,6 +147,103 @@ def test_a_case_that_cannot_be_entered_is_a_line(raw: Path, workers: int) -> Non
     assert [c["state"] for c in report["cases"]] == ["ok", "ok", "bad", "ok"]
 
 
+def same(array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def nan(image: np.ndarray) -> np.ndarray:
+    values = image.astype(np.float32)
+    values[2, 30, 30] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "text"),
+    [
+        (same, lambda a: a[:, :, 1:], f"{LABEL_NAME}: has shape (6, 64, 63), its image (6, 64, 64); "),
+        (same, lambda a: a[1:], f"{LABEL_NAME}: has shape (5, 64, 64), its image (6, 64, 64); "),
+        (nan, same, "imaging.nii.gz: holds NaN or infinite values; "),
+        (lambda a: a.astype(np.float32) * np.inf, same, "imaging.nii.gz: holds NaN or infinite"),
+    ],
+)  # fmt: skip
+def test_arrays_that_cannot_be_used(raw: Path, images: Any, labels: Any, text: str) -> None:
+    shutil.rmtree(raw / "case_00001")
+    image, label = blocky(1)
+    with np.errstate(invalid="ignore"):
+        write_case(raw, 1, images(image), labels(label))
+    only_problem(raw, text)
+
+
+def only_problem(raw: Path, text: str) -> None:
+    """One line, of case 1, that says ``text`` after the file's folder."""
+    code, report = verify(raw)
+    problems = [problem for c in report["cases"] for problem in c["problems"]]
+    assert code == 1 and case(report, 1)["problems"] == problems and report["problems"] == []
+    assert len(problems) == 1 and problems[0].startswith(f"{raw}/case_00001/{text}")
+
+
+@pytest.mark.parametrize(("moved_mm", "apart"), [(0.5, "0.5"), (0.011, "0.011"), (0.009, None)])
+def test_a_label_that_lies_elsewhere(raw: Path, moved_mm: float, apart: str | None) -> None:
+    shutil.rmtree(raw / "case_00001")
+    moved = AFFINE.copy()
+    moved[1, 3] += moved_mm
+    write_case(raw, 1, *blocky(1), label_affine=moved)
+    if apart is None:
+        assert verify(raw)[0] == 0
+        return
+    only_problem(raw, f"{LABEL_NAME}: its affine differs from the image's by up to {apart} mm; ")
+
+
+@pytest.mark.parametrize("name", ["imaging.nii.gz", LABEL_NAME])
+@pytest.mark.parametrize("cut", [1, 9, 100])
+def test_a_file_that_ends_early(raw: Path, name: str, cut: int) -> None:
+    path = raw / "case_00001" / name
+    path.write_bytes(path.read_bytes()[:-cut])
+    only_problem(raw, f"{name}: is cut off after {path.stat().st_size} bytes; fetch it again")
+
+
+@pytest.mark.parametrize("slices_mm", [0.09, 0.11, 19.9, 20.1])
+def test_spacing_within_limits(raw: Path, slices_mm: float) -> None:
+    (raw / "kits.json").unlink()
+    shutil.rmtree(raw / "case_00001")
+    affine = AFFINE.copy()
+    affine[2, 0] = -slices_mm
+    write_case(raw, 1, *blocky(1), affine)
+    if 0.1 < slices_mm < 20:
+        assert verify(raw)[0] == 0
+        return
+    only_problem(raw, f"imaging.nii.gz: has a spacing of ({slices_mm}")
+
+
+@pytest.mark.parametrize(
+    ("width_mm", "thickness_mm", "fits"),
+    [(0.8, 3.0, True), (0.8009, 3.0, True), (0.8011, 3.0, False), (0.8, 5.0, False), (None, 5.0, True)],
+)
+def test_spacing_as_kits21_and_kits23_publish_it(
+    raw: Path, width_mm: float | None, thickness_mm: float, fits: bool
+) -> None:
+    entry = {"captured_pixel_width": width_mm, "captured_slice_thickness": thickness_mm}
+    (raw / "kits.json").write_text(json.dumps([{"case_id": "case_00001", **entry}]))
+    if fits:
+        assert verify(raw)[0] == 0
+        return
+    only_problem(raw, "imaging.nii.gz: has a spacing of (")
+
+
+def test_every_file_is_opened_once(raw: Path) -> None:
+    opened: list[str] = []
+    listening = [True]
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening and event == "open" and str(arguments[0]).endswith(".nii.gz"):
+            opened.append(str(arguments[0]))
+
+    sys.addaudithook(hear)  # for good: nobody can take one away
+    assert verify(raw)[0] == 0
+    listening.clear()
+    assert sorted(opened) == sorted(str(path) for path in raw.rglob("*.nii.gz"))
+
+
 def test_what_is_unusual_but_taken_care_of(raw: Path) -> None:
     image, label = blocky(1)
     shutil.rmtree(raw / "case_00001")
@@ -237,6 +334,22 @@ def test_cysts_are_read_by_another_source(raw: Path) -> None:
     code, report = verify(raw, "source=kits23")
     kidney = ((label == 1) | (label == 3)).sum() * 3 * 0.8 * 0.8 / 1000
     assert code == 0 and case(report, 1)["ml"]["kidney"] == pytest.approx(kidney, abs=1e-3)
+
+
+def test_kits21_has_its_own_label_file(raw: Path) -> None:
+    folder = raw / "case_00001"
+    image, label = blocky(1)
+    label[4, 40:44, 40:44] = 3
+    (folder / LABEL_NAME).unlink()
+    nib.save(nib.Nifti1Image(label, AFFINE), folder / "aggregated_MAJ_seg.nii.gz")
+    code, report = verify(raw, "source=kits21", "cases=1")
+    kidney = ((label == 1) | (label == 3)).sum() * 3 * 0.8 * 0.8 / 1000
+    assert code == 0 and case(report, 1)["ml"]["kidney"] == pytest.approx(kidney, abs=1e-3)
+    tumour = (label == 2).sum() * 3 * 0.8 * 0.8 / 1000
+    assert case(report, 1)["ml"]["tumour"] == pytest.approx(tumour, abs=1e-3)
+    _, report = verify(raw, "source=kits21", "cases=2")
+    (problem,) = case(report, 2)["problems"]
+    assert problem.startswith(f"{raw}/case_00002/aggregated_MAJ_seg.nii.gz: is missing; ")
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1}', '[{"voxel_spacing": {"z": 1}}]'])
