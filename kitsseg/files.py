@@ -1,5 +1,6 @@
 """Writing files whole or not at all."""
 
+import errno
 import json
 import os
 import re
@@ -21,6 +22,19 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Find out, before anything else is done, whether a file can be written to ``path``.
+
+    Raises:
+        OSError: it can't.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    trial = path.with_name(f".{os.getpid()}-{path.name}")
+    trial.touch()
+    trial.unlink()
 
 
 def remove_unfinished(folder: Path) -> None:

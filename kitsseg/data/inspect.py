@@ -13,6 +13,7 @@ from kitsseg.data.kits19 import CLINICAL_NAME, Case
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import Image, Mask, check_same_grid, read_image, read_mask
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+from kitsseg.present import is_there, obstacle
 
 SPACING_LIMITS_MM = (0.1, 20.0)  # KiTS19's lie in 0.4375-5
 SPACING_TOLERANCE_MM = 1e-3
@@ -44,15 +45,18 @@ class Finding:
     ml: dict[str, float] | None = None
 
 
-def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
+def inspect(
+    case: Case, is_test: bool, published_mm: list[float] | None, remedy: str = "fetch it again"
+) -> Finding:
     """Read a case and say what there is to say.
 
     Args:
         is_test: it needs no label.
         published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
+        remedy: what helps if a file is missing.
     """
     finding = Finding(case.id)
-    image, mask = _image(case, finding), _mask(case, finding, is_test)
+    image, mask = _image(case, finding, remedy), _mask(case, finding, is_test, remedy)
     if image is not None:
         _look_at_image(case, image, published_mm, finding)
     if mask is not None:
@@ -89,14 +93,9 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
     return [] if width is None or thickness is None else sorted([width, width, thickness])
 
 
-def _image(case: Case, finding: Finding) -> Image | None:
-    if not case.image.is_file():
-        parts = sorted(p.name for p in case.image.parent.glob(f".{case.image.name}.part"))
-        lacks = f"is missing{' (its download was cut off)' if parts else ''}"
-        number = int(case.id.removeprefix("case_"))
-        finding.problems.append(
-            f"{case.image}: {lacks}; python -m kitsseg.download root=DIR cases={number} fetches it"
-        )
+def _image(case: Case, finding: Finding, remedy: str) -> Image | None:
+    if not is_there(case.image):
+        finding.problems.append(_lacking(case.image, remedy))
         return None
     try:
         return read_image(case.image)
@@ -105,16 +104,24 @@ def _image(case: Case, finding: Finding) -> Image | None:
         return None
 
 
-def _mask(case: Case, finding: Finding, is_test: bool) -> Mask | None:
-    if not case.label.is_file():
-        if not is_test:
-            finding.problems.append(f"{case.label}: is missing; fetch it again")
+def _mask(case: Case, finding: Finding, is_test: bool, remedy: str) -> Mask | None:
+    if not is_there(case.label):
+        if not is_test or obstacle(case.label) is not None:
+            finding.problems.append(_lacking(case.label, remedy))
         return None
     try:
         return read_mask(case.label, case.classes)
     except ValueError as error:
         finding.problems.append(str(error))
         return None
+
+
+def _lacking(path: Path, remedy: str) -> str:
+    """Why there is no such file, in a line; ``remedy`` helps if it is merely missing."""
+    if (problem := obstacle(path)) is not None:
+        return f"{path}: {problem}"
+    begun = path.with_name(f".{path.name}.part").exists()
+    return f"{path}: is missing{' (its download was cut off)' if begun else ''}; {remedy}"
 
 
 def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, finding: Finding) -> None:

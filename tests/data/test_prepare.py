@@ -21,6 +21,7 @@ from kitsseg.data.prepare import is_current, prepare
 from kitsseg.data.store import CARD, store_folder
 from kitsseg.grid import Grid
 from kitsseg.labels import AIR_HU
+from tests import powerless
 from tests.conftest import blocky, write_case
 
 
@@ -266,6 +267,11 @@ def test_missing_data_says_where_it_comes_from(tmp_path: Path) -> None:
         Kits19().find(tmp_path)
 
 
+def test_another_source_says_where_its_data_come_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="https://x.org says how to fetch its cases. To try"):
+        Kits19(origin="https://x.org").find(tmp_path)
+
+
 def test_a_checkout_of_the_official_repository_is_found(blocks: Path, tmp_path: Path) -> None:
     shutil.copytree(blocks, tmp_path / "kits19" / "data")
     assert len(Kits19().find(tmp_path / "kits19")) == 6
@@ -279,6 +285,35 @@ def test_folders_that_lack_a_file_are_counted(
     (tmp_path / "kits19" / "case_00210").mkdir()  # of the test cases nobody has the labels
     assert len(Kits19(test="210-299").find(tmp_path / "kits19")) == 5
     assert "1 case folders lack their image or label and are left out (case_00001)" in caplog.text
+
+
+def test_a_case_that_cannot_be_entered_is_left_out_with_a_line(blocks: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks, tmp_path / "raw")
+    locked = tmp_path / "raw" / "case_00001"
+    locked.chmod(0)
+    code = (
+        "from pathlib import Path; from kitsseg.data.kits19 import Kits19; "
+        "from kitsseg.data.prepare import prepare; "
+        "print(len(prepare(Kits19().find('raw'), Path('store'), None).ids))"
+    )
+    try:
+        done = powerless.run(tmp_path, "-c", code)
+    finally:
+        locked.chmod(0o755)
+    assert (done.returncode, done.stdout) == (0, "5\n")
+    assert "raw/case_00001/imaging.nii.gz: can't be looked at (Permission denied)" in done.stderr
+    assert "raw: 1 case folders lack their image or label and are left out" in done.stderr
+
+
+def test_numbers_are_checked() -> None:
+    for wrong in ("5-3", "x", "-1", "123456", ""):
+        with pytest.raises(ValueError, match=f"{wrong} must be a case's number or a range"):
+            Kits19(numbers=["0-9", wrong])
+    with pytest.raises(ValueError, match=r"test=8-10 must lie in numbers=\['0-9'\]"):
+        Kits19(numbers=["0-9"], test="8-10")
+    numbers = Kits19(numbers=["7", "0-3", "9"], test="3").numbers
+    assert str(numbers) == "0-3 or 7 or 9" and numbers.choose("labelled") == [0, 1, 2, 7, 9]
+    assert numbers.choose("2-7") == [2, 3, 7] and numbers.choose("test") == [3]
 
 
 @pytest.mark.parametrize(
