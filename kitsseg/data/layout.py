@@ -100,6 +100,9 @@ def parse_layout(path: Path, stream: Stream) -> Layout:
         (slope, inter), offset = header.get_slope_inter(), header.get_data_offset()
     except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
         raise DamagedError(f"has a damaged header ({error})") from error
+    least = header.single_vox_offset
+    if offset < least:  # 0 as well, from which nibabel reads the header's bytes as voxels
+        raise DamagedError(f"has a damaged header (its voxels begin at byte {offset}, before {least})")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:

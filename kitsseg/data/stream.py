@@ -78,6 +78,7 @@ class Stream:
         Raises:
             DamagedError: there are fewer.
         """
+        assert count >= 0
         while count:
             count -= len(self._take(count))
 

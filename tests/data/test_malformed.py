@@ -21,6 +21,11 @@ def header_with(path: Path, offset: int, value: bytes) -> None:
     path.write_bytes(gzip.compress(bytes(data), 1))
 
 
+def in_version_2(case: Case) -> None:
+    nib.save(nib.Nifti2Image(blocky(0)[0], AFFINE), case.image)
+    header_with(case.image, 168, struct.pack("<q", 352))
+
+
 def image_of(array: np.ndarray, affine: np.ndarray = AFFINE) -> Callable[[Case], None]:
     return lambda case: nib.save(nib.Nifti1Image(array, affine), case.image)
 
@@ -115,6 +120,21 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
         lambda c: header_with(c.image, 344, b"ni1\0"),
         "imaging",
         "half of a .hdr/.img pair",
+    ),
+    "voxels before the file": (
+        lambda c: header_with(c.image, 108, struct.pack("<f", -16)),
+        "imaging",
+        r"damaged header .its voxels begin at byte -16, before 352",
+    ),
+    "voxels from the first byte": (
+        lambda c: header_with(c.image, 108, bytes(4)),
+        "imaging",
+        r"damaged header .its voxels begin at byte 0, before 352",
+    ),
+    "voxels in the header of version 2": (
+        in_version_2,
+        "imaging",
+        r"damaged header .its voxels begin at byte 352, before 544",
     ),
     "an unknown number type": (
         lambda c: header_with(c.image, 70, b"\x39\x30"),
