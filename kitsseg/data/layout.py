@@ -1,5 +1,6 @@
 """How a NIfTI file's voxels lie, by its header, and the way to KiTS19's orientation."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,11 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from kitsseg.data.stream import GZIP_MAGIC, DamagedError, Stream
+from kitsseg.data.stream import GZIP_MAGIC, DamagedError, Stream, most_bytes
 
 # Slices run from head to foot, rows from front to back, columns to the patient's left.
 ORIENTATION = ("I", "P", "L")
 HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-MAX_RATIO = 1032  # deflate can't pack tighter
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def parse_layout(path: Path, stream: Stream) -> Layout:
         raise DamagedError(f"has no voxels: its shape is {shape}")
     if dtype.kind not in "iuf":
         raise ValueError(f"holds {dtype} values; HU and labels are integers or floats")
-    if np.prod(shape, dtype=float) * dtype.itemsize > path.stat().st_size * MAX_RATIO:
+    if offset + math.prod(shape) * dtype.itemsize > most_bytes(path):
         raise DamagedError(f"promises {shape} voxels, more than its bytes can hold")
     scaling = None if slope is None or (slope, inter) == (1, 0) else (float(slope), float(inter))
     spacing = nib.affines.voxel_sizes(affine)

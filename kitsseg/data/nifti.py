@@ -192,6 +192,8 @@ def _opened(path: Path, use: Callable[[Path, Stream], T], remedy: str) -> T:
         raise ValueError(f"{path}: {error}; {remedy}") from error
     except OSError as error:
         raise ValueError(f"{path}: can't be read ({error.strerror or error})") from error
+    except MemoryError as error:
+        raise ValueError(f"{path}: doesn't fit into memory; read fewer cases at once") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -10,6 +10,7 @@ from isal import isal_zlib
 GZIP_MAGIC = b"\x1f\x8b"
 READ = 1 << 18  # bytes read from the file at once
 WINDOW = 1 << 22  # decompressed bytes held at once
+MAX_RATIO = 1032  # deflate can't pack tighter
 ZlibError: Any = isal_zlib.error  # its stub gives an instance
 
 
@@ -46,6 +47,13 @@ def decompressed(path: Path) -> Generator[bytes, None, None]:
             raise DamagedError(f"is damaged ({error})") from error
         if not stream.eof:
             raise DamagedError(f"is cut off after {path.stat().st_size} bytes")
+
+
+def most_bytes(path: Path) -> int:
+    """How many bytes the contents can have at most, by the file's own size."""
+    with path.open("rb") as file:
+        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    return path.stat().st_size * (MAX_RATIO if packed else 1)
 
 
 class Stream:

@@ -1,6 +1,7 @@
 """Files that aren't what they should be: thirty kinds and more, one line each."""
 
 import gzip
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,13 @@ def header_with(path: Path, offset: int, value: bytes) -> None:
 def in_version_2(case: Case) -> None:
     nib.save(nib.Nifti2Image(blocky(0)[0], AFFINE), case.image)
     header_with(case.image, 168, struct.pack("<q", 352))
+
+
+def unpacked_with_too_large_a_shape(case: Case) -> None:
+    """Not compressed for all its name; of its 200 MB the disk keeps nothing but the header."""
+    header_with(case.image, 42, struct.pack("<3h", 30000, 30000, 100))
+    case.image.write_bytes(gzip.decompress(case.image.read_bytes()))
+    os.truncate(case.image, 200 << 20)
 
 
 def image_of(array: np.ndarray, affine: np.ndarray = AFFINE) -> Callable[[Case], None]:
@@ -152,6 +160,11 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
         lambda c: header_with(c.image, 42, struct.pack("<3h", 30000, 30000, 30000)),
         "imaging",
         "promises",
+    ),
+    "more voxels than bytes, unpacked": (
+        unpacked_with_too_large_a_shape,
+        "imaging",
+        r"promises \(30000, 30000, 100\) voxels, more than its bytes can hold; fetch it again",
     ),
     "four dimensions": (image_of(np.zeros((6, 64, 64, 2), np.int16)), IMAGE, "has 4 dimensions"),
     "two dimensions": (image_of(np.zeros((64, 64), np.int16)), IMAGE, "has 2 dimensions"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitsseg.data import nifti
+from kitsseg.data import nifti, past_cache
 from kitsseg.data.kits19 import IMAGE_NAME, LABEL_NAME
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import EXPORT, read_case, read_image, read_label, read_layout, read_mask
@@ -124,6 +124,16 @@ def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
     case = write_case(tmp_path, 0, *blocky(0))
     case.image.chmod(0)
     with pytest.raises(ValueError, match="can't be read .Permission denied"):
+        read_image(case.image)
+
+
+def test_what_memory_cannot_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> np.ndarray:
+        raise MemoryError
+
+    case = write_case(tmp_path, 0, *blocky(0))
+    monkeypatch.setattr(past_cache, "aligned", full)
+    with pytest.raises(ValueError, match=f"^{case.image}: doesn't fit into memory; read fewer cases"):
         read_image(case.image)
 
 
