@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from kitsseg.data.find_images import Scan
-from kitsseg.data.nifti import EXPORT, INT16, Image, read_image
+from kitsseg.data.nifti import EXPORT, Image, read_image
+from kitsseg.data.voxels import INT16
 
 OFFSET = 1024  # that of CT stored as unsigned numbers, whose air is 0
 # Where soft tissue lies then; and how much of a volume it must be to give that away.

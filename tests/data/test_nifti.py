@@ -14,6 +14,7 @@ from kitsseg.data import nifti, past_cache
 from kitsseg.data.kits19 import IMAGE_NAME, LABEL_NAME
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import EXPORT, read_case, read_image, read_label, read_layout, read_mask
+from kitsseg.data.voxels import ToHu
 from tests.conftest import AFFINE, blocky, write_case
 
 CODES = [
@@ -41,13 +42,17 @@ def test_there_are_48_orientations() -> None:
     assert len(CODES) == 48
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     codes=st.sampled_from(CODES),
     shape=st.tuples(*[st.integers(1, 9)] * 3),
     dtype=st.sampled_from(["<i2", ">i2", "<u2", "|u1", "|i1", "<i4", ">f4", "<f4", "<f8", "<i8", "<u4"]),
-    scaling=st.sampled_from([None, (1, 0), (1, -1024), (2, 3), (0.5, -100)]),
+    scaling=st.sampled_from(
+        [None, (1, 0), (1, -1024), (2, 3), (-3, 7), (1, 70000), (300, -20000), (0.5, -100), (1.5, 2**33)]
+    ),
     slab=st.sampled_from([1, 64, 1 << 20]),
+    piece=st.sampled_from([1, 5, 1 << 16]),
+    wide=st.booleans(),
     packed=st.booleans(),
     second=st.booleans(),
 )
@@ -58,11 +63,21 @@ def test_any_file_is_read_as_nibabel_reads_it(
     dtype: str,
     scaling: tuple[float, float] | None,
     slab: int,
+    piece: int,
+    wide: bool,
     packed: bool,
     second: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("any") / ("a.nii.gz" if packed else "a.nii")
-    values = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
+    rng, kind_of = np.random.default_rng(0), np.dtype(dtype)
+    if wide and kind_of.kind in "iu":  # all that the type can say
+        limits = np.iinfo(kind_of)
+        values = rng.integers(limits.min, limits.max, shape, kind_of.newbyteorder("="), True)
+    else:
+        values = rng.integers(-99 if kind_of.kind != "u" else 0, 120, shape)
+    values = values.astype(dtype)
+    if kind_of.kind == "f":
+        values /= 4  # halves as well, which are rounded to the even number
     kind = nib.Nifti2Image if second else nib.Nifti1Image
     image = kind(values, affine_of(codes, shape), dtype=np.dtype(dtype))
     if scaling is not None:  # the values are stored as they are, and scaled when read
@@ -70,15 +85,21 @@ def test_any_file_is_read_as_nibabel_reads_it(
     image.to_filename(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nifti, "SLAB_BYTES", slab)
-        hu, layout = nifti._read(path, np.int16, nifti._to_hu)
+        patch.setattr(nifti, "PIECE", piece)
+        hu, layout = nifti._read(path, convert := ToHu())
     reference = by_nibabel(path)
-    assert np.array_equal(hu, np.rint(np.asarray(reference.dataobj)))
+    expected = np.clip(np.rint(np.asarray(reference.dataobj, np.float64)), -(2**15), 2**15 - 1)
+    assert np.array_equal(hu, expected)
+    assert convert.range_hu == (expected.min(), expected.max())
     assert hu.flags.c_contiguous and hu.shape == layout.turned_shape
     assert np.allclose(layout.turned_affine, reference.affine)
     assert layout.spacing_mm == pytest.approx(reference.header.get_zooms())
     assert layout.axes == "".join(nib.aff2axcodes(nib.load(path).affine))
     back = layout.in_file_axes(hu)
-    assert np.array_equal(back, np.rint(np.asarray(nib.load(path).dataobj)))
+    way = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt(ORIENTATION), nib.io_orientation(nib.load(path).affine)
+    )
+    assert np.array_equal(back, nib.orientations.apply_orientation(expected, way))
 
 
 def test_a_label_of_any_type_gives_the_same_classes(tmp_path: Path) -> None:
