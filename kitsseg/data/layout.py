@@ -106,11 +106,12 @@ def parse_layout(path: Path, stream: Stream) -> Layout:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
-        raise ValueError(f"has {len(shape)} dimensions, {shape}; a CT volume has 3")
+        what = "one volume of it alone" if len(shape) > 3 else "the whole series"
+        raise ValueError(f"has {len(shape)} dimensions, {shape}; a CT volume has 3: export {what}")
     if min(shape) < 1:
         raise DamagedError(f"has no voxels: its shape is {shape}")
     if dtype.kind not in "iuf":
-        raise ValueError(f"holds {dtype} values; HU and labels are integers or floats")
+        raise ValueError(f"holds {dtype} values; export HU or labels, as integers or floats")
     if offset + math.prod(shape) * dtype.itemsize > most_bytes(path):
         raise DamagedError(f"promises {shape} voxels, more than its bytes can hold")
     scaling = None if slope is None or (slope, inter) == (1, 0) else (float(slope), float(inter))

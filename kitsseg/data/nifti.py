@@ -5,6 +5,7 @@ turned on its way into the result, so that reading takes little more memory than
 whatever the file's type.
 """
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ SLAB_BYTES = 1 << 26  # of converted planes in memory at once; with fewer, turni
 PIECE = 1 << 16  # voxels that are converted at once
 AFFINE_TOLERANCE_MM = 1e-2
 FETCH, EXPORT = "fetch it again", "copy or export it again"  # of KiTS19; of any other origin
+REMEDIES = {
+    errno.EISDIR: "put the file in the folder's place",
+    errno.EACCES: "allow this user to read it, as chmod a+r does",
+}
 
 T = TypeVar("T")
 
@@ -186,7 +191,8 @@ def _opened(path: Path, use: Callable[[Path, Stream], T], remedy: str) -> T:
     except DamagedError as error:
         raise ValueError(f"{path}: {error}; {remedy}") from error
     except OSError as error:
-        raise ValueError(f"{path}: can't be read ({error.strerror or error})") from error
+        told = REMEDIES.get(error.errno, remedy)
+        raise ValueError(f"{path}: can't be read ({error.strerror or error}); {told}") from error
     except MemoryError as error:
         raise ValueError(f"{path}: doesn't fit into memory; read fewer cases at once") from error
     except ValueError as error:

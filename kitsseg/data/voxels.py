@@ -114,10 +114,12 @@ class ToClasses:
             return
         strange = [int(value) if value.is_integer() else value for value in self._strange.tolist()]
         known = ", ".join(f"{i} {CLASSES[c]}" for i, c in enumerate(self.classes))
-        cysts = (
-            "; of KiTS21 and KiTS23 3 are cysts: data=kits23 or source=kits23" if 3 in strange else ""
-        )
-        raise ValueError(f"holds labels {strange[:SHOWN]}; it may hold {known}{cysts}")
+        remedy = "relabel it, or export it again"
+        if 3 in strange:
+            remedy = "3 are cysts in KiTS21 and KiTS23: set data=kits23 or source=kits23"
+        if strange[0] < NO_LABEL[0] or strange[-1] > NO_LABEL[1]:
+            remedy = "these look like HU: exchange image and label if they are swapped"
+        raise ValueError(f"holds labels {strange[:SHOWN]}; it may hold {known}; {remedy}")
 
 
 def _whole(slope: float, inter: float, dtype: np.dtype) -> bool:

@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import re
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +96,8 @@ def unreadable(case: Case) -> None:
 
 
 IMAGE, LABEL = "imaging", "segmentation"
+# How the last part of each line begins: what to do.
+REMEDIES = "fetch|put|export|convert|correct|relabel|set|exchange"
 MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "empty file": (lambda c: c.image.write_bytes(b""), IMAGE, "is empty"),
     "html page": (
@@ -122,8 +126,12 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "a few voxels short": (short_of_voxels, IMAGE, "ends before its last voxel"),
     "a flipped bit": (flipped_bit, IMAGE, "(is damaged|isn't NIfTI|ends before|is cut off)"),
     "a wrong checksum": (wrong_checksum, IMAGE, "is damaged"),
-    "a folder in its place": (unreadable, IMAGE, "can't be read"),
-    "missing": (lambda c: c.image.unlink(), IMAGE, "can't be read .No such file"),
+    "a folder in its place": (unreadable, IMAGE, r"can't be read .Is a directory.; put the file"),
+    "missing": (
+        lambda c: c.image.unlink(),
+        IMAGE,
+        "can't be read .No such file or directory.; fetch it again",
+    ),
     "a header of another magic": (
         lambda c: header_with(c.image, 344, b"ni1\0"),
         "imaging",
@@ -149,7 +157,11 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
         "imaging",
         "damaged header",
     ),
-    "no dimensions": (lambda c: header_with(c.image, 40, bytes(2)), IMAGE, "has 1 dimensions"),
+    "no dimensions": (
+        lambda c: header_with(c.image, 40, bytes(2)),
+        IMAGE,
+        "has 1 dimensions.*: export the whole series",
+    ),
     "a dimension of zero": (lambda c: header_with(c.image, 44, bytes(2)), IMAGE, "has no voxels"),
     "a negative dimension": (
         lambda c: header_with(c.image, 42, struct.pack("<h", -6)),
@@ -166,8 +178,16 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
         "imaging",
         r"promises \(30000, 30000, 100\) voxels, more than its bytes can hold; fetch it again",
     ),
-    "four dimensions": (image_of(np.zeros((6, 64, 64, 2), np.int16)), IMAGE, "has 4 dimensions"),
-    "two dimensions": (image_of(np.zeros((64, 64), np.int16)), IMAGE, "has 2 dimensions"),
+    "four dimensions": (
+        image_of(np.zeros((6, 64, 64, 2), np.int16)),
+        IMAGE,
+        "has 4 dimensions.*: export one volume",
+    ),
+    "two dimensions": (
+        image_of(np.zeros((64, 64), np.int16)),
+        IMAGE,
+        "has 2 dimensions.*: export the whole series",
+    ),
     "zero spacing": (
         lambda c: (
             header_with(c.image, 76 + 8, bytes(4)),
@@ -195,9 +215,9 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "complex numbers": (
         image_of(np.ones((6, 64, 64), np.complex64)),
         "imaging",
-        "holds complex64 values",
+        "holds complex64 values; export HU or labels",
     ),
-    "colours": (rgb, IMAGE, "HU and labels are integers or floats"),
+    "colours": (rgb, IMAGE, "export HU or labels, as integers or floats"),
     "nan": (with_nan, IMAGE, "holds NaN or infinite values"),
     "infinity": (lambda c: with_nan(c, np.inf), IMAGE, "holds NaN or infinite values"),
     "constant": (
@@ -216,27 +236,32 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: 5": (
         label_of(lambda a: np.where(a > 1, 7, a).astype(np.uint8)),
         "segmentation",
-        r"holds labels \[7\]; it may hold 0 back",
+        r"holds labels \[7\]; it may hold 0 background, 1 kidney, 2 tumour; relabel it",
     ),
     "label: cysts": (
         label_of(lambda a: a + (a > 1)),
         "segmentation",
-        r"labels \[3\].*data=kits23 or source=kits23",
+        r"labels \[3\].*3 are cysts.* set data=kits23 or source=kits23",
     ),
     "label: negative": (
         label_of(lambda a: -a.astype(np.int16)),
         "segmentation",
-        r"holds labels \[-2, -1\]",
+        r"holds labels \[-2, -1\].*; relabel it, or export it again",
+    ),
+    "label: the image in its place": (
+        lambda c: shutil.copy(c.image, c.label),
+        "segmentation",
+        r"holds labels \[-1024, .*these look like HU: exchange image and label",
     ),
     "label: fractions": (
         label_of(lambda a: a.astype(np.float32) / 2),
         "segmentation",
-        r"holds labels \[0.5\]",
+        r"holds labels \[0.5\].*; relabel it, or export it again",
     ),
     "label: nan": (
         label_of(lambda a: np.where(a > 1, np.nan, a)),
         "segmentation",
-        r"holds labels \[nan\]",
+        r"holds labels \[nan\].*; relabel it, or export it again",
     ),
     "label: cut off": (
         lambda c: c.label.write_bytes(c.label.read_bytes()[:90]),
@@ -259,3 +284,4 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ValueError, match=rf"case_00000/{file}.nii.gz: .*{text}") as refusal:
         read_case(case)
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
+    assert re.search(rf"[;:] ({REMEDIES}) [^;]+$", str(refusal.value))
