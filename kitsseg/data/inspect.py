@@ -12,9 +12,9 @@ from kitsseg.data.describe import pixels_by_slice
 from kitsseg.data.kits19 import CLINICAL_NAME, Case
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import Image, Mask, check_same_grid, read_image, read_mask
+from kitsseg.data.plausible import about_offset, image_problems, is_offset
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
 
-SPACING_LIMITS_MM = (0.1, 20.0)  # KiTS19's lie in 0.4375-5
 SPACING_TOLERANCE_MM = 1e-3
 OK, BAD, TEST = "ok", "bad", "test"
 
@@ -122,14 +122,11 @@ def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, f
     finding.shape, finding.spacing_mm = layout.turned_shape, layout.spacing_mm
     finding.axes, finding.range_hu = layout.axes, image.range_hu
     finding.dtype = str(layout.dtype) + ("" if layout.scaling is None else " scaled")
-    low, high = SPACING_LIMITS_MM
-    if not all(low <= mm <= high for mm in layout.spacing_mm):
-        finding.problems.append(
-            f"{case.image}: has a spacing of {layout.spacing_mm} mm, outside {low}-{high}; "
-            "correct its header"
-        )
-    elif published_mm and not np.allclose(
-        sorted(layout.spacing_mm), published_mm, rtol=0, atol=SPACING_TOLERANCE_MM
+    finding.problems += image_problems(case.image, image)
+    if (
+        not finding.problems
+        and published_mm
+        and not np.allclose(sorted(layout.spacing_mm), published_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
     ):
         finding.problems.append(
             f"{case.image}: has a spacing of {layout.spacing_mm} mm, but {CLINICAL_NAME} says "
@@ -139,7 +136,9 @@ def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, f
         finding.notes.append(f"lies as {layout.axes}; turned when it's read")
     if not layout.says_orientation:
         finding.notes.append("neither sform nor qform is set: which side is left is a guess")
-    if image.range_hu[0] >= 0:
+    if is_offset(image):
+        finding.notes.append(about_offset())
+    elif image.range_hu[0] >= 0:
         finding.notes.append(f"its lowest value is {image.range_hu[0]} HU: no air, or an offset")
 
 

@@ -34,11 +34,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Image:
-    """``hu`` ``[S, H, W]`` int16, its lowest and highest value, and how it lay in its file."""
+    """A CT volume in memory.
+
+    Attributes:
+        hu: ``[S, H, W]`` int16.
+        range_hu: its lowest and highest value.
+        layout: how it lay in its file.
+        stored_range: the lowest and highest value before they were rounded and kept within int16;
+            None if nobody looked.
+    """
 
     hu: np.ndarray
     range_hu: tuple[int, int]
     layout: Layout
+    stored_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ def read_image(path: Path, remedy: str = FETCH) -> Image:
     low, high = convert.range_hu
     if low == high:
         raise ValueError(f"{path}: every voxel has the same value; export it again")
-    return Image(hu, (low, high), layout)
+    return Image(hu, (low, high), layout, (convert.low, convert.high))
 
 
 def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = FETCH) -> Mask:
