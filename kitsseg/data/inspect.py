@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kitsseg.data.describe import pixels_by_slice
-from kitsseg.data.kits19 import CLINICAL_NAME, Case
+from kitsseg.data.kits19 import CLINICAL_NAME, Case, lacking
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import Image, Mask, check_same_grid, read_image, read_mask
 from kitsseg.data.plausible import about_offset, image_problems, is_offset
@@ -51,8 +51,8 @@ def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Find
         is_test: it needs no label.
         published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
     """
-    finding = Finding(case.id)
-    image, mask = _image(case, finding), _mask(case, finding, is_test)
+    finding = Finding(case.id, problems=lacking(case, not is_test))
+    image, mask = _image(case, finding), _mask(case, finding)
     if image is not None:
         _look_at_image(case, image, published_mm, finding)
     if mask is not None:
@@ -90,13 +90,7 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
 
 
 def _image(case: Case, finding: Finding) -> Image | None:
-    if not case.image.is_file():
-        parts = sorted(p.name for p in case.image.parent.glob(f".{case.image.name}.part"))
-        lacks = f"is missing{' (its download was cut off)' if parts else ''}"
-        number = int(case.id.removeprefix("case_"))
-        finding.problems.append(
-            f"{case.image}: {lacks}; python -m kitsseg.download root=DIR cases={number} fetches it"
-        )
+    if not case.image.exists():
         return None
     try:
         return read_image(case.image)
@@ -105,10 +99,8 @@ def _image(case: Case, finding: Finding) -> Image | None:
         return None
 
 
-def _mask(case: Case, finding: Finding, is_test: bool) -> Mask | None:
-    if not case.label.is_file():
-        if not is_test:
-            finding.problems.append(f"{case.label}: is missing; fetch it again")
+def _mask(case: Case, finding: Finding) -> Mask | None:
+    if not case.label.exists():
         return None
     try:
         return read_mask(case.label, case.classes)

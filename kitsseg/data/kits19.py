@@ -1,14 +1,11 @@
 """KiTS19's folder layout: which cases a folder holds."""
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
-
-log = logging.getLogger("kitsseg")
 
 CASE_FOLDER = re.compile(r"case_\d{5}")
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
@@ -41,6 +38,21 @@ def case_folders(root: Path) -> list[Path]:
             if cases:
                 return sorted(cases)
     return []
+
+
+def lacking(case: Case, needs_label: bool = True) -> list[str]:
+    """A line for each of a case's files that isn't there, with what fetches it."""
+    lines = []
+    if not case.image.exists():
+        cut_off = case.image.with_name(f".{case.image.name}.part").exists()
+        lacks = f"is missing{' (its download was cut off)' if cut_off else ''}"
+        number = int(case.id.removeprefix("case_"))
+        lines.append(
+            f"{case.image}: {lacks}; python -m kitsseg.download root=DIR cases={number} fetches it"
+        )
+    if needs_label and not case.label.exists():
+        lines.append(f"{case.label}: is missing; fetch it again")
+    return lines
 
 
 def is_id(name: str) -> bool:
@@ -112,24 +124,17 @@ class Kits19:
         return int(case.id.removeprefix("case_")) in self.test
 
     def find(self, root: str | Path) -> list[Case]:
-        """The cases below ``root`` with image and label; a warning counts those that lack one.
+        """The cases below ``root`` for training: all folders but those of test cases without a label.
+
+        What others lack is for `kitsseg.data.prepare` to tell, as all else that is wrong with a case.
 
         Raises:
-            ValueError: there are none; the message says how to get them.
+            ValueError: none has image and label; the message says how to get them.
         """
         root = Path(root).expanduser()
-        cases = self.cases(root)
-        lacking = {c.id: [f.name for f in (c.image, c.label) if not f.is_file()] for c in cases}
-        whole = [c for c in cases if not lacking[c.id]]
-        if whole:
-            partial = [c.id for c in cases if lacking[c.id] and not self.is_test(c)]
-            if partial:
-                log.warning(
-                    f"{root}: {len(partial)} case folders lack their image or label and are left out "
-                    f"({', '.join(partial[:5])}{', ...' if partial[5:] else ''}); "
-                    f"see python -m kitsseg.verify root={root}"
-                )
-            return whole
+        cases = [c for c in self.cases(root) if not self.is_test(c) or c.label.is_file()]
+        if any(c.image.is_file() and c.label.is_file() for c in cases):
+            return cases
         lacks = "does not exist"
         if root.is_dir():
             lacks = f"holds no case_XXXXX folder with both {IMAGE_NAME} and {self.label_name}"

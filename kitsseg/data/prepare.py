@@ -16,7 +16,7 @@ import numpy as np
 
 from kitsseg.data import past_cache
 from kitsseg.data.describe import hu_percentiles, pixels_by_slice
-from kitsseg.data.kits19 import Case
+from kitsseg.data.kits19 import Case, lacking
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.store import CARD, IMAGE, LABEL, Store
 from kitsseg.grid import Grid
@@ -138,6 +138,8 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     from kitsseg.data.nifti import check_same_grid, read_image, read_mask
     from kitsseg.data.plausible import OFFSET, about_offset, image_problems, is_offset
 
+    if problems := lacking(case):
+        raise ValueError(problems[0])
     try:
         files = fingerprint(case)
     except OSError as error:

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -271,14 +272,36 @@ def test_a_checkout_of_the_official_repository_is_found(blocks: Path, tmp_path: 
     assert len(Kits19().find(tmp_path / "kits19")) == 6
 
 
-def test_folders_that_lack_a_file_are_counted(
+def test_a_folder_that_lacks_a_file_is_a_bad_case(
     blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copytree(blocks, tmp_path / "kits19")
-    (tmp_path / "kits19" / "case_00001" / "imaging.nii.gz").unlink()
-    (tmp_path / "kits19" / "case_00210").mkdir()  # of the test cases nobody has the labels
-    assert len(Kits19(test="210-299").find(tmp_path / "kits19")) == 5
-    assert "1 case folders lack their image or label and are left out (case_00001)" in caplog.text
+    root = tmp_path / "kits19"
+    shutil.copytree(blocks, root)
+    (root / "case_00001" / "imaging.nii.gz").unlink()
+    (root / "case_00003" / "segmentation.nii.gz").unlink()
+    (root / "case_00005" / "imaging.nii.gz").unlink()
+    (root / "case_00005" / "imaging.nii.gz").mkdir()
+    (root / "case_00210").mkdir()  # of the test cases nobody has the labels
+    cases = Kits19(test="210-299").find(root)
+    assert len(cases) == 6
+    with pytest.raises(ValueError) as refusal:
+        prepare(cases, tmp_path / "store", None)
+    lines = str(refusal.value).splitlines()
+    for line, text in zip(
+        lines,
+        (
+            r"case_00001/imaging.nii.gz: is missing; python -m kitsseg.download root=DIR cases=1 f",
+            r"case_00003/segmentation.nii.gz: is missing; fetch it again",
+            r"case_00005/imaging.nii.gz: can't be read \(Is a directory\); put the file",
+        ),
+        strict=True,
+    ):
+        assert re.search(text, line)
+    assert prepare(cases, tmp_path / "store", None, skip_bad=True).ids == [
+        "case_00000", "case_00002", "case_00004"
+    ]  # fmt: skip
+    assert sum(message.startswith("left out: ") for message in caplog.messages) == 3
+    assert Kits19().find(root)[-1].id == "case_00210"
 
 
 @pytest.mark.parametrize(
