@@ -5,8 +5,10 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,11 +21,14 @@ from kitsseg.data.describe import hu_percentiles, pixels_by_slice
 from kitsseg.data.kits19 import Case, lacking
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.store import CARD, IMAGE, LABEL, Store
+from kitsseg.files import remove_abandoned
 from kitsseg.grid import Grid
 from kitsseg.labels import CLASSES, KIDNEY, TUMOUR
-from kitsseg.locks import locked
+from kitsseg.locks import StoppedError, locked
 
 log = logging.getLogger("kitsseg")
+
+LEFT_BEHIND = re.compile(r"\.(case_\d+)(?:-new|-old|\.lock)")
 
 
 @dataclass
@@ -54,6 +59,7 @@ def prepare(
         ValueError: a line for each case that can't be used (the others are prepared), or the disk's
             problem, or no case is left.
     """
+    sweep(folder)
     missing = [c for c in cases if not is_current(c, folder)]
     done: dict[str, Outcome] = {}
     if missing:
@@ -75,6 +81,28 @@ def prepare(
     if not good:
         raise ValueError(f"none of the {len(cases)} cases can be used")
     return Store(folder, good)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a store, of cases as well that nobody prepares again.
+
+    What another process is at stays, and so does all in a folder that can't be written to.
+    """
+    found = (LEFT_BEHIND.fullmatch(path.name) for path in folder.glob(".*"))
+    for case in sorted({match[1] for match in found if match}):
+        at_once = Event()
+        at_once.set()
+        with suppress(StoppedError, OSError), locked(folder / case, at_once, lambda note: None):
+            _clear(folder, case)
+    remove_abandoned(folder)
+
+
+def _clear(folder: Path, case: str) -> tuple[Path, Path]:
+    """Remove a killed process's folders of a case that this one holds; where they were."""
+    temporary, old = (folder / f".{case}-{kind}" for kind in ("new", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return temporary, old
 
 
 def _about_disk(error: OSError, cases: list[Case], folder: Path) -> str:
@@ -110,9 +138,7 @@ def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
     """
     with locked(folder / case.id, Event(), lambda note: None):
         # Only what a killed process left behind can be there now.
-        temporary, old = (folder / f".{case.id}-{kind}" for kind in ("new", "old"))
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        temporary, old = _clear(folder, case.id)
         if is_current(case, folder):
             return Outcome()
         temporary.mkdir()
@@ -127,8 +153,7 @@ def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
         except MemoryError:
             return Outcome(f"{case.image}: doesn't fit into memory; set data.prepare_workers=1")
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            _clear(folder, case.id)
     return Outcome(notes=notes)
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from kitsseg.data.prepare import is_current, prepare
 from kitsseg.data.store import CARD, store_folder
 from kitsseg.grid import Grid
 from kitsseg.labels import AIR_HU
+from kitsseg.locks import locked
 from tests.conftest import blocky, write_case
 
 
@@ -203,6 +205,38 @@ def test_what_a_killed_process_left_goes(block_cases: list[Case], tmp_path: Path
         store.images(1), blocky(1)[0]
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == [c.id for c in block_cases]
+
+
+def test_what_was_left_of_current_cases_goes_unless_it_is_held(
+    block_cases: list[Case], tmp_path: Path
+) -> None:
+    """Killed after the last step that counts: such a case isn't prepared again."""
+    prepare(block_cases, tmp_path, None)
+    for name in (".case_00000-old", ".case_00001-new", ".case_00002-old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CARD).touch()
+    for name in (".case_00000.lock", ".case_00003.lock"):
+        (tmp_path / name).touch()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    pictures = {
+        kind: tmp_path / f".{pid}-dataset.{kind}"
+        for kind, pid in (("png", gone.pid), ("md", os.getpid()), ("young", gone.pid))
+    }
+    for kind, path in pictures.items():
+        path.touch()
+        if kind != "young":
+            os.utime(path, (0, 0))
+    with locked(tmp_path / "case_00002", Event(), lambda note: None):
+        prepare(block_cases, tmp_path, None)
+        hidden = {path.name for path in tmp_path.glob(".*")}
+    assert hidden == {
+        ".case_00002-old",
+        ".case_00002.lock",
+        pictures["md"].name,
+        pictures["young"].name,
+    }
+    assert sorted(p.name for p in tmp_path.glob("case_*")) == [c.id for c in block_cases]
 
 
 PREPARE = """
