@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -24,7 +25,7 @@ from kitsseg.data.store import CARD, store_folder
 from kitsseg.grid import Grid
 from kitsseg.labels import AIR_HU
 from kitsseg.locks import locked
-from tests.conftest import blocky, write_case
+from tests.conftest import AFFINE, blocky, write_case
 
 
 def test_native_slices_are_the_files_voxels(block_cases: list[Case], tmp_path: Path) -> None:
@@ -58,6 +59,33 @@ def test_written_once_and_again_when_a_file_changes(blocks: Path, tmp_path: Path
     assert [i for i in before if before[i] != after[i]] == ["case_00002"]
     assert np.array_equal(store.images(2), blocky(77)[0])
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_a_changed_label_is_prepared_again(blocks: Path, tmp_path: Path) -> None:
+    root, folder = tmp_path / "raw", tmp_path / "store"
+    shutil.copytree(blocks, root)
+    cases = list_cases(root)
+    prepare(cases, folder, None)
+    path, label = cases[2].label, blocky(2)[1]
+    was = path.stat()
+    path.write_bytes(path.read_bytes() + b"\0")  # the same label, but who knows
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert [is_current(c, folder) for c in cases] == [c.id != "case_00002" for c in cases]
+    nib.save(nib.Nifti1Image(np.minimum(label, 1), AFFINE), path)
+    store = prepare(cases, folder, None)
+    assert np.array_equal(store.labels(2), np.minimum(label, 1))
+    later = path.stat().st_mtime_ns + 1
+    os.utime(path, ns=(later, later))
+    assert not is_current(cases[2], folder)
+
+
+def test_another_mapping_of_classes_prepares_again(blocks: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    before = prepare(Kits19().find(blocks), folder, None)
+    assert np.array_equal(before.labels(0), blocky(0)[1])
+    mapped = Kits19(classes=[0, 2, 1]).find(blocks)
+    assert not any(is_current(case, folder) for case in mapped)
+    assert np.array_equal(prepare(mapped, folder, None).labels(0), np.array([0, 2, 1])[blocky(0)[1]])
 
 
 def test_workers_write_the_same_bytes(block_cases: list[Case], tmp_path: Path) -> None:
