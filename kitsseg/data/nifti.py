@@ -21,10 +21,10 @@ from kitsseg.data.stream import DamagedError, Stream
 from kitsseg.data.voxels import Scaling, ToClasses, ToHu
 
 SLAB_BYTES = 1 << 26  # of converted planes in memory at once; with fewer, turning takes longer
-PIECE = 1 << 16  # voxels that are converted at once
+PIECE = 1 << 17  # voxels that are converted at once
 AFFINE_TOLERANCE_MM = 1e-2
 FETCH, EXPORT = "fetch it again", "copy or export it again"  # of KiTS19; of any other origin
-REMEDIES = {
+REMEDIES: dict[int | None, str] = {
     errno.EISDIR: "put the file in the folder's place",
     errno.EACCES: "allow this user to read it, as chmod a+r does",
 }

@@ -4,6 +4,7 @@ A piece is small enough for a processor's cache, so whatever wider numbers are c
 no memory, and no time to fetch.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,7 @@ class ToHu:
         slope, inter = (1.0, 0.0) if scaling is None else scaling
         # By the same arithmetic as any voxel's value; a NaN is lowest and highest at once.
         low, high = sorted(float(end) * slope + inter for end in (piece.min(), piece.max()))
-        if not np.isfinite([low, high]).all():
+        if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("holds NaN or infinite values; export it again")
         self.low, self.high = min(self.low, low), max(self.high, high)
         fits = INT16.min <= low and high <= INT16.max
