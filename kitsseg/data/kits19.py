@@ -1,6 +1,5 @@
 """KiTS19's folder layout: which cases a folder holds."""
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +8,6 @@ from pathlib import Path
 from kitsseg.data.numbers import Numbers, spans
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
 from kitsseg.present import is_there, obstacle
-
-log = logging.getLogger("kitsseg")
 
 CASE_FOLDER = re.compile(r"case_\d{5}")
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
@@ -44,6 +41,32 @@ def case_folders(root: Path) -> list[Path]:
             if cases:
                 return sorted(cases)
     return []
+
+
+def lacking(case: Case, remedy: str | None = None, needs_label: bool = True) -> list[str]:
+    """A line for each of a case's files that isn't there, or can't be looked at.
+
+    Args:
+        remedy: what helps if one is merely missing; None: what does for KiTS19's cases.
+    """
+    lines = []
+    for path, needed in ((case.image, True), (case.label, needs_label)):
+        if is_there(path):
+            continue
+        if (problem := obstacle(path)) is not None:
+            lines.append(f"{path}: {problem}")
+        elif needed:
+            begun = path.with_name(f".{path.name}.part").exists()
+            cut = " (its download was cut off)" if begun else ""
+            lines.append(f"{path}: is missing{cut}; {fetching(case) if remedy is None else remedy}")
+    return lines
+
+
+def fetching(case: Case) -> str:
+    """What fetches a case's files, if it is KiTS19's."""
+    if number_of(case) not in NUMBERS.all:
+        return f"kitsseg.download has {NUMBERS} alone: get it where the case came from"
+    return f"python -m kitsseg.download root=DIR cases={number_of(case)} fetches it"
 
 
 def is_id(name: str) -> bool:
@@ -112,36 +135,20 @@ class Kits19:
 
     def remedy(self, case: Case) -> str:
         """How to get a file that a case lacks."""
-        if self.origin is not None:
-            return f"{self.origin} says how to fetch it"
-        if number_of(case) not in NUMBERS.all:
-            return f"kitsseg.download has {NUMBERS} alone: get it where the case came from"
-        return f"python -m kitsseg.download root=DIR cases={number_of(case)} fetches it"
+        return fetching(case) if self.origin is None else f"{self.origin} says how to fetch it"
 
     def find(self, root: str | Path) -> list[Case]:
-        """The cases below ``root`` with image and label; a warning counts those that lack one.
+        """The cases below ``root`` for training: all folders but those of test cases without a label.
 
-        What stands where a file should be, or can't be looked at, is a warning of its own.
+        What others lack is for `kitsseg.data.prepare` to tell, as all else that is wrong with a case.
 
         Raises:
-            ValueError: there are none; the message says how to get them.
+            ValueError: none has image and label; the message says how to get them.
         """
         root = Path(root).expanduser()
-        cases = self.cases(root)
-        lacking = {c.id: [f for f in (c.image, c.label) if not is_there(f)] for c in cases}
-        for path in (f for files in lacking.values() for f in files):
-            if (problem := obstacle(path)) is not None:
-                log.warning(f"{path}: {problem}")
-        whole = [c for c in cases if not lacking[c.id]]
-        if whole:
-            partial = [c.id for c in cases if lacking[c.id] and not self.is_test(c)]
-            if partial:
-                log.warning(
-                    f"{root}: {len(partial)} case folders lack their image or label and are left out "
-                    f"({', '.join(partial[:5])}{', ...' if partial[5:] else ''}); "
-                    f"see python -m kitsseg.verify root={root}"
-                )
-            return whole
+        cases = [c for c in self.cases(root) if not self.is_test(c) or is_there(c.label)]
+        if any(is_there(c.image) and is_there(c.label) for c in cases):
+            return cases
         lacks = "does not exist"
         if root.is_dir():
             lacks = f"holds no case_XXXXX folder with both {IMAGE_NAME} and {self.label_name}"
