@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kitsseg.data.nifti import Image
 
-SPACING_LIMITS_MM = (0.1, 20.0)  # KiTS19's lie in 0.4375-5
+SPACING_LIMITS_MM = (0.1, 50.0)  # KiTS19's lie in 0.4375-5; a phantom of ten slices has 23
 # What would be clipped at int16's upper end isn't HU. Below its lower end lies padding of -32768 with an
 # intercept of -1024, which clipping turns into as good an air.
 HU_LIMITS = (-65536, 32767)

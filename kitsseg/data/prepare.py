@@ -31,6 +31,10 @@ log = logging.getLogger("kitsseg")
 LEFT_BEHIND = re.compile(r"\.(case_\d+)(?:-new|-old|\.lock)")
 
 
+class BadCasesError(ValueError):
+    """Cases can't be used: a line each."""
+
+
 @dataclass
 class Outcome:
     """What came of a case: the problem because of which it isn't in the store, or none ("").
@@ -56,8 +60,8 @@ def prepare(
         skip_bad: go on without the cases that can't be used, with a warning for each.
 
     Raises:
-        ValueError: a line for each case that can't be used (the others are prepared), or the disk's
-            problem, or no case is left.
+        BadCasesError: cases that can't be used; the others are prepared.
+        ValueError: the disk's problem, or no case is left.
     """
     sweep(folder)
     missing = [c for c in cases if not is_current(c, folder)]
@@ -74,7 +78,7 @@ def prepare(
     for note in (note for each in done.values() for note in each.notes):
         log.warning(note)
     if problems and not skip_bad:
-        raise ValueError("\n".join(problems.values()))
+        raise BadCasesError("\n".join(problems.values()))
     for problem in problems.values():
         log.warning(f"left out: {problem}")
     good = [c.id for c in cases if c.id not in problems]
