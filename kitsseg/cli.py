@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import startup, unread
+from kitsseg import interrupts, startup, unread
 from kitsseg.commands import COMMANDS
 from kitsseg.config import CONFIG_DIR
 from kitsseg.failures import FULL
@@ -41,6 +41,7 @@ def hand_over(command: str, run: Callable[[DictConfig], int | None], again: str)
 def attempt(command: str, run: Callable[[DictConfig], int | None], cfg: DictConfig, again: str) -> int:
     """Run it, say what goes wrong; the exit code."""
     try:
+        interrupts.as_ever()
         return run(cfg) or 0
     except ValueError as error:
         for line in str(error).splitlines():

@@ -21,6 +21,7 @@ from kitsseg.data.kits19 import (
 from kitsseg.data.stream import GZIP_MAGIC
 from kitsseg.fetch import Patience
 from kitsseg.fetch_all import Fetching, Wanted
+from kitsseg.present import is_there
 
 AGAIN = "what came is kept, and the same command goes on from there"
 
@@ -35,6 +36,7 @@ def run(cfg: DictConfig) -> int:
     cases = parse_cases(list(cfg.cases) if OmegaConf.is_list(cfg.cases) else cfg.cases)
     labels_from = None if cfg.labels_from is None else Path(cfg.labels_from).expanduser()
     wanted = list_wanted(root, cases, cfg.imaging_url, cfg.labels_url, cfg.clinical_url, labels_from)
+    root.mkdir(parents=True, exist_ok=True)  # if that fails, so would every file
     patience = Patience(cfg.timeout_s, cfg.retries, cfg.backoff_s)
     fetching = Fetching(wanted, cfg.workers, patience, cfg.check)
     fetching.run()
@@ -57,7 +59,7 @@ def list_wanted(
     copied = None if labels_from is None else _folder_of_cases(labels_from)
     wanted = []
     clinical: str | Path = clinical_url if copied is None else copied / CLINICAL_NAME
-    if copied is None or (copied / CLINICAL_NAME).is_file():
+    if copied is None or is_there(copied / CLINICAL_NAME):
         wanted.append(
             Wanted(root / CLINICAL_NAME, clinical, check_json, b"", "see clinical_url", optional=True)
         )
@@ -94,7 +96,7 @@ def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
     for each in wanted:
         if not each.optional:
             folder = each.target.parent
-            folders[folder] = folders.get(folder, True) and each.target.is_file()
+            folders[folder] = folders.get(folder, True) and is_there(each.target)
     size = sum(each.target.stat().st_size for each in fetching.fetched)
     print(
         f"{sum(folders.values())} of {len(folders)} cases are complete in {root}: "

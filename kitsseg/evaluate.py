@@ -47,7 +47,8 @@ def run(cfg: DictConfig) -> int:
         raise ValueError(f"predictions={predictions} holds no label volumes such as case_00042.nii.gz")
     if not known and not unknown:
         raise ValueError(f"truth={truth} holds no label volumes, nor case_XXXXX/{source.label_name}")
-    chosen = choose(config.plain(cfg.cases), [*predicted, *unusable], [*known, *unknown])
+    asked = config.plain(cfg.cases)
+    chosen = choose(asked, [*predicted, *unusable], [*known, *unknown], source.numbers)
     refused = {
         name: reason
         for name, reason in (unknown | unusable).items()

@@ -4,7 +4,7 @@ import errno
 import signal
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENODEV, errn
 # A name, so that torch and Lightning needn't be imported to ask.
 NO_MEMORY = ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError")
 MEANT_FOR_USERS = ("MisconfigurationException",)
+LISTS = "BadCasesError"  # kitsseg.data.prepare's, a line a case
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,18 @@ class Failure:
         error: what went wrong, in one line.
         known: whether that line says it all; if not, the traceback is shown, too.
         traceback: where.
+        lines: what a user is told instead, if that is several lines.
     """
 
     error: str
     known: bool
     traceback: str
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> list[str]:
+        """The lines that a user gets to see."""
+        return self.lines if self.lines else [self.error]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -53,6 +61,10 @@ def describe(error: BaseException) -> Failure:
         if line := _line(cause):
             return Failure(line, True, trace)
     text = one_line(error)
+    if type(error).__name__ == LISTS:
+        lines = str(error).splitlines()
+        text = lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")
+        return Failure(text, True, trace, lines)
     if isinstance(error, ValueError) or type(error).__name__ in MEANT_FOR_USERS:
         return Failure(text, True, trace)
     return Failure(f"{type(error).__name__}: {text}", False, trace)

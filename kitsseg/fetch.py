@@ -179,6 +179,8 @@ def _begin(part: Part, response: Response, chunks: Iterator[bytes], magic: bytes
     if status in (408, 425, 429) or status >= 500:
         wait_s = _retry_after(response.headers.get("Retry-After", ""))
         asked = f", asks to wait {wait_s:.0f} s" if wait_s else ""
+        if wait_s > LONGEST_WAIT_S:
+            asked = f", asks to wait longer than {LONGEST_WAIT_S} s; try again another day"
         raise _AgainError(f"the host answers {said}{asked}", wait_s)
     validator = _validator(response)
     if status == 416 and part.size and where.rpartition("/")[2] == str(part.size):
@@ -186,7 +188,7 @@ def _begin(part: Part, response: Response, chunks: Iterator[bytes], magic: bytes
         return b""
     if status == 206 and part.size:
         span, _, total = where.removeprefix("bytes").strip().partition("/")
-        length = int(total) if total.isdigit() else part.length
+        length = part.length if (count := _count(total)) is None else count
         same = validator is None or part.validator is None or validator == part.validator
         if span.startswith(f"{part.size}-") and same and part.length in (None, length):
             part.length = length
@@ -207,8 +209,7 @@ def _begin(part: Part, response: Response, chunks: Iterator[bytes], magic: bytes
         raise FetchError(f"{part.url}: an HTML page comes instead (a login or an error page?)")
     if first and not first.startswith(magic):
         raise FetchError(f"{part.url}: another kind of file comes; it begins with {first[:24]!r}")
-    length = response.headers.get("Content-Length", "")
-    part.restart(int(length) if length.isdigit() else None, validator)
+    part.restart(_count(response.headers.get("Content-Length", "")), validator)
     return first
 
 
@@ -224,11 +225,19 @@ def _validator(response: Response) -> str | None:
     return response.headers.get("Last-Modified") if etag.startswith("W/") else etag
 
 
+def _count(text: str) -> int | None:
+    """The number that a header gives; None if it gives none (``²`` is a digit, too) or a useless one."""
+    digits = text.strip()
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
+
+
 def _retry_after(text: str) -> float:
     """``Retry-After`` in seconds: a number of them or a date."""
-    if text.strip().isdigit():
-        return float(text)
-    with suppress(ValueError, TypeError):
+    if (seconds := _count(text)) is not None:
+        return float(seconds)
+    if text.strip().isascii() and text.strip().isdecimal():
+        return float("inf")
+    with suppress(ValueError, TypeError, OverflowError):  # no date, or one beyond all clocks
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     return 0.0
 

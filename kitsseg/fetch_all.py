@@ -1,5 +1,6 @@
 """Many files at once: threads, one progress bar, and what came of each."""
 
+import errno
 import queue
 import shutil
 import sys
@@ -16,7 +17,10 @@ from tqdm import tqdm
 from kitsseg import __version__
 from kitsseg.fetch import FetchError, NotThereError, Patience, UnreachableError, fetch
 from kitsseg.locks import StoppedError, locked
+from kitsseg.present import is_there, obstacle
 
+# What the disk says of one place; with anything else it would refuse every other file, too.
+OF_ONE_PLACE = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
 PATIENCE_ON_EXIT_S = 3  # how long Ctrl-C waits for what is being written
 
 
@@ -122,7 +126,7 @@ class Fetching:
 
     def __init__(self, wanted: list[Wanted], workers: int, patience: Patience, check: bool) -> None:
         self.patience, self.check = patience, check
-        self.missing = [each for each in wanted if check or not each.target.is_file()]
+        self.missing = [each for each in wanted if check or not is_there(each.target)]
         self.bar = Bar(self.missing)
         self.jobs: queue.SimpleQueue[Wanted] = queue.SimpleQueue()
         for each in self.missing:
@@ -185,6 +189,9 @@ class Fetching:
         if host in self.silent:
             self.untried[host] = self.untried.get(host, 0) + 1
             return
+        if (problem := obstacle(wanted.target)) is not None:
+            self.failed.append((wanted, f"{wanted.target.name} {problem}"))
+            return
         watch = self.bar.watcher(wanted.target)
 
         sizes: list[int] = []
@@ -220,11 +227,15 @@ class Fetching:
                 self.silent.add(host)  # the others would only wait as long, one by one
         except FetchError as error:
             self.failed.append((wanted, f"{error}: {wanted.remedy}"))
+        except OSError as error:
+            if error.errno not in OF_ONE_PLACE:
+                raise
+            self.failed.append((wanted, f"{error.filename}: {error.strerror}; move it away or chmod it"))
 
 
 def is_whole(wanted: Wanted, check: bool) -> bool:
     """Whether the file is there; with ``check`` it is read, otherwise its name is proof enough."""
-    if not wanted.target.is_file():
+    if not is_there(wanted.target):
         return False
     if not check:
         return True
@@ -238,7 +249,7 @@ def is_whole(wanted: Wanted, check: bool) -> bool:
 def copy(wanted: Wanted, watch: Callable[[int, int | None], None]) -> None:
     """Copy a file from a folder, check it, and only then give it its name."""
     source, part = Path(wanted.source), wanted.target.with_name(f".{wanted.target.name}.part")
-    if not source.is_file():
+    if not is_there(source):
         raise NotThereError(f"{source}: there's no such file")
     length = source.stat().st_size
     watch(0, length)

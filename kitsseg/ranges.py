@@ -5,11 +5,14 @@ every problem.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kitsseg.labels import REGIONS
 from kitsseg.signatures import has_opaque, one_line
 from kitsseg.tracking.extras import missing
+
+if TYPE_CHECKING:
+    from kitsseg.data.numbers import Numbers
 
 
 def check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
@@ -71,16 +74,19 @@ def check_export(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 
 def check_verify(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    return (_check_cases(plain) if plain.get("cases") is not None else []) + _outside(plain, WORKERS)
+    asked = plain.get("cases") is not None
+    # Of a source that can't be built it isn't known which cases it has.
+    problems = _check_cases(plain, built["source"].numbers) if asked and "source" in built else []
+    return problems + _outside(plain, WORKERS)
 
 
-def _check_cases(plain: dict[str, Any]) -> list[str]:
-    from kitsseg.data.kits19 import parse_cases
+def _check_cases(plain: dict[str, Any], numbers: "Numbers | None" = None) -> list[str]:
+    from kitsseg.data.kits19 import NUMBERS
 
     cases = plain.get("cases")
     if not any(has_opaque(cases)):
         try:
-            parse_cases(cases)
+            (NUMBERS if numbers is None else numbers).choose(cases)
         except ValueError as error:
             return [str(error)]
     return []
@@ -124,9 +130,9 @@ def check_evaluate(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     from kitsseg.data.chosen import parse_chosen
 
     problems = []
-    if not any(has_opaque(cases := plain.get("cases"))):
+    if "source" in built and not any(has_opaque(cases := plain.get("cases"))):
         try:
-            parse_chosen(cases)
+            parse_chosen(cases, built["source"].numbers)
         except ValueError as error:
             problems.append(str(error))
     missing = plain.get("missing")

@@ -95,4 +95,4 @@ def first_failure(folder: Path, own: Failure) -> Failure:
         return own
     first = min(left, key=lambda each: float(each["time"]))
     name = f"rank {first['rank']}: " if first["ranks"] > 1 else ""
-    return Failure(name + first["error"], first["known"], first["traceback"])
+    return Failure(name + first["error"], first["known"], first["traceback"], first["lines"])

@@ -15,7 +15,8 @@ from torch import Tensor
 from kitsseg import checkpoint, exchange, hardware
 from kitsseg.body import View, find_body, on_stored
 from kitsseg.checkpoint import Loaded
-from kitsseg.data.nifti import EXPORT, INT16, read_image
+from kitsseg.data.nifti import EXPORT, read_image
+from kitsseg.data.voxels import INT16
 from kitsseg.grid import Grid, neighbourhood
 from kitsseg.inference import likeliest, natively, pad, probabilities
 from kitsseg.labels import BACKGROUND, CLASSES, OFFICIAL, REGIONS

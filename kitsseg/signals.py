@@ -31,9 +31,13 @@ def heed_parent() -> None:
 
 
 @contextmanager
-def withheld() -> Iterator[None]:
-    """Around the start of a process that is to `heed_parent`: none of them ends it before that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *WARNINGS})
+def withheld(*more: signal.Signals) -> Iterator[None]:
+    """Around the start of a process that is to `heed_parent`: none of them ends it before that.
+
+    Args:
+        more: signals that it doesn't get either, ever.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *WARNINGS, *more})
     try:
         yield
     finally:

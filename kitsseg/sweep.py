@@ -52,7 +52,7 @@ def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[
     """Run a job in its folder, keep its ``status.json``, and let a sweep go on when it fails.
 
     What is complete is left alone, and what was cut off or failed goes on from its last checkpoint. A
-    failure is shown at once: one line for what a user can mend, a traceback else.
+    failure is shown at once: a line for each thing that a user can mend, a traceback else.
 
     Args:
         work: does all of it, or what is left.
@@ -80,7 +80,8 @@ def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[
         with suppress(OSError):
             refused.write_text(failure.error)
     if failure is not None:
-        print(f"kitsseg.train: {failure.error}" if failure.known else failure.traceback, file=sys.stderr)
+        lines = [f"kitsseg.train: {line}" for line in failure.told]
+        print("\n".join(lines) if failure.known else failure.traceback, file=sys.stderr)
         if not sweeps:
             sys.exit(1)
 

@@ -18,7 +18,7 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config, launch, ranks, startup, sweep
+from kitsseg import cli, config, interrupts, launch, ranks, startup, sweep
 from kitsseg.components import instantiate
 from kitsseg.files import write_json
 
@@ -267,11 +267,13 @@ def main() -> None:
     """The command: refuse a wrong configuration, then hand over to Hydra."""
     logging.raiseExceptions = False  # a log that can't be written is no reason to stop
     if (task := launch.given()) is not None:
+        interrupts.as_ever()
         launch.compute(task, compute_as_rank)
         return
     if ranks.count() > 1 and {"-m", "--multirun"} & set(sys.argv):
         cli.refuse("train", ["a sweep starts the ranks of its jobs itself: leave out torchrun or srun"])
     cli.check_command_line("train", sys.argv[1:])
+    interrupts.as_ever()
     sys.argv[1:] = sweep.name_jobs(sys.argv[1:])
     with sweep.ending_searches():
         _job()

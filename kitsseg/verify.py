@@ -3,6 +3,8 @@
 ``python -m kitsseg.verify --help``
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kitsseg import cli
 from kitsseg.components import instantiate
-from kitsseg.files import write_json
+from kitsseg.files import check_writable, write_json
 
 if TYPE_CHECKING:
     from kitsseg.data.inspect import Finding
@@ -32,6 +34,10 @@ def run(cfg: DictConfig) -> int:
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
     cases = list_cases(root, source, OmegaConf.to_container(cfg)["cases"])  # type: ignore[index, call-overload]
+    report = None if cfg.report is None else Path(cfg.report).expanduser()
+    if report is not None:
+        with naming(report):
+            check_writable(report)  # before hours of reading
     published, problem = read_published_spacing(cases[0].image.parent.parent)
     job = partial(inspect_one, source=source, published=published)
     findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
@@ -40,8 +46,8 @@ def run(cfg: DictConfig) -> int:
     lines += [problem] if problem is not None else []
     for line in lines:
         cli.say("verify", line)
-    if cfg.report is not None:
-        write_report(Path(cfg.report).expanduser(), root, findings, problem)
+    if report is not None:
+        write_report(report, root, findings, problem)
     bad = sum(finding.state == BAD for finding in findings)
     print(f"{len(findings)} cases, {bad} bad" + (f"; {cfg.report}" if cfg.report is not None else ""))
     return int(bool(lines))
@@ -53,7 +59,7 @@ def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
     Raises:
         ValueError: there are none.
     """
-    from kitsseg.data.kits19 import IMAGE_NAME, Case, parse_cases
+    from kitsseg.data.kits19 import IMAGE_NAME, Case
 
     there = {case.id: case for case in source.cases(root)}
     if not there:
@@ -61,7 +67,7 @@ def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
     if asked is None:
         return list(there.values())
     folder = next(iter(there.values())).image.parent.parent
-    named = [f"case_{number:05d}" for number in parse_cases(asked)]
+    named = [f"case_{number:05d}" for number in source.numbers.choose(asked)]
     absent = {
         name: Case(name, folder / name / IMAGE_NAME, folder / name / source.label_name, source.classes)
         for name in named
@@ -73,7 +79,7 @@ def inspect_one(case: "Case", source: "Kits19", published: dict[str, list[float]
     """`kitsseg.data.inspect.inspect` of a case of this source."""
     from kitsseg.data.inspect import inspect
 
-    return inspect(case, source.is_test(case), published.get(case.id))
+    return inspect(case, source.is_test(case), published.get(case.id), source.remedy(case))
 
 
 def table(findings: "list[Finding]") -> str:
@@ -118,10 +124,17 @@ def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str
         "problems": [] if problem is None else [problem],
         "cases": [asdict(finding) for finding in findings],
     }
-    try:
+    with naming(path):
         write_json(path, values)
+
+
+@contextmanager
+def naming(report: Path) -> Iterator[None]:
+    """What the disk says of the report, as a `ValueError`."""
+    try:
+        yield
     except OSError as error:
-        raise ValueError(f"report={path}: {error.strerror or error}; name another file") from error
+        raise ValueError(f"report={report}: {error.strerror or error}; name another file") from error
 
 
 def main() -> None:

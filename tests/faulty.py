@@ -1,5 +1,6 @@
 """A file server on this machine that does what servers in the wild do."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ class FaultyServer:
     A fault is a dict with any of: ``status`` and ``headers`` (an answer without a file), ``body``
     (another file, once), ``cut`` (how many bytes of the body come before the connection drops),
     ``stall`` (how many come before nothing does for a second), ``ignore_range``, ``no_length``,
-    ``claim`` (a false length), ``type``, ``slam`` (no answer at all).
+    ``chunked`` (its length is told a piece at a time), ``claim`` (a false length), ``type``,
+    ``slam`` (no answer at all).
     """
 
     address: str = ""
@@ -95,17 +97,29 @@ def serve() -> Iterator[FaultyServer]:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             self.send_header("Content-Type", fault.get("type", "application/gzip"))
             rest = body[start:]
-            if "no_length" in fault:
+            if "chunked" in fault:
+                self.send_header("Transfer-Encoding", "chunked")
+            elif "no_length" in fault:
                 self.close_connection = True
                 self.send_header("Connection", "close")
             else:
                 self.send_header("Content-Length", str(fault.get("claim", len(rest))))
             self.end_headers()
             stop = fault.get("cut", fault.get("stall"))
-            self.send(rest[:stop])
+            if "chunked" in fault:
+                self.send_chunked(rest[:stop], ends=stop is None)
+            else:
+                self.send(rest[:stop])
             if stop is not None or "claim" in fault:
                 time.sleep(1 if "stall" in fault else 0)
                 self.close_connection = True
+
+        def send_chunked(self, data: bytes, ends: bool) -> None:
+            for at in range(0, len(data), 5000):
+                piece = data[at : at + 5000]
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if ends:
+                self.wfile.write(b"0\r\n\r\n")
 
         def send(self, data: bytes) -> None:
             if faulty.rate is None:
@@ -117,6 +131,10 @@ def serve() -> Iterator[FaultyServer]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # whoever asked has hung up
+                super().handle_error(request, client_address)
 
     server = Server(("127.0.0.1", 0), Handler)
     faulty.address = f"http://127.0.0.1:{server.server_port}"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from kitsseg.data.prepare import BadCasesError
 from kitsseg.failures import Failure, JobFailedError, describe, killed
 
 
@@ -58,3 +59,13 @@ def test_a_process_that_was_killed() -> None:
     assert "gone, or the disk is full" in killed(signal.SIGBUS, "its process").error
     failure = Failure("x", True, "")
     assert describe(JobFailedError(failure)) is failure
+
+
+def test_bad_cases_are_told_a_line_each() -> None:
+    failure = describe(
+        BadCasesError("case_00001: is cut off\ncase_00002: is empty\ncase_00003: is empty")
+    )
+    assert failure.error == "case_00001: is cut off (and 2 more)" and failure.known
+    assert failure.told == ["case_00001: is cut off", "case_00002: is empty", "case_00003: is empty"]
+    assert describe(BadCasesError("case_00001: is empty")).error == "case_00001: is empty"
+    assert describe(ValueError("one\ntwo")).told == ["one two"]

@@ -90,6 +90,18 @@ def leave_part(server: FaultyServer, target: Path, body: bytes, cut: int) -> Non
         pytest.param(
             [{"no_length": True, "cut": 900}], [None, None], id="no length, cut: the check alone tells"
         ),
+        pytest.param([{"chunked": True}], [None], id="chunked"),
+        pytest.param(
+            [{"chunked": True, "cut": 12_000}] * 2,
+            [None, "bytes=12000-", "bytes=24000-"],
+            id="chunked, cut in a chunk",
+        ),
+        pytest.param(
+            [{"chunked": True, "cut": 10_000}], [None, "bytes=10000-"], id="chunked, cut between two"
+        ),
+        pytest.param(
+            [{"chunked": True, "stall": 12_000}], [None, "bytes=12000-"], id="chunked, stall"
+        ),
         pytest.param(
             [{"claim": len(BODY) + 500}], [None, f"bytes={len(BODY)}-"], id="length too great"
         ),
@@ -181,13 +193,31 @@ def test_retry_after_is_honoured(server: FaultyServer, target: Path) -> None:
 def test_retry_after_as_a_date() -> None:
     assert module._retry_after(formatdate(time.time() + 100, usegmt=True)) == pytest.approx(100, abs=2)
     assert module._retry_after(formatdate(time.time() - 100, usegmt=True)) == 0
-    assert module._retry_after("soon") == 0
+    for nonsense in ("soon", "²", "-3", "Mon, 01 Jan 0001 00:00:00 +2359", "1 Jan 99999999999"):
+        assert module._retry_after(nonsense) == 0
 
 
 def test_a_host_that_asks_for_too_long_a_wait_is_left(server: FaultyServer, target: Path) -> None:
-    server.faults[PATH] = [{"status": 429, "headers": {"Retry-After": "90000"}}]
-    with pytest.raises(FetchError, match=r"429 Too Many Requests, asks to wait 90000 s \(given up"):
-        get(server, target)
+    for asked in ("3601", "9" * 400):
+        server.faults[PATH] = [{"status": 429, "headers": {"Retry-After": asked}}]
+        said = (
+            r"429 Too Many Requests, asks to wait longer than 3600 s; try again another day \(given up"
+        )
+        with pytest.raises(FetchError, match=said):
+            get(server, target)
+
+
+@pytest.mark.parametrize("header", ["Retry-After", "Content-Length"])
+@pytest.mark.parametrize("value", ["²", "1²", "-1", "1e3", "9" * 5000])
+def test_a_number_that_is_none_is_no_mistake_of_ours(
+    server: FaultyServer, target: Path, header: str, value: str
+) -> None:
+    if header == "Content-Length":
+        server.faults[PATH] = [{"claim": value}]
+    elif not value.startswith("9"):
+        server.faults[PATH] = [{"status": 503, "headers": {header: value}}]
+    get(server, target)
+    assert target.read_bytes() == BODY
 
 
 def test_waits_double_up_to_a_minute_and_vary() -> None:

@@ -118,13 +118,15 @@ def test_networks_know_torch_alone(name: str) -> None:
         ("locks", set()),
         ("extras", set()),
         ("fetch", {"part", "locks"}),
-        ("fetch_all", {"fetch", "locks"}),
+        ("fetch_all", {"fetch", "locks", "present"}),
+        ("present", set()),
         ("files", set()),
         ("results", {"metrics", "files"}),
         ("failures", set()),
         ("job", {"files", "results"}),
         ("search", set()),
         ("unread", set()),
+        ("interrupts", set()),
         ("gpus", set()),
         ("signals", set()),
         ("ranks", {"failures", "files", "gpus"}),
@@ -146,7 +148,8 @@ def test_arrows(name: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
 def test_data_knows_labels_and_the_grid(name: str) -> None:
-    assert inside(name) <= {"data", "labels", "grid", "locks", "files", "crop", "extras", "signals"}
+    known = {"labels", "grid", "locks", "files", "crop", "extras", "present", "signals"}
+    assert inside(name) <= {"data", *known}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])

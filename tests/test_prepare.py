@@ -60,6 +60,30 @@ def test_the_table_tells_the_spread_over_cases(tmp_path: Path) -> None:
     assert row.split("|")[2].strip() == "2"
 
 
+def test_the_table_tells_the_hu_of_each_class(tmp_path: Path) -> None:
+    """Percentiles within a case, by NumPy, then over the cases that have the class."""
+    pairs = [blocky(0), blocky(1)]
+    pairs.append((pairs[0][0] + 100, np.minimum(pairs[0][1], 1)))  # one without tumour
+    for number, (image, label) in enumerate(pairs):
+        write_case(tmp_path / "raw", number, image, label)
+    store = prepare_cases(list_cases(tmp_path / "raw"), tmp_path / "store", None)
+    lines = overview.markdown(store).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| HU within a case"))
+    assert [cell.strip() for cell in lines[start].split("|")[2:-1]] == [f"{p} %" for p in PERCENTILES]
+    rows = [line.split("|") for line in lines[start + 2 :]]
+    table = {c[1].strip(): [v.strip() for v in c[2:-1]] for c in rows}
+    assert list(table) == list(CLASSES)
+    for c, name in enumerate(CLASSES[1:], 1):
+        within = [
+            np.percentile(image[label == c], PERCENTILES, method="inverted_cdf")
+            for image, label in pairs
+            if (label == c).any()
+        ]
+        spread = np.percentile(within, [50, 5, 95], axis=0)
+        assert table[name] == ["{:.0f} ({:.0f} to {:.0f})".format(*each) for each in spread.T]
+    assert len(within) == 2
+
+
 def test_hu_percentiles_are_numpys() -> None:
     image, label = blocky(4)
     found = hu_percentiles(image, label)
@@ -81,6 +105,25 @@ def test_the_sheet_shows_the_slice_that_tells_most(block_cases: list[Case], tmp_
     tile = sheet[contactsheet.HEADER :, : contactsheet.TILE]
     for colour in (contactsheet.KIDNEY_COLOUR, contactsheet.TUMOUR_COLOUR):
         assert (tile == colour).all(axis=-1).sum() > 30
+
+
+def test_labels_are_outlined_where_they_lie(tmp_path: Path) -> None:
+    """In the upper right of a wide slice, so that no turn or mirror image of them is the same."""
+    image, label = blocky(0, 6, 64, 128)
+    label[...] = 0
+    label[3, 4:24, 90:122], label[3, 8:16, 100:108] = 1, 2
+    store = prepare_cases([write_case(tmp_path / "raw", 0, image, label)], tmp_path / "store", None)
+    sheet = contactsheet.contact_sheet(store)
+    scale, top = contactsheet.TILE / 128, contactsheet.HEADER + contactsheet.TILE // 4
+    tile = sheet[contactsheet.HEADER : contactsheet.HEADER + contactsheet.TILE, : contactsheet.TILE]
+    for colour, (rows, columns) in {
+        contactsheet.KIDNEY_COLOUR: ((4, 24), (90, 122)),
+        contactsheet.TUMOUR_COLOUR: ((8, 16), (100, 108)),
+    }.items():
+        y, x = np.nonzero((tile == colour).all(axis=-1))
+        found = [y.min(), y.max() + 1, x.min(), x.max() + 1]
+        edges = [top - contactsheet.HEADER + scale * row for row in rows]
+        assert found == pytest.approx(edges + [scale * column for column in columns], abs=1)
 
 
 def test_the_sheet_of_many_cases_shows_some(

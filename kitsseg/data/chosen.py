@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitsseg.data.kits19 import is_id, parse_cases
+from kitsseg.data.kits19 import NUMBERS, is_id
+from kitsseg.data.numbers import Numbers
 
 ALL, PREDICTED = "all", "predicted"
 
@@ -19,8 +20,11 @@ class Pair:
     truth: Path
 
 
-def parse_chosen(cases: object) -> list[str] | str | Path:
+def parse_chosen(cases: object, numbers: Numbers = NUMBERS) -> list[str] | str | Path:
     """The ids of a list, `ALL`, `PREDICTED` or the path of a run's ``split.json``.
+
+    Args:
+        numbers: the cases that there are.
 
     Raises:
         ValueError: it's something else.
@@ -30,23 +34,25 @@ def parse_chosen(cases: object) -> list[str] | str | Path:
     if isinstance(cases, str) and cases.endswith(".json"):
         return Path(cases).expanduser()
     try:
-        return [f"case_{number:05d}" for number in parse_cases(cases)]
+        return [f"case_{number:05d}" for number in numbers.choose(cases)]
     except ValueError as error:
         raise ValueError(f"{error}; or {ALL}, {PREDICTED} or a run's split.json") from None
 
 
-def choose(cases: object, predicted: Iterable[str], known: Iterable[str]) -> list[str]:
+def choose(
+    cases: object, predicted: Iterable[str], known: Iterable[str], numbers: Numbers = NUMBERS
+) -> list[str]:
     """The ids of the cases that should have figures, sorted.
 
     Args:
-        cases: as in `parse_chosen`.
+        cases, numbers: as in `parse_chosen`.
         predicted: ids that have a prediction, usable or not; names that are no ids don't count.
         known: the same of the truth.
 
     Raises:
         ValueError: ``cases`` is a file that isn't a split.
     """
-    chosen = parse_chosen(cases)
+    chosen = parse_chosen(cases, numbers)
     if isinstance(chosen, list):
         return chosen
     if isinstance(chosen, Path):

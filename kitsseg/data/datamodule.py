@@ -52,7 +52,7 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: slices a step and device.
         workers: loader processes a device.
         prepare_workers: processes that prepare cases.
-        skip_bad: go on without the cases that can't be read, instead of refusing them all.
+        skip_bad: go on without the cases that can't be used, instead of refusing them all.
         seed: of sampling, order and augmentation.
 
     Raises:

@@ -9,7 +9,8 @@ import numpy as np
 
 from kitsseg.data.find_images import Found, Scan
 from kitsseg.data.layout import Layout, way_to_orientation
-from kitsseg.data.nifti import INT16, Image
+from kitsseg.data.nifti import Image
+from kitsseg.data.voxels import INT16
 from kitsseg.extras import require
 
 USE = "reading DICOM"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kitsseg.data.find_masks import CASE_FILE
 from kitsseg.data.kits19 import IMAGE_NAME, case_folders, is_id
+from kitsseg.present import is_there, obstacle
 
 NIFTI = (".nii.gz", ".nii")
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's, at the end of a name
@@ -63,8 +64,9 @@ def find_images(path: Path) -> Found:
         return Found([_scan(path.resolve() / IMAGE_NAME)], {})
     if cases := case_folders(path):
         images = [folder / IMAGE_NAME for folder in cases]
-        missing = {i.parent.name: f"{i}: is missing; fetch it" for i in images if not i.is_file()}
-        return Found([_scan(image) for image in images if image.is_file()], missing)
+        missing = [image for image in images if not is_there(image)]
+        problems = {i.parent.name: f"{i}: {_obstacle_or_missing(i)}" for i in missing}
+        return Found([_scan(image) for image in images if image not in missing], problems)
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     volumes = [p for p in files if p.name.endswith(NIFTI)]
     if volumes:
@@ -72,6 +74,11 @@ def find_images(path: Path) -> Found:
     from kitsseg.data.dicom import find_series
 
     return find_series(path)
+
+
+def _obstacle_or_missing(path: Path) -> str:
+    problem = obstacle(path)
+    return "is missing; fetch it" if problem is None else problem
 
 
 def _scan(path: Path) -> Scan:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kitsseg.data.kits19 import LABEL_NAME, is_id
+from kitsseg.present import is_there, obstacle
 
 # case_00042, prediction_00042, KiTS_00042, 42, with nnU-Net's channel number or without.
 CASE_FILE = re.compile(r"(?:.*?\D)?(\d{1,5})(?:_0000)?\.nii(?:\.gz)?")
@@ -33,15 +34,18 @@ def find_masks(
     found: dict[str, list[Path]] = {}
     problems: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.endswith((".nii", ".nii.gz")) and path.name[0] != ".":
+        if is_there(path) and path.name.endswith((".nii", ".nii.gz")) and path.name[0] != ".":
             match = CASE_FILE.fullmatch(path.name)
             if match is None:
                 problems[path.name] = "no case id in the file's name; name it like case_00042.nii.gz"
             else:
                 found.setdefault(f"case_{int(match[1]):05d}", []).append(path)
         elif is_id(path.name):
-            inner = [path / name for name in names if (path / name).is_file()]
+            inner = [path / name for name in names if is_there(path / name)]
             found.setdefault(path.name, []).extend(inner[:1])
+            blocked = [f"{path / name}: {said}" for name in names if (said := obstacle(path / name))]
+            if blocked and not inner:
+                problems[path.name] = blocked[0]
     for case, paths in found.items():
         if len(paths) > 1:
             listed = " and ".join(str(path.relative_to(folder)) for path in paths)

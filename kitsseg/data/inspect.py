@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from kitsseg.data.describe import pixels_by_slice
-from kitsseg.data.kits19 import CLINICAL_NAME, Case
+from kitsseg.data.kits19 import CLINICAL_NAME, Case, lacking
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import Image, Mask, check_same_grid, read_image, read_mask
+from kitsseg.data.plausible import about_offset, image_problems, is_offset
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+from kitsseg.present import is_there
 
-SPACING_LIMITS_MM = (0.1, 20.0)  # KiTS19's lie in 0.4375-5
 SPACING_TOLERANCE_MM = 1e-3
 OK, BAD, TEST = "ok", "bad", "test"
 
@@ -44,15 +45,18 @@ class Finding:
     ml: dict[str, float] | None = None
 
 
-def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
+def inspect(
+    case: Case, is_test: bool, published_mm: list[float] | None, remedy: str | None = None
+) -> Finding:
     """Read a case and say what there is to say.
 
     Args:
         is_test: it needs no label.
         published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
+        remedy: what helps if a file is missing; None: what does for KiTS19's cases.
     """
-    finding = Finding(case.id)
-    image, mask = _image(case, finding), _mask(case, finding, is_test)
+    finding = Finding(case.id, problems=lacking(case, remedy, not is_test))
+    image, mask = _image(case, finding), _mask(case, finding)
     if image is not None:
         _look_at_image(case, image, published_mm, finding)
     if mask is not None:
@@ -90,13 +94,7 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
 
 
 def _image(case: Case, finding: Finding) -> Image | None:
-    if not case.image.is_file():
-        parts = sorted(p.name for p in case.image.parent.glob(f".{case.image.name}.part"))
-        lacks = f"is missing{' (its download was cut off)' if parts else ''}"
-        number = int(case.id.removeprefix("case_"))
-        finding.problems.append(
-            f"{case.image}: {lacks}; python -m kitsseg.download root=DIR cases={number} fetches it"
-        )
+    if not is_there(case.image):
         return None
     try:
         return read_image(case.image)
@@ -105,10 +103,8 @@ def _image(case: Case, finding: Finding) -> Image | None:
         return None
 
 
-def _mask(case: Case, finding: Finding, is_test: bool) -> Mask | None:
-    if not case.label.is_file():
-        if not is_test:
-            finding.problems.append(f"{case.label}: is missing; fetch it again")
+def _mask(case: Case, finding: Finding) -> Mask | None:
+    if not is_there(case.label):
         return None
     try:
         return read_mask(case.label, case.classes)
@@ -122,14 +118,11 @@ def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, f
     finding.shape, finding.spacing_mm = layout.turned_shape, layout.spacing_mm
     finding.axes, finding.range_hu = layout.axes, image.range_hu
     finding.dtype = str(layout.dtype) + ("" if layout.scaling is None else " scaled")
-    low, high = SPACING_LIMITS_MM
-    if not all(low <= mm <= high for mm in layout.spacing_mm):
-        finding.problems.append(
-            f"{case.image}: has a spacing of {layout.spacing_mm} mm, outside {low}-{high}; "
-            "correct its header"
-        )
-    elif published_mm and not np.allclose(
-        sorted(layout.spacing_mm), published_mm, rtol=0, atol=SPACING_TOLERANCE_MM
+    finding.problems += image_problems(case.image, image)
+    if (
+        not finding.problems
+        and published_mm
+        and not np.allclose(sorted(layout.spacing_mm), published_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
     ):
         finding.problems.append(
             f"{case.image}: has a spacing of {layout.spacing_mm} mm, but {CLINICAL_NAME} says "
@@ -139,7 +132,9 @@ def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, f
         finding.notes.append(f"lies as {layout.axes}; turned when it's read")
     if not layout.says_orientation:
         finding.notes.append("neither sform nor qform is set: which side is left is a guess")
-    if image.range_hu[0] >= 0:
+    if is_offset(image):
+        finding.notes.append(about_offset())
+    elif image.range_hu[0] >= 0:
         finding.notes.append(f"its lowest value is {image.range_hu[0]} HU: no air, or an offset")
 
 

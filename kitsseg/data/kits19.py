@@ -1,22 +1,19 @@
 """KiTS19's folder layout: which cases a folder holds."""
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kitsseg.data.numbers import Numbers, spans
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
-
-log = logging.getLogger("kitsseg")
+from kitsseg.present import is_there, obstacle
 
 CASE_FOLDER = re.compile(r"case_\d{5}")
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
 CLINICAL_NAME = "kits.json"
 LABELLED, TEST = range(210), range(210, 300)  # the labels of the challenge's test cases aren't public
-NAMED = {"labelled": LABELLED, "test": TEST, "all": range(300)}
-
-
+NUMBERS = Numbers(tuple(LABELLED), tuple(TEST))
 SAME_CLASSES = (BACKGROUND, KIDNEY, TUMOUR)
 
 
@@ -34,13 +31,42 @@ class Case:
 
 
 def case_folders(root: Path) -> list[Path]:
-    """The folders of cases below ``root`` (or its ``data/`` or ``dataset/``, as in checkouts), by id."""
+    """The folders of cases below ``root`` (or its ``data/`` or ``dataset/``, as in checkouts), by id.
+
+    One that can't be entered, or a link that leads nowhere, is a case, too: a problem of its own.
+    """
     for folder in (root, root / "data", root / "dataset"):
         if folder.is_dir():
-            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and f.is_dir()]
+            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and not is_there(f)]
             if cases:
                 return sorted(cases)
     return []
+
+
+def lacking(case: Case, remedy: str | None = None, needs_label: bool = True) -> list[str]:
+    """A line for each of a case's files that isn't there, or can't be looked at.
+
+    Args:
+        remedy: what helps if one is merely missing; None: what does for KiTS19's cases.
+    """
+    lines = []
+    for path, needed in ((case.image, True), (case.label, needs_label)):
+        if is_there(path):
+            continue
+        if (problem := obstacle(path)) is not None:
+            lines.append(f"{path}: {problem}")
+        elif needed:
+            begun = path.with_name(f".{path.name}.part").exists()
+            cut = " (its download was cut off)" if begun else ""
+            lines.append(f"{path}: is missing{cut}; {fetching(case) if remedy is None else remedy}")
+    return lines
+
+
+def fetching(case: Case) -> str:
+    """What fetches a case's files, if it is KiTS19's."""
+    if number_of(case) not in NUMBERS.all:
+        return f"kitsseg.download has {NUMBERS} alone: get it where the case came from"
+    return f"python -m kitsseg.download root=DIR cases={number_of(case)} fetches it"
 
 
 def is_id(name: str) -> bool:
@@ -48,32 +74,20 @@ def is_id(name: str) -> bool:
     return CASE_FOLDER.fullmatch(name) is not None
 
 
+def number_of(case: Case) -> int:
+    """42 of ``case_00042``."""
+    return int(case.id.removeprefix("case_"))
+
+
 def list_cases(root: Path) -> list[Case]:
     """The cases below ``root`` that have both an image and a label, sorted by id."""
     cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]
-    return [c for c in cases if c.image.is_file() and c.label.is_file()]
+    return [c for c in cases if is_there(c.image) and is_there(c.label)]
 
 
 def parse_cases(cases: object) -> list[int]:
-    """Case numbers from ``labelled``, ``test``, ``all``, ``7``, ``0-41`` or a list of these, sorted.
-
-    Raises:
-        ValueError: it's something else, or a number that KiTS19 doesn't have.
-    """
-    if isinstance(cases, list):
-        if not cases:
-            raise ValueError("cases: an empty list asks for nothing")
-        return sorted({number for each in cases for number in parse_cases(each)})
-    if isinstance(cases, str) and cases in NAMED:
-        return list(NAMED[cases])
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(cases))
-    if match is None:
-        names = ", ".join(NAMED)
-        raise ValueError(f"cases: {cases} must be {names}, a number, a range (0-41) or a list of these")
-    first, last = int(match[1]), int(match[2] or match[1])
-    if not first <= last <= 299:
-        raise ValueError(f"cases: {cases} must lie in 0-299, the smaller number first")
-    return list(range(first, last + 1))
+    """Numbers of KiTS19's cases; see `Numbers.choose`."""
+    return NUMBERS.choose(cases)
 
 
 class Kits19:
@@ -82,10 +96,12 @@ class Kits19:
     Args:
         label_name: the label file in a case's folder.
         classes: ``classes[stored]`` is the class id that a number in it means.
-        test: the cases that have no labels, as `parse_cases` reads them; None if all have.
+        test: the cases that have no labels, a range; None if all have.
+        numbers: ranges of the cases that there are, those of ``test`` among them.
+        origin: the page that says how to get what is missing; None: `kitsseg.download` fetches it.
 
     Raises:
-        ValueError: ``classes`` or ``test`` is out of its range.
+        ValueError: ``classes``, ``test`` or ``numbers`` is out of its range.
     """
 
     def __init__(
@@ -93,13 +109,19 @@ class Kits19:
         label_name: str = LABEL_NAME,
         classes: Sequence[int] = SAME_CLASSES,
         test: str | None = None,
+        numbers: Sequence[str] = ("0-299",),
+        origin: str | None = None,
     ) -> None:
         if not set(SAME_CLASSES) <= set(classes) <= set(range(len(CLASSES))):
             raise ValueError(f"classes={list(classes)} must give each of {list(SAME_CLASSES)}, no other")
         if classes[0] != BACKGROUND:
             raise ValueError(f"classes={list(classes)} must begin with {BACKGROUND}, the background")
         self.label_name, self.classes = label_name, tuple(classes)
-        self.test = frozenset(parse_cases(test) if test is not None else [])
+        known, unlabelled = spans(numbers), spans([] if test is None else [test])
+        if not set(unlabelled) <= set(known):
+            raise ValueError(f"test={test} must lie in numbers={list(numbers)}")
+        self.numbers = Numbers(tuple(n for n in known if n not in set(unlabelled)), tuple(unlabelled))
+        self.origin = origin
 
     def cases(self, root: Path) -> list[Case]:
         """All cases that have a folder, whether their files are there or not, sorted by id."""
@@ -109,31 +131,28 @@ class Kits19:
 
     def is_test(self, case: Case) -> bool:
         """Whether nobody has the labels of a case."""
-        return int(case.id.removeprefix("case_")) in self.test
+        return number_of(case) in self.numbers.test
+
+    def remedy(self, case: Case) -> str:
+        """How to get a file that a case lacks."""
+        return fetching(case) if self.origin is None else f"{self.origin} says how to fetch it"
 
     def find(self, root: str | Path) -> list[Case]:
-        """The cases below ``root`` with image and label; a warning counts those that lack one.
+        """The cases below ``root`` for training: all folders but those of test cases without a label.
+
+        What others lack is for `kitsseg.data.prepare` to tell, as all else that is wrong with a case.
 
         Raises:
-            ValueError: there are none; the message says how to get them.
+            ValueError: none has image and label; the message says how to get them.
         """
         root = Path(root).expanduser()
-        cases = self.cases(root)
-        lacking = {c.id: [f.name for f in (c.image, c.label) if not f.is_file()] for c in cases}
-        whole = [c for c in cases if not lacking[c.id]]
-        if whole:
-            partial = [c.id for c in cases if lacking[c.id] and not self.is_test(c)]
-            if partial:
-                log.warning(
-                    f"{root}: {len(partial)} case folders lack their image or label and are left out "
-                    f"({', '.join(partial[:5])}{', ...' if partial[5:] else ''}); "
-                    f"see python -m kitsseg.verify root={root}"
-                )
-            return whole
+        cases = [c for c in self.cases(root) if not self.is_test(c) or is_there(c.label)]
+        if any(is_there(c.image) and is_there(c.label) for c in cases):
+            return cases
         lacks = "does not exist"
         if root.is_dir():
             lacks = f"holds no case_XXXXX folder with both {IMAGE_NAME} and {self.label_name}"
-        raise ValueError(
-            f"data.root={root} {lacks}. KiTS19 comes with `python -m kitsseg.download root={root}` "
-            "(about 25 GB). To try kitsseg without: data=phantom"
-        )
+        comes = f"KiTS19 comes with `python -m kitsseg.download root={root}` (about 25 GB)"
+        if self.origin is not None:
+            comes = f"{self.origin} says how to fetch its cases"
+        raise ValueError(f"data.root={root} {lacks}. {comes}. To try kitsseg without: data=phantom")

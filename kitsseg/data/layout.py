@@ -1,5 +1,6 @@
 """How a NIfTI file's voxels lie, by its header, and the way to KiTS19's orientation."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from kitsseg.data.stream import GZIP_MAGIC, DamagedError, Stream
 # Slices run from head to foot, rows from front to back, columns to the patient's left.
 ORIENTATION = ("I", "P", "L")
 HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-MAX_RATIO = 1032  # deflate can't pack tighter
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,19 @@ def parse_layout(path: Path, stream: Stream) -> Layout:
         (slope, inter), offset = header.get_slope_inter(), header.get_data_offset()
     except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
         raise DamagedError(f"has a damaged header ({error})") from error
+    least = header.single_vox_offset
+    if offset < least:  # 0 as well, from which nibabel reads the header's bytes as voxels
+        raise DamagedError(f"has a damaged header (its voxels begin at byte {offset}, before {least})")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
-        raise ValueError(f"has {len(shape)} dimensions, {shape}; a CT volume has 3")
+        what = "one volume of it alone" if len(shape) > 3 else "the whole series"
+        raise ValueError(f"has {len(shape)} dimensions, {shape}; a CT volume has 3: export {what}")
     if min(shape) < 1:
         raise DamagedError(f"has no voxels: its shape is {shape}")
     if dtype.kind not in "iuf":
-        raise ValueError(f"holds {dtype} values; HU and labels are integers or floats")
-    if np.prod(shape, dtype=float) * dtype.itemsize > path.stat().st_size * MAX_RATIO:
+        raise ValueError(f"holds {dtype} values; export HU or labels, as integers or floats")
+    if offset + math.prod(shape) * dtype.itemsize > stream.most_bytes:
         raise DamagedError(f"promises {shape} voxels, more than its bytes can hold")
     scaling = None if slope is None or (slope, inter) == (1, 0) else (float(slope), float(inter))
     spacing = nib.affines.voxel_sizes(affine)

@@ -1,13 +1,15 @@
 """NIfTI volumes read once, checked, as arrays (slices, H, W) in KiTS19's orientation.
 
-A file is decompressed a slab of planes at a time, and each slab converted and turned on its way into
-the result, so that reading takes little more memory than the result itself, whatever the file's type.
+A file is decompressed a piece at a time, each piece converted into a slab of planes, and each slab
+turned on its way into the result, so that reading takes little more memory than the result itself,
+whatever the file's type.
 """
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -16,24 +18,36 @@ from kitsseg.data import past_cache
 from kitsseg.data.kits19 import SAME_CLASSES, Case
 from kitsseg.data.layout import Layout, parse_layout
 from kitsseg.data.stream import DamagedError, Stream
-from kitsseg.labels import CLASSES
+from kitsseg.data.voxels import Scaling, ToClasses, ToHu
 
-INT16 = np.iinfo(np.int16)
-SLAB_BYTES = 1 << 26  # of a file's voxels in memory at once; with fewer, turning takes longer
+SLAB_BYTES = 1 << 26  # of converted planes in memory at once; with fewer, turning takes longer
+PIECE = 1 << 17  # voxels that are converted at once
 AFFINE_TOLERANCE_MM = 1e-2
 FETCH, EXPORT = "fetch it again", "copy or export it again"  # of KiTS19; of any other origin
+REMEDIES: dict[int | None, str] = {
+    errno.EISDIR: "put the file in the folder's place",
+    errno.EACCES: "allow this user to read it, as chmod a+r does",
+}
 
 T = TypeVar("T")
-Convert = Callable[[np.ndarray, tuple[float, float] | None], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Image:
-    """``hu`` ``[S, H, W]`` int16, its lowest and highest value, and how it lay in its file."""
+    """A CT volume in memory.
+
+    Attributes:
+        hu: ``[S, H, W]`` int16.
+        range_hu: its lowest and highest value.
+        layout: how it lay in its file.
+        stored_range: the lowest and highest value before they were rounded and kept within int16;
+            None if nobody looked.
+    """
 
     hu: np.ndarray
     range_hu: tuple[int, int]
     layout: Layout
+    stored_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +113,12 @@ def read_image(path: Path, remedy: str = FETCH) -> Image:
     Raises:
         ValueError: one line that names the file, what is wrong and what helps.
     """
-    hu, layout = _read(path, np.int16, _to_hu, remedy)
-    low, high = (int(value) for value in cv2.minMaxLoc(hu.reshape(len(hu), -1))[:2])  # in one pass
+    convert = ToHu()
+    hu, layout = _read(path, convert, remedy)
+    low, high = convert.range_hu
     if low == high:
         raise ValueError(f"{path}: every voxel has the same value; export it again")
-    return Image(hu, (low, high), layout)
+    return Image(hu, (low, high), layout, (convert.low, convert.high))
 
 
 def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = FETCH) -> Mask:
@@ -115,23 +130,9 @@ def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = F
     Raises:
         ValueError: one line that names the file, what is wrong and what helps.
     """
-    table = np.asarray(classes, np.uint8)
-    same = tuple(classes) == SAME_CLASSES
-
-    def convert(slab: np.ndarray, scaling: tuple[float, float] | None) -> np.ndarray:
-        values = _scaled(slab, scaling)
-        if (values.dtype == np.uint8 or values.min() >= 0) and values.max() < len(table):
-            stored = values.astype(np.uint8, copy=False)
-            if values.dtype.kind != "f" or (stored == values).all():
-                return stored if same else table[stored]
-        strange = sorted(set(np.unique(values).tolist()) - set(range(len(table))))[:5]
-        cysts = (
-            "; of KiTS21 and KiTS23 3 are cysts: data=kits23 or source=kits23" if 3 in strange else ""
-        )
-        known = ", ".join(f"{i} {CLASSES[c]}" for i, c in enumerate(classes))
-        raise ValueError(f"holds labels {strange}; it may hold {known}{cysts}")
-
-    return Mask(*_read(path, np.uint8, convert, remedy))
+    convert = ToClasses(classes)
+    label, layout = _read(path, convert, remedy)
+    return Mask(label, layout)
 
 
 def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> np.ndarray:
@@ -144,43 +145,51 @@ def read_layout(path: Path) -> Layout:
     return _opened(path, parse_layout, FETCH)
 
 
-def _to_hu(slab: np.ndarray, scaling: tuple[float, float] | None) -> np.ndarray:
-    if slab.dtype == np.int16 and scaling is None:
-        return slab
-    values = _scaled(slab, scaling)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise ValueError("holds NaN or infinite values; export it again")
-        values = np.rint(values)
-    return np.clip(values, INT16.min, INT16.max).astype(np.int16)
+class Convert(Protocol):
+    """A file's voxels, a piece at a time, into what is read of it: `ToHu` or `ToClasses`."""
+
+    dtype: np.dtype
+
+    def __call__(self, piece: np.ndarray, scaling: Scaling, out: np.ndarray) -> None: ...
+
+    def finish(self) -> None: ...
 
 
-def _scaled(slab: np.ndarray, scaling: tuple[float, float] | None) -> np.ndarray:
-    return slab if scaling is None else slab * np.float64(scaling[0]) + scaling[1]
-
-
-def _read(path: Path, dtype: type, convert: Convert, remedy: str = FETCH) -> tuple[np.ndarray, Layout]:
-    """All voxels, each slab through ``convert``, in `ORIENTATION`."""
+def _read(path: Path, convert: Convert, remedy: str = FETCH) -> tuple[np.ndarray, Layout]:
+    """All voxels through ``convert``, in `ORIENTATION`."""
 
     def voxels(path: Path, stream: Stream) -> tuple[np.ndarray, Layout]:
         layout = parse_layout(path, stream)
         stream.skip(layout.offset)
         # Untouched zeros take no memory, and most of a label volume stays so; an image is filled.
-        make = np.zeros if dtype == np.uint8 else np.empty
-        turned = past_cache.aligned(make, layout.turned_shape, dtype)
+        make = np.zeros if convert.dtype == np.uint8 else np.empty
+        turned = past_cache.aligned(make, layout.turned_shape, convert.dtype)
         view = layout.in_file_axes(turned)
         i, j, k = layout.shape
-        planes = max(1, SLAB_BYTES // (i * j * layout.dtype.itemsize))
-        buffer = np.empty((min(planes, k), j, i), layout.dtype)  # a file's first axis runs fastest
+        planes = max(1, SLAB_BYTES // (i * j * convert.dtype.itemsize))
+        buffer = np.empty((min(planes, k), j, i), convert.dtype)  # a file's first axis runs fastest
         for first in range(0, k, planes):
             slab = buffer[: min(planes, k - first)]
-            stream.fill(slab.data.cast("B"))
-            native = slab if slab.dtype.isnative else slab.astype(slab.dtype.newbyteorder("="))
-            _place(convert(native, layout.scaling), view[:, :, first : first + len(slab)])
+            _fill(slab.reshape(-1), stream, layout, convert)
+            _place(slab, view[:, :, first : first + len(slab)])
         stream.finish()
+        convert.finish()
         return turned, layout
 
     return _opened(path, voxels, remedy)
+
+
+def _fill(slab: np.ndarray, stream: Stream, layout: Layout, convert: Convert) -> None:
+    """Read as many voxels as ``slab`` ``[N]`` has, of `Convert`'s type; in place if it's the file's."""
+    native = layout.dtype.newbyteorder("=")
+    held = None if native == slab.dtype else np.empty(min(PIECE, len(slab)), native)
+    for first in range(0, len(slab), PIECE):
+        out = slab[first : first + PIECE]
+        piece = out if held is None else held[: len(out)]
+        stream.fill(piece.data.cast("B"))
+        if not layout.dtype.isnative:
+            piece.byteswap(inplace=True)
+        convert(piece, layout.scaling, out)
 
 
 def _opened(path: Path, use: Callable[[Path, Stream], T], remedy: str) -> T:
@@ -191,7 +200,10 @@ def _opened(path: Path, use: Callable[[Path, Stream], T], remedy: str) -> T:
     except DamagedError as error:
         raise ValueError(f"{path}: {error}; {remedy}") from error
     except OSError as error:
-        raise ValueError(f"{path}: can't be read ({error.strerror or error})") from error
+        told = REMEDIES.get(error.errno, remedy)
+        raise ValueError(f"{path}: can't be read ({error.strerror or error}); {told}") from error
+    except MemoryError as error:
+        raise ValueError(f"{path}: doesn't fit into memory; read fewer cases at once") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -4,24 +4,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kitsseg.data.describe import PERCENTILES
 from kitsseg.data.store import Store
 from kitsseg.labels import CLASSES, KIDNEY, TUMOUR
 
 QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
-MEDIAN = 2  # its place among a card's HU percentiles
+MEDIAN = PERCENTILES.index(50)
 
 
 def markdown(store: Store) -> str:
-    """A sentence on the slices, then a Markdown table: a row a figure, its quantiles over cases."""
-    rows = [(name, _cells(values)) for name, values in figures(store).items()]
-    head = ("over cases", ["cases", *QUANTILES])
-    widths = [max(len(name) for name, _ in [head, *rows])]
-    widths += [max(len(cells[i]) for _, cells in [head, *rows]) for i in range(len(head[1]))]
-    lines = ["| " + " | ".join(_align([name, *cells], widths)) + " |" for name, cells in [head, *rows]]
-    lines.insert(
-        1, "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    """A sentence on the slices, then two Markdown tables.
+
+    The first has a row a figure and its quantiles over cases, the second a row a class and the
+    percentiles of its HU in a case: their median over cases, and their 5th and 95th percentile.
+    """
+    over_cases = _table(
+        ["over cases", "cases", *QUANTILES],
+        [[name, *_cells(values)] for name, values in figures(store).items()],
     )
-    return "\n".join([summary(store), "", *lines])
+    within = _table(
+        ["HU within a case, over cases: median (5 % to 95 %)", *(f"{p} %" for p in PERCENTILES)],
+        [[name, *map(_spread, hu_over_cases(store, name))] for name in CLASSES],
+    )
+    return "\n".join([summary(store), "", *over_cases, "", *within])
 
 
 def summary(store: Store) -> str:
@@ -60,6 +65,12 @@ def figures(store: Store) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, float) for name, values in out.items()}
 
 
+def hu_over_cases(store: Store, name: str) -> np.ndarray:
+    """``[percentiles, cases]`` HU of a class; cases without it aren't among them."""
+    known = [card["hu"][name] for card in store.cards if card["hu"][name] is not None]
+    return np.asarray(known, float).reshape(-1, len(PERCENTILES)).T
+
+
 def _stored_voxel_ml(store: Store, case: int) -> float:
     """A stored pixel stands for more than one when slices were scaled down."""
     grid = store.grid(case)
@@ -72,6 +83,21 @@ def _cells(values: np.ndarray) -> list[str]:
     if not len(known):
         return ["0", *["–"] * len(QUANTILES)]
     return [str(len(known)), *(f"{q:.4g}" for q in np.percentile(known, list(QUANTILES.values())))]
+
+
+def _spread(values: np.ndarray) -> str:
+    if not len(values):
+        return "–"
+    low, middle, high = np.percentile(values, [5, 50, 95])
+    return f"{middle:.0f} ({low:.0f} to {high:.0f})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of Markdown."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = ["| " + " | ".join(_align(row, widths)) + " |" for row in (head, *rows)]
+    rule = "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths))
+    return [lines[0], f"|{rule}|", *lines[1:]]
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> list[str]:

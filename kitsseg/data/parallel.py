@@ -47,7 +47,7 @@ def over_cases(
         # Spawned, not forked: the parent may already hold threads.
         pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _settle)
         try:
-            with signals.withheld():
+            with signals.withheld(signal.SIGINT):  # the terminal's, too, which this process answers
                 results = pool.map(job, items)
             for result in results:
                 yield result
@@ -64,4 +64,3 @@ def over_cases(
 def _settle() -> None:
     cv2.setNumThreads(1)
     signals.heed_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, too

@@ -5,8 +5,11 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -15,13 +18,32 @@ import numpy as np
 
 from kitsseg.data import past_cache
 from kitsseg.data.describe import hu_percentiles, pixels_by_slice
-from kitsseg.data.kits19 import Case
+from kitsseg.data.kits19 import Case, lacking
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.store import CARD, IMAGE, LABEL, Store
+from kitsseg.files import remove_abandoned
 from kitsseg.grid import Grid
-from kitsseg.locks import locked
+from kitsseg.labels import CLASSES, KIDNEY, TUMOUR
+from kitsseg.locks import StoppedError, locked
 
 log = logging.getLogger("kitsseg")
+
+LEFT_BEHIND = re.compile(r"\.(case_\d+)(?:-new|-old|\.lock)")
+
+
+class BadCasesError(ValueError):
+    """Cases can't be used: a line each."""
+
+
+@dataclass
+class Outcome:
+    """What came of a case: the problem because of which it isn't in the store, or none ("").
+
+    ``notes`` are what to look at though it is, a line each with the file and the remedy.
+    """
+
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def prepare(
@@ -38,27 +60,53 @@ def prepare(
         skip_bad: go on without the cases that can't be used, with a warning for each.
 
     Raises:
-        ValueError: a line for each case that can't be used (the others are prepared), or the disk's
-            problem, or no case is left.
+        BadCasesError: cases that can't be used; the others are prepared.
+        ValueError: the disk's problem, or no case is left.
     """
+    sweep(folder)
     missing = [c for c in cases if not is_current(c, folder)]
-    problems: dict[str, str] = {}
+    done: dict[str, Outcome] = {}
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             job = partial(prepare_case, folder=folder, size=size)
             results = over_cases(job, missing, workers, "preparing cases")
-            problems = {c.id: p for c, p in zip(missing, results, strict=True) if p}
+            done = dict(zip((c.id for c in missing), results, strict=True))
         except OSError as error:
             raise ValueError(_about_disk(error, cases, folder)) from error
+    problems = {id_: each.problem for id_, each in done.items() if each.problem}
+    for note in (note for each in done.values() for note in each.notes):
+        log.warning(note)
     if problems and not skip_bad:
-        raise ValueError("\n".join(problems.values()))
+        raise BadCasesError("\n".join(problems.values()))
     for problem in problems.values():
         log.warning(f"left out: {problem}")
     good = [c.id for c in cases if c.id not in problems]
     if not good:
         raise ValueError(f"none of the {len(cases)} cases can be used")
     return Store(folder, good)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a store, of cases as well that nobody prepares again.
+
+    What another process is at stays, and so does all in a folder that can't be written to.
+    """
+    found = (LEFT_BEHIND.fullmatch(path.name) for path in folder.glob(".*"))
+    for case in sorted({match[1] for match in found if match}):
+        at_once = Event()
+        at_once.set()
+        with suppress(StoppedError, OSError), locked(folder / case, at_once, lambda note: None):
+            _clear(folder, case)
+    remove_abandoned(folder)
+
+
+def _clear(folder: Path, case: str) -> tuple[Path, Path]:
+    """Remove a killed process's folders of a case that this one holds; where they were."""
+    temporary, old = (folder / f".{case}-{kind}" for kind in ("new", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return temporary, old
 
 
 def _about_disk(error: OSError, cases: list[Case], folder: Path) -> str:
@@ -86,43 +134,51 @@ def is_current(case: Case, folder: Path) -> bool:
     return bool(whole and same)
 
 
-def prepare_case(case: Case, folder: Path, size: int | None) -> str:
-    """Write one case unless another process did so meanwhile; an empty string, or its problem in a line.
+def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
+    """Write one case unless another process did so meanwhile.
 
     Raises:
         OSError: the folder can't be written to.
     """
     with locked(folder / case.id, Event(), lambda note: None):
         # Only what a killed process left behind can be there now.
-        temporary, old = (folder / f".{case.id}-{kind}" for kind in ("new", "old"))
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        temporary, old = _clear(folder, case.id)
         if is_current(case, folder):
-            return ""
+            return Outcome()
         temporary.mkdir()
         try:
-            _write_case(case, temporary, size)
+            notes = _write_case(case, temporary, size)
             target = folder / case.id
             if target.exists():
                 os.replace(target, old)  # a folder can't be renamed over another
             os.replace(temporary, target)
         except ValueError as error:
-            return str(error)
+            return Outcome(str(error))
+        except MemoryError:
+            return Outcome(f"{case.image}: doesn't fit into memory; set data.prepare_workers=1")
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-    return ""
+            _clear(folder, case.id)
+    return Outcome(notes=notes)
 
 
-def _write_case(case: Case, folder: Path, size: int | None) -> None:
+def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
+    """The notes on it."""
     # nibabel takes a tenth of a second, which what is prepared already needn't wait for.
     from kitsseg.data.nifti import check_same_grid, read_image, read_mask
+    from kitsseg.data.plausible import OFFSET, about_offset, image_problems, is_offset
 
+    if problems := lacking(case):
+        raise ValueError(problems[0])
     try:
         files = fingerprint(case)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}; fetch it again") from error
     image = read_image(case.image)
+    if problems := image_problems(case.image, image):
+        raise ValueError(problems[0])
+    notes = []
+    if is_offset(image):
+        notes.append(f"{case.image}: {about_offset()}; if so, subtract {OFFSET}")
     height, width = image.hu.shape[1:]
     grid = Grid((height, width), size)
     with ThreadPoolExecutor(1) as beside:  # the disk writes while the rest is computed
@@ -147,6 +203,9 @@ def _write_case(case: Case, folder: Path, size: int | None) -> None:
         "pixels": pixels.tolist(),
     }
     (folder / CARD).write_text(json.dumps(card))
+    if percentiles[CLASSES[KIDNEY]] is percentiles[CLASSES[TUMOUR]] is None:
+        notes.append(f"{case.label}: is background alone; fetch it again, or exclude the case")
+    return notes
 
 
 def _save(path: Path, array: np.ndarray) -> None:

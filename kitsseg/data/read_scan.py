@@ -5,11 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from kitsseg.data.find_images import Scan
-from kitsseg.data.nifti import EXPORT, INT16, Image, read_image
-
-OFFSET = 1024  # that of CT stored as unsigned numbers, whose air is 0
-# Where soft tissue lies then; and how much of a volume it must be to give that away.
-SOFT_TISSUE, LEAST = (924, 1224), 0.05
+from kitsseg.data.nifti import EXPORT, Image, read_image
+from kitsseg.data.plausible import OFFSET, about_offset, is_offset
+from kitsseg.data.voxels import INT16
 
 
 def read_scan(scan: Scan, offset_hu: int = 0) -> Image:
@@ -27,20 +25,8 @@ def read_scan(scan: Scan, offset_hu: int = 0) -> Image:
     if offset_hu:
         return shifted(image, offset_hu)
     if is_offset(image):
-        raise ValueError(
-            f"{scan.path}: holds no value below 0, and much at about {OFFSET}: CT stored with an "
-            f"offset, it seems; if so, add offset_hu=-{OFFSET}"
-        )
+        raise ValueError(f"{scan.path}: {about_offset()}; if so, add offset_hu=-{OFFSET}")
     return image
-
-
-def is_offset(image: Image) -> bool:
-    """Whether the values look like HU + `OFFSET`: no air, but soft tissue where there's hard bone."""
-    if image.range_hu[0] < 0:
-        return False
-    low, high = SOFT_TISSUE
-    sample = image.hu[:: max(1, len(image.hu) // 16), ::4, ::4]
-    return float(((sample >= low) & (sample <= high)).mean()) >= LEAST
 
 
 def shifted(image: Image, offset_hu: int) -> Image:
@@ -48,4 +34,4 @@ def shifted(image: Image, offset_hu: int) -> Image:
     for plane in image.hu:  # in place, a plane at a time
         plane[...] = np.clip(plane.astype(np.int32) + offset_hu, INT16.min, INT16.max)
     low, high = (int(np.clip(v + offset_hu, INT16.min, INT16.max)) for v in image.range_hu)
-    return replace(image, range_hu=(low, high))
+    return replace(image, range_hu=(low, high), stored_range=None)

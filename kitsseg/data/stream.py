@@ -1,6 +1,8 @@
 """A file's bytes in order, decompressed as they are read; nothing of it is held for long."""
 
+import os
 from collections.abc import Generator
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,6 +12,7 @@ from isal import isal_zlib
 GZIP_MAGIC = b"\x1f\x8b"
 READ = 1 << 18  # bytes read from the file at once
 WINDOW = 1 << 22  # decompressed bytes held at once
+MAX_RATIO = 1032  # deflate can't pack tighter
 ZlibError: Any = isal_zlib.error  # its stub gives an instance
 
 
@@ -25,34 +28,45 @@ def decompressed(path: Path) -> Generator[bytes, None, None]:
         OSError: the file can't be read.
     """
     with path.open("rb") as file:
-        chunk = file.read(READ)
-        if not chunk.startswith(GZIP_MAGIC):
-            while chunk:
-                yield chunk
-                chunk = file.read(READ)
-            return
-        stream = isal_zlib.decompressobj(wbits=31)
-        try:
-            while chunk:
-                yield stream.decompress(chunk, WINDOW)
-                rest = stream.unused_data.lstrip(b"\0") if stream.eof else stream.unconsumed_tail
-                chunk = rest or file.read(READ)
-                if stream.eof and (chunk := chunk.lstrip(b"\0")):
-                    # A further stream follows (zeros only fill up); each has its own checksum.
-                    stream = isal_zlib.decompressobj(wbits=31)
-            while not stream.eof and (held := stream.decompress(b"", WINDOW)):
-                yield held  # what the limit on its output held back
-        except ZlibError as error:
-            raise DamagedError(f"is damaged ({error})") from error
-        if not stream.eof:
-            raise DamagedError(f"is cut off after {path.stat().st_size} bytes")
+        yield from _inflated(file)
+
+
+def _inflated(file: BufferedReader) -> Generator[bytes, None, None]:
+    """The same of an open file."""
+    chunk = file.read(READ)
+    if not chunk.startswith(GZIP_MAGIC):
+        while chunk:
+            yield chunk
+            chunk = file.read(READ)
+        return
+    stream = isal_zlib.decompressobj(wbits=31)
+    try:
+        while chunk:
+            yield stream.decompress(chunk, WINDOW)
+            rest = stream.unused_data.lstrip(b"\0") if stream.eof else stream.unconsumed_tail
+            chunk = rest or file.read(READ)
+            if stream.eof and (chunk := chunk.lstrip(b"\0")):
+                # A further stream follows (zeros only fill up); each has its own checksum.
+                stream = isal_zlib.decompressobj(wbits=31)
+        while not stream.eof and (held := stream.decompress(b"", WINDOW)):
+            yield held  # what the limit on its output held back
+    except ZlibError as error:
+        raise DamagedError(f"is damaged ({error})") from error
+    if not stream.eof:
+        raise DamagedError(f"is cut off after {os.fstat(file.fileno()).st_size} bytes")
 
 
 class Stream:
-    """`decompressed` as a thing to read from; closes its file at the end of a ``with`` block."""
+    """`decompressed` as a thing to read from; closes its file at the end of a ``with`` block.
+
+    ``most_bytes`` is how many bytes the contents can have at most, by the file's own size.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._chunks = decompressed(path)
+        self._file = path.open("rb")
+        packed = self._file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+        self.most_bytes = os.fstat(self._file.fileno()).st_size * (MAX_RATIO if packed else 1)
+        self._chunks = _inflated(self._file)
         self._held = memoryview(b"")
 
     def __enter__(self) -> "Stream":
@@ -65,6 +79,7 @@ class Stream:
         trace: TracebackType | None,
     ) -> None:
         self._chunks.close()
+        self._file.close()
 
     def peek(self, count: int) -> bytes:
         """The next ``count`` bytes, or as many as are left; they stay to be read."""
@@ -78,6 +93,7 @@ class Stream:
         Raises:
             DamagedError: there are fewer.
         """
+        assert count >= 0
         while count:
             count -= len(self._take(count))
 

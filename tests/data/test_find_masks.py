@@ -89,6 +89,14 @@ def test_a_checkout_of_kits19(tmp_path: Path) -> None:
     assert find_masks(tmp_path) == ({"case_00004": path}, {})
 
 
+def test_a_link_that_leads_nowhere_is_a_problem_of_its_case(tmp_path: Path) -> None:
+    path = save(tmp_path / "case_00004" / "segmentation.nii.gz")
+    (tmp_path / "case_00005").symlink_to("away")
+    found, problems = find_masks(tmp_path)
+    assert found == {"case_00004": path} and list(problems) == ["case_00005"]
+    assert "its folder is a link to away, which isn't there" in problems["case_00005"]
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nosuch: there's no such folder"):
         find_masks(tmp_path / "nosuch")

@@ -1,6 +1,9 @@
 """Files that aren't what they should be: thirty kinds and more, one line each."""
 
 import gzip
+import os
+import re
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +22,18 @@ def header_with(path: Path, offset: int, value: bytes) -> None:
     data = bytearray(gzip.decompress(path.read_bytes()))
     data[offset : offset + len(value)] = value
     path.write_bytes(gzip.compress(bytes(data), 1))
+
+
+def in_version_2(case: Case) -> None:
+    nib.save(nib.Nifti2Image(blocky(0)[0], AFFINE), case.image)
+    header_with(case.image, 168, struct.pack("<q", 352))
+
+
+def unpacked_with_too_large_a_shape(case: Case) -> None:
+    """Not compressed for all its name; of its 200 MB the disk keeps nothing but the header."""
+    header_with(case.image, 42, struct.pack("<3h", 30000, 30000, 100))
+    case.image.write_bytes(gzip.decompress(case.image.read_bytes()))
+    os.truncate(case.image, 200 << 20)
 
 
 def image_of(array: np.ndarray, affine: np.ndarray = AFFINE) -> Callable[[Case], None]:
@@ -81,6 +96,8 @@ def unreadable(case: Case) -> None:
 
 
 IMAGE, LABEL = "imaging", "segmentation"
+# How the last part of each line begins: what to do.
+REMEDIES = "fetch|put|export|convert|correct|relabel|set|exchange"
 MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "empty file": (lambda c: c.image.write_bytes(b""), IMAGE, "is empty"),
     "html page": (
@@ -109,19 +126,42 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "a few voxels short": (short_of_voxels, IMAGE, "ends before its last voxel"),
     "a flipped bit": (flipped_bit, IMAGE, "(is damaged|isn't NIfTI|ends before|is cut off)"),
     "a wrong checksum": (wrong_checksum, IMAGE, "is damaged"),
-    "a folder in its place": (unreadable, IMAGE, "can't be read"),
-    "missing": (lambda c: c.image.unlink(), IMAGE, "can't be read .No such file"),
+    "a folder in its place": (unreadable, IMAGE, r"can't be read .Is a directory.; put the file"),
+    "missing": (
+        lambda c: c.image.unlink(),
+        IMAGE,
+        "can't be read .No such file or directory.; fetch it again",
+    ),
     "a header of another magic": (
         lambda c: header_with(c.image, 344, b"ni1\0"),
         "imaging",
         "half of a .hdr/.img pair",
+    ),
+    "voxels before the file": (
+        lambda c: header_with(c.image, 108, struct.pack("<f", -16)),
+        "imaging",
+        r"damaged header .its voxels begin at byte -16, before 352",
+    ),
+    "voxels from the first byte": (
+        lambda c: header_with(c.image, 108, bytes(4)),
+        "imaging",
+        r"damaged header .its voxels begin at byte 0, before 352",
+    ),
+    "voxels in the header of version 2": (
+        in_version_2,
+        "imaging",
+        r"damaged header .its voxels begin at byte 352, before 544",
     ),
     "an unknown number type": (
         lambda c: header_with(c.image, 70, b"\x39\x30"),
         "imaging",
         "damaged header",
     ),
-    "no dimensions": (lambda c: header_with(c.image, 40, bytes(2)), IMAGE, "has 1 dimensions"),
+    "no dimensions": (
+        lambda c: header_with(c.image, 40, bytes(2)),
+        IMAGE,
+        "has 1 dimensions.*: export the whole series",
+    ),
     "a dimension of zero": (lambda c: header_with(c.image, 44, bytes(2)), IMAGE, "has no voxels"),
     "a negative dimension": (
         lambda c: header_with(c.image, 42, struct.pack("<h", -6)),
@@ -133,8 +173,21 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
         "imaging",
         "promises",
     ),
-    "four dimensions": (image_of(np.zeros((6, 64, 64, 2), np.int16)), IMAGE, "has 4 dimensions"),
-    "two dimensions": (image_of(np.zeros((64, 64), np.int16)), IMAGE, "has 2 dimensions"),
+    "more voxels than bytes, unpacked": (
+        unpacked_with_too_large_a_shape,
+        "imaging",
+        r"promises \(30000, 30000, 100\) voxels, more than its bytes can hold; fetch it again",
+    ),
+    "four dimensions": (
+        image_of(np.zeros((6, 64, 64, 2), np.int16)),
+        IMAGE,
+        "has 4 dimensions.*: export one volume",
+    ),
+    "two dimensions": (
+        image_of(np.zeros((64, 64), np.int16)),
+        IMAGE,
+        "has 2 dimensions.*: export the whole series",
+    ),
     "zero spacing": (
         lambda c: (
             header_with(c.image, 76 + 8, bytes(4)),
@@ -162,9 +215,9 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "complex numbers": (
         image_of(np.ones((6, 64, 64), np.complex64)),
         "imaging",
-        "holds complex64 values",
+        "holds complex64 values; export HU or labels",
     ),
-    "colours": (rgb, IMAGE, "HU and labels are integers or floats"),
+    "colours": (rgb, IMAGE, "export HU or labels, as integers or floats"),
     "nan": (with_nan, IMAGE, "holds NaN or infinite values"),
     "infinity": (lambda c: with_nan(c, np.inf), IMAGE, "holds NaN or infinite values"),
     "constant": (
@@ -183,27 +236,32 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: 5": (
         label_of(lambda a: np.where(a > 1, 7, a).astype(np.uint8)),
         "segmentation",
-        r"holds labels \[7\]; it may hold 0 back",
+        r"holds labels \[7\]; it may hold 0 background, 1 kidney, 2 tumour; relabel it",
     ),
     "label: cysts": (
         label_of(lambda a: a + (a > 1)),
         "segmentation",
-        r"labels \[3\].*data=kits23 or source=kits23",
+        r"labels \[3\].*3 are cysts.* set data=kits23 or source=kits23",
     ),
     "label: negative": (
         label_of(lambda a: -a.astype(np.int16)),
         "segmentation",
-        r"holds labels \[-2, -1\]",
+        r"holds labels \[-2, -1\].*; relabel it, or export it again",
+    ),
+    "label: the image in its place": (
+        lambda c: shutil.copy(c.image, c.label),
+        "segmentation",
+        r"holds labels \[-1024, .*these look like HU: exchange image and label",
     ),
     "label: fractions": (
         label_of(lambda a: a.astype(np.float32) / 2),
         "segmentation",
-        r"holds labels \[0.5\]",
+        r"holds labels \[0.5\].*; relabel it, or export it again",
     ),
     "label: nan": (
         label_of(lambda a: np.where(a > 1, np.nan, a)),
         "segmentation",
-        r"holds labels \[nan\]",
+        r"holds labels \[nan\].*; relabel it, or export it again",
     ),
     "label: cut off": (
         lambda c: c.label.write_bytes(c.label.read_bytes()[:90]),
@@ -226,3 +284,4 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ValueError, match=rf"case_00000/{file}.nii.gz: .*{text}") as refusal:
         read_case(case)
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
+    assert re.search(rf"[;:] ({REMEDIES}) [^;]+$", str(refusal.value))

@@ -1,8 +1,10 @@
 """Reading NIfTI: equal to nibabel's reading of the same file, and a line for all that is wrong."""
 
+import errno
 import itertools
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import nibabel as nib
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitsseg.data import nifti
+from kitsseg.data import nifti, past_cache
 from kitsseg.data.kits19 import IMAGE_NAME, LABEL_NAME
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import EXPORT, read_case, read_image, read_label, read_layout, read_mask
+from kitsseg.data.voxels import ToHu
 from tests.conftest import AFFINE, blocky, write_case
 
 CODES = [
@@ -41,13 +44,17 @@ def test_there_are_48_orientations() -> None:
     assert len(CODES) == 48
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     codes=st.sampled_from(CODES),
     shape=st.tuples(*[st.integers(1, 9)] * 3),
     dtype=st.sampled_from(["<i2", ">i2", "<u2", "|u1", "|i1", "<i4", ">f4", "<f4", "<f8", "<i8", "<u4"]),
-    scaling=st.sampled_from([None, (1, 0), (1, -1024), (2, 3), (0.5, -100)]),
+    scaling=st.sampled_from(
+        [None, (1, 0), (1, -1024), (2, 3), (-3, 7), (1, 70000), (300, -20000), (0.5, -100), (1.5, 2**33)]
+    ),
     slab=st.sampled_from([1, 64, 1 << 20]),
+    piece=st.sampled_from([1, 5, 1 << 16]),
+    wide=st.booleans(),
     packed=st.booleans(),
     second=st.booleans(),
 )
@@ -58,11 +65,21 @@ def test_any_file_is_read_as_nibabel_reads_it(
     dtype: str,
     scaling: tuple[float, float] | None,
     slab: int,
+    piece: int,
+    wide: bool,
     packed: bool,
     second: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("any") / ("a.nii.gz" if packed else "a.nii")
-    values = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
+    rng, kind_of = np.random.default_rng(0), np.dtype(dtype)
+    if wide and kind_of.kind in "iu":  # all that the type can say
+        limits = np.iinfo(kind_of)
+        values = rng.integers(limits.min, limits.max, shape, kind_of.newbyteorder("="), True)
+    else:
+        values = rng.integers(-99 if kind_of.kind != "u" else 0, 120, shape)
+    values = values.astype(dtype)
+    if kind_of.kind == "f":
+        values /= 4  # halves as well, which are rounded to the even number
     kind = nib.Nifti2Image if second else nib.Nifti1Image
     image = kind(values, affine_of(codes, shape), dtype=np.dtype(dtype))
     if scaling is not None:  # the values are stored as they are, and scaled when read
@@ -70,15 +87,21 @@ def test_any_file_is_read_as_nibabel_reads_it(
     image.to_filename(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nifti, "SLAB_BYTES", slab)
-        hu, layout = nifti._read(path, np.int16, nifti._to_hu)
+        patch.setattr(nifti, "PIECE", piece)
+        hu, layout = nifti._read(path, convert := ToHu())
     reference = by_nibabel(path)
-    assert np.array_equal(hu, np.rint(np.asarray(reference.dataobj)))
+    expected = np.clip(np.rint(np.asarray(reference.dataobj, np.float64)), -(2**15), 2**15 - 1)
+    assert np.array_equal(hu, expected)
+    assert convert.range_hu == (expected.min(), expected.max())
     assert hu.flags.c_contiguous and hu.shape == layout.turned_shape
     assert np.allclose(layout.turned_affine, reference.affine)
     assert layout.spacing_mm == pytest.approx(reference.header.get_zooms())
     assert layout.axes == "".join(nib.aff2axcodes(nib.load(path).affine))
     back = layout.in_file_axes(hu)
-    assert np.array_equal(back, np.rint(np.asarray(nib.load(path).dataobj)))
+    way = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt(ORIENTATION), nib.io_orientation(nib.load(path).affine)
+    )
+    assert np.array_equal(back, nib.orientations.apply_orientation(expected, way))
 
 
 def test_a_label_of_any_type_gives_the_same_classes(tmp_path: Path) -> None:
@@ -118,12 +141,23 @@ def test_hu_beyond_int16_are_kept_at_its_ends(tmp_path: Path) -> None:
     assert read.hu[0, 0, :3].tolist() == [-32768, 32767, 2] and read.range_hu == (-32768, 32767)
 
 
-def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read all")
+def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = write_case(tmp_path, 0, *blocky(0))
+    if os.geteuid() == 0:  # who may read all
+        denied = PermissionError(errno.EACCES, "Permission denied", str(case.image))
+        monkeypatch.setattr(nifti, "parse_layout", Mock(side_effect=denied))
     case.image.chmod(0)
-    with pytest.raises(ValueError, match="can't be read .Permission denied"):
+    with pytest.raises(ValueError, match="can't be read .Permission denied.; allow this user to read"):
+        read_image(case.image)
+
+
+def test_what_memory_cannot_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> np.ndarray:
+        raise MemoryError
+
+    case = write_case(tmp_path, 0, *blocky(0))
+    monkeypatch.setattr(past_cache, "aligned", full)
+    with pytest.raises(ValueError, match=f"^{case.image}: doesn't fit into memory; read fewer cases"):
         read_image(case.image)
 
 

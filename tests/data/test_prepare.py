@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,8 +11,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -21,7 +24,9 @@ from kitsseg.data.prepare import is_current, prepare
 from kitsseg.data.store import CARD, store_folder
 from kitsseg.grid import Grid
 from kitsseg.labels import AIR_HU
-from tests.conftest import blocky, write_case
+from kitsseg.locks import locked
+from tests import powerless
+from tests.conftest import AFFINE, blocky, write_case
 
 
 def test_native_slices_are_the_files_voxels(block_cases: list[Case], tmp_path: Path) -> None:
@@ -55,6 +60,33 @@ def test_written_once_and_again_when_a_file_changes(blocks: Path, tmp_path: Path
     assert [i for i in before if before[i] != after[i]] == ["case_00002"]
     assert np.array_equal(store.images(2), blocky(77)[0])
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_a_changed_label_is_prepared_again(blocks: Path, tmp_path: Path) -> None:
+    root, folder = tmp_path / "raw", tmp_path / "store"
+    shutil.copytree(blocks, root)
+    cases = list_cases(root)
+    prepare(cases, folder, None)
+    path, label = cases[2].label, blocky(2)[1]
+    was = path.stat()
+    path.write_bytes(path.read_bytes() + b"\0")  # the same label, but who knows
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert [is_current(c, folder) for c in cases] == [c.id != "case_00002" for c in cases]
+    nib.save(nib.Nifti1Image(np.minimum(label, 1), AFFINE), path)
+    store = prepare(cases, folder, None)
+    assert np.array_equal(store.labels(2), np.minimum(label, 1))
+    later = path.stat().st_mtime_ns + 1
+    os.utime(path, ns=(later, later))
+    assert not is_current(cases[2], folder)
+
+
+def test_another_mapping_of_classes_prepares_again(blocks: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    before = prepare(Kits19().find(blocks), folder, None)
+    assert np.array_equal(before.labels(0), blocky(0)[1])
+    mapped = Kits19(classes=[0, 2, 1]).find(blocks)
+    assert not any(is_current(case, folder) for case in mapped)
+    assert np.array_equal(prepare(mapped, folder, None).labels(0), np.array([0, 2, 1])[blocky(0)[1]])
 
 
 def test_workers_write_the_same_bytes(block_cases: list[Case], tmp_path: Path) -> None:
@@ -204,6 +236,38 @@ def test_what_a_killed_process_left_goes(block_cases: list[Case], tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == [c.id for c in block_cases]
 
 
+def test_what_was_left_of_current_cases_goes_unless_it_is_held(
+    block_cases: list[Case], tmp_path: Path
+) -> None:
+    """Killed after the last step that counts: such a case isn't prepared again."""
+    prepare(block_cases, tmp_path, None)
+    for name in (".case_00000-old", ".case_00001-new", ".case_00002-old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CARD).touch()
+    for name in (".case_00000.lock", ".case_00003.lock"):
+        (tmp_path / name).touch()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    pictures = {
+        kind: tmp_path / f".{pid}-dataset.{kind}"
+        for kind, pid in (("png", gone.pid), ("md", os.getpid()), ("young", gone.pid))
+    }
+    for kind, path in pictures.items():
+        path.touch()
+        if kind != "young":
+            os.utime(path, (0, 0))
+    with locked(tmp_path / "case_00002", Event(), lambda note: None):
+        prepare(block_cases, tmp_path, None)
+        hidden = {path.name for path in tmp_path.glob(".*")}
+    assert hidden == {
+        ".case_00002-old",
+        ".case_00002.lock",
+        pictures["md"].name,
+        pictures["young"].name,
+    }
+    assert sorted(p.name for p in tmp_path.glob("case_*")) == [c.id for c in block_cases]
+
+
 PREPARE = """
 import sys
 from pathlib import Path
@@ -266,19 +330,75 @@ def test_missing_data_says_where_it_comes_from(tmp_path: Path) -> None:
         Kits19().find(tmp_path)
 
 
+def test_another_source_says_where_its_data_come_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="https://x.org says how to fetch its cases. To try"):
+        Kits19(origin="https://x.org").find(tmp_path)
+
+
 def test_a_checkout_of_the_official_repository_is_found(blocks: Path, tmp_path: Path) -> None:
     shutil.copytree(blocks, tmp_path / "kits19" / "data")
     assert len(Kits19().find(tmp_path / "kits19")) == 6
 
 
-def test_folders_that_lack_a_file_are_counted(
+def test_a_folder_that_lacks_a_file_is_a_bad_case(
     blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copytree(blocks, tmp_path / "kits19")
-    (tmp_path / "kits19" / "case_00001" / "imaging.nii.gz").unlink()
-    (tmp_path / "kits19" / "case_00210").mkdir()  # of the test cases nobody has the labels
-    assert len(Kits19(test="210-299").find(tmp_path / "kits19")) == 5
-    assert "1 case folders lack their image or label and are left out (case_00001)" in caplog.text
+    root = tmp_path / "kits19"
+    shutil.copytree(blocks, root)
+    (root / "case_00001" / "imaging.nii.gz").unlink()
+    (root / "case_00003" / "segmentation.nii.gz").unlink()
+    (root / "case_00005" / "imaging.nii.gz").unlink()
+    (root / "case_00005" / "imaging.nii.gz").mkdir()
+    (root / "case_00210").mkdir()  # of the test cases nobody has the labels
+    cases = Kits19(test="210-299").find(root)
+    assert len(cases) == 6
+    with pytest.raises(ValueError) as refusal:
+        prepare(cases, tmp_path / "store", None)
+    lines = str(refusal.value).splitlines()
+    for line, text in zip(
+        lines,
+        (
+            r"case_00001/imaging.nii.gz: is missing; python -m kitsseg.download root=DIR cases=1 f",
+            r"case_00003/segmentation.nii.gz: is missing; python -m kitsseg.download root=DIR cases=3 f",
+            r"case_00005/imaging.nii.gz: is a folder, not a file; move it away",
+        ),
+        strict=True,
+    ):
+        assert re.search(text, line)
+    assert prepare(cases, tmp_path / "store", None, skip_bad=True).ids == [
+        "case_00000", "case_00002", "case_00004"
+    ]  # fmt: skip
+    assert sum(message.startswith("left out: ") for message in caplog.messages) == 3
+    assert Kits19().find(root)[-1].id == "case_00210"
+
+
+def test_a_case_that_cannot_be_entered_is_a_bad_case(blocks: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks, tmp_path / "raw")
+    locked = tmp_path / "raw" / "case_00001"
+    locked.chmod(0)
+    code = (
+        "from pathlib import Path; from kitsseg.data.kits19 import Kits19; "
+        "from kitsseg.data.prepare import prepare; "
+        "print(len(prepare(Kits19().find('raw'), Path('store'), None, skip_bad=True).ids))"
+    )
+    try:
+        done = powerless.run(tmp_path, "-c", code)
+    finally:
+        locked.chmod(0o755)
+    assert (done.returncode, done.stdout) == (0, "5\n")
+    assert "raw/case_00001/imaging.nii.gz: can't be looked at (Permission denied)" in done.stderr
+    assert "left out: raw/case_00001/imaging.nii.gz: can't be looked at" in done.stderr
+
+
+def test_numbers_are_checked() -> None:
+    for wrong in ("5-3", "x", "-1", "123456", ""):
+        with pytest.raises(ValueError, match=f"{wrong} must be a case's number or a range"):
+            Kits19(numbers=["0-9", wrong])
+    with pytest.raises(ValueError, match=r"test=8-10 must lie in numbers=\['0-9'\]"):
+        Kits19(numbers=["0-9"], test="8-10")
+    numbers = Kits19(numbers=["7", "0-3", "9"], test="3").numbers
+    assert str(numbers) == "0-3 or 7 or 9" and numbers.choose("labelled") == [0, 1, 2, 7, 9]
+    assert numbers.choose("2-7") == [2, 3, 7] and numbers.choose("test") == [3]
 
 
 @pytest.mark.parametrize(
