@@ -40,6 +40,10 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     scaling = ["scaling.py", "--folder", f"{folder}/scaling", "--figure", str(HERE / "SCALING.png")]
     found = {
         "A training step of each network": networks,
+        "What memory costs a step": [
+            "memory.py",
+            *(["--repeats", "2", "--size", "128"] if quick else []),
+        ],
         "An epoch, against a bare loop": training + (small if quick else full),
         "Preparing cases": prepare,
         **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),

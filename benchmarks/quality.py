@@ -28,9 +28,8 @@ import pytorch_lightning as pl
 import ratios
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from kitsseg import train
+from kitsseg.components import instantiate
 from kitsseg.config import CONFIG_DIR
 from kitsseg.counts import region_counts
 from kitsseg.metrics import dice, mean_over_cases
@@ -39,25 +38,24 @@ HERE = Path(__file__).parent
 Point = tuple[float, float, float]  # seconds, kidney, tumour
 
 AIMS = {"kidney": 0.95, "tumour": 0.44}
+MARK = "POINT "
 LINE = "{:6.0f} s  kidney {:.3f}  tumour {:.3f}"
 EVERY = 30.0  # seconds between two validations of the peer
 
 
 class Clock(pl.Callback):
-    """Keeps the time since the fit began at every validation, and its figures."""
+    """Prints the time since the fit began at every validation, and its figures, as a line of JSON."""
 
     def __init__(self) -> None:
-        self.points: list[Point] = []
-        self.data: Any = None
         self.start = 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, module: Any) -> None:
-        self.start, self.data = time.perf_counter(), trainer.datamodule  # type: ignore[attr-defined]
+        self.start = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         seconds, found = time.perf_counter() - self.start, trainer.callback_metrics
-        self.points.append((seconds, float(found["val/kidney_dice"]), float(found["val/tumour_dice"])))
-        print(LINE.format(*self.points[-1]), flush=True)
+        point = (seconds, float(found["val/kidney_dice"]), float(found["val/tumour_dice"]))
+        print(f"{MARK}{json.dumps(point)}", flush=True)
 
 
 def main() -> None:
@@ -71,45 +69,54 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     curves: dict[str, list[Point]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        clock, epochs, width = run_ours(args.root, args.overrides, Path(folder))
-        curves["kitsseg"] = clock.points
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        given = ["experiment=fast", f"data.root={args.root}", f"paths.data={folder}/data"]
+        given += ["logger=none", "finetune=none", *args.overrides]
+        data, cfg = opened(given)
+        curves["kitsseg"] = run_ours(given, args.overrides, folder)
         if args.long:
-            more = int(epochs * args.minutes * 60 / clock.points[-1][0])
-            line = [*args.overrides, f"trainer.max_epochs={more}"]
-            curves[f"kitsseg, {more} epochs"] = run_ours(args.root, line, Path(folder))[0].points
+            more = int(cfg.trainer.max_epochs * args.minutes * 60 / curves["kitsseg"][-1][0])
+            extra = f"trainer.max_epochs={more}"
+            curves[f"kitsseg, {more} epochs"] = run_ours(
+                [*given, extra], [*args.overrides, extra], folder
+            )
         if args.peer:
-            curves["MONAI loop"] = run_peer(clock.data, args.minutes * 60, width)
+            curves["MONAI loop"] = run_peer(data, args.minutes * 60, cfg.model.width)
         if args.nnunet:
             curves["nnU-Net 2d"] = run_nnunet(
-                args.nnunet, Path(args.root), clock.data.split, args.minutes * 60, Path(folder)
+                args.nnunet, Path(args.root), data.split, args.minutes * 60, folder
             )
     report(curves)
     if args.figure:
         plot(curves, args.figure)
 
 
-def run_ours(root: str, overrides: list[str], folder: Path) -> tuple[Clock, int, int]:
-    """A run of `experiment=fast`: its clock, its number of epochs and the network's width."""
-    given = ["experiment=fast", f"data.root={root}", f"data.prepared={folder}/prepared"]
+def opened(overrides: list[str]) -> tuple[Any, Any]:
+    """The data of a run, prepared, for the peers; and its configuration."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        cfg = compose("train", [*given, "logger=none", "finetune=none", *overrides])
-    clock, make = Clock(), train.make_trainer
+        cfg = compose("train", overrides)
+    split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
+    data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
+    data.open()
+    return data, cfg
 
-    def clocked(*values: Any, **named: Any) -> pl.Trainer:
-        trainer = make(*values, **named)
-        trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-        return trainer
 
-    print(f"kitsseg: {' '.join(['experiment=fast', *overrides])}")
+def run_ours(overrides: list[str], shown: list[str], folder: Path) -> list[Point]:
+    """A run of `kitsseg.train`, as a user starts it."""
+    print(f"kitsseg: {' '.join(['experiment=fast', *shown])}")
+    line = [sys.executable, "-m", "kitsseg.train", *overrides, "+callbacks.clock._target_=quality.Clock"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE)))}
     start = time.perf_counter()
-    train.make_trainer = clocked  # type: ignore[assignment]
-    try:
-        train.run(cfg, Path(tempfile.mkdtemp(dir=folder)), "fast", overrides)
-    finally:
-        train.make_trainer = make
-    print(f"whole run, with its final evaluation: {time.perf_counter() - start:.0f} s")
-    return clock, cfg.trainer.max_epochs, OmegaConf.select(cfg, "model.width")
+    line.append(f"paths.output={tempfile.mkdtemp(dir=folder)}")
+    done = subprocess.run(line, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(done.stdout[-2000:] + done.stderr[-3000:])
+    points = [json.loads(text[len(MARK) :]) for text in done.stdout.splitlines() if MARK in text]
+    for point in points:
+        print(LINE.format(*point), flush=True)
+    print(f"whole command, with its final evaluation: {time.perf_counter() - start:.0f} s")
+    return [(s, kidney, tumour) for s, kidney, tumour in points]
 
 
 def run_peer(data: Any, seconds: float, width: int) -> list[Point]:

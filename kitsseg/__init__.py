@@ -2,7 +2,7 @@
 
 import os
 
-from kitsseg import interrupts
+from kitsseg import interrupts, memory
 
 __version__ = "0.1.0"
 
@@ -10,3 +10,4 @@ __version__ = "0.1.0"
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 interrupts.end_early()
+memory.settle()

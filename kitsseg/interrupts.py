@@ -2,8 +2,9 @@
 
 import os
 import signal
-import sys
 from types import FrameType
+
+from kitsseg import invoked
 
 
 def end_early() -> None:
@@ -12,8 +13,7 @@ def end_early() -> None:
     Nothing has begun by then that could be lost, and an exception in the middle of an import would be
     a page of text, of whatever became of it on its way. Whoever ignores interrupts goes on doing so.
     """
-    # Python says -m while it looks for the module, that is, while it imports the package.
-    if sys.argv[:1] == ["-m"] and _command() and signal.getsignal(signal.SIGINT) is DEFAULT:
+    if invoked.command() and signal.getsignal(signal.SIGINT) is DEFAULT:
         signal.signal(signal.SIGINT, _end)
 
 
@@ -26,12 +26,6 @@ def as_ever() -> None:
 DEFAULT = signal.default_int_handler
 
 
-def _command() -> str:
-    """What of ours is run as a module; empty if it is someone else's."""
-    given = zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
-    return next((name for flag, name in given if flag == "-m" and name.startswith("kitsseg.")), "")
-
-
 def _end(number: int, frame: FrameType | None) -> None:
-    os.write(2, f"{_command()}: interrupted; nothing was begun\n".encode())
+    os.write(2, f"{invoked.named()}: interrupted; nothing was begun\n".encode())
     os._exit(130)

@@ -1,5 +1,6 @@
 """Which code, packages and machine a result comes from."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 
 import kitsseg
+from kitsseg import memory
 
 PACKAGES = (
     "torch", "pytorch-lightning", "hydra-core", "omegaconf", "nibabel", "albumentations", "monai",
@@ -16,7 +18,7 @@ PACKAGES = (
 
 
 def environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
-    """Plain strings for a record: versions, commit, device, precision and whether it was compiled."""
+    """Plain strings for a record: versions, commit, device, and how it computes."""
     packages = {name: _version(name) for name in PACKAGES}
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
     return {
@@ -27,6 +29,7 @@ def environment(device: torch.device, precision: str, compiled: bool) -> dict[st
         "device": f"{device.type}: {processor}",
         "precision": precision,
         "compiled": "yes" if compiled else "no",
+        "memory": os.environ.get(memory.VARIABLE, ""),
         **packages,
     }
 

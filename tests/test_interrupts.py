@@ -1,6 +1,7 @@
 """Ctrl-C at any moment is a line and 130, of a command that has only begun to import, too."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,11 +46,19 @@ def test_while_it_imports(tmp_path: Path, command: str, wait_s: float) -> None:
         assert (code, lines) == (130, [f"kitsseg.{command}: interrupted; nothing was begun"])
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose ``raw`` holds cases to read for longer than any test waits."""
+    folder = tmp_path_factory.mktemp("many")
+    first = write_case(folder / "raw", 0, *blocky(0, 120, 192, 192)).image.parent
+    for number in range(1, 1000):
+        shutil.copytree(first, folder / "raw" / f"case_{number:05d}", copy_function=os.link)
+    return folder
+
+
 @pytest.mark.parametrize("wait_s", [0.8, 1.2, 1.6, 2.0])
-def test_while_its_processes_begin(tmp_path: Path, wait_s: float) -> None:
-    for number in range(40):
-        write_case(tmp_path / "raw", number, *blocky(number, 40))
-    code, lines = interrupted(tmp_path, wait_s, "kitsseg.verify", "root=raw", "workers=2")
+def test_while_its_processes_begin(many: Path, wait_s: float) -> None:
+    code, lines = interrupted(many, wait_s, "kitsseg.verify", "root=raw", "workers=2")
     said = [line for line in lines if "reading cases" not in line and line]
     assert (code, len(said)) == (130, 1) and "kitsseg.verify: interrupted; nothing was" in said[0]
 
