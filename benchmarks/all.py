@@ -32,7 +32,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     peer = [] if nnunet is None else ["--nnunet", nnunet]
     small = ["data.source.cases=20", "data.source.slices=24", "data.size=128", "model.width=16"]
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
-    training = ["training.py", "--epochs", "4" if quick else "6", "model=attn_unet", "data.workers=0"]
+    training = ["training.py", "--epochs", "4", "model=attn_unet", "data.workers=0"]
     networks = ["networks.py", *(["--size", "128", "--repeats", "5"] if quick else [])]
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
     prepare += ["--cases", "2", "--repeats", "3"] if quick else ["--long"]
