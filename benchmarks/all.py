@@ -3,7 +3,9 @@
     python benchmarks/all.py [--quick] [--folder DIR] [--root DIR] [--nnunet PYTHON]
 
 With --root, a folder of cases in KiTS19's layout, the time to a given Dice is measured, too. `--quick`
-takes less than three minutes: smaller data, fewer repeats, no nnU-Net, no time to quality.
+takes less than three minutes: smaller data, fewer repeats, no nnU-Net, no time to quality. With --folder
+what was measured is kept there, and the same command goes on with the rest; remove its `measured` to
+measure anew.
 """
 
 import argparse
@@ -64,25 +66,47 @@ def main() -> None:
     parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        kept = Path(temporary) / "ratios.jsonl"
-        env = {**os.environ, ratios.FILE: str(kept), "PYTHONPATH": str(HERE.parent)}
-        parts = [heading(args.quick)]
         folder = args.folder if args.folder is not None else temporary
+        parts, rows = [], []
         for title, command in commands(folder, args.quick, args.nnunet, args.root).items():
-            print(f"{title}: python benchmarks/{' '.join(command)}", flush=True)
-            whole = [sys.executable, str(HERE / command[0]), *command[1:]]
-            done = subprocess.run(whole, env=env, capture_output=True, text=True)
-            if done.returncode != 0:
-                sys.exit(f"failed:\n{done.stderr[-3000:]}")
+            line = f"python benchmarks/{shown(command, args, folder)}"
+            print(f"{title}: {line}", flush=True)
+            found = measured(command, Path(folder) / "measured" / f"{title}.json")
             parts.append(
-                f"## {title}\n\n`python benchmarks/{shown(command, args, folder)}`\n\n"
-                f"{done.stdout.strip()}\n{picture(command)}"
+                f"## {title}\n\n`{line}`, commit {found['commit']}\n\n"
+                f"{found['said']}\n{picture(command)}"
             )
-        rows = [json.loads(line) for line in kept.read_text().splitlines()]
-    parts.insert(1, overview(rows))
-    (HERE / "RESULTS.md").write_text("\n".join(parts), encoding="utf-8")
+            rows += found["ratios"]
+    text = "\n".join([heading(args.quick), overview(rows), *parts])
+    (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
     plot(rows, HERE / "RESULTS.png")
     print(HERE / "RESULTS.md")
+
+
+def measured(command: list[str], kept: Path) -> dict[str, Any]:
+    """What a benchmark says, with its ratios and the commit; from ``kept`` if the same one is there."""
+    if kept.is_file() and (found := json.loads(kept.read_text()))["command"] == command:
+        return dict(found)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    told = kept.with_suffix(".ratios")
+    told.unlink(missing_ok=True)
+    env = {**os.environ, ratios.FILE: str(told), "PYTHONPATH": str(HERE.parent)}
+    whole = [sys.executable, str(HERE / command[0]), *command[1:]]
+    done = subprocess.run(whole, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"failed:\n{done.stderr[-3000:]}")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    found = {"command": command, "commit": commit(), "said": done.stdout.strip()}
+    found["ratios"] = [json.loads(each) for each in lines]
+    temporary = kept.with_suffix(".tmp")
+    temporary.write_text(json.dumps(found))
+    temporary.replace(kept)
+    return found
+
+
+def commit() -> str:
+    line = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(line, cwd=HERE, capture_output=True, text=True).stdout.strip()
 
 
 def shown(command: list[str], args: argparse.Namespace, folder: str) -> str:
@@ -111,11 +135,8 @@ def processor() -> str:
 
 
 def heading(quick: bool) -> str:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
-    ).stdout.strip()
     return (
-        f"# Benchmarks\n\n{datetime.date.today()}, commit {commit}, Python {platform.python_version()}, "
+        f"# Benchmarks\n\n{datetime.date.today()}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores of {processor()}{', --quick' if quick else ''}. Each ratio is of two "
         "things measured in turn in one run: the median, the least and the most.\n"
     )
