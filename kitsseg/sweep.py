@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -27,6 +28,7 @@ UNNAMED = (
     "experiment", "name", "paths.data", "paths.output", "data", "data.root", "data.workers",
     "data.prepare_workers", "data.prepared", "logger", "trainer", "trainer.accelerator",
 )  # fmt: skip
+SEVERAL = "name=experiments"
 REFUSED = ".refused"
 
 
@@ -34,18 +36,19 @@ def name_jobs(arguments: list[str]) -> list[str]:
     """The command line, with which of its keys stay out of the names of the jobs' folders.
 
     A sweep's jobs are named by what is swept, a single run by all that it sets. So the same command
-    finds its jobs again, and a sweep with more values goes on beside those that are there.
+    finds its jobs again, and a sweep with more values goes on beside those that are there. A sweep over
+    experiments, which have names of their own, gets one for all.
     """
     try:
-        parsed = OverridesParser.create().parse_overrides(
-            [a for a in arguments if not a.startswith("-")]
-        )
+        given_here = get_args_parser().parse_args(arguments).overrides
+        parsed = OverridesParser.create().parse_overrides(given_here)
     except HydraException:
         return arguments  # Hydra itself says what is wrong
     swept = {each.key_or_group for each in parsed if each.is_sweep_override()}
     given = {each.key_or_group for each in parsed if not each.is_hydra_override()}
     hidden = sorted({*UNNAMED, *(given if swept else ())} - swept)
-    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{','.join(hidden)}]"]
+    name = [SEVERAL] if "experiment" in swept and "name" not in given else []
+    return [*arguments, *name, f"hydra.job.config.override_dirname.exclude_keys=[{','.join(hidden)}]"]
 
 
 def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[str, Any]) -> None:

@@ -141,15 +141,38 @@ def trials(home: Path) -> list[str]:
         (["-m", "model=a,b", "data.size=64", "seed=0"], {"model"}, {"data.size", "seed", "name"}),
         (["-m", "experiment=a,b"], {"experiment"}, {"name", "data.root"}),
         (["model=a", "data.root=x", "seed=0"], {"model", "seed"}, {"data.root"}),
+        (["-m", "experiment=a,b", "name=mine"], {"experiment"}, {"name", "data.root"}),
         (["-m", "seed=range(0,3)", "hydra.launcher.n_jobs=2"], {"seed"}, {"name"}),
+        (["-m", "--config-dir", "/a/b", "seed=0,1", "data.size=64"], {"seed"}, {"data.size", "name"}),
     ],
 )
 def test_jobs_are_named_by_what_is_swept(line: list[str], shown: set[str], hidden: set[str]) -> None:
     *kept, last = name_jobs(line)
     key, _, value = last.partition("=")
-    assert kept == line and key == "hydra.job.config.override_dirname.exclude_keys"
+    several = "experiment=a,b" in line and "name=mine" not in line
+    assert (
+        kept == line + ["name=experiments"] * several
+        and key == "hydra.job.config.override_dirname.exclude_keys"
+    )
     excluded = set(value.strip("[]").split(","))
     assert hidden <= excluded and not shown & excluded
+
+
+def test_a_sweep_over_experiments_of_ones_own_ends_with_its_table(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    for name, width in (("narrow", 2), ("wide", 4)):
+        text = (
+            f"# @package _global_\ndefaults: [demo, _self_]\nname: {name}\nmodel: {{width: {width}}}\n"
+        )
+        (tmp_path / "mine" / "experiment" / f"{name}.yaml").write_text(text)
+    small = [part for part in SMALL if not part.startswith(("experiment=", "model.width=", "fine"))]
+    line = ["-m", "--config-dir", "mine", "experiment=narrow,wide", "data=phantom", *small, "model=unet"]
+    done = command(tmp_path, *line, "finetune=none", "logger=none", "trainer.max_epochs=1")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "outputs" / "experiments"
+    assert [job.folder.name for job in runs.below(folder)] == ["experiment-narrow", "experiment-wide"]
+    table = (folder / "table1.md").read_text()
+    assert "unet, experiment=narrow" in table and "unet, experiment=wide" in table
 
 
 @pytest.mark.parametrize("choice", ["launcher=parallel", "launcher=slurm", "sweeper=study"])
