@@ -21,6 +21,7 @@ from kitsseg import failures, gpus, ranks, signals
 from kitsseg.files import write_json
 
 VARIABLE = "KITSSEG_JOB"
+OWNER = "KITSSEG_SWEEP"  # the process number of the command
 TASK = ".task.json"
 POLL_S = 0.2
 # After the first failure: time for the others to say theirs, then they are killed.
@@ -86,9 +87,15 @@ def _start_one(folder: Path, about: Mapping[str, str]) -> "subprocess.Popen[byte
 
 
 def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
-    """Return when all have ended well; raise soon after one hasn't."""
-    failed = None
+    """Return when all have ended well; raise soon after one hasn't.
+
+    Where this is a launcher's process, started by the command, the end of that ends all of them.
+    """
+    failed, parent = None, os.getppid()
+    apart = os.environ.get(OWNER, str(os.getpid())) != str(os.getpid())
     while any(process.poll() is None for process in processes):
+        if apart and os.getppid() != parent:
+            raise SystemExit(1)
         if any(process.returncode for process in processes):
             failed = time.monotonic() if failed is None else failed
             if time.monotonic() - failed > GRACE_S:

@@ -275,6 +275,7 @@ def main() -> None:
     cli.check_command_line("train", sys.argv[1:])
     interrupts.as_ever()
     sys.argv[1:] = sweep.name_jobs(sys.argv[1:])
+    os.environ[launch.OWNER] = str(os.getpid())
     with sweep.ending_searches():
         _job()
 
