@@ -55,11 +55,14 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder if args.folder is not None else temporary
-        repeats = 1 if args.quick else args.repeats
-        found = {
-            name: [measure({**DEFAULTS, name: value}, folder, temporary, repeats) for value in values]
-            for name, values in (QUICK if args.quick else GRID).items()
-        }
+        repeats, known = 1 if args.quick else args.repeats, {}
+        found: dict[str, list[Row]] = {}
+        for name, values in (QUICK if args.quick else GRID).items():
+            for setting in ({**DEFAULTS, name: value} for value in values):
+                key = tuple(setting.values())  # some rows have the first values of all
+                if key not in known:
+                    known[key] = measure(setting, folder, temporary, repeats)
+                found.setdefault(name, []).append(known[key])
         helping = [timed_help() for _ in range(repeats)]
     for name, rows in found.items():
         print(f"\n| {name} | start-up less imports, s | memory, MB | ms a slice | ns a pixel |")
