@@ -39,7 +39,15 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
     prepare += ["--cases", "2", "--repeats", "3"] if quick else ["--long"]
     few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute a case
-    scaling = ["scaling.py", "--folder", f"{folder}/scaling", "--figure", str(HERE / "SCALING.png")]
+    scaling = [
+        "scaling.py",
+        "--repeats",
+        "1",
+        "--folder",
+        f"{folder}/scaling",
+        "--figure",
+        str(HERE / "SCALING.png"),
+    ]
     found = {
         "A training step of each network": networks,
         "What memory costs a step": [
@@ -153,7 +161,8 @@ def overview(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """A line a ratio: its spread, its median, and a tick where its aim lies."""
+    """A line a ratio above 0: its spread, its median, and a tick where its aim lies."""
+    rows = [row for row in rows if row["least"] > 0]
     figure, axes = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2), layout="constrained")
     for place, row in enumerate(reversed(rows)):
         met = ratios.meets(row["median"], row["aim"])
@@ -163,8 +172,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.plot(float(row["aim"].split()[1]), place, "|", color="black", markersize=16)
     axes.set_yticks(range(len(rows)), [f"{r['name']} ({r['aim']})" for r in reversed(rows)], fontsize=8)
     axes.set_xscale("log")
-    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        set_formatter("{x:g}")
+    axes.set_xticks([0.5, 1, 2, 4, 8, 16, 32, 64, 128], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ratio; the black stroke is the aim, a square misses it")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)

@@ -5,8 +5,9 @@
 Each row is the median of as many runs of `kitsseg.train`, each in a process of its own on drawn and
 prepared cases, as a user starts it, with a small network so that what isn't network shows. Start-up is
 the time from the start of the process to the end of its first training step, less what
-`import torch, pytorch_lightning` takes in a process just before it. Memory is the process's own at its
-largest, loader processes and further ranks apart.
+`import torch, pytorch_lightning` takes in a process just before it. Memory is the process's own when
+training ends, without the store's pages, which the kernel maps and can drop; loader processes and
+further ranks apart.
 One row varies one thing: cases, slices a case, pixels, loader processes, ranks. Measured too is how
 long `python -m kitsseg.train --help` takes.
 """
@@ -150,7 +151,8 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
             at = [row[name] for row in rows]
             axis.fill_between(at, [min(v) for v in values], [max(v) for v in values], alpha=0.2)
             axis.plot(at, [row[kind] for row in rows], "o-")
-            axis.set_ylim(0, None)
+            axis.axhline(0, color="grey", lw=0.8)
+            axis.set_ylim(min(0.0, *(min(v) for v in values)) * 1.2, None)
             axis.set_xlabel(name)
             axis.set_ylabel(title)
     figure.tight_layout()

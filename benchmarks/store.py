@@ -38,8 +38,8 @@ def main() -> None:
         rng = np.random.default_rng(0)
         draws = list(zip(rng.integers(0, FULL, DRAWS), rng.integers(0, FULL_SLICES, DRAWS), strict=True))
         buffer = np.empty((SIZE, SIZE), np.int16)
-        held = np.array(raw[0])  # as fast as this machine copies at all
-        memory.append(rate(lambda case, z: np.copyto(buffer, held[z]), draws))  # noqa: B023
+        held = [np.array(volume) for volume in raw]  # as fast as this machine copies at all
+        memory.append(rate(lambda case, z: np.copyto(buffer, held[case][z]), draws))  # noqa: B023
         memmap.append(rate(lambda case, z: np.copyto(buffer, raw[case][z]), draws))  # noqa: B023
         ours.append(rate(lambda case, z: np.copyto(buffer, store.images(case)[z]), draws))  # noqa: B023
     print(
