@@ -38,7 +38,8 @@ def _about_spacing(image: Image) -> str:
     spacing_mm = image.layout.spacing_mm
     if all(low <= mm <= high for mm in spacing_mm):
         return ""
-    return f"has a spacing of {spacing_mm} mm, outside {low}-{high}; correct its header"
+    told = ", ".join(f"{mm:.6g}" for mm in spacing_mm)
+    return f"has a spacing of ({told}) mm, outside {low:g}-{high:g}; correct its header"
 
 
 def _about_values(image: Image) -> str:

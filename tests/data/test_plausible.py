@@ -49,7 +49,7 @@ NORMALISED = ((np.clip(HU, -100, 300) + 100) / 400).astype(np.float32)
 REFUSED: dict[str, tuple[Callable[[Case], None], str]] = {
     "slices far apart": (
         far_slices,
-        r"has a spacing of \(9523.* mm, outside 0.1-50.0; correct its header",
+        r"has a spacing of \(9523.* mm, outside 0.1-50; correct its header",
     ),
     "a slope of 1e30": (
         scaled(1e30),
