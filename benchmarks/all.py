@@ -34,10 +34,10 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     peer = [] if nnunet is None else ["--nnunet", nnunet]
     small = ["data.source.cases=20", "data.source.slices=24", "data.size=128", "model.width=16"]
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
-    training = ["training.py", "--epochs", "4", "model=attn_unet", "data.workers=0"]
-    networks = ["networks.py", *(["--size", "128", "--repeats", "5"] if quick else [])]
+    training = ["training.py", "--epochs", "3" if quick else "4", "model=attn_unet", "data.workers=0"]
+    networks = ["networks.py", *(["--size", "128", "--repeats", "3"] if quick else [])]
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
-    prepare += ["--cases", "2", "--repeats", "3"] if quick else ["--long"]
+    prepare += ["--cases", "2", "--repeats", "2"] if quick else ["--long"]
     few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute a case
     scaling = [
         "scaling.py",
@@ -52,7 +52,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
         "A training step of each network": networks,
         "What memory costs a step": [
             "memory.py",
-            *(["--repeats", "2", "--size", "128"] if quick else []),
+            *(["--repeats", "1", "--size", "64"] if quick else []),
         ],
         "An epoch, against a bare loop": training + (small if quick else full),
         "Preparing cases": prepare,
