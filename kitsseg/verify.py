@@ -59,8 +59,6 @@ def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
     Raises:
         ValueError: there are none.
     """
-    from kitsseg.data.kits19 import IMAGE_NAME, Case
-
     there = {case.id: case for case in source.cases(root)}
     if not there:
         raise ValueError(f"root={root} holds no case_XXXXX folder, nor does its data/ or dataset/")
@@ -68,18 +66,14 @@ def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
         return list(there.values())
     folder = next(iter(there.values())).image.parent.parent
     named = [f"case_{number:05d}" for number in source.numbers.choose(asked)]
-    absent = {
-        name: Case(name, folder / name / IMAGE_NAME, folder / name / source.label_name, source.classes)
-        for name in named
-    }
-    return [there.get(name, absent[name]) for name in named]
+    return [there.get(name, source.case(folder / name)) for name in named]
 
 
 def inspect_one(case: "Case", source: "Kits19", published: dict[str, list[float]]) -> "Finding":
     """`kitsseg.data.inspect.inspect` of a case of this source."""
     from kitsseg.data.inspect import inspect
 
-    return inspect(case, source.is_test(case), published.get(case.id), source.remedy(case))
+    return inspect(case, source.is_test(case), published.get(case.id))
 
 
 def table(findings: "list[Finding]") -> str:

@@ -12,7 +12,7 @@ from kitsseg.data.describe import pixels_by_slice
 from kitsseg.data.kits19 import CLINICAL_NAME, Case, lacking
 from kitsseg.data.layout import ORIENTATION
 from kitsseg.data.nifti import Image, Mask, check_same_grid, read_image, read_mask
-from kitsseg.data.plausible import about_offset, image_problems, is_offset
+from kitsseg.data.plausible import ABOUT_OFFSET, image_problems, is_offset
 from kitsseg.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
 from kitsseg.present import is_there
 
@@ -45,17 +45,14 @@ class Finding:
     ml: dict[str, float] | None = None
 
 
-def inspect(
-    case: Case, is_test: bool, published_mm: list[float] | None, remedy: str | None = None
-) -> Finding:
+def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
     """Read a case and say what there is to say.
 
     Args:
         is_test: it needs no label.
         published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
-        remedy: what helps if a file is missing; None: what does for KiTS19's cases.
     """
-    finding = Finding(case.id, problems=lacking(case, remedy, not is_test))
+    finding = Finding(case.id, problems=lacking(case, not is_test))
     image, mask = _image(case, finding), _mask(case, finding)
     if image is not None:
         _look_at_image(case, image, published_mm, finding)
@@ -133,7 +130,7 @@ def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, f
     if not layout.says_orientation:
         finding.notes.append("neither sform nor qform is set: which side is left is a guess")
     if is_offset(image):
-        finding.notes.append(about_offset())
+        finding.notes.append(ABOUT_OFFSET)
     elif image.range_hu[0] >= 0:
         finding.notes.append(f"its lowest value is {image.range_hu[0]} HU: no air, or an offset")
 

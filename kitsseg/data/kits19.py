@@ -21,13 +21,15 @@ SAME_CLASSES = (BACKGROUND, KIDNEY, TUMOUR)
 class Case:
     """One patient: an id such as ``case_00042`` and the two files that belong to it.
 
-    ``classes[stored]`` is the class id that a number in the label file means.
+    ``classes[stored]`` is the class id that a number in the label file means; ``origin`` the page that
+    says how to get a file that is missing, or None if `kitsseg.download` fetches it.
     """
 
     id: str
     image: Path
     label: Path
     classes: tuple[int, ...] = SAME_CLASSES
+    origin: str | None = None
 
 
 def case_folders(root: Path) -> list[Path]:
@@ -43,12 +45,8 @@ def case_folders(root: Path) -> list[Path]:
     return []
 
 
-def lacking(case: Case, remedy: str | None = None, needs_label: bool = True) -> list[str]:
-    """A line for each of a case's files that isn't there, or can't be looked at.
-
-    Args:
-        remedy: what helps if one is merely missing; None: what does for KiTS19's cases.
-    """
+def lacking(case: Case, needs_label: bool = True) -> list[str]:
+    """A line for each of a case's files that isn't there, or can't be looked at."""
     lines = []
     for path, needed in ((case.image, True), (case.label, needs_label)):
         if is_there(path):
@@ -58,12 +56,14 @@ def lacking(case: Case, remedy: str | None = None, needs_label: bool = True) -> 
         elif needed:
             begun = path.with_name(f".{path.name}.part").exists()
             cut = " (its download was cut off)" if begun else ""
-            lines.append(f"{path}: is missing{cut}; {fetching(case) if remedy is None else remedy}")
+            lines.append(f"{path}: is missing{cut}; {fetching(case)}")
     return lines
 
 
 def fetching(case: Case) -> str:
-    """What fetches a case's files, if it is KiTS19's."""
+    """What fetches a case's files."""
+    if case.origin is not None:
+        return f"{case.origin} says how to fetch it"
     if number_of(case) not in NUMBERS.all:
         return f"kitsseg.download has {NUMBERS} alone: get it where the case came from"
     return f"python -m kitsseg.download root=DIR cases={number_of(case)} fetches it"
@@ -125,17 +125,16 @@ class Kits19:
 
     def cases(self, root: Path) -> list[Case]:
         """All cases that have a folder, whether their files are there or not, sorted by id."""
-        return [
-            Case(f.name, f / IMAGE_NAME, f / self.label_name, self.classes) for f in case_folders(root)
-        ]
+        return [self.case(folder) for folder in case_folders(root)]
+
+    def case(self, folder: Path) -> Case:
+        """The case of that folder, which may lack files or not be there."""
+        image, label = folder / IMAGE_NAME, folder / self.label_name
+        return Case(folder.name, image, label, self.classes, self.origin)
 
     def is_test(self, case: Case) -> bool:
         """Whether nobody has the labels of a case."""
         return number_of(case) in self.numbers.test
-
-    def remedy(self, case: Case) -> str:
-        """How to get a file that a case lacks."""
-        return fetching(case) if self.origin is None else f"{self.origin} says how to fetch it"
 
     def find(self, root: str | Path) -> list[Case]:
         """The cases below ``root`` for training: all folders but those of test cases without a label.

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -78,7 +77,7 @@ class Layout:
         return view[tuple(steps)]
 
 
-def parse_layout(path: Path, stream: Stream) -> Layout:
+def parse_layout(stream: Stream) -> Layout:
     """What the header says, checked.
 
     Raises:

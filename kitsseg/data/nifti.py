@@ -158,8 +158,8 @@ class Convert(Protocol):
 def _read(path: Path, convert: Convert, remedy: str = FETCH) -> tuple[np.ndarray, Layout]:
     """All voxels through ``convert``, in `ORIENTATION`."""
 
-    def voxels(path: Path, stream: Stream) -> tuple[np.ndarray, Layout]:
-        layout = parse_layout(path, stream)
+    def voxels(stream: Stream) -> tuple[np.ndarray, Layout]:
+        layout = parse_layout(stream)
         stream.skip(layout.offset)
         # Untouched zeros take no memory, and most of a label volume stays so; an image is filled.
         make = np.zeros if convert.dtype == np.uint8 else np.empty
@@ -192,11 +192,11 @@ def _fill(slab: np.ndarray, stream: Stream, layout: Layout, convert: Convert) ->
         convert(piece, layout.scaling, out)
 
 
-def _opened(path: Path, use: Callable[[Path, Stream], T], remedy: str) -> T:
+def _opened(path: Path, use: Callable[[Stream], T], remedy: str) -> T:
     """What ``use`` makes of the file; its problems and the disk's in one line that names the file."""
     try:
         with Stream(path) as stream:
-            return use(path, stream)
+            return use(stream)
     except DamagedError as error:
         raise ValueError(f"{path}: {error}; {remedy}") from error
     except OSError as error:

@@ -12,6 +12,8 @@ LEAST_SPAN_HU = 100  # from air to soft tissue it's ten times that
 OFFSET = 1024  # that of CT stored as unsigned numbers, whose air is 0
 # Where soft tissue lies then; and how much of a volume it must be to give that away.
 SOFT_TISSUE, LEAST = (924, 1224), 0.05
+# What is to be said then; the remedy is another for each command.
+ABOUT_OFFSET = f"holds no value below 0, and much at about {OFFSET}: CT stored with an offset, it seems"
 
 
 def image_problems(path: Path, image: Image) -> list[str]:
@@ -26,11 +28,6 @@ def is_offset(image: Image) -> bool:
     low, high = SOFT_TISSUE
     sample = image.hu[:: max(1, len(image.hu) // 16), ::4, ::4]
     return float(((sample >= low) & (sample <= high)).mean()) >= LEAST
-
-
-def about_offset() -> str:
-    """What is to be said then; the remedy is another for each command."""
-    return f"holds no value below 0, and much at about {OFFSET}: CT stored with an offset, it seems"
 
 
 def _about_spacing(image: Image) -> str:

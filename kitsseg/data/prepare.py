@@ -63,7 +63,7 @@ def prepare(
         BadCasesError: cases that can't be used; the others are prepared.
         ValueError: the disk's problem, or no case is left.
     """
-    sweep(folder)
+    remove_leftovers(folder)
     missing = [c for c in cases if not is_current(c, folder)]
     done: dict[str, Outcome] = {}
     if missing:
@@ -87,7 +87,7 @@ def prepare(
     return Store(folder, good)
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a store, of cases as well that nobody prepares again.
 
     What another process is at stays, and so does all in a folder that can't be written to.
@@ -165,7 +165,7 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     """The notes on it."""
     # nibabel takes a tenth of a second, which what is prepared already needn't wait for.
     from kitsseg.data.nifti import check_same_grid, read_image, read_mask
-    from kitsseg.data.plausible import OFFSET, about_offset, image_problems, is_offset
+    from kitsseg.data.plausible import ABOUT_OFFSET, OFFSET, image_problems, is_offset
 
     if problems := lacking(case):
         raise ValueError(problems[0])
@@ -178,7 +178,7 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
         raise ValueError(problems[0])
     notes = []
     if is_offset(image):
-        notes.append(f"{case.image}: {about_offset()}; if so, subtract {OFFSET}")
+        notes.append(f"{case.image}: {ABOUT_OFFSET}; if so, subtract {OFFSET}")
     height, width = image.hu.shape[1:]
     grid = Grid((height, width), size)
     with ThreadPoolExecutor(1) as beside:  # the disk writes while the rest is computed

@@ -6,7 +6,7 @@ import numpy as np
 
 from kitsseg.data.find_images import Scan
 from kitsseg.data.nifti import EXPORT, Image, read_image
-from kitsseg.data.plausible import OFFSET, about_offset, is_offset
+from kitsseg.data.plausible import ABOUT_OFFSET, OFFSET, is_offset
 from kitsseg.data.voxels import INT16
 
 
@@ -25,7 +25,7 @@ def read_scan(scan: Scan, offset_hu: int = 0) -> Image:
     if offset_hu:
         return shifted(image, offset_hu)
     if is_offset(image):
-        raise ValueError(f"{scan.path}: {about_offset()}; if so, add offset_hu=-{OFFSET}")
+        raise ValueError(f"{scan.path}: {ABOUT_OFFSET}; if so, add offset_hu=-{OFFSET}")
     return image
 
 

@@ -20,19 +20,12 @@ class DamagedError(ValueError):
     """The bytes end early or can't be decompressed; the message lacks the file's name."""
 
 
-def decompressed(path: Path) -> Generator[bytes, None, None]:
+def decompressed(file: BufferedReader) -> Generator[bytes, None, None]:
     """The contents in pieces of at most `WINDOW` bytes, of a gzip file decompressed.
 
     Raises:
         DamagedError: the gzip data is cut off, or its checksum or structure is wrong.
-        OSError: the file can't be read.
     """
-    with path.open("rb") as file:
-        yield from _inflated(file)
-
-
-def _inflated(file: BufferedReader) -> Generator[bytes, None, None]:
-    """The same of an open file."""
     chunk = file.read(READ)
     if not chunk.startswith(GZIP_MAGIC):
         while chunk:
@@ -60,13 +53,16 @@ class Stream:
     """`decompressed` as a thing to read from; closes its file at the end of a ``with`` block.
 
     ``most_bytes`` is how many bytes the contents can have at most, by the file's own size.
+
+    Raises:
+        OSError: the file can't be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
         packed = self._file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
         self.most_bytes = os.fstat(self._file.fileno()).st_size * (MAX_RATIO if packed else 1)
-        self._chunks = _inflated(self._file)
+        self._chunks = decompressed(self._file)
         self._held = memoryview(b"")
 
     def __enter__(self) -> "Stream":

@@ -372,6 +372,15 @@ def test_a_folder_that_lacks_a_file_is_a_bad_case(
     assert Kits19().find(root)[-1].id == "case_00210"
 
 
+def test_what_a_later_edition_lacks_is_not_kits19s_to_fetch(blocks: Path, tmp_path: Path) -> None:
+    root = tmp_path / "kits23"
+    shutil.copytree(blocks, root)
+    (root / "case_00001" / "segmentation.nii.gz").unlink()
+    source = Kits19(numbers=["0-299", "400-588"], origin="https://example.org/kits23")
+    with pytest.raises(ValueError, match=r"segmentation.nii.gz: is missing; https://example.org/kits23"):
+        prepare(source.find(root), tmp_path / "store", None)
+
+
 def test_a_case_that_cannot_be_entered_is_a_bad_case(blocks: Path, tmp_path: Path) -> None:
     shutil.copytree(blocks, tmp_path / "raw")
     locked = tmp_path / "raw" / "case_00001"
