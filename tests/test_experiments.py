@@ -1,9 +1,20 @@
 """Scripts of experiments run, if not for as long as they did."""
 
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from kitsseg.cli import find_problems
+
+FAST = Path(__file__).parents[1] / "experiments" / "02_fast"
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (FAST / "conf" / "experiment").glob("*.yaml")))
+def test_a_change_of_the_fast_recipe_is_a_whole_config_and_stands_in_the_table(name: str) -> None:
+    assert find_problems("train", [f"experiment={name}"], config_dir=str(FAST / "conf")) == []
+    assert f"| `{name}` |" in (FAST / "README.md").read_text()
 
 
 def test_intervals_are_simulated(
