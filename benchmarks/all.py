@@ -39,21 +39,12 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
     prepare += ["--cases", "2", "--repeats", "2"] if quick else ["--long"]
     few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute a case
-    scaling = [
-        "scaling.py",
-        "--repeats",
-        "1",
-        "--folder",
-        f"{folder}/scaling",
-        "--figure",
-        str(HERE / "SCALING.png"),
-    ]
+    memory = ["memory.py", *(["--repeats", "1", "--size", "64"] if quick else [])]
+    scaling = ["scaling.py", "--repeats", "1", "--folder", f"{folder}/scaling"]
+    scaling += ["--figure", str(HERE / "SCALING.png")]
     found = {
         "A training step of each network": networks,
-        "What memory costs a step": [
-            "memory.py",
-            *(["--repeats", "1", "--size", "64"] if quick else []),
-        ],
+        "What memory costs a step": memory,
         "An epoch, against a bare loop": training + (small if quick else full),
         "Preparing cases": prepare,
         **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),
