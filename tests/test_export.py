@@ -126,7 +126,7 @@ def test_damaged_onnx_files_get_one_line(exported: Path, tmp_path: Path, cut: in
 
 def test_an_export_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "TOLERANCE", -1)
-    loaded = Loaded(AttentionUNet(width=2, depth=1).eval(), WINDOW, None, 0, {})
+    loaded = Loaded(AttentionUNet(width=2, depth=2).eval(), WINDOW, None, 0, {})
     for write, name in ((exchange.export_onnx, "x.onnx"), (exchange.export_program, "x.pt2")):
         with pytest.raises(ValueError, match="the exported network gives other values"):
             write(loaded, tmp_path / name)

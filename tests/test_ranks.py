@@ -79,24 +79,35 @@ def test_it_did_train(found: dict[int, dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_alone_it_is_batch_norm(training: bool) -> None:
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_alone_it_is_batch_norm(kind: torch.dtype, training: bool) -> None:
     torch.manual_seed(0)
     theirs = nn.BatchNorm2d(3)
     nn.init.normal_(theirs.weight)
     ours = syncnorm.synchronised(nn.Sequential(theirs), torch.device("cpu")).train(training)[0]
     theirs = nn.BatchNorm2d(3).train(training)
     theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(4, 3, 5, 7, requires_grad=True)
-    y, gradient = [], []
+    x = (100 + torch.randn(4, 3, 5, 7)).to(kind).requires_grad_()
+    weights = torch.randn(4, 3, 5, 7)
+    found = []
     for norm in (ours, theirs):
         out = norm(x)
-        (slope,) = torch.autograd.grad(out.pow(3).sum(), x)
-        y.append(out)
-        gradient.append(slope)
-    torch.testing.assert_close(*y)
-    torch.testing.assert_close(*gradient, rtol=1e-4, atol=1e-5)
+        assert out.dtype == kind
+        found.append((out, *torch.autograd.grad((out * weights).sum(), [x, *norm.parameters()])))
+    rounding = 1e-4 if kind == torch.float32 else 2**-7
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=rounding, atol=rounding * float(other.abs().max()))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
     torch.testing.assert_close(ours.running_var, theirs.running_var)
     assert ours.num_batches_tracked == theirs.num_batches_tracked
+
+
+def test_its_gradients_are_those_of_its_differences() -> None:
+    torch.manual_seed(0)
+    norm = syncnorm.RankBatchNorm2d(2).double()
+    nn.init.normal_(norm.weight)
+    x = torch.randn(3, 2, 2, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(norm, (x,))
 
 
 def test_only_batch_norms_are_replaced_and_names_stay() -> None:

@@ -57,7 +57,7 @@ def test_the_window_by_hand() -> None:
 
 def test_coefficients_are_those_of_the_gates_in_the_order_of_computation() -> None:
     torch.manual_seed(0)
-    net = AttentionUNet(width=4, depth=2).eval()
+    net = AttentionUNet(width=4, depth=2, gate_first=True).eval()
     images = np.random.default_rng(0).integers(-100, 300, (3, 32, 64)).astype(np.int16)
     deep, shallow = showcase.coefficients(net, WINDOW, images, 1, 0, CPU)
     assert deep.shape == (16, 32) and shallow.shape == (32, 64)
@@ -101,7 +101,7 @@ def test_a_run_leaves_cases_that_come_back(blocks: Path, tmp_path: Path) -> None
             path = tmp_path / folder / f"{case}.nii.gz"
             save_volume(path, moved, layout, make_header(layout))
         scores[case] = figures([0.3 + i])["case_00010"]
-    net = AttentionUNet(width=4, depth=2).eval()
+    net = AttentionUNet(width=4, depth=2, gate_first=True).eval()
     showcase.write(tmp_path, scores, data, net, WINDOW, CPU)
     best, worst = showcase.read(tmp_path)
     assert [(s.role, s.case) for s in (best, worst)] == [

@@ -129,8 +129,8 @@ class AttentionUNet(UNet):
         gate_ratio: inner width of a gate over the channels of its skip.
         gate_stride: 2 computes the coefficients on the coarse grid, 1 on every pixel.
         gate_norm: normalisation inside the gate; ``none`` is Oktay's form.
-        gate_first: whether the first skip, of the image's own size, has a gate, too. Oktay's network
-            leaves it alone, MONAI's doesn't. (True here, since checkpoints without the word had one.)
+        gate_first: whether the first skip, of the image's own size, has a gate, too, as in MONAI's
+            network. Oktay's has none there, since features so shallow say little of what is sought.
         Others: see `UNet`.
     """
 
@@ -148,7 +148,7 @@ class AttentionUNet(UNet):
         gate_ratio: float = 0.5,
         gate_stride: int = 2,
         gate_norm: str = "none",
-        gate_first: bool = True,
+        gate_first: bool = False,
     ) -> None:
         super().__init__(in_channels, classes, width, depth, norm, up, dropout, supervised, class_prior)
         if not 0 < gate_ratio <= 4:

@@ -1,5 +1,8 @@
 """The networks: shapes, wiring, and an attention gate computed by hand."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -9,9 +12,9 @@ from kitsseg.models.blocks import UpConvolution
 from kitsseg.models.unet import AttentionUNet, UNet
 
 
-@pytest.mark.parametrize("make", [UNet, AttentionUNet])
-@pytest.mark.parametrize(("depth", "height", "width"), [(1, 6, 10), (4, 32, 48)])
-def test_shapes(make: type[UNet], depth: int, height: int, width: int) -> None:
+@pytest.mark.parametrize("make", [UNet, AttentionUNet, partial(AttentionUNet, gate_first=True)])
+@pytest.mark.parametrize(("depth", "height", "width"), [(2, 12, 20), (4, 32, 48)])
+def test_shapes(make: Callable[..., UNet], depth: int, height: int, width: int) -> None:
     net = make(in_channels=2, classes=4, width=4, depth=depth).eval()
     assert net(torch.randn(3, 2, height, width)).shape == (3, 4, height, width)
 
@@ -100,7 +103,7 @@ def test_coefficients_lie_in_0_1_one_a_pixel(stride: int) -> None:
 
 def test_gates_get_the_skip_and_what_lies_one_level_below() -> None:
     """Gate wiring is a common mistake: x and g swapped, or g taken from the wrong level."""
-    net = AttentionUNet(width=4, depth=3).eval()
+    net = AttentionUNet(width=4, depth=3, gate_first=True).eval()
     seen = []
     for gate in net.gates:
         gate.register_forward_hook(lambda m, args, out: seen.append([a.shape[1:] for a in args]))
@@ -126,7 +129,7 @@ def test_open_gates_give_the_plain_network() -> None:
 
 
 def test_the_first_skip_without_a_gate_reaches_the_decoder_as_it_is() -> None:
-    net = AttentionUNet(width=4, depth=3, gate_first=False)
+    net = AttentionUNet(width=4, depth=3)
     assert [gate.from_skip.in_channels for gate in net.gates] == [16, 8]
     skip = torch.randn(1, 4, 32, 32)
     assert net.select(2, skip, torch.randn(1, 8, 16, 16)) is skip
@@ -179,7 +182,7 @@ def test_class_prior_is_what_the_untrained_network_says_of_no_features() -> None
         ({"gate_stride": 3}, "gate_stride=3 is not 1"),
         ({"gate_ratio": 0.0}, "gate_ratio=0.0 must lie in"),
         ({"gate_norm": "x"}, "norm='x' is not one of"),
-        ({"depth": 1, "gate_first": False}, "gate_first=false leaves a network of depth=1 without any"),
+        ({"depth": 1}, "gate_first=false leaves a network of depth=1 without any"),
         ({"supervised": 2}, r"supervised=2 must lie in \[0, depth=2\)"),
         ({"class_prior": [0.9, 0.1]}, "must hold 3 shares above 0 that add up to 1"),
         ({"class_prior": [0.9, 0.1, 0.1]}, "must hold 3 shares above 0 that add up to 1"),
