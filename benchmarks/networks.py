@@ -1,6 +1,6 @@
 """A training step of each network against the others': the same channels, batch, size and precision.
 
-    python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 7]
+    python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 15]
 
 Steps are taken in turn, so that all networks meet the same machine; a ratio is the median of the ratios
 of neighbouring steps. "As users run it" is MONAI's network in float32 and PyTorch's own memory format.
@@ -33,7 +33,7 @@ AIMS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("size", 256), ("batch", 4), ("width", 32), ("repeats", 7)):
+    for name, default in (("size", 256), ("batch", 4), ("width", 32), ("repeats", 15)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     steps = {name: make_step(*how, args) for name, how in networks(args.width).items()}
