@@ -8,8 +8,10 @@ the time from the start of the process to the end of its first training step, le
 `import torch, pytorch_lightning` takes in a process just before it. Memory is the process's own when
 training ends, without the store's pages, which the kernel maps and can drop; loader processes and
 further ranks apart.
-One row varies one thing: cases, slices a case, pixels, loader processes, ranks. Measured too is how
-long `python -m kitsseg.train --help` takes.
+One row varies one thing: cases, slices a case, pixels, loader processes, ranks; the last two with slices
+of 256 x 256, whose step is long beside what the processes have to tell each other. Measured too is how
+long `python -m kitsseg.train --help` takes, and what the least that Lightning can train in two processes
+(benchmarks/peers/lightning_ddp.py) takes to its first step.
 """
 
 import argparse
@@ -33,14 +35,16 @@ MODEL = [
 ]
 # What is varied, and its values; the others keep the first of these.
 DEFAULTS = {"cases": 20, "slices": 24, "size": 64, "workers": 0, "ranks": 1}
-GRID: dict[str, list[int]] = {
-    "cases": [10, 50, 100, 210],
-    "slices": [24, 48, 96],
-    "size": [64, 128, 256],
-    "workers": [0, 1, 2],
-    "ranks": [1, 2],
+LARGE = {"size": 256}
+# Values, and what else differs from the defaults.
+GRID: dict[str, tuple[list[int], dict[str, int]]] = {
+    "cases": ([10, 50, 100, 210], {}),
+    "slices": ([24, 48, 96], {}),
+    "size": ([64, 128, 256], {}),
+    "workers": ([0, 1, 2], LARGE),
+    "ranks": ([1, 2], LARGE),
 }
-QUICK = {"cases": [10, 50]}
+QUICK: dict[str, tuple[list[int], dict[str, int]]] = {"cases": ([10, 50], {})}
 # What each run says, and how it is shown.
 KINDS = {"startup": "start-up less imports, s", "memory": "memory, MB", "slice": "seconds a slice"}
 
@@ -58,8 +62,8 @@ def main() -> None:
         folder = args.folder if args.folder is not None else temporary
         repeats, known = 1 if args.quick else args.repeats, {}
         found: dict[str, list[Row]] = {}
-        for name, values in (QUICK if args.quick else GRID).items():
-            for setting in ({**DEFAULTS, name: value} for value in values):
+        for name, (values, others) in (QUICK if args.quick else GRID).items():
+            for setting in ({**DEFAULTS, **others, name: value} for value in values):
                 key = tuple(setting.values())  # some rows have the first values of all
                 if key not in known:
                     known[key] = measure(setting, folder, temporary, repeats)
@@ -75,6 +79,8 @@ def main() -> None:
             )
     print(f"\nkitsseg.train --help: {statistics.median(helping):.2f} s")
     keep(found, helping)
+    if "ranks" in found:
+        keep_ranks(found["ranks"][-1], repeats)
     if args.figure:
         plot(found, args.figure)
 
@@ -97,6 +103,17 @@ def keep(found: dict[str, list[Row]], helping: list[float]) -> None:
         ratios.keep(f"{title}: {name} / {fewest['cases']}", each, "<= 1.1")
 
 
+def keep_ranks(ours: Row, repeats: int) -> None:
+    """Compare the time to the first step of several ranks with that of Lightning's least."""
+    command = [sys.executable, str(HERE / "peers" / "lightning_ddp.py"), str(ours["ranks"])]
+    theirs = [said_by_probe(command)["first"] for _ in range(repeats)]
+    took = [statistics.median(each) for each in (ours["all"]["first"], theirs)]
+    title = f"first step of {ours['ranks']} ranks"
+    print(f"{title}, from the command on: {took[0]:.2f} s; Lightning's least: {took[1]:.2f} s")
+    each = [mine / other for mine, other in zip(ours["all"]["first"], theirs, strict=True)]
+    ratios.keep(f"{title} / Lightning's least", each, "<= 1.0")
+
+
 def measure(setting: dict[str, int], folder: str, temporary: str, repeats: int) -> Row:
     """Runs that have met their cases before, and what they cost: medians, and under ``all`` each."""
     data = ["data=phantom", f"paths.data={folder}/data", "data.prepare_workers=2"]
@@ -115,17 +132,23 @@ def measure(setting: dict[str, int], folder: str, temporary: str, repeats: int) 
     line += [f"data.workers={setting['workers']}", f"trainer.devices={setting['ranks']}"]
     if setting["ranks"] > 1:
         line.append("trainer.strategy=ddp")
-    each: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    each: dict[str, list[float]] = {kind: [] for kind in (*KINDS, "first")}
     for number in range(repeats):
         start = time.perf_counter()
         run([sys.executable, "-c", "import torch, pytorch_lightning"])
         imports = time.perf_counter() - start
-        said = run([*line, f"paths.output={temporary}/out{number}"]).splitlines()
-        (probe,) = (json.loads(part.partition(MARK)[2]) for part in said if MARK in part)
+        probe = said_by_probe([*line, f"paths.output={temporary}/out{number}"])
         for kind, value in {**probe, "startup": probe["first"] - imports}.items():
             if kind in each:
                 each[kind].append(value)
     return {**setting, **{kind: statistics.median(values) for kind, values in each.items()}, "all": each}
+
+
+def said_by_probe(command: list[str]) -> dict[str, float]:
+    """What a command's probe has printed."""
+    lines = run(command).splitlines()
+    (found,) = (json.loads(line.partition(MARK)[2]) for line in lines if MARK in line)
+    return dict(found)
 
 
 def run(line: list[str]) -> str:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kitsseg import interrupts, startup, unread
 from kitsseg.commands import COMMANDS
-from kitsseg.config import CONFIG_DIR
+from kitsseg.config import CONFIG_DIR, Begin
 from kitsseg.failures import FULL
 from kitsseg.overrides import CommandLine
 
@@ -63,10 +63,14 @@ def say(command: str, line: str) -> None:
     print(f"kitsseg.{command}: {line}", file=sys.stderr)
 
 
-def check_command_line(command: str, argv: list[str]) -> None:
+def check_command_line(command: str, argv: list[str], begin: Begin | None = None) -> None:
     """Return if every job that ``argv`` asks for may run; else list what is wrong and exit (2).
 
     From here on the process ends quietly when nobody reads what it prints any more.
+
+    Args:
+        begin: called with the config of a single job as soon as its values are known to be of the right
+            kinds, before its components are imported and looked at, which takes seconds.
     """
     unread.end_quietly()
     args = get_args_parser().parse_args(argv)
@@ -76,7 +80,7 @@ def check_command_line(command: str, argv: list[str]) -> None:
     if any(shows) or any(foreign):
         return
     with startup.uncollected():  # checking a component imports it, and torch with it
-        problems = find_problems(command, args.overrides, args.multirun, args.config_dir)
+        problems = find_problems(command, args.overrides, args.multirun, args.config_dir, begin)
     if problems:
         refuse(command, problems)
 
@@ -89,7 +93,11 @@ def refuse(command: str, problems: list[str]) -> NoReturn:
 
 
 def find_problems(
-    command: str, overrides: list[str], multirun: bool = False, config_dir: str | None = None
+    command: str,
+    overrides: list[str],
+    multirun: bool = False,
+    config_dir: str | None = None,
+    begin: Begin | None = None,
 ) -> list[str]:
     """All problems of a command line, each once, and all jobs' if it is a sweep."""
     if config_dir is not None and not Path(config_dir).is_dir():
@@ -97,7 +105,7 @@ def find_problems(
     with _composing(command):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        line = CommandLine(command, hydra.config_loader, config_dir)
+        line = CommandLine(command, hydra.config_loader, config_dir, begin)
         return line.check(overrides, multirun)
 
 

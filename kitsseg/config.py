@@ -9,7 +9,8 @@ import hashlib
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from kitsseg import gpus
 from kitsseg.commands import COMMANDS
 from kitsseg.components import Section, build, section_problems
 from kitsseg.signatures import Opaque, has_opaque, join, nearest, type_name
+
+Begin = Callable[[dict[str, Any]], None]  # see `validate`
 
 _PACKAGE = Path(__file__).parent
 # In a wheel the YAML files lie inside the package, in a checkout beside it.
@@ -66,13 +69,19 @@ def plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def validate(cfg: DictConfig, command: str = "train", cache: dict[str, Any] | None = None) -> list[str]:
+def validate(
+    cfg: DictConfig,
+    command: str = "train",
+    cache: dict[str, Any] | None = None,
+    begin: Begin | None = None,
+) -> list[str]:
     """All problems of a composed config, one line each; empty if there are none.
 
     Args:
         cfg: the config as composed, interpolations and all.
         command: whose config it is.
         cache: give the same dict for the jobs of a sweep: what they share is then built once.
+        begin: called with the plain config when all that can be said without its components was said.
     """
     schema, sections, check = COMMANDS[command]
     cache = {} if cache is None else cache
@@ -87,6 +96,9 @@ def validate(cfg: DictConfig, command: str = "train", cache: dict[str, Any] | No
         if not any(name in unresolved for name in re.findall(r"\$\{([\w.]+)\}", message))
     ]
     problems += _schema_problems(schema, plain, "")
+    if begin is not None and not problems:
+        with suppress(ValueError, TypeError, LookupError):  # of a component's values: to be told below
+            begin(plain)
     built: dict[str, Any] = {}
     for name, section in sections.items():
         node = plain.get(name)

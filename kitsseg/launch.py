@@ -1,11 +1,12 @@
 """A job in processes of its own, one a device: started, watched, and ended together.
 
-Each is ``python -m kitsseg.train`` again, told by its environment which job it computes, so that none
+Each is ``python -m kitsseg.train`` again, told through a pipe which job it computes, so that none
 parses a command line or enters a sweep. What kills one, even the kernel, leaves the sweep alive.
 """
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -20,32 +21,46 @@ from typing import Any
 from kitsseg import failures, gpus, ranks, signals
 from kitsseg.files import write_json
 
-VARIABLE = "KITSSEG_JOB"
+VARIABLE = "KITSSEG_JOB"  # says to a process that it is one of these
 OWNER = "KITSSEG_SWEEP"  # the process number of the command
 TASK = ".task.json"
 POLL_S = 0.2
 # After the first failure: time for the others to say theirs, then they are killed.
 GRACE_S = 3.0
 
+_begun: "list[subprocess.Popen[bytes]]" = []
 
-def start(folder: Path, task: Mapping[str, Any], count: int) -> None:
+
+def begin(count: int) -> None:
+    """Begin the processes of a job that is likely to come: they import what it needs, and wait.
+
+    They end with this process, whether the job came or not.
+    """
+    _begun.extend(_begin(count))
+
+
+def start(folder: Path, task: Mapping[str, Any], count: int, anew: bool) -> None:
     """Compute a job in ``count`` processes and wait for them.
 
     Where it asks for a number of GPUs, it gets as many that no other job of a sweep has.
+
+    Args:
+        anew: whether those that have begun don't do, since the environment is another one.
 
     Raises:
         JobFailedError: one failed; then all have ended.
     """
     write_json(folder / TASK, dict(task))
+    early, _begun[:] = list(_begun), []
     processes: list[subprocess.Popen[bytes]] = []
     try:
         with _devices(task["config"]["trainer"], count) as env:
-            with _free_port() as port:
-                for rank in range(count):
-                    processes.append(_start_one(folder, env | _about(rank, count, port)))
+            processes = early if len(early) == count and not anew else _begin(count)
+            for process in processes:
+                _tell(process, {"task": str(folder / TASK), "folder": os.getcwd(), "env": env})
             _watch(processes, folder)
     finally:
-        for process in processes:
+        for process in {*early, *processes}:
             _kill(process)
         with suppress(OSError):
             (folder / TASK).unlink(missing_ok=True)
@@ -76,14 +91,29 @@ def _about(rank: int, count: int, port: int) -> dict[str, str]:
     return env
 
 
-def _start_one(folder: Path, about: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _begin(count: int) -> "list[subprocess.Popen[bytes]]":
+    """The processes of a job, by rank."""
     path = os.pathsep.join(filter(None, sys.path))
-    env = {**os.environ, **about, VARIABLE: str(folder / TASK), "PYTHONPATH": path}
-    # A session of its own: one signal ends a rank with its loaders' processes, and an interrupt from
-    # the terminal reaches this process alone. Its end is seen through the pipe.
-    return subprocess.Popen(
-        [sys.executable, "-m", "kitsseg.train"], env=env, stdin=subprocess.PIPE, start_new_session=True
-    )
+    with _free_port() as port:
+        return [
+            subprocess.Popen(
+                [sys.executable, "-m", "kitsseg.train"],
+                env={**os.environ, **_about(rank, count, port), VARIABLE: "1", "PYTHONPATH": path},
+                stdin=subprocess.PIPE,
+                # A session of its own: one signal ends a rank with its loaders' processes, and an
+                # interrupt from the terminal reaches this process alone, whose end the pipe tells.
+                start_new_session=True,
+            )
+            for rank in range(count)
+        ]
+
+
+def _tell(process: "subprocess.Popen[bytes]", what: Mapping[str, Any]) -> None:
+    """Tell a process which job it computes; that it has ended already is for `_watch` to see."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(what).encode() + b"\n")
+        process.stdin.flush()
 
 
 def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
@@ -132,17 +162,27 @@ def _free_port() -> Iterator[int]:
         yield probe.getsockname()[1]
 
 
-def given() -> Path | None:
-    """The job that this process was started for; taken out of the environment, for its own children."""
-    path = os.environ.pop(VARIABLE, None)
-    return Path(path) if path is not None else None
+def given() -> bool:
+    """Whether this process was started for a job; its own children don't hear of that."""
+    return os.environ.pop(VARIABLE, None) is not None
 
 
-def compute(path: Path, work: Callable[[dict[str, Any]], None]) -> None:
-    """As one process of a job: do its work, or say why that failed, and exit."""
+def compute(ready: Callable[[], None], work: Callable[[dict[str, Any]], None]) -> None:
+    """As one process of a job: get ready, do the work that it is then told, or say why that failed.
+
+    Args:
+        ready: what can be done before the job is known; if that fails, so will the work, and says so.
+    """
     signals.ignore()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(said,), daemon=True).start()
+    with suppress(Exception):
+        ready()
+    told = json.loads(said.get())
+    path = Path(told["task"])
     try:
+        os.chdir(told["folder"])
+        os.environ.update(told["env"])  # before there is a GPU that it could be about
         work(json.loads(path.read_text()))
     except Exception as error:
         code = 1
@@ -154,9 +194,12 @@ def compute(path: Path, work: Callable[[dict[str, Any]], None]) -> None:
         os._exit(code)  # at once: others may wait for this rank, and libraries for them
 
 
-def _end_with_parent() -> None:
-    """End when the process above has ended, however that came about: then the pipe from it closes."""
+def _listen(said: "queue.SimpleQueue[bytes]") -> None:
+    """Hand on the line that the process above says, and end when it ends, however that came about."""
+    line = b""
     with suppress(OSError):
-        while os.read(0, 1):
-            pass
+        while part := os.read(0, 1 << 16):  # not sys.stdin's, whose lock would be held as Python ends
+            line += part
+            if line.endswith(b"\n"):
+                said.put(line)
     os.killpg(0, signal.SIGKILL)

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from kitsseg.config import validate
+from kitsseg.config import Begin, validate
 from kitsseg.keys import unknown_key
 from kitsseg.signatures import nearest, one_line
 
@@ -37,8 +37,10 @@ MAX_JOBS = 128
 class CommandLine:
     """The overrides of one command line, taken apart."""
 
-    def __init__(self, command: str, loader: ConfigLoader, config_dir: str | None) -> None:
-        self.command, self.loader = command, loader
+    def __init__(
+        self, command: str, loader: ConfigLoader, config_dir: str | None, begin: Begin | None
+    ) -> None:
+        self.command, self.loader, self.begin = command, loader, begin
         folder = str(Path(config_dir).absolute()) if config_dir is not None else None
         quoted = folder.replace("\\", "\\\\").replace("'", "\\'") if folder is not None else ""
         self.always = [f"hydra.searchpath=['file://{quoted}']"] if folder is not None else []
@@ -61,6 +63,8 @@ class CommandLine:
             params = OmegaConf.select(hydra, "sweeper.params", default=None) if multirun else None
             swept = [f"{key}={value}" for key, value in (params or {}).items()]
             ours = [*self._parse(swept), *ours]
+        if multirun or self.problems:
+            self.begin = None
         values: dict[str, list[Override]] = {}  # an override given twice: the last one holds
         for override in ours:
             values[override.get_key_element()] = self._values(override, multirun)
@@ -165,7 +169,7 @@ class CommandLine:
                 continue
             if problem := self._apply(override, cfg):
                 problems.append(problem)
-        return problems + validate(cfg, self.command, self.built)
+        return problems + validate(cfg, self.command, self.built, self.begin)
 
     def _is_group(self, override: Override) -> bool:
         return bool(self._options(override.key_or_group)) and not isinstance(override.value(), dict)

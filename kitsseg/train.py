@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kitsseg import cli, config, interrupts, launch, ranks, startup, sweep
 from kitsseg.components import instantiate
+from kitsseg.data import loader_server
 from kitsseg.files import write_json
 
 # torch, Lightning and MONAI are imported where a job runs: --help and refusals answer at once.
@@ -241,7 +242,7 @@ def _job(cfg: DictConfig) -> float | None:
     def work() -> None:
         # A sweep's jobs run apart from it, so that none can take it or another one down.
         if ranks.count() == 1 and (multirun or processes > 1):
-            launch.start(folder, task, processes)
+            launch.start(folder, task, processes, anew=bool(context.job.env_set))
         else:
             compute(task)
 
@@ -257,22 +258,41 @@ def compute(task: dict[str, Any]) -> None:
     run(cfg, Path(task["folder"]), task["model"], task["overrides"])
 
 
+def ready() -> None:
+    """Import what every job needs."""
+    with startup.uncollected():
+        quieten()
+        import kitsseg.data.datamodule
+        import kitsseg.task  # noqa: F401
+
+
 def compute_as_rank(task: dict[str, Any]) -> None:
     """The same in a process that `kitsseg.launch` started, which Hydra hasn't set up."""
+    if task["config"]["data"]["workers"]:
+        loader_server.start()
     configure_log(OmegaConf.create(task["logging"]))
     compute(task)
+
+
+def begin(config: dict[str, Any]) -> None:
+    """Begin the processes that a job of this config will want: they import while its check does."""
+    processes = ranks.wanted(config["trainer"])
+    if processes > 1 and ranks.count() == 1:
+        launch.begin(processes)
+    elif config["data"]["workers"] > 0:
+        loader_server.start()
 
 
 def main() -> None:
     """The command: refuse a wrong configuration, then hand over to Hydra."""
     logging.raiseExceptions = False  # a log that can't be written is no reason to stop
-    if (task := launch.given()) is not None:
+    if launch.given():
         interrupts.as_ever()
-        launch.compute(task, compute_as_rank)
+        launch.compute(ready, compute_as_rank)
         return
     if ranks.count() > 1 and {"-m", "--multirun"} & set(sys.argv):
         cli.refuse("train", ["a sweep starts the ranks of its jobs itself: leave out torchrun or srun"])
-    cli.check_command_line("train", sys.argv[1:])
+    cli.check_command_line("train", sys.argv[1:], begin)
     interrupts.as_ever()
     sys.argv[1:] = sweep.name_jobs(sys.argv[1:])
     os.environ[launch.OWNER] = str(os.getpid())

@@ -80,7 +80,7 @@ def processes(home: Path) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if f"KITSSEG_JOB={home}".encode() in path.read_bytes():
+            if b"KITSSEG_JOB=" in path.read_bytes() and path.with_name("cwd").readlink() == home:
                 found.append(path.parent.name)
         except OSError:
             pass

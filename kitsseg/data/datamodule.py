@@ -9,10 +9,11 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from kitsseg.data import loader_server
 from kitsseg.data.augment import Augmentation
 from kitsseg.data.dataset import Sample, SliceDataset
 from kitsseg.data.kits19 import Case
-from kitsseg.data.loader import Loader, start_server
+from kitsseg.data.loader import Loader
 from kitsseg.data.prepare import prepare
 from kitsseg.data.sampling import Draw, TrainBatches, keep_background
 from kitsseg.data.split import Split
@@ -119,7 +120,7 @@ class SliceDataModule(pl.LightningDataModule):
         """Open the store and split its cases."""
         self.open_store()
         if self.workers:
-            start_server()
+            loader_server.start()
         self.split = self.splitter(self.store.ids)
         number = {case: i for i, case in enumerate(self.store.ids)}
         in_case = self.store.index.case

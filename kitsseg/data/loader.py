@@ -1,20 +1,13 @@
 """The processes that load slices: how they begin, and what ends them."""
 
-import multiprocessing
-import sys
-from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from kitsseg import signals
+from kitsseg.data import loader_server
 from kitsseg.data.dataset import Sample, SliceDataset, collate
 from kitsseg.data.sampling import Draw, TrainBatches
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_MAIN = getattr(sys.modules["__main__"], "__spec__", None)
-# What each of them would import by itself.
-_CONTEXT.set_forkserver_preload([__name__, *([_MAIN.name] if _MAIN else [])])
 
 
 class Loader(DataLoader[Sample]):
@@ -34,7 +27,7 @@ class Loader(DataLoader[Sample]):
     ) -> None:
         several: dict[str, Any] = {
             "num_workers": workers,
-            "multiprocessing_context": _CONTEXT,
+            "multiprocessing_context": loader_server.CONTEXT,
             "worker_init_fn": _settle,
             "persistent_workers": True,
         }
@@ -49,14 +42,6 @@ class Loader(DataLoader[Sample]):
     def __iter__(self) -> Any:
         with signals.withheld():
             return super().__iter__()
-
-
-def start_server() -> None:
-    """Begin now what the first loader would wait for: the server's imports."""
-    with signals.withheld():
-        resource_tracker.ensure_running()  # which lets signals in again
-    with signals.withheld():
-        forkserver.ensure_running()
 
 
 def _settle(worker: int) -> None:

@@ -1,0 +1,53 @@
+"""What a job's processes import, they import while its config is still looked at."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitsseg import runs
+from tests.test_sweeps import processes
+from tests.test_train import SMALL, command
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nowhere to look")
+LINE = [*SMALL, "model=unet", "finetune=none", "logger=none", "trainer.accelerator=cpu"]
+RANKS = ["trainer.devices=2", "trainer.strategy=ddp"]
+
+
+def begun(home: Path, *more: str) -> tuple[float, list[dict[str, Any]]]:
+    """When a job began, and when did its processes."""
+    done = command(home, *LINE, "+callbacks.begun._target_=tests.begun.Begun", *more)
+    assert done.returncode == 0, done.stderr
+    (job,) = runs.below(home / "outputs")
+    assert job.state == "complete" and not list(job.folder.glob(".task.json"))
+    found = [json.loads(path.read_text()) for path in sorted(home.glob("begun-*.json"))]
+    return float(json.loads((job.folder / "status.json").read_text())["started"]), found
+
+
+def test_the_ranks_of_a_job(tmp_path: Path) -> None:
+    started, found = begun(tmp_path, *RANKS)
+    assert len(found) == 2 and all(each["process"] < started for each in found)
+
+
+def test_in_another_environment_they_begin_anew(tmp_path: Path) -> None:
+    started, found = begun(tmp_path, *RANKS, "+hydra.job.env_set.MINE=1")
+    assert len(found) == 2 and all(each["process"] > started - 0.02 for each in found)
+    assert not processes(tmp_path)
+
+
+def test_the_server_of_its_loaders(tmp_path: Path) -> None:
+    started, (found,) = begun(tmp_path, "data.workers=1")
+    assert found["process"] < found["server"] < started
+
+
+def test_they_end_if_the_job_is_refused(tmp_path: Path) -> None:
+    done = command(tmp_path, *LINE, *RANKS, "model.width=0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "kitsseg.train: model: width=0 must be at least 1\n"
+    end = time.monotonic() + 10
+    while processes(tmp_path):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert not list(tmp_path.iterdir())
