@@ -97,7 +97,8 @@ def validate(
     ]
     problems += _schema_problems(schema, plain, "")
     if begin is not None and not problems:
-        with suppress(ValueError, TypeError, LookupError):  # of a component's values: to be told below
+        # A component's values may be wrong, too, and a process not begin: that is told later.
+        with suppress(ValueError, TypeError, LookupError, OSError):
             begin(plain)
     built: dict[str, Any] = {}
     for name, section in sections.items():

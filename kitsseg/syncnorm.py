@@ -31,7 +31,8 @@ class _OverRanks(torch.autograd.Function):
             torch.stack([count, count * mean, count * (variance + mean.square())])
         )
         mean = sums / count
-        variance = squares / count - mean.square()  # in float64, of means that are exact in it
+        # In float64, of means that are exact in it; rounding may still put a constant's below 0.
+        variance = (squares / count - mean.square()).clamp_min(0)
         ctx.eps, ctx.count = eps, count.to(weight.dtype)
         used = (mean.to(weight.dtype), variance.to(weight.dtype))
         ctx.save_for_backward(x, weight, *used)

@@ -1,6 +1,8 @@
 """What a job's processes import, they import while its config is still looked at."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from tests.test_sweeps import processes
 from tests.test_train import SMALL, command
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nowhere to look")
+ROOT = Path(__file__).parents[1]
 LINE = [*SMALL, "model=unet", "finetune=none", "logger=none", "trainer.accelerator=cpu"]
 RANKS = ["trainer.devices=2", "trainer.strategy=ddp"]
 
@@ -40,6 +43,21 @@ def test_in_another_environment_they_begin_anew(tmp_path: Path) -> None:
 def test_the_server_of_its_loaders(tmp_path: Path) -> None:
     started, (found,) = begun(tmp_path, "data.workers=1")
     assert found["process"] < found["server"] < started
+
+
+def test_getting_ready_asks_for_no_gpu() -> None:
+    """Which ones a job has is told afterwards, and counts as long as none was asked for."""
+    code = """
+import torch
+asked = []
+for name in ("is_available", "device_count", "init", "_lazy_init"):
+    setattr(torch.cuda, name, lambda *given, name=name: asked.append(name))
+from kitsseg import train
+train.ready()
+assert not asked, asked
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_they_end_if_the_job_is_refused(tmp_path: Path) -> None:

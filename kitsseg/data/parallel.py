@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -42,13 +43,12 @@ def over_cases(
                 yield job(item)
                 bar.update()
             return
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         # Spawned, not forked: the parent may already hold threads.
         pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _settle)
         try:
-            with signals.withheld(signal.SIGINT):  # the terminal's, too, which this process answers
-                results = pool.map(job, items)
+            # The terminal's interrupt, too, is for this process to answer.
+            with _environment(), signals.withheld(signal.SIGINT):
+                results = pool.map(job, items)  # which begins all processes
             for result in results:
                 yield result
                 bar.update()
@@ -59,6 +59,18 @@ def over_cases(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """`ENVIRONMENT`, as far as the user hasn't set it, for the processes that begin meanwhile."""
+    own = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
 
 
 def _settle() -> None:
