@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -74,6 +75,8 @@ def check_command_line(command: str, argv: list[str], begin: Begin | None = None
     """
     unread.end_quietly()
     args = get_args_parser().parse_args(argv)
+    if args.help:
+        _remember_choices()
     # What only shows something is Hydra's business, and so is a config that isn't ours.
     shows = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion, args.resolve)
     foreign = (args.config_name, args.config_path, args.experimental_rerun)
@@ -83,6 +86,24 @@ def check_command_line(command: str, argv: list[str], begin: Begin | None = None
         problems = find_problems(command, args.overrides, args.multirun, args.config_dir, begin)
     if problems:
         refuse(command, problems)
+
+
+def _remember_choices() -> None:
+    """Let Hydra's help, with which this process ends, look for its files once.
+
+    It would for each of some 140 questions about a group's choices, which takes most of the time.
+    """
+    look = ConfigLoaderImpl._parse_overrides_and_create_caching_repo
+    known: dict[Any, Any] = {}
+
+    def remembered(loader: ConfigLoaderImpl, config_name: str | None, overrides: list[str]) -> Any:
+        key = (config_name, *overrides)
+        if key not in known:
+            known[key] = look(loader, config_name, overrides)
+        return known[key]
+
+    where: Any = ConfigLoaderImpl
+    where._parse_overrides_and_create_caching_repo = remembered
 
 
 def refuse(command: str, problems: list[str]) -> NoReturn:
