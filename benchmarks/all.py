@@ -34,12 +34,13 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     peer = [] if nnunet is None else ["--nnunet", nnunet]
     small = ["data.source.cases=20", "data.source.slices=24", "data.size=128", "model.width=16"]
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
-    training = ["training.py", "--epochs", "3" if quick else "4", "model=attn_unet", "data.workers=0"]
+    training = ["training.py", "--epochs", "2" if quick else "4", "model=attn_unet", "data.workers=0"]
     networks = ["networks.py", *(["--size", "128", "--repeats", "3"] if quick else [])]
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
-    prepare += ["--cases", "2", "--repeats", "2"] if quick else ["--long"]
+    prepare += ["--cases", "2", "--repeats", "1"] if quick else ["--long"]
     few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute a case
     memory = ["memory.py", *(["--repeats", "1", "--size", "64"] if quick else [])]
+    store = ["store.py", "--folder", f"{folder}/store", *(["--repeats", "2"] if quick else [])]
     scaling = ["scaling.py", "--repeats", "1", "--folder", f"{folder}/scaling"]
     scaling += ["--figure", str(HERE / "SCALING.png")]
     found = {
@@ -48,7 +49,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
         "An epoch, against a bare loop": training + (small if quick else full),
         "Preparing cases": prepare,
         **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),
-        "The store": ["store.py", "--folder", f"{folder}/store"],
+        "The store": store,
         "As the work grows": scaling + ["--quick"] * quick,
     }
     if root is not None and not quick:
