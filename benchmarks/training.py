@@ -22,7 +22,7 @@ import ratios
 import torch
 from hydra import compose, initialize_config_dir
 
-from kitsseg import hardware, train
+from kitsseg import hardware, quiet, train
 from kitsseg.components import instantiate
 from kitsseg.config import CONFIG_DIR
 from kitsseg.data.datamodule import VALIDATION_BATCH
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     logging.getLogger("kitsseg").setLevel(logging.WARNING)
-    train.quieten()
+    quiet.quieten()
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"paths.data={folder}/data", f"trainer.max_epochs={args.epochs}"]
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):

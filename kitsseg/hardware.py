@@ -1,5 +1,7 @@
 """What the machine computes well, and how a network is made ready for it."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from shutil import which
 
@@ -72,3 +74,16 @@ def ready(net: nn.Module, channels_last: bool, compile: bool) -> nn.Module:
     if compile:
         net.compile()
     return net
+
+
+def autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[object]]:
+    """Makes the context of a precision, as Lightning has it in training.
+
+    Raises:
+        ValueError: there's no such precision.
+    """
+    kinds = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    if precision not in kinds:
+        raise ValueError(f"precision={precision} must be auto, {', '.join(kinds)}")
+    kind = kinds[precision]
+    return nullcontext if kind is None else lambda: torch.autocast(device.type, kind)

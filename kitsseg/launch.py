@@ -168,16 +168,17 @@ def given() -> bool:
 
 
 def compute(ready: Callable[[], None], work: Callable[[dict[str, Any]], None]) -> None:
-    """As one process of a job: get ready, do the work that it is then told, or say why that failed.
+    """As one process of a job: do the work that it is told, or say why that failed.
 
     Args:
-        ready: what can be done before the job is known; if that fails, so will the work, and says so.
+        ready: what can be done while the job isn't known; if that fails, so will the work, and says so.
     """
     signals.ignore()
     said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(said,), daemon=True).start()
-    with suppress(Exception):
-        ready()
+    if said.empty():
+        with suppress(Exception):
+            ready()
     told = json.loads(said.get())
     path = Path(told["task"])
     try:
@@ -202,4 +203,5 @@ def _listen(said: "queue.SimpleQueue[bytes]") -> None:
             line += part
             if line.endswith(b"\n"):
                 said.put(line)
+                line = b""
     os.killpg(0, signal.SIGKILL)

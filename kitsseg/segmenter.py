@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -82,7 +81,7 @@ class Segmenter:
             raise ValueError(f"mirror_axes={list(mirror_axes)} may hold 0 and 1, each once")
         self.device = hardware.choose_device(device)
         self.precision = hardware.choose_precision(self.device.type, precision)
-        self._autocast = _autocast(self.device, self.precision)
+        self._autocast = hardware.autocast(self.device, self.precision)
         self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
         self.crop = all(member.local for member in members) if crop is None else crop
         runtimes = ["onnx" if isinstance(m.net, exchange.OnnxNet) else "torch" for m in members]
@@ -290,12 +289,3 @@ def _map(likely: Tensor, name: str) -> np.ndarray:
     else:
         raise ValueError(f"maps={name} must be {', '.join((*OFFICIAL, UNCERTAINTY))}")
     return (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-
-
-def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[object]]:
-    """Makes the context of a precision, as Lightning has it in training."""
-    kinds = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    if precision not in kinds:
-        raise ValueError(f"precision={precision} must be auto, {', '.join(kinds)}")
-    kind = kinds[precision]
-    return nullcontext if kind is None else lambda: torch.autocast(device.type, kind)

@@ -6,7 +6,6 @@
 import logging
 import os
 import sys
-import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config, interrupts, launch, ranks, startup, sweep
+from kitsseg import cli, config, interrupts, launch, quiet, ranks, startup, sweep
 from kitsseg.components import instantiate
 from kitsseg.data import loader_server
 from kitsseg.files import write_json
@@ -39,7 +38,7 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     from kitsseg.tracking.guarded import opened
 
     with startup.uncollected():
-        quieten()
+        quiet.quieten()
     nodes = (cfg.logger or {}).values() if ranks.rank() == 0 else ()
     with opened(partial(instantiate, node) for node in nodes) as loggers:
         train(cfg, folder, model, overrides, loggers)
@@ -204,26 +203,6 @@ def use_best(net: "nn.Module", folder: Path, stage: str) -> None:
     net.load_state_dict(checkpoint.weights(best))
 
 
-def quieten() -> None:
-    """Leave out what Lightning and wandb say on every start and what doesn't apply to us."""
-    import pytorch_lightning  # noqa: F401 (which makes its loggers talk)
-
-    os.environ.setdefault("WANDB_SILENT", "true")
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for text in (
-        ".*does not have many workers.*",
-        ".*is smaller than the logging interval.*",
-        ".*could not find the monitored key.*",  # before the first validation
-        ".*exists and is not empty.*",
-        ".*LeafSpec.*",
-        ".*It is recommended to use .self.log.*",  # validation figures are gathered by the task
-        ".*srun. command is available.*",
-        ".*in eval mode at the start of training.*",  # the frozen layers of stage two
-    ):
-        warnings.filterwarnings("ignore", text)
-
-
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="train")
 def _job(cfg: DictConfig) -> float | None:
     context = HydraConfig.get()
@@ -261,7 +240,7 @@ def compute(task: dict[str, Any]) -> None:
 def ready() -> None:
     """Import what every job needs."""
     with startup.uncollected():
-        quieten()
+        quiet.quieten()
         import kitsseg.data.datamodule
         import kitsseg.task  # noqa: F401
 

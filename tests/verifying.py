@@ -34,7 +34,7 @@ def case(report: dict[str, Any], number: int) -> dict[str, Any]:
     return next(c for c in report["cases"] if c["id"] == f"case_{number:05d}")
 
 
-def only_problem(raw: Path, text: str) -> None:
+def expect_only_problem(raw: Path, text: str) -> None:
     """One line, of case 1, that says ``text`` after the file's folder."""
     code, report = verify(raw)
     problems = [problem for c in report["cases"] for problem in c["problems"]]
