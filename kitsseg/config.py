@@ -27,7 +27,8 @@ from kitsseg.commands import COMMANDS
 from kitsseg.components import Section, build, section_problems
 from kitsseg.signatures import Opaque, has_opaque, join, nearest, type_name
 
-Begin = Callable[[dict[str, Any]], None]  # see `validate`
+Look = Callable[[str, dict[str, Any]], list[str] | None]  # as `look`; None: can't say
+Begin = Callable[[dict[str, Any]], Look | None]  # see `validate`
 
 _PACKAGE = Path(__file__).parent
 # In a wheel the YAML files lie inside the package, in a checkout beside it.
@@ -81,10 +82,9 @@ def validate(
         cfg: the config as composed, interpolations and all.
         command: whose config it is.
         cache: give the same dict for the jobs of a sweep: what they share is then built once.
-        begin: called with the plain config when all that can be said without its components was said.
+        begin: called with the plain config when all that can be said without its components was said,
+            unless that is something; may return who looks at these first.
     """
-    schema, sections, check = COMMANDS[command]
-    cache = {} if cache is None else cache
     unresolved: dict[str, str] = {}
     raw = typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
     raw.pop("hydra", None)
@@ -95,11 +95,25 @@ def validate(
         # One mistake, one line: what refers to another broken value isn't broken itself.
         if not any(name in unresolved for name in re.findall(r"\$\{([\w.]+)\}", message))
     ]
-    problems += _schema_problems(schema, plain, "")
+    problems += _schema_problems(COMMANDS[command].schema, plain, "")
     if begin is not None and not problems:
         # A component's values may be wrong, too, and a process not begin: that is told later.
         with suppress(ValueError, TypeError, LookupError, OSError):
-            begin(plain)
+            first = begin(plain)
+            found = None if first is None else first(command, plain)
+            if found is not None:
+                return found
+    return problems + look(command, plain, {} if cache is None else cache)
+
+
+def look(command: str, plain: dict[str, Any], cache: dict[str, Any]) -> list[str]:
+    """What importing and building the components of a plain config tells: problems, one line each.
+
+    Args:
+        cache: see `validate`.
+    """
+    _, sections, check = COMMANDS[command]
+    problems: list[str] = []
     built: dict[str, Any] = {}
     for name, section in sections.items():
         node = plain.get(name)

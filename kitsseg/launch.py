@@ -1,6 +1,6 @@
 """A job in processes of its own, one a device: started, watched, and ended together.
 
-Each is ``python -m kitsseg.train`` again, told through a pipe which job it computes, so that none
+Each is ``python -m kitsseg.train`` again, told through a socket which job it computes, so that none
 parses a command line or enters a sweep. What kills one, even the kernel, leaves the sweep alive.
 """
 
@@ -15,8 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kitsseg import failures, gpus, ranks, signals
 from kitsseg.files import write_json
@@ -28,7 +29,27 @@ POLL_S = 0.2
 # After the first failure: time for the others to say theirs, then they are killed.
 GRACE_S = 3.0
 
-_begun: "list[subprocess.Popen[bytes]]" = []
+
+class _Process(NamedTuple):
+    """One of a job's processes, and what it is told by: its standard input."""
+
+    its: "subprocess.Popen[bytes]"
+    own: Connection
+
+    def tell(self, what: Mapping[str, Any]) -> None:
+        """That it has ended already is for others to see."""
+        with suppress(OSError):
+            self.own.send(what)
+
+    def kill(self) -> None:
+        """End it with all that it started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.its.pid, signal.SIGKILL)
+        self.its.wait()
+        self.own.close()
+
+
+_begun: list[_Process] = []
 
 
 def begin(count: int) -> None:
@@ -37,6 +58,20 @@ def begin(count: int) -> None:
     They end with this process, whether the job came or not.
     """
     _begun.extend(_begin(count))
+
+
+def look(command: str, plain: dict[str, Any]) -> list[str] | None:
+    """As `kitsseg.config.look`, by the first of the processes that have begun; None if it can't say.
+
+    So this one needn't import what they do, which takes a processor that one of them could have.
+    """
+    first = _begun[0]
+    first.tell({"command": command, "config": plain})
+    try:
+        found: list[str] | None = first.own.recv()
+    except (OSError, EOFError):  # it has ended
+        return None
+    return found
 
 
 def start(folder: Path, task: Mapping[str, Any], count: int, anew: bool) -> None:
@@ -52,16 +87,16 @@ def start(folder: Path, task: Mapping[str, Any], count: int, anew: bool) -> None
     """
     write_json(folder / TASK, dict(task))
     early, _begun[:] = list(_begun), []
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[_Process] = []
     try:
         with _devices(task["config"]["trainer"], count) as env:
             processes = early if len(early) == count and not anew else _begin(count)
             for process in processes:
-                _tell(process, {"task": str(folder / TASK), "folder": os.getcwd(), "env": env})
-            _watch(processes, folder)
+                process.tell({"task": str(folder / TASK), "folder": os.getcwd(), "env": env})
+            _watch([process.its for process in processes], folder)
     finally:
         for process in {*early, *processes}:
-            _kill(process)
+            process.kill()
         with suppress(OSError):
             (folder / TASK).unlink(missing_ok=True)
 
@@ -91,29 +126,25 @@ def _about(rank: int, count: int, port: int) -> dict[str, str]:
     return env
 
 
-def _begin(count: int) -> "list[subprocess.Popen[bytes]]":
+def _begin(count: int) -> list[_Process]:
     """The processes of a job, by rank."""
     path = os.pathsep.join(filter(None, sys.path))
     with _free_port() as port:
-        return [
-            subprocess.Popen(
-                [sys.executable, "-m", "kitsseg.train"],
-                env={**os.environ, **_about(rank, count, port), VARIABLE: "1", "PYTHONPATH": path},
-                stdin=subprocess.PIPE,
-                # A session of its own: one signal ends a rank with its loaders' processes, and an
-                # interrupt from the terminal reaches this process alone, whose end the pipe tells.
-                start_new_session=True,
-            )
-            for rank in range(count)
-        ]
+        return [_begin_one({**_about(rank, count, port), "PYTHONPATH": path}) for rank in range(count)]
 
 
-def _tell(process: "subprocess.Popen[bytes]", what: Mapping[str, Any]) -> None:
-    """Tell a process which job it computes; that it has ended already is for `_watch` to see."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(what).encode() + b"\n")
-        process.stdin.flush()
+def _begin_one(env: Mapping[str, str]) -> _Process:
+    own, its = Pipe()
+    with its:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kitsseg.train"],
+            env={**os.environ, **env, VARIABLE: "1"},
+            stdin=its.fileno(),
+            # A session of its own: one signal ends a rank with its loaders' processes, and an
+            # interrupt from the terminal reaches this process alone, whose end the socket tells.
+            start_new_session=True,
+        )
+    return _Process(process, own)
 
 
 def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
@@ -143,16 +174,6 @@ def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
         raise failures.JobFailedError(ranks.first_failure(folder, own))
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process with all that it started."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin is not None:
-        with suppress(OSError):
-            process.stdin.close()
-
-
 @contextmanager
 def _free_port() -> Iterator[int]:
     """A port that nobody listens at; held until the block ends."""
@@ -167,19 +188,34 @@ def given() -> bool:
     return os.environ.pop(VARIABLE, None) is not None
 
 
-def compute(ready: Callable[[], None], work: Callable[[dict[str, Any]], None]) -> None:
+def compute(
+    ready: Callable[[], None],
+    look: Callable[[str, dict[str, Any]], list[str]],
+    work: Callable[[dict[str, Any]], None],
+) -> None:
     """As one process of a job: do the work that it is told, or say why that failed.
 
     Args:
         ready: what can be done while the job isn't known; if that fails, so will the work, and says so.
+        look: for problems of the job's config, if this process is told to.
     """
     signals.ignore()
-    said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(said,), daemon=True).start()
-    if said.empty():
+    above = Connection(0)  # not sys.stdin, whose lock would be held as Python ends
+    said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    told_already = above.poll()
+    threading.Thread(target=_listen, args=(above, said), daemon=True).start()
+    if not told_already:
         with suppress(Exception):
             ready()
-    told = json.loads(said.get())
+    told = said.get()
+    if "config" in told:
+        found = None
+        with suppress(Exception):  # the one above looks itself, then, and shows it
+            found = look(told["command"], told["config"])
+        above.send(found)
+        with suppress(Exception):
+            ready()
+        told = said.get()
     path = Path(told["task"])
     try:
         os.chdir(told["folder"])
@@ -195,13 +231,9 @@ def compute(ready: Callable[[], None], work: Callable[[dict[str, Any]], None]) -
         os._exit(code)  # at once: others may wait for this rank, and libraries for them
 
 
-def _listen(said: "queue.SimpleQueue[bytes]") -> None:
-    """Hand on the line that the process above says, and end when it ends, however that came about."""
-    line = b""
-    with suppress(OSError):
-        while part := os.read(0, 1 << 16):  # not sys.stdin's, whose lock would be held as Python ends
-            line += part
-            if line.endswith(b"\n"):
-                said.put(line)
-                line = b""
+def _listen(above: Connection, said: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    """Hand on what the process above says, and end when it ends, however that came about."""
+    with suppress(OSError, EOFError):
+        while True:
+            said.put(above.recv())
     os.killpg(0, signal.SIGKILL)

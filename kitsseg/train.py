@@ -253,13 +253,26 @@ def compute_as_rank(task: dict[str, Any]) -> None:
     compute(task)
 
 
-def begin(config: dict[str, Any]) -> None:
-    """Begin the processes that a job of this config will want: they import while its check does."""
-    processes = ranks.wanted(config["trainer"])
+def begin(settings: dict[str, Any]) -> config.Look | None:
+    """Begin the processes that a job of this config will want: they import while its check does.
+
+    Of several ranks the first checks it. Not where they have GPUs: which ones, a process must be told
+    before it asks for any.
+    """
+    trainer = settings["trainer"]
+    processes = ranks.wanted(trainer)
     if processes > 1 and ranks.count() == 1:
         launch.begin(processes)
-    elif config["data"]["workers"] > 0:
+        return None if ranks.uses_gpus(trainer) else launch.look
+    if settings["data"]["workers"] > 0:
         loader_server.start()
+    return None
+
+
+def look(command: str, plain: dict[str, Any]) -> list[str]:
+    """`kitsseg.config.look` for the process above this one."""
+    with startup.uncollected():
+        return config.look(command, plain, {})
 
 
 def main() -> None:
@@ -267,7 +280,7 @@ def main() -> None:
     logging.raiseExceptions = False  # a log that can't be written is no reason to stop
     if launch.given():
         interrupts.as_ever()
-        launch.compute(ready, compute_as_rank)
+        launch.compute(ready, look, compute_as_rank)
         return
     if ranks.count() > 1 and {"-m", "--multirun"} & set(sys.argv):
         cli.refuse("train", ["a sweep starts the ranks of its jobs itself: leave out torchrun or srun"])

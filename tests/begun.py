@@ -1,4 +1,4 @@
-"""A callback that notes when its process began, and the server of its loaders' processes."""
+"""A callback that notes when its process and its loaders' server began, and if the command imported."""
 
 import json
 import os
@@ -22,4 +22,5 @@ class Begun(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
         found = {"process": since(os.getpid()), "server": since(server) if server else None}
+        found["torch above"] = "libtorch" in Path(f"/proc/{os.getppid()}/maps").read_text()
         Path(f"begun-{trainer.global_rank}.json").write_text(json.dumps(found))

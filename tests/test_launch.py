@@ -1,6 +1,7 @@
 """What a job's processes import, they import while its config is still looked at."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from kitsseg import runs
+from kitsseg import launch, runs, train
+from kitsseg.config import validate
+from tests.test_config import composed
 from tests.test_sweeps import processes
 from tests.test_train import SMALL, command
 
@@ -32,6 +35,37 @@ def begun(home: Path, *more: str) -> tuple[float, list[dict[str, Any]]]:
 def test_the_ranks_of_a_job(tmp_path: Path) -> None:
     started, found = begun(tmp_path, *RANKS)
     assert len(found) == 2 and all(each["process"] < started for each in found)
+    assert not any(each["torch above"] for each in found)  # the first rank looked at the config
+
+
+def test_on_gpus_the_command_looks_at_the_config_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first rank would ask for a GPU before it is told which one is its own."""
+    begun: list[int] = []
+    monkeypatch.setattr(train.launch, "begin", begun.append)
+    settings = {"trainer": {"devices": 2, "accelerator": "auto"}, "data": {"workers": 0}}
+    for gpus, looks in (([], train.launch.look), (["0", "1"], None)):
+        monkeypatch.setattr(train.ranks.gpus, "visible", lambda gpus=gpus: gpus)
+        assert train.begin(settings) is looks
+    assert begun == [2, 2]
+
+
+def test_without_a_rank_that_answers_the_command_looks_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(launch.sys, "executable", shutil.which("false"))
+    launch.begin(2)
+    early, launch._begun[:] = list(launch._begun), launch._begun[:1]
+    try:
+        early[0].its.wait()
+        assert launch.look("train", {}) is None
+        cfg = composed(*LINE, "model.width=0")
+        found = validate(cfg, begin=lambda plain: launch.look)
+        assert found == ["model: width=0 must be at least 1"]
+    finally:
+        launch._begun.clear()
+        for process in early:
+            process.kill()
 
 
 def test_in_another_environment_they_begin_anew(tmp_path: Path) -> None:
