@@ -1,103 +1,114 @@
 """A training step of each network against the others': the same channels, batch, size and precision.
 
-    python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 15]
+    python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 15] [--steps 1]
+                                  [--compile]
 
-Steps are taken in turn, so that all networks meet the same machine; a ratio is the median of the ratios
-of neighbouring steps. "As users run it" is MONAI's network in float32 and PyTorch's own memory format.
+Steps (of a GPU several at once) are taken in turn, so that all networks meet the same machine; a ratio
+is the median of the ratios of neighbouring ones. "As users run it" is MONAI's network in float32 and
+PyTorch's own memory format. `--compile` adds them all, in the hardware's precision, compiled, as kitsseg
+trains its own on GPUs.
 """
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 
 import ratios
 import torch
+from clock import now
 from monai.networks.nets import AttentionUnet, BasicUNet
 from torch import nn
 
-from kitsseg.hardware import cpu_computes_bf16
+from kitsseg import hardware, provenance
 from kitsseg.models.unet import AttentionUNet, UNet
 
-# Numerator, denominator, what the ratio should be.
-EQUAL = ">= 1.1" if cpu_computes_bf16() else ">= 1.0"
-AIMS = (
-    ("attn_unet", "unet", "<= 1.08"),
-    ("MONAI AttentionUnet", "attn_unet", EQUAL),
-    ("MONAI BasicUNet", "unet", EQUAL),
-    ("MONAI AttentionUnet, as users run it", "attn_unet", ">= 2.0"),
-    ("MONAI BasicUNet, as users run it", "unet", ">= 2.0"),
-)
+DEVICE = hardware.choose_device()
+PRECISION = hardware.choose_precision(DEVICE.type)
+USERS, COMPILED = ", as users run it", ", compiled"
+
+
+def aims(compiled: bool) -> list[tuple[str, str, str]]:
+    """Numerator, denominator, what the ratio should be."""
+    equal = ">= 1.1" if PRECISION == "bf16-mixed" else ">= 1.0"
+    ours = COMPILED if compiled else ""  # as kitsseg trains it by default
+    found = [(f"attn_unet{ours}", f"unet{ours}", "<= 1.08")]
+    for theirs, our in (("MONAI AttentionUnet", "attn_unet"), ("MONAI BasicUNet", "unet")):
+        found += [(theirs + how, our + how, equal) for how in ("", COMPILED)[: 1 + compiled]]
+        found.append((theirs + USERS, our + ours, ">= 2.0"))
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("size", 256), ("batch", 4), ("width", 32), ("repeats", 15)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--steps", type=int, default=1, help="between two looks at the clock")
+    parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
-    steps = {name: make_step(*how, args) for name, how in networks(args.width).items()}
-    for step in steps.values():
+    steps = {name: make_step(*how, args) for name, how in networks(args.width, args.compile).items()}
+    first: dict[str, float] = {}
+    for name, step in steps.items():
+        start = now(DEVICE)
         step()  # the first one allocates and chooses algorithms
+        first[name] = now(DEVICE) - start
+        step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(args.repeats):
         for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - start)
+            start = now(DEVICE)
+            for _ in range(args.steps):
+                step()
+            seconds[name].append((now(DEVICE) - start) / args.steps)
     print(
         f"torch {torch.__version__}, MONAI {version('monai')}, {torch.get_num_threads()} threads, "
-        f"bf16 by hardware: {cpu_computes_bf16()}; batch {args.batch} of {args.size} x {args.size}, "
-        f"width {args.width}, {args.repeats} steps each\n"
+        f"{provenance.environment(DEVICE, '', False)['device']}, {PRECISION}; batch {args.batch} of "
+        f"{args.size} x {args.size}, width {args.width}, {args.repeats} times {args.steps} steps each\n"
     )
-    print("| training step of | s (least, most) |\n|---|---|")
+    print("| training step of | ms (least, most) | the first, s |\n|---|---|---|")
     for name, values in seconds.items():
-        row = f"{statistics.median(values):.3f} ({min(values):.3f}, {max(values):.3f})"
-        print(f"| {name} | {row} |")
+        row = [1e3 * value for value in (statistics.median(values), min(values), max(values))]
+        print(f"| {name} | {row[0]:.1f} ({row[1]:.1f}, {row[2]:.1f}) | {first[name]:.1f} |")
     print("\n| ratio | median (least, most) | aim |\n|---|---|---|")
-    for above, below, aim in AIMS:
+    for above, below, aim in aims(args.compile):
         each = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
         row = f"{statistics.median(each):.2f} ({min(each):.2f}, {max(each):.2f})"
         print(f"| {above} / {below} | {row} | {aim} |")
         ratios.keep(f"step: {above} / {below}", each, aim)
 
 
-def networks(width: int) -> dict[str, tuple[Callable[[], nn.Module], bool]]:
-    """By name: what makes each network, and whether it gets the hardware's precision and format."""
+def networks(width: int, compiled: bool) -> dict[str, tuple[Callable[[], nn.Module], bool, bool]]:
+    """By name: what makes each, whether it gets the hardware's precision and format, and is compiled."""
     levels = [width * 2**level for level in range(5)]
-
-    def attention() -> nn.Module:
-        return AttentionUnet(2, 1, 3, levels, [2, 2, 2, 2])
-
-    def basic() -> nn.Module:
-        return BasicUNet(2, 1, 3, [*levels, width], norm="batch")
-
-    return {
-        "unet": (lambda: UNet(width=width), True),
-        "attn_unet": (lambda: AttentionUNet(width=width), True),
-        "MONAI AttentionUnet": (attention, True),
-        "MONAI BasicUNet": (basic, True),
-        "MONAI AttentionUnet, as users run it": (attention, False),
-        "MONAI BasicUNet, as users run it": (basic, False),
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "unet": lambda: UNet(width=width),
+        "attn_unet": lambda: AttentionUNet(width=width),
+        "MONAI AttentionUnet": lambda: AttentionUnet(2, 1, 3, levels, [2, 2, 2, 2]),
+        "MONAI BasicUNet": lambda: BasicUNet(2, 1, 3, [*levels, width], norm="batch"),
     }
+    found = {name: (make, True, False) for name, make in makers.items()}
+    found |= {name + USERS: (make, False, False) for name, make in makers.items() if "MONAI" in name}
+    if compiled:
+        found |= {name + COMPILED: (make, True, True) for name, make in makers.items()}
+    return found
 
 
-def make_step(make: Callable[[], nn.Module], fast: bool, args: argparse.Namespace) -> Callable[[], None]:
+def make_step(
+    make: Callable[[], nn.Module], fast: bool, compiled: bool, args: argparse.Namespace
+) -> Callable[[], None]:
     """A training step of a network on a batch that lies ready."""
     torch.manual_seed(0)
-    net = make().train()
-    image = torch.randn(args.batch, 1, args.size, args.size)
-    label = torch.randint(0, 3, (args.batch, args.size, args.size))
+    net = make().to(DEVICE).train()
+    image = torch.randn(args.batch, 1, args.size, args.size, device=DEVICE)
+    label = torch.randint(0, 3, (args.batch, args.size, args.size), device=DEVICE)
     if fast:
-        net, image = (
-            net.to(memory_format=torch.channels_last),
-            image.to(memory_format=torch.channels_last),
-        )
+        net = hardware.ready(net, channels_last=True, compile=compiled)
+        image = image.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(net.parameters())
-    bf16 = fast and cpu_computes_bf16()
+    autocast = hardware.autocast(DEVICE, PRECISION if fast else "32-true")
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with autocast():
             logits = net(image)
         loss = nn.functional.cross_entropy(logits.float(), label)
         optimizer.zero_grad()

@@ -1,0 +1,193 @@
+"""What holds on a CUDA GPU alone. Elsewhere the logic is tested on processors; here, the real thing."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from kitsseg import checkpoint, hardware, results, segmenter
+from kitsseg.data.kits19 import Case
+from kitsseg.losses import DiceCrossEntropy, Loss, SorensenDice
+from kitsseg.models.unet import AttentionUNet, UNet
+from kitsseg.segmenter import Segmenter
+from tests import forks
+from tests.parts import make_data, make_task
+from tests.test_continuing import RUN, same
+from tests.test_segmenter import trained
+from tests.test_task import trainer
+from tests.test_train import SMALL, command
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+GPU = torch.device("cuda", 0)
+ON_GPU = ["trainer=gpu", "logger=none"]
+
+
+# ---- a step
+
+
+class Asks(pl.Callback):
+    """From an epoch's first batch to its last, asking for a value on the host is an error."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        torch.cuda.set_sync_debug_mode("error")
+
+    def on_train_batch_end(
+        self, loop: pl.Trainer, module: Any, out: Any, batch: Any, index: int
+    ) -> None:
+        assert batch["image"].is_cuda
+        if index == loop.num_training_batches - 1:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.fixture
+def watched() -> Any:
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("loss", [SorensenDice(), DiceCrossEntropy()])
+def test_a_step_waits_for_nothing(block_cases: list[Case], tmp_path: Path, loss: Loss) -> None:
+    optimizer = partial(torch.optim.Adam, lr=0.001, fused=True)
+    task = make_task(AttentionUNet(width=4, depth=2), loss=loss, optimizer=optimizer)
+    options = {"accelerator": "gpu", "devices": 1, "precision": "bf16-mixed", "max_epochs": 2}
+    data = make_data(block_cases[0].image.parent.parent, tmp_path, workers=1, batch_size=2)
+    trainer(**options, callbacks=[Asks()]).fit(task, data)
+
+
+@pytest.mark.usefixtures("watched")
+def test_what_waits_is_seen(block_cases: list[Case], tmp_path: Path) -> None:
+    class Looks(SorensenDice):
+        def terms(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            assert not target.is_cuda or target.max() < 3
+            return super().terms(logits, target)
+
+    data = make_data(block_cases[0].image.parent.parent, tmp_path)
+    with pytest.raises(RuntimeError, match="synchroniz"):
+        trainer(accelerator="gpu", devices=1, max_epochs=1, callbacks=[Asks()]).fit(
+            make_task(UNet(width=4, depth=2), loss=Looks()), data
+        )
+
+
+def test_batches_come_pinned(block_cases: list[Case], tmp_path: Path) -> None:
+    data = make_data(block_cases[0].image.parent.parent, tmp_path)
+    data.trainer = trainer(accelerator="gpu", devices=1)
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        batch = next(iter(loader))
+        assert all(batch[name].is_pinned() for name in ("image", "label"))
+
+
+@pytest.mark.parametrize("kind", [UNet, AttentionUNet])
+def test_the_same_network_as_on_a_processor(kind: type[UNet]) -> None:
+    """Logits and gradients, in float32 without TF32, compiled and not."""
+    torch.manual_seed(0)
+    net = hardware.ready(kind(width=8, depth=3), channels_last=True, compile=False)
+    image, label = torch.randn(2, 1, 64, 64), torch.randint(0, 3, (2, 64, 64))
+    found = []
+    for device, compiled in (("cpu", False), (GPU, False), (GPU, True)):
+        copy = hardware.ready(kind(width=8, depth=3), channels_last=True, compile=compiled)
+        copy.load_state_dict(net.state_dict())
+        copy = copy.to(device)
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            logits = copy(image.to(device))
+            SorensenDice()(logits, label.to(device)).backward()
+        gradients = [p.grad.cpu().flatten() for p in copy.parameters() if p.grad is not None]
+        found.append((logits.detach().cpu(), torch.cat(gradients)))
+    for logits, gradient in found[1:]:
+        assert torch.allclose(logits, found[0][0], atol=1e-4)
+        # A ReLU or a maximum that turns by rounding moves a gradient by a thousandth.
+        assert (gradient - found[0][1]).norm() < 1e-2 * found[0][1].norm()
+
+
+# ---- the commands
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two jobs on the one GPU, started at once: each waits until it has it for itself."""
+    home = tmp_path_factory.mktemp("gpu")
+    line = ["-m", *SMALL, *ON_GPU, "model=unet,attn_unet", "hydra/launcher=parallel"]
+    done = command(home, *line, "hydra.launcher.n_jobs=2")
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+def test_what_the_hardware_computes_well_is_chosen(run: Path) -> None:
+    records = [results.read(path) for path in results.find(run / "outputs")]
+    assert sorted(record.model for record in records) == ["attn_unet", "unet"]
+    for record in records:
+        about = record.environment
+        assert about["device"] == f"cuda: {torch.cuda.get_device_name()}"
+        assert about["precision"] == hardware.choose_precision("gpu")
+        assert about["compiled"] == ("yes" if hardware.choose_compile("gpu") else "no")
+
+
+def test_its_checkpoint_serves_on_either_device(run: Path) -> None:
+    path = next((run / "outputs").rglob("finetune/best.ckpt"))
+    assert not any("_orig_mod" in name for name in checkpoint.weights(checkpoint.read(path)))
+    image = np.random.default_rng(0).integers(-200, 300, (5, 64, 64)).astype(np.int16)
+    on = {
+        d: Segmenter.load(path, device=d, precision="32-true", runtime="torch") for d in ("cpu", "cuda")
+    }
+    labels = {name: each(image) for name, each in on.items()}
+    assert (labels["cpu"] != labels["cuda"]).mean() < 1e-3
+
+
+def test_more_than_there_are_is_one_line(tmp_path: Path) -> None:
+    more = torch.cuda.device_count() + 1
+    done = command(tmp_path, *SMALL, *ON_GPU, f"trainer.devices={more}", "trainer.strategy=ddp")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert f"trainer.devices={more}: this machine has {more - 1} GPUs to use" in done.stderr
+
+
+def test_one_rank_of_ddp_over_nccl(tmp_path: Path) -> None:
+    line = [*SMALL, *ON_GPU, "model=unet", "trainer.strategy=ddp", "finetune=none"]
+    done = command(tmp_path, *line)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_same_seed_the_same_bits_and_killed_it_goes_on(tmp_path: Path, compiled: bool) -> None:
+    line = [*RUN, *ON_GPU, f"compile={str(compiled).lower()}"]
+    homes = [tmp_path / name for name in ("one", "two", "killed")]
+    for home in homes:
+        home.mkdir()
+    for home in homes[:2]:
+        assert forks.run(home, *line) == [0]
+    same(*homes[:2])
+    assert forks.run(homes[2], *line, env={"KILL": "train:3"}) != [0]
+    assert forks.run(homes[2], *line) == [0]
+    same(homes[0], homes[2])
+    assert json.loads((homes[2] / "run/status.json").read_text())["attempt"] == 2
+
+
+# ---- memory
+
+
+def test_a_full_gpu_gets_fewer_slices_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = np.random.default_rng(0).integers(-200, 300, (64, 512, 512)).astype(np.int16)
+    path = trained(tmp_path / "best.ckpt", 512, seed=0)
+    expected = Segmenter.load(path, device="cuda", precision="32-true")(image)
+    monkeypatch.setattr(segmenter, "PIXELS_AT_ONCE_ELSEWHERE", image.size)
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(0.6e9 / total)
+    try:
+        found = Segmenter.load(path, device="cuda", precision="32-true")(image)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "its memory is too small for 64 slices at once" in caplog.text
+    assert (found != expected).mean() < 1e-4
+
+
+def test_a_lack_of_memory_is_known_as_one() -> None:
+    with pytest.raises(torch.OutOfMemoryError) as full:
+        torch.empty(1 << 50, device=GPU)
+    assert hardware.is_out_of_memory(full.value)
