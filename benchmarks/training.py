@@ -66,7 +66,10 @@ class Clock(pl.Callback):
     def _run_bare(self, trainer: pl.Trainer, module: Any) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not self.resident:
-            for name, loader in (("train", data.train_dataloader()), ("val", data.val_dataloader())):
+            workers, data.workers = data.workers, 0  # of a loader that gives one batch
+            loaders = {"train": data.train_dataloader(), "val": data.val_dataloader()}
+            data.workers = workers
+            for name, loader in loaders.items():
                 batch = next(iter(loader))
                 image, label = batch["image"].to(self.device), batch["label"].to(self.device)
                 self.resident[name] = module.window(image), label
@@ -106,12 +109,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6, help="of each bare loop")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
-    logging.getLogger("kitsseg").setLevel(logging.WARNING)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     quiet.quieten()
     with tempfile.TemporaryDirectory() as folder:
-        paths = [f"paths.data={folder}/data", f"trainer.max_epochs={args.epochs}"]
+        overrides = [*DEFAULTS, f"paths.data={folder}/data", *args.overrides]
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            cfg = compose("train", [*DEFAULTS, *paths, *args.overrides])
+            cfg = compose("train", [*overrides, f"trainer.max_epochs={args.epochs}"])
         pl.seed_everything(0, verbose=False)
         split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
         data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=0)

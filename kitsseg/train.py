@@ -247,7 +247,7 @@ def ready() -> None:
 
 def compute_as_rank(task: dict[str, Any]) -> None:
     """The same in a process that `kitsseg.launch` started, which Hydra hasn't set up."""
-    if task["config"]["data"]["workers"]:
+    if loader_server.count(task["config"]["data"]["workers"]):
         loader_server.start()
     configure_log(OmegaConf.create(task["logging"]))
     compute(task)
@@ -264,7 +264,7 @@ def begin(settings: dict[str, Any]) -> config.Look | None:
     if processes > 1 and ranks.count() == 1:
         launch.begin(processes)
         return None if ranks.uses_gpus(trainer) else launch.look
-    if settings["data"]["workers"] > 0:
+    if loader_server.count(settings["data"]["workers"]) > 0:
         loader_server.start()
     return None
 

@@ -26,6 +26,7 @@ def begun(home: Path, *more: str) -> tuple[float, list[dict[str, Any]]]:
     """When a job began, and when did its processes."""
     done = command(home, *LINE, "+callbacks.begun._target_=tests.begun.Begun", *more)
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     (job,) = runs.below(home / "outputs")
     assert job.state == "complete" and not list(job.folder.glob(".task.json"))
     found = [json.loads(path.read_text()) for path in sorted(home.glob("begun-*.json"))]

@@ -51,7 +51,7 @@ class SliceDataModule(pl.LightningDataModule):
         redraw_background: draw those anew each epoch.
         tumour_repeat: how often an epoch sees each slice with tumour.
         batch_size: slices a step and device.
-        workers: loader processes a device.
+        workers: loader processes a device; None: as many as its share of the processors allows.
         prepare_workers: processes that prepare cases.
         skip_bad: go on without the cases that can't be used, instead of refusing them all.
         seed: of sampling, order and augmentation.
@@ -74,7 +74,7 @@ class SliceDataModule(pl.LightningDataModule):
         redraw_background: bool = False,
         tumour_repeat: int = 1,
         batch_size: int = 16,
-        workers: int = 0,
+        workers: int | None = 0,
         prepare_workers: int = 1,
         skip_bad: bool = False,
         seed: int = 0,
@@ -88,7 +88,7 @@ class SliceDataModule(pl.LightningDataModule):
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         if tumour_repeat < 1:
             raise ValueError(f"tumour_repeat={tumour_repeat} must be at least 1")
-        if workers < 0 or prepare_workers < 1:
+        if (workers is not None and workers < 0) or prepare_workers < 1:
             raise ValueError(f"workers={workers}, prepare_workers={prepare_workers}: at least 0 and 1")
         if not 0 <= background_keep <= 1:
             raise ValueError(
@@ -100,7 +100,8 @@ class SliceDataModule(pl.LightningDataModule):
         self.exclude, self.background_keep = set(exclude), background_keep
         self.redraw_background, self.tumour_repeat = redraw_background, tumour_repeat
         self.batch_size = batch_size
-        self.workers, self.prepare_workers, self.seed = workers, prepare_workers, seed
+        self.workers = loader_server.count(workers)
+        self.prepare_workers, self.seed = prepare_workers, seed
         self.skip_bad = skip_bad
         self.tumour_only = False
 
