@@ -41,7 +41,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute a case
     memory = ["memory.py", *(["--repeats", "1", "--size", "64"] if quick else [])]
     store = ["store.py", "--folder", f"{folder}/store", *(["--repeats", "2"] if quick else [])]
-    scaling = ["scaling.py", "--repeats", "1", "--folder", f"{folder}/scaling"]
+    scaling = ["scaling.py", "--folder", f"{folder}/scaling"]
     scaling += ["--figure", str(HERE / "SCALING.png")]
     found = {
         "A training step of each network": networks,
