@@ -1,6 +1,6 @@
 """A training step of each network against the others': the same channels, batch, size and precision.
 
-    python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 15] [--steps 1]
+    python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 40] [--steps 1]
                                   [--compile]
 
 Steps (of a GPU several at once) are taken in turn, so that all networks meet the same machine; a ratio
@@ -41,7 +41,7 @@ def aims(compiled: bool) -> list[tuple[str, str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("size", 256), ("batch", 4), ("width", 32), ("repeats", 15)):
+    for name, default in (("size", 256), ("batch", 4), ("width", 32), ("repeats", 40)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--steps", type=int, default=1, help="between two looks at the clock")
     parser.add_argument("--compile", action="store_true")

@@ -1,7 +1,6 @@
 """GPUs of this machine, shared out among the jobs of a sweep: each has its own while it runs."""
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,15 +9,15 @@ from pathlib import Path
 
 import filelock
 
+from kitsseg import drivers
+
 POLL_S = 0.5
-# One of these is there if a driver is: NVIDIA's, Windows's for its Linux, AMD's.
-DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 def visible() -> list[str]:
     """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    if sys.platform == "linux" and not any(map(os.path.exists, DRIVERS)):
-        return []  # at once: importing torch, to ask it, takes seconds
+    if not drivers.there():
+        return []
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

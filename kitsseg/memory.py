@@ -3,9 +3,8 @@
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 
-from kitsseg import invoked
+from kitsseg import drivers, invoked
 
 VARIABLE = "GLIBC_TUNABLES"
 # The C library would give a large tensor's memory back to the kernel with each step and get it again,
@@ -27,7 +26,7 @@ def settle() -> None:
     """
     if invoked.command() != "kitsseg.train" or VARIABLE in os.environ or sys.platform != "linux":
         return
-    if Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists():
+    if drivers.there():
         return
     with suppress(OSError):  # then it goes on as it is
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, VARIABLE: told()})

@@ -1,25 +1,15 @@
 """A mistyped key or value is refused before anything runs, all of them at once, a line each."""
 
-import hashlib
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from kitsseg import config, overrides
 from kitsseg.cli import check_command_line, find_problems
 from kitsseg.components import instantiate
-from kitsseg.config import CONFIG_DIR, job_folder, validate
-from kitsseg.data.split import Split
-from kitsseg.signatures import fits
+from kitsseg.config import CONFIG_DIR, validate
 
 # base.yaml holds what the others share; it is no choice of its own. `postprocess` is no part of
 # training.
@@ -252,145 +242,3 @@ def test_a_file_that_hydra_cannot_use(tmp_path: Path, text: str, problem: str) -
 def test_a_config_folder_that_is_not_there() -> None:
     (found,) = find_problems("train", [], config_dir="nosuch")
     assert found == "--config-dir nosuch: there's no such folder"
-
-
-# ---- sweeps
-
-
-def test_a_right_sweep() -> None:
-    assert find_problems("train", ["model=unet,attn_unet", "seed=range(0,3)"], multirun=True) == []
-
-
-@pytest.mark.parametrize(
-    ("overrides", "problem"),
-    [
-        (["seed=0,-1"], "seed: -1 must lie in [0, 2**32) (in the job seed=-1)"),
-        (["model=unet,atn_unet"], NO_ATN_UNET),
-        (
-            ["model=attn_unet,unet", "seed=0,1", "model.gate_ratio=1"],
-            NO_GATE + "(in the job model=unet seed=0 and 1 more)",
-        ),
-        (["seed=0,1,2", "window.sd_hu=0"], "window: sd_hu=0 must be above 0"),
-    ],
-)
-def test_every_job_of_a_sweep_is_checked(overrides: list[str], problem: str) -> None:
-    assert find_problems("train", overrides, multirun=True) == [problem]
-
-
-def test_the_sweep_of_a_config_is_checked(tmp_path: Path) -> None:
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "mine.yaml").write_text(
-        "# @package _global_\nhydra: {sweeper: {params: {seed: '0,-1'}}}\n"
-    )
-    run = find_problems("train", ["experiment=mine"], config_dir=str(tmp_path))
-    sweep = find_problems("train", ["experiment=mine"], multirun=True, config_dir=str(tmp_path))
-    assert run == []
-    assert sweep == ["seed: -1 must lie in [0, 2**32) (in the job seed=-1)"]
-
-
-def test_what_only_a_sweeper_can_enumerate_is_left_to_it() -> None:
-    assert find_problems("train", ["optimizer.lr=interval(0,1)"], multirun=True) == []
-
-
-def test_jobs_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[str] = []
-    build: Callable[..., Any] = config.build
-
-    def spy(node: Any, key: str, *rest: Any) -> Any:
-        built.append(key)
-        return build(node, key, *rest)
-
-    monkeypatch.setattr(config, "build", spy)
-    find_problems("train", ["model=unet,attn_unet", "seed=0,1,2"], multirun=True)
-    assert built.count("window") == 1
-    assert built.count("model") == 2
-    assert built.count("data") == 3  # it is given the seed
-
-
-def test_a_huge_sweep_is_thinned_but_keeps_every_value() -> None:
-    values: Any = [[object() for _ in range(count)] for count in (7, 11, 13)]
-    jobs = list(overrides._combinations(values))
-    assert len(jobs) == 13
-    assert {id(v) for job in jobs for v in job} == {id(v) for each in values for v in each}
-
-
-# ---- Hydra afterwards
-
-
-def test_hydra_is_left_as_it_was() -> None:
-    find_problems("train", ["seed=x", "experiment=nosuch"])
-    assert not GlobalHydra.instance().is_initialized()
-    with pytest.raises(ConfigCompositionException):  # the schema is closed and typed again
-        composed("seed=x")
-
-
-def test_hydra_runs_a_checked_sweep_and_names_its_folders(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys, hydra\nfrom kitsseg import cli, config, sweep\n"
-        "@hydra.main(version_base='1.3', config_path=str(config.CONFIG_DIR), config_name='train')\n"
-        "def job(cfg): assert config.validate(cfg) == []\n"
-        "cli.check_command_line('train', sys.argv[1:])\n"
-        "sys.argv[1:] = sweep.name_jobs(sys.argv[1:])\n"
-        "job()\n"
-    )
-    overrides = ["model=unet", "seed=0,1", f"paths.output={tmp_path}/out", "~hydra.callbacks.table"]
-    command = [sys.executable, str(script), "-m", *overrides]
-    root = Path(config.__file__).parents[1]
-    done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root), "PATH": ""},
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    folders = sorted(path.parent.name for path in tmp_path.glob("out/run/*/script.log"))
-    assert folders == ["seed-0", "seed-1"]
-
-
-# ---- the parts
-
-
-@pytest.mark.parametrize(
-    ("overrides", "name"),
-    [
-        ("model-unet+seed-1", "model-unet+seed-1"),
-        ("", "default"),
-        ("data.exclude=[a b/ç]", "data.exclude-a-b--82f951bc"),
-        ("x" * 121, f"{'x' * 111}-{hashlib.sha256(b'x' * 121).hexdigest()[:8]}"),
-    ],
-)
-def test_job_folder(overrides: str, name: str) -> None:
-    assert job_folder(overrides) == name
-    assert OmegaConf.create({"a": overrides, "b": "${job_folder:${a}}"}).b == name
-
-
-@pytest.mark.parametrize(
-    ("value", "hint", "expected"),
-    [
-        (1, float, True),
-        (True, float, False),
-        (True, int, False),
-        (0, bool, False),
-        (None, int | None, True),
-        ("a", Literal["a", 1], True),
-        (True, Literal["a", 1], False),
-        ([1, 2.5], tuple[float, float], True),
-        ([1], tuple[float, float], False),
-        ([1, "a"], list[float], False),
-        ("ab", list[str], False),
-        ({"x": [1, "a"]}, dict[str, list[int]], False),
-        ("abc", float | torch.Tensor, False),
-        ("abc", torch.Tensor, True),  # nobody can tell
-        ({"_target_": "a.B"}, float, True),
-    ],
-)
-def test_fits(value: Any, hint: Any, expected: bool) -> None:
-    assert fits(value, hint) is expected
-
-
-def test_instantiate_hands_objects_on_as_they_are() -> None:
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    cfg = OmegaConf.create({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1.0})
-    optimizer = instantiate(cfg, lr=0.25)([parameter])
-    assert optimizer.param_groups[0]["params"][0] is parameter
-    assert optimizer.param_groups[0]["lr"] == 0.25
-    split = Split(["a"], ["b"])  # a dataclass, of which hydra's own instantiate makes a dict
-    whole = instantiate({"_target_": "builtins.dict", "a": [{"b": 1}]}, c=split)
-    assert whole["c"] is split and type(whole["a"][0]) is dict

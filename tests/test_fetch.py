@@ -15,11 +15,10 @@ import pytest
 import requests
 
 from kitsseg import fetch as module
-from kitsseg.data import stream
 from kitsseg.data.integrity import check_nifti_gz
 from kitsseg.data.stream import GZIP_MAGIC
 from kitsseg.fetch import FetchError, NotThereError, Patience, UnreachableError, fetch
-from kitsseg.locks import StoppedError, locked
+from kitsseg.locks import StoppedError
 from tests.faulty import FaultyServer, etag_of, serve
 
 PATH = "/case.nii.gz"
@@ -344,45 +343,3 @@ def test_what_is_told_adds_up(server: FaultyServer, target: Path) -> None:
     server.faults[PATH] = [{"cut": 1000}]
     get(server, target, watch=lambda size, length: seen.append((size, length)))
     assert seen[0] == (0, None) and (1000, len(BODY)) in seen and seen[-1] == (len(BODY), len(BODY))
-
-
-def test_one_at_a_time(target: Path) -> None:
-    stop, notes, held = threading.Event(), [], threading.Event()
-
-    def other() -> None:
-        with locked(target, stop, lambda text: None):
-            held.set()
-            time.sleep(0.3)
-            target.touch()
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    held.wait()
-    with locked(target, stop, notes.append):
-        assert target.exists()
-    thread.join()
-    assert notes == ["another process is at it; waiting"] and names(target) == [target.name]
-
-
-def test_the_check_holds_little_and_sees_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "READ", 1000)
-    monkeypatch.setattr(stream, "WINDOW", 5000)
-    data = (348).to_bytes(4, "big") + bytes(3_000_000)  # shrinks to less than one read's worth of output
-    path, packed = tmp_path / "a.nii.gz", gzip.compress(data)
-    wide = gzip.compress((540).to_bytes(4, "little") + bytes(100))
-    for whole in (packed, wide, volume(3, 20_000), gzip.compress(data[:2]) + gzip.compress(data[2:])):
-        path.write_bytes(whole)
-        check_nifti_gz(path)
-    for place in (-1, -6):  # the length, the checksum
-        broken = bytearray(packed)
-        broken[place] ^= 0x55
-        path.write_bytes(broken)
-        with pytest.raises(ValueError, match="a.nii.gz is (damaged|cut off)"):
-            check_nifti_gz(path)
-    for kept in (2, 12, len(packed) - 8, len(packed) - 1):
-        path.write_bytes(packed[:kept])
-        with pytest.raises(ValueError, match="cut off"):
-            check_nifti_gz(path)
-    path.write_bytes(packed + b"more")
-    with pytest.raises(ValueError):
-        check_nifti_gz(path)

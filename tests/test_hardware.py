@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from kitsseg import hardware, provenance
+from kitsseg import drivers, gpus, hardware, provenance
 from kitsseg.callbacks.progress import clock
 from kitsseg.models.unet import UNet
 from kitsseg.schedule import warmup_cosine
@@ -99,3 +99,13 @@ def test_warmup_then_cosine_by_hand() -> None:
     assert rates[10] == pytest.approx(0.0)
     with pytest.raises(ValueError, match=r"warmup=1.0 must lie in \[0, 1\)"):
         partial(warmup_cosine, warmup=1.0)(optimizer, total_steps=10)
+
+
+def test_torch_is_asked_for_gpus_only_where_a_driver_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing it, which this process has done, takes seconds."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(drivers.sys, "platform", "linux")
+    for driver, found in (("/dev/null", ["0", "1"]), ("/dev/nothing", [])):
+        monkeypatch.setattr(drivers, "FILES", (driver,))
+        assert gpus.visible() == found

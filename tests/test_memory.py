@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kitsseg import memory
+from kitsseg import drivers, memory
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or Path("/dev/nvidiactl").exists(), reason="nothing is set here"
+    sys.platform != "linux" or drivers.there(), reason="nothing is set here"
 )
 SHOW = "import os, sys; print(os.environ.get('GLIBC_TUNABLES'), sys.argv[1:], os.getpid())"
 
