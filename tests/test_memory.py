@@ -9,9 +9,7 @@ import pytest
 
 from kitsseg import drivers, memory
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or drivers.there(), reason="nothing is set here"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux" or drivers.there(), reason="nothing is set here")
 SHOW = "import os, sys; print(os.environ.get('GLIBC_TUNABLES'), sys.argv[1:], os.getpid())"
 
 
