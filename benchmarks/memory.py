@@ -55,7 +55,7 @@ def measure(args: argparse.Namespace) -> tuple[float, float]:
 
     import networks
 
-    step = networks.make_step(*networks.networks(args.width)["attn_unet"], args)
+    step = networks.make_step(*networks.networks(args.width, compiled=False)["attn_unet"], args)
     step()
     seconds = []
     for _ in range(STEPS):
