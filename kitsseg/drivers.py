@@ -8,5 +8,5 @@ FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 def there() -> bool:
-    """False only where there is certainly none."""
+    """Whether one of `FILES` is there; elsewhere than on Linux they have other names: perhaps."""
     return sys.platform != "linux" or any(map(os.path.exists, FILES))

@@ -16,7 +16,7 @@ from kitsseg.cli import attempt
 from kitsseg.config import CONFIG_DIR
 from kitsseg.download import AGAIN, run
 from tests.faulty import FaultyServer, serve
-from tests.test_fetch import volume
+from tests.fetching import volume
 
 CASES = (0, 1, 2, 210)
 

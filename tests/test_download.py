@@ -14,7 +14,7 @@ from kitsseg.download import list_wanted
 from kitsseg.fetch_all import Bar
 from tests.downloading import download, errors, expected, filled, found, imaging, labels, start
 from tests.faulty import FaultyServer, serve
-from tests.test_fetch import volume
+from tests.fetching import volume
 
 
 @pytest.fixture

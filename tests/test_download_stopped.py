@@ -29,7 +29,7 @@ from tests.downloading import (
     wait_for_part,
 )
 from tests.faulty import FaultyServer
-from tests.test_fetch import volume
+from tests.fetching import volume
 
 
 @pytest.fixture

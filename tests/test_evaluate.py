@@ -1,13 +1,11 @@
 """The command `kitsseg.evaluate`."""
 
-import csv
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -20,43 +18,12 @@ from kitsseg.config import CONFIG_DIR
 from kitsseg.confusion import confusion, volume_counts
 from kitsseg.counts import region_counts
 from kitsseg.data.kits19 import Case, list_cases
-from kitsseg.evaluate import run
 from kitsseg.labels import REGIONS
 from kitsseg.stats import mean_interval
-from tests.conftest import AFFINE, blocky
+from tests.conftest import blocky
+from tests.evaluating import TOLERANCE_MM, evaluate, record, rows, save
 
-TOLERANCE_MM = 1.0330772532390826  # of the kidney, as conf/evaluate.yaml has it
-
-
-def evaluate(predictions: Path, truth: Path, output: Path, *overrides: str) -> int:
-    given = [f"predictions={predictions}", f"truth={truth}", f"output={output}", "workers=1"]
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return run(compose("evaluate", [*given, *overrides]))
-
-
-def record(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "evaluation.json").read_text())
-
-
-def rows(folder: Path) -> dict[str, dict[str, str]]:
-    with (folder / "evaluation.csv").open() as file:
-        return {row["case"]: row for row in csv.DictReader(file)}
-
-
-def save(path: Path, label: np.ndarray, affine: np.ndarray = AFFINE) -> None:
-    nib.save(nib.Nifti1Image(label, affine), path)
-
-
-@pytest.fixture
-def predicted(tmp_path: Path, block_cases: list[Case]) -> Path:
-    """Predictions of six cases under three kinds of names: their labels, one column further."""
-    folder = tmp_path / "predicted"
-    folder.mkdir()
-    names = ("case_{:05d}", "prediction_{:05d}", "KiTS_{:05d}_0000")
-    for number, case in enumerate(block_cases):
-        label = np.roll(np.asarray(nib.load(case.label).dataobj), 1, axis=2)
-        save(folder / f"{names[number % 3].format(number)}.nii.gz", label)
-    return folder
+pytest_plugins = ("tests.evaluating",)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -189,112 +156,6 @@ def test_counts_are_those_of_training(block_cases: list[Case]) -> None:
     assert confusion(p, g).sum() == p.size
     with pytest.raises(ValueError, match=r"shapes \(2, 3\) and \(2, 2\) differ"):
         confusion(p[0, :2, :3], g[0, :2, :2])
-
-
-# ---- what can't be evaluated
-
-
-def spoil(folder: Path, label: np.ndarray) -> dict[str, str]:
-    """Make five predictions unusable in as many ways; a part of the line that each should give."""
-    save(folder / "case_00000.nii.gz", label[:-1])
-    (folder / "prediction_00001.nii.gz").unlink()
-    save(folder / "KiTS_00002_0000.nii.gz", label + np.uint8(1))
-    save(folder / "case_00003.nii.gz", label.astype(np.float32) * 0.9)
-    save(folder / "prediction_00004.nii.gz", np.stack([label, label], axis=-1))
-    return {
-        "case_00000": "has shape (5, 64, 64), its truth (6, 64, 64)",
-        "case_00001": "there's no prediction of it; missing=zero scores it as an empty one",
-        "case_00002": "holds labels [3]; it may hold 0 background, 1 kidney, 2 tumour",
-        "case_00003": "holds labels [0.8999",
-        "case_00004": "dimensions",
-    }
-
-
-def test_each_malformed_prediction_is_a_line_and_the_others_are_scored(
-    blocks: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    expected = spoil(predicted, blocky(0)[1])
-    save(predicted / "case_00077.nii.gz", blocky(0)[1])
-    (predicted / "mean.nii.gz").touch()
-    expected["case_00077"] = "there's no truth for it; choose the cases that have one with cases="
-    expected["mean.nii.gz"] = "no case id in the file's name"
-    assert evaluate(predicted, blocks, tmp_path / "out") == 1
-    captured = capsys.readouterr()
-    lines = [line for line in captured.err.splitlines() if line.startswith("kitsseg.evaluate: ")]
-    assert len(lines) == len(expected)
-    for line, (name, part) in zip(lines, expected.items(), strict=True):
-        assert line.startswith(f"kitsseg.evaluate: {name}: ") and part in line
-    assert captured.out.startswith("1 of 7 cases evaluated")
-    out = record(tmp_path / "out")
-    assert list(out["cases"]) == ["case_00005"] and out["missing"] == ["case_00001"]
-    assert list(out["problems"]) == list(expected)
-    assert [row["problem"] != "" for row in rows(tmp_path / "out").values()] == [True] * 5 + [
-        False,
-        True,
-        True,
-    ]
-
-
-def test_two_files_of_one_case(blocks: Path, predicted: Path, tmp_path: Path) -> None:
-    save(predicted / "KiTS_00000.nii.gz", blocky(0)[1])
-    assert evaluate(predicted, blocks, tmp_path / "out") == 1
-    (problem,) = record(tmp_path / "out")["problems"].items()
-    assert problem == (
-        "case_00000",
-        f"{predicted} holds 2 files of it, KiTS_00000.nii.gz and case_00000.nii.gz; leave one",
-    )
-
-
-def test_a_prediction_on_another_grid(blocks: Path, predicted: Path, tmp_path: Path) -> None:
-    moved = AFFINE.copy()
-    moved[0, 3] += 5
-    save(predicted / "case_00000.nii.gz", blocky(0)[1], moved)
-    assert evaluate(predicted, blocks, tmp_path / "out") == 1
-    assert record(tmp_path / "out")["problems"]["case_00000"].endswith(
-        "case_00000.nii.gz: its affine differs from the truth's by up to 5 mm; write it on the grid of "
-        "the case's own image"
-    )
-
-
-def test_cysts_are_kidney_in_later_data_sets(tmp_path: Path) -> None:
-    label = blocky(0)[1]
-    cysts = label.copy()
-    cysts[2, 60:62, 60:62] = 3
-    for folder in ("truth", "predicted"):
-        (tmp_path / folder).mkdir()
-    save(tmp_path / "truth" / "case_00000.nii.gz", cysts)
-    save(tmp_path / "predicted" / "case_00000.nii.gz", label)
-    given = (tmp_path / "predicted", tmp_path / "truth", tmp_path / "out")
-    assert evaluate(*given) == 1
-    assert evaluate(*given, "source=kits23") == 0
-    voxels = record(tmp_path / "out")["cases"]["case_00000"]["voxels"]
-    assert voxels["kidney"][2] == (label > 0).sum() + 4
-    assert voxels["tumour"] == [128, 128, 128]
-
-
-def test_strict_stops_at_the_first_and_writes_nothing(
-    blocks: Path, predicted: Path, tmp_path: Path
-) -> None:
-    save(predicted / "prediction_00001.nii.gz", blocky(0)[1][:-1])
-    with pytest.raises(ValueError, match=r"^case_00001: .*has shape \(5, 64, 64\)"):
-        evaluate(predicted, blocks, tmp_path / "out", "strict=true")
-    (predicted / "case_00000.nii.gz").unlink()
-    with pytest.raises(ValueError, match="^case_00000: there's no prediction of it"):
-        evaluate(predicted, blocks, tmp_path / "out", "strict=true")
-    assert not list((tmp_path / "out").iterdir())
-
-
-def test_a_missing_case_as_an_empty_one(
-    blocks: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (predicted / "case_00000.nii.gz").unlink()
-    assert evaluate(predicted, blocks, tmp_path / "out", "missing=zero") == 0
-    out = record(tmp_path / "out")
-    case = out["cases"]["case_00000"]
-    assert set(case["dice"].values()) == {0} and case["tumour_detected"] is False
-    assert case["volume_ml"]["tumour"]["error"] == pytest.approx(-128 * 1.92e-3)
-    assert out["missing"] == ["case_00000"] and out["problems"] == {}
-    assert "without a prediction, so scored as empty: case_00000\n" in capsys.readouterr().out
 
 
 # ---- which cases

@@ -33,13 +33,17 @@ ON_GPU = ["trainer=gpu", "logger=none"]
 class Asks(pl.Callback):
     """From an epoch's first batch to its last, asking for a value on the host is an error."""
 
+    def __init__(self) -> None:
+        self.batches = 0
+
     def on_train_batch_start(self, *_: Any) -> None:
         torch.cuda.set_sync_debug_mode("error")
 
     def on_train_batch_end(
         self, loop: pl.Trainer, module: Any, out: Any, batch: Any, index: int
     ) -> None:
-        assert batch["image"].is_cuda
+        assert batch["image"].is_cuda and torch.cuda.get_sync_debug_mode() == 2
+        self.batches += 1
         if index == loop.num_training_batches - 1:
             torch.cuda.set_sync_debug_mode("default")
 
@@ -57,7 +61,10 @@ def test_a_step_waits_for_nothing(block_cases: list[Case], tmp_path: Path, loss:
     task = make_task(AttentionUNet(width=4, depth=2), loss=loss, optimizer=optimizer)
     options = {"accelerator": "gpu", "devices": 1, "precision": "bf16-mixed", "max_epochs": 2}
     data = make_data(block_cases[0].image.parent.parent, tmp_path, workers=1, batch_size=2)
-    trainer(**options, callbacks=[Asks()]).fit(task, data)
+    asks = Asks()
+    fit = trainer(**options, callbacks=[asks])
+    fit.fit(task, data)
+    assert asks.batches == 2 * fit.num_training_batches > 2
 
 
 @pytest.mark.usefixtures("watched")

@@ -7,7 +7,7 @@ import pytest
 
 from kitsseg.data import stream
 from kitsseg.data.integrity import check_nifti_gz
-from tests.test_fetch import volume
+from tests.fetching import volume
 
 
 def test_the_check_holds_little_and_sees_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
