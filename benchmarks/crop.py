@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsseg import checkpoint, segmenter
-from kitsseg.data.kits19 import list_cases
-from kitsseg.data.nifti import Volume, read_case
-from kitsseg.labels import AIR_HU, OFFICIAL, REGIONS
-from kitsseg.segmenter import Segmenter
+from kitsseg.data.io.nifti import Volume, read_case
+from kitsseg.data.labels import AIR_HU, OFFICIAL, REGIONS
+from kitsseg.data.sources.kits import list_cases
+from kitsseg.inference import checkpoint, segmenter
+from kitsseg.inference.segmenter import Segmenter
 
 
 def dice(label: np.ndarray, truth: np.ndarray, region: str) -> float:

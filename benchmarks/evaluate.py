@@ -26,12 +26,11 @@ import surface_distance
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
-from kitsseg.data.chosen import Pair
-from kitsseg.data.kits19 import SAME_CLASSES
-from kitsseg.evaluate import score_pair
-from kitsseg.labels import REGIONS
-from kitsseg.lesions import Matching
-from kitsseg.surface import surfaces
+from kitsseg.data.case import SAME_CLASSES
+from kitsseg.data.labels import REGIONS
+from kitsseg.evaluation.cases import Pair, score_pair
+from kitsseg.evaluation.lesions import Matching
+from kitsseg.evaluation.surface import surfaces
 
 SHAPE, SPACING_MM, TOLERANCE_MM = (300, 512, 512), (1.0, 0.78, 0.78), 1.0
 # Centre and radii of both kidneys and of a tumour in mm: about 150 ml a kidney and 60 ml.

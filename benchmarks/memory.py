@@ -1,4 +1,4 @@
-"""What `kitsseg.memory`'s settings of the C library save a training step, and cost in memory.
+"""What `kitsseg.system.memory`'s settings of the C library save a training step, and cost in memory.
 
     python benchmarks/memory.py [--size 256] [--batch 4] [--width 32] [--repeats 5]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import ratios
 
-from kitsseg.memory import VARIABLE, told
+from kitsseg.system.memory import VARIABLE, told
 
 STEPS = 10
 

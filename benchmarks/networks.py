@@ -20,8 +20,8 @@ from clock import now
 from monai.networks.nets import AttentionUnet, BasicUNet
 from torch import nn
 
-from kitsseg import hardware, provenance
 from kitsseg.models.unet import AttentionUNet, UNet
+from kitsseg.system import hardware, provenance
 
 DEVICE = hardware.choose_device()
 PRECISION = hardware.choose_precision(DEVICE.type)

@@ -25,15 +25,15 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from kitsseg import checkpoint, exchange
-from kitsseg.body import find_body, on_stored
-from kitsseg.data.nifti import read_image
-from kitsseg.data.save import read_header, save_volume
-from kitsseg.grid import Grid
-from kitsseg.hardware import choose_precision
+from kitsseg.data.io.nifti import read_image
+from kitsseg.data.io.write import read_header, save_volume
+from kitsseg.data.store.grid import Grid
+from kitsseg.inference import checkpoint, export_formats
+from kitsseg.inference.body_crop import find_body, on_stored
+from kitsseg.inference.segmenter import EMPTY_HU, MARGIN, Segmenter
 from kitsseg.models.unet import UNet
-from kitsseg.segmenter import EMPTY_HU, MARGIN, Segmenter
-from kitsseg.window import Window
+from kitsseg.models.window import Window
+from kitsseg.system.hardware import choose_precision
 
 ROOT = Path(__file__).parents[1]
 AFFINE = np.array([[0, 0, -0.8, 0], [0, -0.8, 0, 0], [-1.0, 0, 0, 0], [0, 0, 0, 1]])
@@ -126,7 +126,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
 def runtimes(folder: Path, width: int) -> None:
     """One line: milliseconds a slice of 256 x 256, by PyTorch in both precisions and by ONNX Runtime."""
     write_checkpoint(folder / "x.ckpt", 256, width)
-    exchange.export_onnx(checkpoint.load(folder / "x.ckpt"), folder / "x.onnx")
+    export_formats.export_onnx(checkpoint.load(folder / "x.ckpt"), folder / "x.onnx")
     image = torch.randn(4, 1, 256, 256).contiguous(memory_format=torch.channels_last)
     line = []
     for name, file, precision in (

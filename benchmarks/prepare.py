@@ -28,12 +28,13 @@ import nibabel as nib
 import numpy as np
 import ratios
 
-from kitsseg.data.kits19 import Case, list_cases
-from kitsseg.data.nifti import read_case, read_layout
+from kitsseg.data.case import Case
+from kitsseg.data.io.nifti import read_case, read_layout
+from kitsseg.data.io.stream import Stream
 from kitsseg.data.parallel import ENVIRONMENT
-from kitsseg.data.phantom import write_case
-from kitsseg.data.prepare import prepare_case
-from kitsseg.data.stream import Stream
+from kitsseg.data.sources.kits import list_cases
+from kitsseg.data.sources.phantom.phantom import write_case
+from kitsseg.data.store.prepare import prepare_case
 
 SLICES = (100, 300, 140, 260, 180, 220)
 LONGEST = 1059  # case_00151
@@ -211,8 +212,8 @@ def report_memory(folder: Path) -> None:
         target = folder / "store"
         shutil.rmtree(target, ignore_errors=True)
         code = (
-            "import sys; from pathlib import Path; from kitsseg.data.kits19 import list_cases;"
-            "from kitsseg.data.prepare import prepare;"
+            "import sys; from pathlib import Path; from kitsseg.data.sources.kits import list_cases;"
+            "from kitsseg.data.store.prepare import prepare;"
             f"prepare(list_cases(Path({str(folder / 'long')!r})), Path({str(target)!r}), {size});"
             "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )

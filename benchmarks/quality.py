@@ -29,10 +29,10 @@ import ratios
 import torch
 from hydra import compose, initialize_config_dir
 
-from kitsseg.components import instantiate
-from kitsseg.config import CONFIG_DIR
-from kitsseg.counts import region_counts
-from kitsseg.metrics import dice, mean_over_cases
+from kitsseg.config.components import instantiate
+from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.evaluation.metrics import dice, mean_over_cases
+from kitsseg.training.pixel_counts import region_counts
 
 HERE = Path(__file__).parent
 Point = tuple[float, float, float]  # seconds, kidney, tumour

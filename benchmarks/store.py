@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsseg.data.kits19 import IMAGE_NAME, LABEL_NAME, Case
-from kitsseg.data.prepare import fingerprint, is_current, prepare
-from kitsseg.data.store import CARD, IMAGE, LABEL, Store
+from kitsseg.data.case import Case
+from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME
+from kitsseg.data.store.prepare import fingerprint, is_current, prepare
+from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
 
 FULL, FULL_SLICES, CASES, SLICES, SIZE = 10, 200, 210, 216, 512  # 45,200 slices in all
 DRAWS = 20_000

@@ -24,11 +24,12 @@ from clock import now
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from kitsseg import hardware, provenance, quiet, train
-from kitsseg.components import instantiate
-from kitsseg.config import CONFIG_DIR
-from kitsseg.data.datamodule import VALIDATION_BATCH
-from kitsseg.task import SegmentationTask
+from kitsseg import train
+from kitsseg.config.components import instantiate
+from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.data.slices.datamodule import VALIDATION_BATCH
+from kitsseg.system import hardware, provenance, quiet_libraries
+from kitsseg.training.task import SegmentationTask
 
 DEFAULTS = ["data=phantom", "data.source.cases=20", "data.background_keep=1"]
 
@@ -110,7 +111,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    quiet.quieten()
+    quiet_libraries.quieten()
     with tempfile.TemporaryDirectory() as folder:
         overrides = [*DEFAULTS, f"paths.data={folder}/data", *args.overrides]
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):

@@ -2,7 +2,7 @@
 
 import os
 
-from kitsseg import interrupts, memory
+from kitsseg.system import interrupts, memory
 
 __version__ = "0.1.0"
 

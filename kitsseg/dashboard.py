@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from kitsseg import cli
+from kitsseg.config import command_line
 
 
 def run(cfg: DictConfig) -> None:
@@ -17,12 +17,13 @@ def run(cfg: DictConfig) -> None:
     Raises:
         ValueError: the folder holds no run that W&B knows, or W&B can't be reached.
     """
-    from kitsseg import files, runs
-    from kitsseg.tracking import plan
+    from kitsseg.reporting import runs
+    from kitsseg.system import files
+    from kitsseg.tracking import dashboard_panels
 
     folder = Path(cfg.runs).expanduser()
-    made = plan.make(runs.find([folder]), folder, cfg.project, cfg.entity)
-    print(plan.outline(made))
+    made = dashboard_panels.make(runs.find([folder]), folder, cfg.project, cfg.entity)
+    print(dashboard_panels.outline(made))
     os.environ.setdefault("WANDB_SILENT", "true")
     from kitsseg.tracking import wandb_dashboard
     from kitsseg.tracking.wandb_start import unreachable
@@ -45,7 +46,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    cli.hand_over("dashboard", run, "the same command begins anew")
+    command_line.hand_over("dashboard", run, "the same command begins anew")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli
-from kitsseg.data.integrity import check_nifti_gz
-from kitsseg.data.kits19 import (
+from kitsseg.config import command_line
+from kitsseg.data.io.integrity import check_nifti_gz
+from kitsseg.data.io.stream import GZIP_MAGIC
+from kitsseg.data.sources.download.http import Patience
+from kitsseg.data.sources.download.many import Fetching, Wanted
+from kitsseg.data.sources.kits import (
     CLINICAL_NAME,
     IMAGE_NAME,
     LABEL_NAME,
@@ -18,10 +21,7 @@ from kitsseg.data.kits19 import (
     case_folders,
     parse_cases,
 )
-from kitsseg.data.stream import GZIP_MAGIC
-from kitsseg.fetch import Patience
-from kitsseg.fetch_all import Fetching, Wanted
-from kitsseg.present import is_there
+from kitsseg.system.obstacles import is_there
 
 AGAIN = "what came is kept, and the same command goes on from there"
 
@@ -108,9 +108,9 @@ def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
         folder = each.target.parent
         problems.setdefault((each.target if folder == root else folder).name, []).append(reason)
     for name, reasons in problems.items():
-        cli.say("download", f"{name}: {'; '.join(reasons)}")
+        command_line.say("download", f"{name}: {'; '.join(reasons)}")
     for host, count in fetching.untried.items():
-        cli.say(
+        command_line.say(
             "download",
             f"{host} doesn't answer, so {count} more files were not tried; is there a network?",
         )
@@ -119,7 +119,7 @@ def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
 
 def main() -> None:
     """The command."""
-    cli.hand_over("download", run, AGAIN)
+    command_line.hand_over("download", run, AGAIN)
 
 
 if __name__ == "__main__":

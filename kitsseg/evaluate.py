@@ -3,27 +3,21 @@
 ``python -m kitsseg.evaluate --help``
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import DictConfig
 
 import kitsseg
-from kitsseg import cli, config
-from kitsseg.components import instantiate
-from kitsseg.data.chosen import Pair, choose, pair
+from kitsseg.config import command_line, validation
+from kitsseg.config.components import instantiate
+from kitsseg.evaluation.cases import choose, pair, score_pair
 
 if TYPE_CHECKING:
-    from kitsseg.evaluation_record import Evaluation
+    from kitsseg.evaluation.record import Evaluation
 
 SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and postprocess
-REMEDY = "write it on the grid of the case's own image"
-AGAIN = "write it again"  # a prediction, which nobody can fetch
-# A case's figures, or why there are none.
-Scored = tuple[dict[str, Any] | None, str]
 
 
 def run(cfg: DictConfig) -> int:
@@ -32,10 +26,10 @@ def run(cfg: DictConfig) -> int:
     Raises:
         ValueError: there's nothing to evaluate, or (``strict``) any case has a problem.
     """
-    from kitsseg.data.find_masks import PREDICTION_NAME, find_masks
-    from kitsseg.data.kits19 import is_id
+    from kitsseg.data.case import is_id
     from kitsseg.data.parallel import over_cases
-    from kitsseg.evaluation_record import Evaluation
+    from kitsseg.evaluation.prediction_files import PREDICTION_NAME, find_masks
+    from kitsseg.evaluation.record import Evaluation
 
     predictions, truth, output = (
         Path(path).expanduser() for path in (cfg.predictions, cfg.truth, cfg.output)
@@ -47,7 +41,7 @@ def run(cfg: DictConfig) -> int:
         raise ValueError(f"predictions={predictions} holds no label volumes such as case_00042.nii.gz")
     if not known and not unknown:
         raise ValueError(f"truth={truth} holds no label volumes, nor case_XXXXX/{source.label_name}")
-    asked = config.plain(cfg.cases)
+    asked = validation.plain(cfg.cases)
     chosen = choose(asked, [*predicted, *unusable], [*known, *unknown], source.numbers)
     refused = {
         name: reason
@@ -59,11 +53,11 @@ def run(cfg: DictConfig) -> int:
         if cfg.strict:
             raise ValueError(f"{case}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
-    postprocess = instantiate(cfg.postprocess) if config.is_on(cfg.postprocess) else None
+    postprocess = instantiate(cfg.postprocess) if validation.is_on(cfg.postprocess) else None
     job = partial(
         score_pair,
         classes=source.classes,
-        tolerance_mm=config.plain(cfg.tolerance_mm),
+        tolerance_mm=validation.plain(cfg.tolerance_mm),
         matching=instantiate(cfg.lesions),
         postprocess=postprocess,
     )
@@ -81,8 +75,8 @@ def run(cfg: DictConfig) -> int:
         predictions=str(predictions),
         truth=str(truth),
         settings={
-            **{key: config.plain(cfg[key]) for key in SETTINGS},
-            "postprocess": None if postprocess is None else config.plain(cfg.postprocess),
+            **{key: validation.plain(cfg[key]) for key in SETTINGS},
+            "postprocess": None if postprocess is None else validation.plain(cfg.postprocess),
         },
         cases=dict(sorted(figures.items())),
         missing=missing,
@@ -96,46 +90,12 @@ def run(cfg: DictConfig) -> int:
 # ---- cases
 
 
-def score_pair(
-    each: Pair,
-    classes: Sequence[int],
-    tolerance_mm: Mapping[str, float],
-    matching: Any,
-    postprocess: Callable[[Any, Sequence[float]], Any] | None,
-) -> Scored:
-    """The figures of one case, as predicted and ``postprocessed``; or the problem in one line.
-
-    ``classes[stored]`` is the class id that a number in either file means.
-    """
-    from kitsseg.data.nifti import check_same_grid, read_mask
-    from kitsseg.scores import score
-
-    try:
-        truth = read_mask(each.truth, classes)
-        spacing_mm = truth.layout.spacing_mm
-        if each.prediction is None:
-            label = np.zeros_like(truth.label)
-        else:
-            prediction = read_mask(each.prediction, classes, AGAIN)
-            check_same_grid(each.prediction, prediction.layout, truth.layout, "truth", REMEDY)
-            label = prediction.label
-        figures = score(label, truth.label, spacing_mm, tolerance_mm, matching)
-        if postprocess is not None:
-            cleaned = postprocess(label, spacing_mm)
-            figures["postprocessed"] = score(cleaned, truth.label, spacing_mm, tolerance_mm, matching)
-    except ValueError as error:
-        return None, str(error)
-    except MemoryError:
-        return None, f"{each.prediction}: doesn't fit into memory; set workers=1"
-    return figures, ""
-
-
 # ---- what came of it
 
 
 def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
     """Print the means, and a line for every problem; the exit code."""
-    from kitsseg.evaluation_record import CSV, JSON, POSTPROCESSED, table
+    from kitsseg.evaluation.record import CSV, JSON, POSTPROCESSED, table
 
     summary = evaluation.summary()
     print(f"{len(evaluation.cases)} of {expected} cases evaluated; means with 95 % intervals over cases")
@@ -148,13 +108,13 @@ def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
         print(table(summary["as_predicted"]))
     print(f"\n{output / JSON}\n{output / CSV}")
     for name, reason in evaluation.problems.items():
-        cli.say("evaluate", f"{name}: {reason}")
+        command_line.say("evaluate", f"{name}: {reason}")
     return 1 if evaluation.problems else 0
 
 
 def main() -> None:
     """The command."""
-    cli.hand_over("evaluate", run, "nothing was written")
+    command_line.hand_over("evaluate", run, "nothing was written")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from kitsseg import cli
+from kitsseg.config import command_line
 
 
 def run(cfg: DictConfig) -> None:
@@ -17,12 +17,12 @@ def run(cfg: DictConfig) -> None:
         ValueError: the checkpoint can't be used or exported, or a package is missing.
         OSError: the output can't be written.
     """
-    from kitsseg import checkpoint, exchange
+    from kitsseg.inference import checkpoint, export_formats
 
     source, output = Path(cfg.checkpoint).expanduser(), Path(cfg.output).expanduser()
     loaded = checkpoint.load(source, cfg.trusted)
     output.mkdir(parents=True, exist_ok=True)
-    writers = {"onnx": exchange.export_onnx, "pt2": exchange.export_program}
+    writers = {"onnx": export_formats.export_onnx, "pt2": export_formats.export_program}
     for name in cfg.formats:
         path = output / f"{source.stem}.{name}"
         try:
@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    cli.hand_over("export", run, "the same command begins anew")
+    command_line.hand_over("export", run, "the same command begins anew")
 
 
 if __name__ == "__main__":

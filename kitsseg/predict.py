@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from kitsseg import cli, config
-from kitsseg.components import instantiate
+from kitsseg.config import command_line, validation
+from kitsseg.config.components import instantiate
 
 if TYPE_CHECKING:
-    from kitsseg.data.find_images import Scan
-    from kitsseg.data.nifti import Image
-    from kitsseg.prediction_record import PredictionRecord
-    from kitsseg.segmenter import Segmenter
+    from kitsseg.data.io.nifti import Image
+    from kitsseg.data.io.scan import Scan
+    from kitsseg.inference.record import PredictionRecord
+    from kitsseg.inference.segmenter import Segmenter
 
 # What the label volumes follow from, beside the checkpoints themselves.
 SETTINGS = (
@@ -43,21 +43,21 @@ def run(cfg: DictConfig) -> int:
         ValueError: there's nothing to do, a checkpoint can't be used, or the output isn't for these.
         OSError: the output can't be written.
     """
-    from kitsseg.data.find_images import find_images
-    from kitsseg.data.read_ahead import ReadAhead
-    from kitsseg.prediction_record import PredictionRecord
-    from kitsseg.runtime import NAMES
-    from kitsseg.segmenter import Segmenter
+    from kitsseg.data.io.find_images import find_images
+    from kitsseg.data.io.read_ahead import ReadAhead
+    from kitsseg.inference.backends import NAMES
+    from kitsseg.inference.record import PredictionRecord
+    from kitsseg.inference.segmenter import Segmenter
 
     checkpoints = [Path(path).expanduser() for path in _listed(cfg.checkpoint)]
     source, output = Path(cfg.input).expanduser(), Path(cfg.output).expanduser()
     found = find_images(source)
-    scans, problems = choose(found.scans, found.problems, config.plain(cfg.cases), cfg.submission)
+    scans, problems = choose(found.scans, found.problems, validation.plain(cfg.cases), cfg.submission)
     refuse_to_overwrite(scans, output, cfg.submission)
     segmenter = Segmenter.load(
         checkpoints,
         cfg.mirror_axes,
-        instantiate(cfg.postprocess) if config.is_on(cfg.postprocess) else None,
+        instantiate(cfg.postprocess) if validation.is_on(cfg.postprocess) else None,
         cfg.device,
         cfg.precision,
         cfg.trusted,
@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> int:
     for name, problem in problems.items():
         fail(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
-        cli.say("predict", "dicom_seg=true has no effect: the input isn't DICOM")
+        command_line.say("predict", "dicom_seg=true has no effect: the input isn't DICOM")
     with ReadAhead(todo, cfg.offset_hu) as ahead:
         for scan in tqdm(todo, desc="segmenting", unit="case", disable=None):
             try:
@@ -91,7 +91,7 @@ def choose(
     scans: "list[Scan]", problems: dict[str, str], asked: Any, submission: bool
 ) -> "tuple[list[Scan], dict[str, str]]":
     """The scans of the cases that were asked for, and a problem for each that has none."""
-    from kitsseg.data.kits19 import parse_cases
+    from kitsseg.data.sources.kits import parse_cases
 
     if asked is None and not submission:
         return scans, dict(problems)
@@ -115,12 +115,12 @@ def refuse_to_overwrite(scans: "Sequence[Scan]", output: Path, submission: bool)
 
 def settings(cfg: DictConfig, checkpoints: Sequence[Path]) -> dict[str, Any]:
     """What the label volumes follow from, as plain values."""
-    from kitsseg.prediction_record import fingerprint
+    from kitsseg.inference.record import fingerprint
 
     return {
         "checkpoints": [fingerprint(path) for path in checkpoints],
-        "postprocess": config.plain(cfg.postprocess) if config.is_on(cfg.postprocess) else None,
-        **{key: config.plain(cfg[key]) for key in SETTINGS},
+        "postprocess": validation.plain(cfg.postprocess) if validation.is_on(cfg.postprocess) else None,
+        **{key: validation.plain(cfg[key]) for key in SETTINGS},
     }
 
 
@@ -133,8 +133,8 @@ class Files:
     """Where the results of a scan go, below the folder ``output``."""
 
     def __init__(self, output: Path, cfg: DictConfig) -> None:
-        from kitsseg.labels import OFFICIAL
-        from kitsseg.segmenter import UNCERTAINTY
+        from kitsseg.data.labels import OFFICIAL
+        from kitsseg.inference.segmenter import UNCERTAINTY
 
         self.output, self.submission = output, bool(cfg.submission)
         self.maps = [f"{r}" for r in OFFICIAL if cfg.probabilities]
@@ -167,11 +167,11 @@ def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) 
     Raises:
         OSError: they can't be written.
     """
-    from kitsseg.data import quicklook
-    from kitsseg.data.describe import pixels_by_slice
-    from kitsseg.data.save import make_header, read_header, save_volume
-    from kitsseg.files import replacing
-    from kitsseg.labels import OFFICIAL, REGIONS
+    from kitsseg.data.case_statistics import pixels_by_slice
+    from kitsseg.data.io.write import make_header, read_header, save_volume
+    from kitsseg.data.labels import OFFICIAL, REGIONS
+    from kitsseg.inference import quicklook
+    from kitsseg.system.files import replacing
 
     layout = image.layout
     made = segmenter.segment(image.hu, layout.spacing_mm, files.maps)
@@ -187,7 +187,7 @@ def segment(scan: "Scan", image: "Image", segmenter: "Segmenter", files: Files) 
         with replacing(files.picture(scan)) as temporary:
             temporary.write_bytes(quicklook.png(picture))
     if files.dicom_seg and scan.files:
-        from kitsseg.data.dicom_seg import save_seg
+        from kitsseg.data.io.dicom_seg import save_seg
 
         save_seg(files.seg(scan), scan, made.label, layout)
     save_volume(files.label(scan), made.label, layout, header)
@@ -203,7 +203,7 @@ def fail(record: "PredictionRecord", name: str, problem: str) -> None:
     """Keep the problem and say it."""
     record.add(name, {"problem": problem})
     with tqdm.external_write_mode(sys.stderr):
-        cli.say("predict", problem)
+        command_line.say("predict", problem)
 
 
 def finish(
@@ -215,7 +215,7 @@ def finish(
     problems: dict[str, str],
 ) -> int:
     """Write the archive of a submission, say what there is; the exit code."""
-    from kitsseg.prediction_record import CSV, ZIP, write_zip
+    from kitsseg.inference.record import CSV, ZIP, write_zip
 
     done = [scan for scan in scans if scan.name not in problems]
     kept = len(scans) - segmented
@@ -231,7 +231,7 @@ def finish(
         print(files.output / ZIP)
     elif cfg.submission:
         (files.output / ZIP).unlink(missing_ok=True)  # of an earlier run
-        cli.say(
+        command_line.say(
             "predict",
             f"{ZIP} isn't written while cases have problems; skip_existing=true goes on from here",
         )
@@ -244,7 +244,7 @@ def _listed(value: Any) -> list[str]:
 
 def main() -> None:
     """The command."""
-    cli.hand_over("predict", run, AGAIN)
+    command_line.hand_over("predict", run, AGAIN)
 
 
 if __name__ == "__main__":

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import cv2
 from omegaconf import DictConfig
 
-from kitsseg import cli
-from kitsseg.components import instantiate
-from kitsseg.files import replacing
+from kitsseg.config import command_line
+from kitsseg.config.components import instantiate
+from kitsseg.system.files import replacing
 
 if TYPE_CHECKING:
-    from kitsseg.data.store import Store
+    from kitsseg.data.store.store import Store
 
 
 def run(cfg: DictConfig) -> None:
     """Prepare what is missing and say what there is."""
-    from kitsseg.data import overview
-    from kitsseg.data.augment import Augmentation
+    from kitsseg.data.slices.augment import Augmentation
     from kitsseg.data.split import Seeded
+    from kitsseg.data.store import data_card
 
     data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0)
     store = data.open_store()
-    print(f"{overview.markdown(store)}\n")
+    print(f"{data_card.markdown(store)}\n")
     for path in write_card(store):
         print(path)
 
@@ -36,10 +36,13 @@ def write_card(store: "Store") -> list[Path]:
     Raises:
         ValueError: they can't be written.
     """
-    from kitsseg.data import contactsheet, overview
+    from kitsseg.data.store import contact_sheet, data_card
 
-    _, picture = cv2.imencode(".png", contactsheet.contact_sheet(store))
-    contents = {"dataset.md": f"{overview.markdown(store)}\n".encode(), "dataset.png": picture.tobytes()}
+    _, picture = cv2.imencode(".png", contact_sheet.contact_sheet(store))
+    contents = {
+        "dataset.md": f"{data_card.markdown(store)}\n".encode(),
+        "dataset.png": picture.tobytes(),
+    }
     for name, content in contents.items():
         try:
             with replacing(store.folder / name) as temporary:
@@ -51,7 +54,7 @@ def write_card(store: "Store") -> list[Path]:
 
 def main() -> None:
     """The command."""
-    cli.hand_over("prepare", run, "the same command goes on from there")
+    command_line.hand_over("prepare", run, "the same command goes on from there")
 
 
 if __name__ == "__main__":

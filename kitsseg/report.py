@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli
+from kitsseg.config import command_line
 
 
 def run(cfg: DictConfig) -> None:
@@ -16,8 +16,8 @@ def run(cfg: DictConfig) -> None:
     Raises:
         ValueError: a folder doesn't exist or holds no run.
     """
-    from kitsseg import runs
-    from kitsseg.htmlreport import page
+    from kitsseg.reporting import runs
+    from kitsseg.reporting.html import page
 
     given = list(cfg.runs) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
     folders = [Path(folder).expanduser() for folder in given]
@@ -36,7 +36,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    cli.hand_over("report", run, "the same command begins anew")
+    command_line.hand_over("report", run, "the same command begins anew")
 
 
 if __name__ == "__main__":

@@ -17,18 +17,21 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli, config, interrupts, launch, quiet, ranks, startup, sweep
-from kitsseg.components import instantiate
-from kitsseg.data import loader_server
-from kitsseg.files import write_json
+from kitsseg.config import command_line, validation
+from kitsseg.config.components import instantiate
+from kitsseg.data.slices import loader_server
+from kitsseg.evaluation import metrics
+from kitsseg.jobs import launch, sweep
+from kitsseg.system import distributed, interrupts, quiet_libraries, startup
+from kitsseg.system.files import write_json
 
 # torch, Lightning and MONAI are imported where a job runs: --help and refusals answer at once.
 if TYPE_CHECKING:
     import pytorch_lightning as pl
     from torch import nn
 
-    from kitsseg.data.datamodule import SliceDataModule
-    from kitsseg.task import SegmentationTask
+    from kitsseg.data.slices.datamodule import SliceDataModule
+    from kitsseg.training.task import SegmentationTask
 
 log = logging.getLogger("kitsseg")
 
@@ -38,8 +41,8 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     from kitsseg.tracking.guarded import opened
 
     with startup.uncollected():
-        quiet.quieten()
-    nodes = (cfg.logger or {}).values() if ranks.rank() == 0 else ()
+        quiet_libraries.quieten()
+    nodes = (cfg.logger or {}).values() if distributed.rank() == 0 else ()
     with opened(partial(instantiate, node) for node in nodes) as loggers:
         train(cfg, folder, model, overrides, loggers)
 
@@ -48,14 +51,17 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     """Both stages, their figures, and the record of it all."""
     import pytorch_lightning as pl
 
-    from kitsseg import checkpoint, hardware, provenance, results, showcase, syncnorm
-    from kitsseg.data.clinical import read_clinical
-    from kitsseg.job import Phases
-    from kitsseg.task import SegmentationTask
+    from kitsseg.data.sources.clinical import read_clinical
+    from kitsseg.inference import checkpoint
+    from kitsseg.jobs.job_folder import Phases
+    from kitsseg.reporting import run_record
+    from kitsseg.system import hardware, provenance, syncnorm
     from kitsseg.tracking import guarded
+    from kitsseg.training import showcase
+    from kitsseg.training.task import SegmentationTask
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    first = ranks.rank() == 0
+    first = distributed.rank() == 0
     phase = Phases(folder, write=first)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     for logger in loggers:
@@ -84,10 +90,12 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
         f"{len(data.split.validation)} validate; {precision}; {folder}"
     )
 
-    tunes = config.is_on(cfg.finetune)
+    tunes = validation.is_on(cfg.finetune)
 
-    def figures(trainer: "pl.Trainer", stage: str, kept: str) -> results.Figures:
-        from kitsseg.evaluation import evaluate  # not before it trains: that takes a tenth of a second
+    def figures(trainer: "pl.Trainer", stage: str, kept: str) -> metrics.Figures:
+        from kitsseg.training.evaluation import (
+            evaluate,  # not before it trains: that takes a tenth of a second
+        )
 
         return evaluate(
             net, window, data, trainer, cfg.mirror_axes, stage, folder / "predictions" / kept
@@ -116,7 +124,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     if not first:
         return
     known = read_clinical(data.root)
-    record = results.Record(
+    record = run_record.Record(
         name=cfg.name,
         model=model,
         seed=cfg.seed,
@@ -148,8 +156,8 @@ def make_trainer(
     """The configured Trainer for one stage, which keeps that stage's best and last weights."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
-    from kitsseg.callbacks.continuing import StepSeed, Stopped, WholeFiles
-    from kitsseg.callbacks.curve import Curve
+    from kitsseg.training.callbacks.learning_curve import Curve
+    from kitsseg.training.callbacks.resume import StepSeed, Stopped, WholeFiles
 
     # At an epoch's end, when the scheduler has stepped: see the task.
     keep = partial(
@@ -162,7 +170,7 @@ def make_trainer(
     last = keep(filename="last")  # after best: it holds what is known of it
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
     callbacks += [StepSeed(cfg.seed, stage), Stopped(), Curve(), best, last]
-    plugins = [WholeFiles(), *ranks.plugins()]
+    plugins = [WholeFiles(), *distributed.plugins()]
     given = {"precision": precision, "max_epochs": max_epochs, "logger": loggers}
     given |= {"plugins": plugins, "sync_batchnorm": False}  # see syncnorm
     return instantiate(cfg.trainer, callbacks=callbacks, **given)
@@ -181,8 +189,8 @@ def fit(
     Returns:
         ``epochs``: how many ran and which was best; ``curve``: the learning curve.
     """
-    from kitsseg import checkpoint
-    from kitsseg.callbacks.curve import Curve
+    from kitsseg.inference import checkpoint
+    from kitsseg.training.callbacks.learning_curve import Curve
 
     last = checkpoints(folder, stage) / "last.ckpt"
     going_on = last.is_file()
@@ -197,13 +205,13 @@ def fit(
 
 def use_best(net: "nn.Module", folder: Path, stage: str) -> None:
     """Put the stage's best weights into the network."""
-    from kitsseg import checkpoint
+    from kitsseg.inference import checkpoint
 
     best = checkpoint.read(checkpoints(folder, stage) / "best.ckpt")
     net.load_state_dict(checkpoint.weights(best))
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="train")
+@hydra.main(version_base="1.3", config_path=str(validation.CONFIG_DIR), config_name="train")
 def _job(cfg: DictConfig) -> float | None:
     context = HydraConfig.get()
     folder, multirun = Path(context.runtime.output_dir), context.mode == RunMode.MULTIRUN
@@ -216,11 +224,11 @@ def _job(cfg: DictConfig) -> float | None:
     }
     about = {"name": cfg.name, "seed": cfg.seed, "number": context.job.num if multirun else 0}
     about |= {key: task[key] for key in ("model", "overrides")}
-    processes = ranks.wanted(cfg.trainer)
+    processes = distributed.wanted(cfg.trainer)
 
     def work() -> None:
         # A sweep's jobs run apart from it, so that none can take it or another one down.
-        if ranks.count() == 1 and (multirun or processes > 1):
+        if distributed.count() == 1 and (multirun or processes > 1):
             launch.start(folder, task, processes, anew=bool(context.job.env_set))
         else:
             compute(task)
@@ -231,7 +239,7 @@ def _job(cfg: DictConfig) -> float | None:
 
 def compute(task: dict[str, Any]) -> None:
     """A job as `_job` describes it, in this process."""
-    if ranks.rank() > 0:
+    if distributed.rank() > 0:
         log.setLevel(logging.WARNING)
     cfg = OmegaConf.create(task["config"])
     run(cfg, Path(task["folder"]), task["model"], task["overrides"])
@@ -240,39 +248,39 @@ def compute(task: dict[str, Any]) -> None:
 def ready() -> None:
     """Import what every job needs."""
     with startup.uncollected():
-        quiet.quieten()
-        import kitsseg.data.datamodule
-        import kitsseg.task  # noqa: F401
+        quiet_libraries.quieten()
+        import kitsseg.data.slices.datamodule
+        import kitsseg.training.task  # noqa: F401
 
 
 def compute_as_rank(task: dict[str, Any]) -> None:
-    """The same in a process that `kitsseg.launch` started, which Hydra hasn't set up."""
+    """The same in a process that `kitsseg.jobs.launch` started, which Hydra hasn't set up."""
     if loader_server.count(task["config"]["data"]["workers"]):
         loader_server.start()
     configure_log(OmegaConf.create(task["logging"]))
     compute(task)
 
 
-def begin(settings: dict[str, Any]) -> config.Look | None:
+def begin(settings: dict[str, Any]) -> validation.Look | None:
     """Begin the processes that a job of this config will want: they import while its check does.
 
     Of several ranks the first checks it. Not where they have GPUs: which ones, a process must be told
     before it asks for any.
     """
     trainer = settings["trainer"]
-    processes = ranks.wanted(trainer)
-    if processes > 1 and ranks.count() == 1:
+    processes = distributed.wanted(trainer)
+    if processes > 1 and distributed.count() == 1:
         launch.begin(processes)
-        return None if ranks.uses_gpus(trainer) else launch.look
+        return None if distributed.uses_gpus(trainer) else launch.look
     if loader_server.count(settings["data"]["workers"]) > 0:
         loader_server.start()
     return None
 
 
 def look(command: str, plain: dict[str, Any]) -> list[str]:
-    """`kitsseg.config.look` for the process above this one."""
+    """`kitsseg.config.validation.look` for the process above this one."""
     with startup.uncollected():
-        return config.look(command, plain, {})
+        return validation.look(command, plain, {})
 
 
 def main() -> None:
@@ -282,9 +290,11 @@ def main() -> None:
         interrupts.as_ever()
         launch.compute(ready, look, compute_as_rank)
         return
-    if ranks.count() > 1 and {"-m", "--multirun"} & set(sys.argv):
-        cli.refuse("train", ["a sweep starts the ranks of its jobs itself: leave out torchrun or srun"])
-    cli.check_command_line("train", sys.argv[1:], begin)
+    if distributed.count() > 1 and {"-m", "--multirun"} & set(sys.argv):
+        command_line.refuse(
+            "train", ["a sweep starts the ranks of its jobs itself: leave out torchrun or srun"]
+        )
+    command_line.check_command_line("train", sys.argv[1:], begin)
     interrupts.as_ever()
     sys.argv[1:] = sweep.name_jobs(sys.argv[1:])
     os.environ[launch.OWNER] = str(os.getpid())

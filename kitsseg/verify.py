@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from kitsseg import cli
-from kitsseg.components import instantiate
-from kitsseg.files import check_writable, write_json
+from kitsseg.config import command_line
+from kitsseg.config.components import instantiate
+from kitsseg.system.files import check_writable, write_json
 
 if TYPE_CHECKING:
-    from kitsseg.data.inspect import Finding
-    from kitsseg.data.kits19 import Case, Kits19
+    from kitsseg.data.case import Case
+    from kitsseg.data.sources.inspection import Finding
+    from kitsseg.data.sources.kits import Kits19
 
 COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU", "kidney ml", "tumour ml", "stored as")
 
@@ -29,8 +30,8 @@ def run(cfg: DictConfig) -> int:
     Raises:
         ValueError: there are no cases, or the report can't be written.
     """
-    from kitsseg.data.inspect import BAD, read_published_spacing
     from kitsseg.data.parallel import over_cases
+    from kitsseg.data.sources.inspection import BAD, read_published_spacing
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
     cases = list_cases(root, source, OmegaConf.to_container(cfg)["cases"])  # type: ignore[index, call-overload]
@@ -45,7 +46,7 @@ def run(cfg: DictConfig) -> int:
     lines = [p for finding in findings for p in finding.problems]
     lines += [problem] if problem is not None else []
     for line in lines:
-        cli.say("verify", line)
+        command_line.say("verify", line)
     if report is not None:
         write_report(report, root, findings, problem)
     bad = sum(finding.state == BAD for finding in findings)
@@ -70,8 +71,8 @@ def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
 
 
 def inspect_one(case: "Case", source: "Kits19", published: dict[str, list[float]]) -> "Finding":
-    """`kitsseg.data.inspect.inspect` of a case of this source."""
-    from kitsseg.data.inspect import inspect
+    """`kitsseg.data.sources.inspection.inspect` of a case of this source."""
+    from kitsseg.data.sources.inspection import inspect
 
     return inspect(case, source.is_test(case), published.get(case.id))
 
@@ -133,7 +134,7 @@ def naming(report: Path) -> Iterator[None]:
 
 def main() -> None:
     """The command."""
-    cli.hand_over("verify", run, "nothing was written")
+    command_line.hand_over("verify", run, "nothing was written")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.kits19 import IMAGE_NAME, LABEL_NAME, Case, list_cases
+from kitsseg.data.case import Case
+from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME, list_cases
 
 AFFINE = np.array([[0, 0, -0.8, 0], [0, -0.8, 0, 0], [-3.0, 0, 0, 0], [0, 0, 0, 1]])
 
@@ -79,6 +80,6 @@ def block_cases(blocks: Path) -> list[Case]:
 @pytest.fixture(scope="session")
 def guesser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that finds kidney and tumour at random, in a folder of its own."""
-    from tests.test_segmenter import trained
+    from tests.inference.test_segmenter import trained
 
     return trained(tmp_path_factory.mktemp("checkpoint") / "x.ckpt", 64)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
+
 DATA = ["data.source.cases=10", "data.source.slices=8", "data.source.size=64", "data.size=64"]
 
 

@@ -1,14 +1,14 @@
 """Scripts of experiments run, if not for as long as they did."""
 
 import importlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kitsseg.cli import find_problems
+from kitsseg.config.command_line import find_problems
+from tests import ROOT
 
-FAST = Path(__file__).parents[1] / "experiments" / "02_fast"
+FAST = ROOT / "experiments" / "02_fast"
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (FAST / "conf" / "experiment").glob("*.yaml")))

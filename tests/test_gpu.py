@@ -10,17 +10,19 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from kitsseg import checkpoint, hardware, results, segmenter
-from kitsseg.data.kits19 import Case
-from kitsseg.losses import DiceCrossEntropy, Loss, SorensenDice
+from kitsseg.data.case import Case
+from kitsseg.inference import checkpoint, segmenter
+from kitsseg.inference.segmenter import Segmenter
 from kitsseg.models.unet import AttentionUNet, UNet
-from kitsseg.segmenter import Segmenter
-from tests import forks
-from tests.parts import make_data, make_task
-from tests.test_continuing import RUN, same
-from tests.test_segmenter import trained
-from tests.test_task import trainer
-from tests.test_train import SMALL, command
+from kitsseg.reporting import run_record
+from kitsseg.system import hardware
+from kitsseg.training.losses import DiceCrossEntropy, Loss, SorensenDice
+from tests.commands.test_train import SMALL, command
+from tests.helpers import forks
+from tests.helpers.parts import make_data, make_task
+from tests.inference.test_segmenter import trained
+from tests.jobs.test_resume import RUN, same
+from tests.training.test_task import trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 GPU = torch.device("cuda", 0)
@@ -125,7 +127,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_the_hardware_computes_well_is_chosen(run: Path) -> None:
-    records = [results.read(path) for path in results.find(run / "outputs")]
+    records = [run_record.read(path) for path in run_record.find(run / "outputs")]
     assert len(records) == 2
     for record in records:
         about = record.environment

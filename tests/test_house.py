@@ -1,7 +1,8 @@
-"""Who may import whom, read from the source: the arrows of CONTRIBUTING.md."""
+"""Which package may import which, and that no imports form a cycle."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,25 @@ import pytest
 import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
-COMMANDS = {
-    *("download", "verify", "prepare", "train", "evaluate", "report", "dashboard", "predict", "export"),
+
+# A package may import those in its row. What stands alone at the top level is a command.
+ALLOWED = {
+    "system": {},
+    "models": {},
+    "data": {"system"},
+    "evaluation": {"data", "system"},
+    "inference": {"evaluation", "data", "models", "system"},
+    "reporting": {"evaluation", "data", "system"},
+    "training": {"reporting", "inference", "evaluation", "data", "models", "system"},
+    "tracking": {"reporting", "evaluation", "data", "system"},
+    "jobs": {"training", "tracking", "reporting", "evaluation", "data", "system"},
+    "config": {"jobs", "training", "tracking", "evaluation", "data", "system"},
 }
-HEAVY = {"torch", "pytorch_lightning", "monai", "albumentations", "wandb"}
+# The only package that may import each of these, besides the commands.
+ONLY_IN = {"hydra": {"config", "jobs"}, "omegaconf": {"config", "jobs"}, "wandb": {"tracking"}}
+NO_TORCH = ("evaluation", "reporting")
+MODELS_IMPORT = {"torch", "math", "collections", "typing", "dataclasses"}
+MAX_LINES, MAX_FUNCTION_LINES, MAX_MODULES = 300, 60, 12
 
 
 def name_of(path: Path) -> str:
@@ -23,181 +39,89 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
 
 
-def imports(path: Path, everywhere: bool) -> Iterator[str]:
-    """Full names of what a module imports, at its top level or ``everywhere`` in it."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree) if everywhere else tree.body:
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """The module that each import statement names, and the name that it takes from it ("" for all)."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield full if full in MODULES else node.module
+                yield (full, "") if full in MODULES else (node.module, alias.name)
 
 
-def outside(name: str) -> set[str]:
-    return {i.split(".")[0] for i in imports(MODULES[name], True)} - {"kitsseg"}
+def package_of(module: str) -> str:
+    """``data`` for ``kitsseg.data.io.nifti``; empty for a command and for other packages."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "kitsseg" and len(parts) > 1 and parts[1] in ALLOWED else ""
 
 
-def inside(name: str) -> set[str]:
-    """kitsseg's own parts that a module imports, by their first name."""
-    own = (i for i in imports(MODULES[name], True) if i.startswith("kitsseg."))
-    return {i.split(".")[1] for i in own} - {name.split(".")[1] if "." in name else ""}
+def folder_of(module: str) -> str:
+    """The package of a module, however deep: ``kitsseg.data.io`` for ``kitsseg.data.io.nifti``."""
+    return module if MODULES[module].stem == "__init__" else module.rpartition(".")[0]
+
+
+def find_cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+GRAPH = {
+    name: {module for module, _ in imports(path) if module in MODULES} - {name}
+    for name, path in MODULES.items()
+}
 
 
 def test_there_is_something_to_read() -> None:
-    assert {"kitsseg.train", "kitsseg.models.unet", "kitsseg.data.store"} <= set(MODULES)
-    assert "torch" in outside("kitsseg.task") and "labels" in inside("kitsseg.evaluation")
+    assert {"kitsseg.train", "kitsseg.models.unet", "kitsseg.data.store.store"} <= set(MODULES)
+    assert {package_of(name) for name in MODULES} == {"", *ALLOWED}
+    assert find_cycle({"a": ["b"], "b": ["a"]})
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_nothing_imports_a_command(name: str) -> None:
-    assert not inside(name) & COMMANDS
+def test_a_module_imports_what_its_package_may(name: str) -> None:
+    own = package_of(name)
+    for module, taken in imports(MODULES[name]):
+        top = module.split(".")[0]
+        assert not module.startswith("hydra._internal"), f"{name}: {module} is private to Hydra"
+        assert own in ONLY_IN.get(top, {own}) or not own, f"{name} imports {top}"
+        assert not (own in NO_TORCH and top in ("torch", "pytorch_lightning")), f"{name} imports {top}"
+        if own == "models":
+            assert top in MODELS_IMPORT or package_of(module) == "models", f"{name} imports {top}"
+        if top != "kitsseg" or module == "kitsseg":
+            continue
+        other = package_of(module)
+        assert other, f"{name} imports the command {module}"
+        if own and other != own:
+            assert other in ALLOWED[own], f"{own} may not import {other} ({name} imports {module})"
+        if other != own:
+            private = taken.startswith("_") or module.rpartition(".")[2].startswith("_")
+            assert not private, f"{name} imports the private name {module}.{taken}"
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_only_configuration_and_commands_know_hydra(name: str) -> None:
-    known = {
-        "config",
-        "schema",
-        "commands",
-        "keys",
-        "cli",
-        "overrides",
-        "components",
-        "signatures",
-        "sweep",
-        *COMMANDS,
-    }
-    allowed = {f"kitsseg.{part}" for part in known}
-    if name not in allowed:
-        assert not outside(name) & {"hydra", "omegaconf"}
+def test_no_modules_import_each_other() -> None:
+    assert not find_cycle(GRAPH)
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.models.")])
-def test_networks_know_torch_alone(name: str) -> None:
-    assert outside(name) <= {"torch"} and inside(name) <= {"models"}
+def test_no_packages_import_each_other() -> None:
+    folders: dict[str, set[str]] = {}
+    for name, others in GRAPH.items():
+        if package_of(name):
+            here = folders.setdefault(folder_of(name), set())
+            here |= {folder_of(other) for other in others} - {folder_of(name)}
+    assert not find_cycle(folders)
 
 
-@pytest.mark.parametrize(
-    ("name", "allowed"),
-    [
-        ("losses", set()),
-        ("labels", set()),
-        ("metrics", set()),
-        ("counts", {"labels"}),
-        ("confusion", {"labels"}),
-        ("crop", set()),
-        ("surface", {"crop"}),
-        ("connected", set()),
-        ("lesions", {"connected"}),
-        ("postprocess", {"connected", "crop", "labels"}),
-        ("scores", {"confusion", "crop", "labels", "lesions", "metrics", "surface"}),
-        ("evaluation_record", {"files", "labels", "results", "stats"}),
-        ("grid", {"labels"}),
-        ("window", set()),
-        ("inference", {"labels", "grid", "window"}),
-        ("checkpoint", {"labels", "grid", "window"}),
-        ("exchange", {"checkpoint", "extras", "files", "grid", "labels", "window"}),
-        ("body", {"grid", "labels"}),
-        (
-            "segmenter",
-            {
-                *("body", "checkpoint", "data", "exchange", "grid", "hardware", "inference", "labels"),
-                "runtime",
-            },
-        ),
-        (
-            "runtime",
-            {"checkpoint", "exchange", "extras", "grid", "hardware", "prediction_record"},
-        ),
-        ("prediction_record", {"files", "labels"}),
-        ("task", {"labels", "counts", "metrics", "losses", "window"}),
-        ("finetune", set()),
-        ("part", set()),
-        ("locks", set()),
-        ("extras", set()),
-        ("fetch", {"part", "locks"}),
-        ("fetch_all", {"fetch", "locks", "present"}),
-        ("present", set()),
-        ("files", set()),
-        ("results", {"metrics", "files"}),
-        ("failures", set()),
-        ("job", {"files", "results"}),
-        ("search", set()),
-        ("unread", set()),
-        ("invoked", set()),
-        ("interrupts", {"invoked"}),
-        ("memory", {"drivers", "invoked"}),
-        ("drivers", set()),
-        ("gpus", {"drivers"}),
-        ("signals", set()),
-        ("ranks", {"failures", "files", "gpus"}),
-        ("launch", {"failures", "files", "gpus", "ranks", "signals"}),
-        ("syncnorm", {"losses"}),
-        ("stats", set()),
-        ("layout", {"stats", "files"}),
-        ("rows", {"results"}),
-        ("runs", {"results"}),
-        ("showcase", {"files", "grid", "labels", "data", "inference"}),
-        ("comparisons", {"rows", "stats", "layout", "labels"}),
-        ("strata", {"rows", "stats", "layout", "labels"}),
-        ("tables", {"results", "rows", "stats", "layout", "comparisons", "strata"}),
-    ],
-)
-def test_arrows(name: str, allowed: set[str]) -> None:
-    assert inside(f"kitsseg.{name}") <= allowed
-
-
-@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.data.")])
-def test_data_knows_labels_and_the_grid(name: str) -> None:
-    known = {"labels", "grid", "locks", "files", "crop", "extras", "present", "signals"}
-    assert inside(name) <= {"data", *known}
-
-
-@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.htmlreport.")])
-def test_the_page_is_made_of_records_alone(name: str) -> None:
-    known = {"runs", "results", "rows", "stats", "layout", "comparisons", "strata", "tables", "showcase"}
-    assert inside(name) <= {"htmlreport", "labels", *known}
-    assert outside(name).isdisjoint(HEAVY)
-
-
-@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kitsseg.tracking")])
-def test_trackers_show_what_records_hold(name: str) -> None:
-    known = {"results", "runs", "showcase", "tables", "layout", "labels", "provenance", "files"}
-    assert inside(name) <= {"tracking", *known}
-    if name.endswith((".plan", ".content", ".kept", ".extras", ".sweep_end")):
-        found = {i.split(".")[0] for i in imports(MODULES[name], False)}
-        assert found.isdisjoint({*HEAVY, "mlflow", "wandb_workspaces"})
-
-
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_help_does_not_wait_for_torch(command: str) -> None:
-    """Nothing heavy is imported on the way to ``--help``, however far down."""
-    seen, todo = set(), ["kitsseg", f"kitsseg.{command}"]
-    while todo:
-        name = todo.pop()
-        for found in imports(MODULES[name], False):
-            assert found.split(".")[0] not in HEAVY, f"{name} imports {found}"
-            if found in MODULES and found not in seen:
-                seen.add(found)
-                todo.append(found)
-    assert {"kitsseg.cli", "kitsseg.config", "kitsseg.signatures"} <= seen
-
-
-def test_evaluating_needs_no_torch() -> None:
-    """Every process that evaluates would wait for it."""
-    seen: set[str] = set()
-    todo = ["kitsseg.scores", "kitsseg.postprocess", "kitsseg.data.find_masks", "kitsseg.data.nifti"]
-    todo.append("kitsseg.evaluation_record")
-    while todo:
-        for found in imports(MODULES[todo.pop()], True):
-            assert found.split(".")[0] not in HEAVY
-            if found in MODULES and found not in seen:
-                seen.add(found)
-                todo.append(found)
-    assert {"kitsseg.surface", "kitsseg.lesions", "kitsseg.results"} <= seen
-
-
-def test_no_drawers_for_everything() -> None:
-    assert not [n for n in MODULES if n.rpartition(".")[2] in ("utils", "helpers", "common", "misc")]
+def test_files_and_functions_are_short_and_folders_small() -> None:
+    for name, path in MODULES.items():
+        text = path.read_text()
+        assert len(text.splitlines()) <= MAX_LINES, name
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= MAX_FUNCTION_LINES, f"{name}.{node.name} has {lines} lines"
+    for folder in {path.parent for path in MODULES.values()}:
+        assert len(list(folder.glob("*.py"))) <= MAX_MODULES, folder

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kitsseg.data.kits19 import Kits19
-from kitsseg.data.nifti import read_case
-from kitsseg.data.prepare import prepare
+from kitsseg.data.io.nifti import read_case
+from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.split import MLPerf42, Seeded
-from kitsseg.evaluation import compare
-from kitsseg.inference import segment
-from kitsseg.window import Window
+from kitsseg.data.store.prepare import prepare
+from kitsseg.inference.slicewise import segment
+from kitsseg.models.window import Window
+from kitsseg.training.evaluation import compare
 
 FOLDER = Path(os.environ.get("KITSSEG_TEST_DATA", "nowhere"))
 pytestmark = pytest.mark.skipif(
@@ -71,9 +71,9 @@ def test_predictions_lie_on_the_images_own_grids(tmp_path: Path, name: str) -> N
     import nibabel as nib
     from hydra import compose, initialize_config_dir
 
-    from kitsseg.config import CONFIG_DIR
+    from kitsseg.config.validation import CONFIG_DIR
     from kitsseg.predict import run as predict
-    from tests.test_segmenter import trained
+    from tests.inference.test_segmenter import trained
 
     path = trained(tmp_path / "x.ckpt", 64)
     given = [f"checkpoint={path}", f"input={FOLDER / name}", f"output={tmp_path / 'out'}"]

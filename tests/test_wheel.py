@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
 
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not a checkout")
@@ -29,6 +29,8 @@ def test_a_wheel_has_its_configs_and_runs(tmp_path: Path) -> None:
     shipped = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
     packed = tmp_path / "site" / "kitsseg" / "conf"
     assert {p.relative_to(packed) for p in packed.rglob("*.yaml")} == shipped
+    modules = {p.relative_to(ROOT) for p in (ROOT / "kitsseg").rglob("*.py")}
+    assert {p.relative_to(tmp_path / "site") for p in (tmp_path / "site").rglob("*.py")} == modules
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
         [sys.executable, "-m", "kitsseg.train", "--cfg", "job", "model=unet"],

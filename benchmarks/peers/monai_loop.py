@@ -16,7 +16,7 @@ from monai.networks.nets import AttentionUnet
 from monai.transforms import Compose, RandAffined, RandFlipd, ScaleIntensityRanged
 from torch import nn
 
-from kitsseg.hardware import cpu_computes_bf16
+from kitsseg.system.hardware import cpu_computes_bf16
 
 BATCH = 16
 RATE = 1e-3

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.stats
 
-from kitsseg import stats
+from kitsseg.evaluation import stats
 
 ROUNDS, DRAWS = 2000, 1999
 Draw = Callable[[np.random.Generator, int], np.ndarray]

@@ -12,7 +12,7 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
-from kitsseg import signals
+from kitsseg.system import signals
 
 # Of the processes, which are what runs beside each other. glibc would give a volume's memory back to
 # the kernel once it's free, and get it again, zeroed, for the next: kept, a case takes a sixth less

@@ -8,8 +8,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from kitsseg.results import Record
-from kitsseg.tracking import content
+from kitsseg.reporting.run_record import Record
+from kitsseg.tracking import logged_content
 
 log = logging.getLogger("kitsseg")
 
@@ -50,7 +50,7 @@ def close(loggers: list["Guarded"], exit_code: int, reason: str, state: str) -> 
 def log_run(loggers: list["Guarded"], record: Record, folder: Path) -> None:
     """Hand a finished run's figures to every logger, as far as it can show them."""
     for logger in loggers:
-        logger.log_metrics(content.numbers(record))
+        logger.log_metrics(logged_content.numbers(record))
         logger.log_run(record, folder)
 
 

@@ -11,9 +11,9 @@ from pytorch_lightning.loggers import MLFlowLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from kitsseg import provenance
-from kitsseg.results import RESULT, Record
-from kitsseg.tracking import content, kept
+from kitsseg.reporting.run_record import RESULT, Record
+from kitsseg.system import provenance
+from kitsseg.tracking import logged_content, run_ids
 
 TRACKER = "mlflow"
 STATES = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -46,7 +46,7 @@ class MLflowRun(MLFlowLogger):
     ) -> None:
         self.folder, self.checkpoints = Path(folder), checkpoints
         uri, files = place(root, tracking_uri)
-        known = kept.read(self.folder, TRACKER)
+        known = run_ids.read(self.folder, TRACKER)
         own = {"model": model, "commit": provenance.commit(), "folder": str(self.folder.resolve())}
         if sweep is not None and self.folder.resolve().is_relative_to(Path(sweep).resolve()):
             own["sweep"] = Path(sweep).name
@@ -70,7 +70,7 @@ class MLflowRun(MLFlowLogger):
                 ready(self._mlflow_client, self._experiment_name, self._artifact_location)
             client = MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
             place = {"tracking_uri": self._tracking_uri, "run_id": self._run_id}
-            kept.keep(self.folder, TRACKER, **place, project=self._experiment_name)
+            run_ids.keep(self.folder, TRACKER, **place, project=self._experiment_name)
             client.set_terminated(self._run_id, "RUNNING")
         return self._mlflow_client
 
@@ -81,16 +81,16 @@ class MLflowRun(MLFlowLogger):
     def log_run(self, record: Record, folder: Path) -> None:
         """The table of its cases, slices tinted with truth and prediction, its weights and record."""
         client, run = self.experiment, self.run_id
-        client.log_text(run, comma_separated(*content.cases(record)), "cases.csv")
+        client.log_text(run, comma_separated(*logged_content.cases(record)), "cases.csv")
         numbers: dict[str, int] = {}
-        for picture in content.pictures(folder, record.final["validation"]):
+        for picture in logged_content.pictures(folder, record.final["validation"]):
             number = numbers[picture.role] = numbers.get(picture.role, -1) + 1
             name = f"slices/{picture.role}_{number}.png"
-            client.log_image(run, content.side_by_side(picture), artifact_file=name)
+            client.log_image(run, logged_content.side_by_side(picture), artifact_file=name)
         # Under another name: whoever looks for runs below a folder must not find this one twice.
         client.log_text(run, (folder / RESULT).read_text(encoding="utf-8"), "record.json")
         if self.checkpoints:
-            for stage, path in content.best_checkpoints(folder).items():
+            for stage, path in logged_content.best_checkpoints(folder).items():
                 client.log_artifact(run, str(path), f"checkpoints/{stage}")
 
     @rank_zero_only
@@ -135,14 +135,14 @@ def log_sweep(folder: Path, known: dict[str, Any], files: list[Path]) -> None:
     from mlflow.tracking import MlflowClient
 
     uri, client = known["tracking_uri"], MlflowClient(known["tracking_uri"])
-    before = kept.read(folder, TRACKER)
+    before = run_ids.read(folder, TRACKER)
     run = before.get("run_id") if before.get("tracking_uri") == uri else None
     if run is None:
         experiment: Any = client.get_experiment_by_name(known["project"])
         tags = {"sweep": folder.name, "kind": "table"}
         name = f"{folder.name}: Table 1"
         run = client.create_run(experiment.experiment_id, tags=tags, run_name=name).info.run_id
-        kept.keep(folder, TRACKER, tracking_uri=uri, run_id=run, project=known["project"])
+        run_ids.keep(folder, TRACKER, tracking_uri=uri, run_id=run, project=known["project"])
     for path in files:
         client.log_artifact(run, str(path))
     client.set_terminated(run, "FINISHED")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kitsseg.runs import Job
-from kitsseg.tracking import kept, wandb_parts, wandb_start
+from kitsseg.reporting.runs import Job
+from kitsseg.tracking import run_ids, wandb_parts, wandb_start
 
 log = logging.getLogger("kitsseg")
 
@@ -25,7 +25,7 @@ def log_sweep(jobs: Sequence[Job], folder: Path, files: list[Path]) -> None:
     if not below:
         return
     for tracker in (wandb_start.TRACKER, "tensorboard", "mlflow"):
-        known = [values for job in below if (values := kept.read(job, tracker))]
+        known = [values for job in below if (values := run_ids.read(job, tracker))]
         if not known:
             continue
         try:
@@ -53,8 +53,8 @@ def _wandb(folder: Path, known: dict[str, Any], files: list[Path]) -> None:
     settings = {} if known.get("server") is None else {"base_url": known["server"]}
     run = wandb_start.start(folder, offline, settings, **place, name=name, job_type="table")
     try:
-        step = max(kept.read(folder, wandb_start.TRACKER).get("step", -1), run.step - 1) + 1
-        kept.keep(folder, wandb_start.TRACKER, step=step)
+        step = max(run_ids.read(folder, wandb_start.TRACKER).get("step", -1), run.step - 1) + 1
+        run_ids.keep(folder, wandb_start.TRACKER, step=step)
         shown: dict[str, Any] = {}
         artifact = wandb.Artifact(f"table1-{run.id}", "result")
         for path in files:

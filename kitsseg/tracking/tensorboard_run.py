@@ -6,9 +6,9 @@ from typing import Any
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from kitsseg import layout
-from kitsseg.results import Record
-from kitsseg.tracking import content, kept
+from kitsseg.reporting import formats
+from kitsseg.reporting.run_record import Record
+from kitsseg.tracking import logged_content, run_ids
 
 TRACKER = "tensorboard"
 
@@ -26,20 +26,20 @@ class TensorBoardRun(TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        kept.keep(self.folder, TRACKER, folder="tensorboard")
+        run_ids.keep(self.folder, TRACKER, folder="tensorboard")
         super().log_hyperparams(params, *args, **kwargs)
 
     @rank_zero_only
     def log_run(self, record: Record, folder: Path) -> None:
         """The table of its cases as text, and slices tinted with truth and prediction."""
-        head, rows = content.cases(record)
+        head, rows = logged_content.cases(record)
         self.experiment.add_text(
-            "cases", layout.markdown(head, [[text(v) for v in row] for row in rows])
+            "cases", formats.markdown(head, [[text(v) for v in row] for row in rows])
         )
         numbers: dict[str, int] = {}
-        for picture in content.pictures(folder, record.final["validation"]):
+        for picture in logged_content.pictures(folder, record.final["validation"]):
             step = numbers[picture.role] = numbers.get(picture.role, -1) + 1
-            image = content.side_by_side(picture)
+            image = logged_content.side_by_side(picture)
             self.experiment.add_image(f"slices/{picture.role}", image, step, dataformats="HWC")
             self.experiment.add_text(f"slices/{picture.role}", picture.caption, step)
 

@@ -10,8 +10,8 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
-from kitsseg.tracking import kept
-from kitsseg.tracking.plan import Panel, Plan
+from kitsseg.tracking import run_ids
+from kitsseg.tracking.dashboard_panels import Panel, Plan
 
 TRACKER = "dashboard"
 MODEL = "model_name"
@@ -107,7 +107,7 @@ def save(plan: Plan, folder: Path) -> list[str]:
         with _asking():
             plan = replace(plan, entity=wandb.Api().default_entity)
     place = {"project": plan.project, "entity": plan.entity}
-    before = kept.read(folder, TRACKER)
+    before = run_ids.read(folder, TRACKER)
     same = all(before.get(name) == value for name, value in place.items())
     view, page = workspace(plan), report(plan)
     if same:
@@ -117,7 +117,7 @@ def save(plan: Plan, folder: Path) -> list[str]:
         view.save()
         page.save()
     names = {"workspace_name": view._internal_name, "workspace_id": view._internal_id}
-    kept.keep(folder, TRACKER, **place, **names, report_id=page.id)
+    run_ids.keep(folder, TRACKER, **place, **names, report_id=page.id)
     return [view.url, page.url]
 
 

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from kitsseg.tracking import kept
+from kitsseg.tracking import run_ids
 
 log = logging.getLogger("kitsseg")
 
@@ -50,12 +50,12 @@ def unsent(folder: Path) -> list[Path]:
 
     A part that was sent while it ran but didn't come to its end, or not in time, becomes one of them.
     """
-    name = kept.read(folder, TRACKER).get("open")
+    name = run_ids.read(folder, TRACKER).get("open")
     part = folder / "wandb" / str(name)
     if name is not None and part.is_dir():
         part.rename(part.with_name(OFFLINE + part.name))
     if name is not None:
-        kept.keep(folder, TRACKER, open=None)
+        run_ids.keep(folder, TRACKER, open=None)
     found = sorted((folder / "wandb").glob(f"{OFFLINE}run-*/run-*.wandb"))
     return [path for path in found if not _mark(path).exists()]
 
@@ -71,7 +71,7 @@ def finish(run: Any, folder: Path, exit_code: int = 0) -> None:
             log.warning(f"W&B: not all was sent within {limit:g} s; it is kept: {command(folder)}")
         return
     if sending:
-        kept.keep(folder, TRACKER, open=None)
+        run_ids.keep(folder, TRACKER, open=None)
         for path in unsent(folder):  # their rows went along with this part
             _mark(path).touch()
 

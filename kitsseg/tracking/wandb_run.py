@@ -8,10 +8,10 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from kitsseg import provenance
-from kitsseg.labels import CLASSES
-from kitsseg.results import RESULT, Record
-from kitsseg.tracking import content, kept, wandb_parts
+from kitsseg.data.labels import CLASSES
+from kitsseg.reporting.run_record import RESULT, Record
+from kitsseg.system import provenance
+from kitsseg.tracking import logged_content, run_ids, wandb_parts
 from kitsseg.tracking.wandb_start import TRACKER, start
 
 NAMES = {number: name for number, name in enumerate(CLASSES) if number > 0}
@@ -94,8 +94,8 @@ class WandbRun(WandbLogger):
     def log(self, values: dict[str, Any]) -> None:
         """What `wandb.Run.log` takes."""
         run = self.experiment
-        step = max(kept.read(self.folder, TRACKER).get("step", -1), run.step - 1) + 1
-        kept.keep(self.folder, TRACKER, step=step)
+        step = max(run_ids.read(self.folder, TRACKER).get("step", -1), run.step - 1) + 1
+        run_ids.keep(self.folder, TRACKER, step=step)
         if not run.disabled:
             wandb_parts.remember(self.folder, step, values)
         run.log(values, step=step, commit=True)  # whole, not to grow: a kill can't take it away
@@ -105,11 +105,11 @@ class WandbRun(WandbLogger):
         """The table of its cases, slices with the masks over them, its weights and its record."""
         import wandb
 
-        head, rows = content.cases(record)
+        head, rows = logged_content.cases(record)
         about = {"environment": record.environment, "cases": record.split, "overrides": record.overrides}
         self.experiment.config.update(about, allow_val_change=True)
         found: dict[str, list[Any]] = {}
-        for picture in content.pictures(folder, record.final["validation"]):
+        for picture in logged_content.pictures(folder, record.final["validation"]):
             masks = {
                 name: {"mask_data": mask, "class_labels": NAMES} for name, mask in picture.masks.items()
             }
@@ -118,7 +118,7 @@ class WandbRun(WandbLogger):
         self.log({"cases": wandb.Table(columns=head, data=rows), **found})
         self._keep_files("result", {RESULT: folder / RESULT}, record)
         if self.checkpoints:
-            best = content.best_checkpoints(folder)
+            best = logged_content.best_checkpoints(folder)
             self._keep_files(
                 "model", {f"{stage}/best.ckpt": path for stage, path in best.items()}, record
             )
@@ -128,7 +128,7 @@ class WandbRun(WandbLogger):
         import wandb
 
         run = self.experiment
-        about = {"model_name": record.model, "seed": record.seed, **content.numbers(record)}
+        about = {"model_name": record.model, "seed": record.seed, **logged_content.numbers(record)}
         artifact = wandb.Artifact(f"{kind}-{run.id}", kind, metadata=about)
         for name, path in files.items():
             artifact.add_file(str(path.resolve()), name, policy="immutable", skip_cache=True)

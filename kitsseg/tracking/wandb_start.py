@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from kitsseg.tracking import kept, wandb_parts
+from kitsseg.tracking import run_ids, wandb_parts
 
 log = logging.getLogger("kitsseg")
 
@@ -33,12 +33,12 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **about: Any) -
 
     folder = folder.resolve()
     wanted = mode(offline)
-    number = kept.read(folder, TRACKER).get("id")
+    number = run_ids.read(folder, TRACKER).get("id")
     # Random, not drawn from a seeded generator: two runs with one seed are two runs.
     number = secrets.token_hex(8) if number is None else number
     place = {name: about.get(name) for name in ("project", "entity", "group")}
     server = settings.get("base_url")
-    kept.keep(folder, TRACKER, id=number, offline=offline, server=server, **place)
+    run_ids.keep(folder, TRACKER, id=number, offline=offline, server=server, **place)
     # Tables are staged there until they are sent; by default that is somewhere in the home.
     os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
     limits = {"init_timeout": START_S, "finish_timeout": FINISH_S, "login_timeout": 1}
@@ -54,7 +54,7 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **about: Any) -
         if not reason:
             try:
                 run = wandb.init(mode="online", settings=wandb.Settings(**given), **fixed)
-                kept.keep(folder, TRACKER, open=Path(run.settings.sync_dir).name)
+                run_ids.keep(folder, TRACKER, open=Path(run.settings.sync_dir).name)
                 return run
             except Exception as error:
                 reason = " ".join(str(error).split())[:200]

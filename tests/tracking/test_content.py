@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kitsseg.tracking import content, kept
-from kitsseg.tracking.content import Picture
-from tests.htmlreport.made import record, write_run
+from kitsseg.tracking import logged_content, run_ids
+from kitsseg.tracking.logged_content import Picture
+from tests.reporting.html.made import record, write_run
 
 
 def test_numbers_are_those_of_table_1() -> None:
     run = record("unet", [0.1, 0.3], [0.2, 0.5])
-    assert content.numbers(run) == pytest.approx(
+    assert logged_content.numbers(run) == pytest.approx(
         {
             "final/train_kidney": 0.97, "final/train_tumor": 0.8,
             "final/val_kidney": 0.95, "final/val_tumor": 0.35,
@@ -21,17 +21,19 @@ def test_numbers_are_those_of_table_1() -> None:
             "before/val_kidney": 0.95, "before/val_tumor": 0.2,
         }
     )  # fmt: skip
-    alone = content.numbers(replace(run, after=None))
+    alone = logged_content.numbers(replace(run, after=None))
     assert alone["final/val_tumor"] == pytest.approx(0.2) and "before/val_tumor" not in alone
 
 
 def test_a_figure_that_does_not_exist_is_left_out() -> None:
     run = record("unet", [None], [None])
-    assert "final/val_tumor" not in content.numbers(run) and "final/val_kidney" in content.numbers(run)
+    assert "final/val_tumor" not in logged_content.numbers(
+        run
+    ) and "final/val_kidney" in logged_content.numbers(run)
 
 
 def test_a_row_a_case() -> None:
-    head, rows = content.cases(record("unet", [0.1, None], [0.4, None]))
+    head, rows = logged_content.cases(record("unet", [0.1, None], [0.4, None]))
     assert head[:5] == ["part", "case", "kidney", "tumour", "kidney_before"]
     by_case = {row[1]: dict(zip(head, row, strict=True)) for row in rows}
     one = by_case["case_00010"]
@@ -45,7 +47,7 @@ def test_a_row_a_case() -> None:
 
 
 def test_without_fine_tuning_nothing_came_before() -> None:
-    head, rows = content.cases(replace(record("unet", [0.1], [0.1]), after=None))
+    head, rows = logged_content.cases(replace(record("unet", [0.1], [0.1]), after=None))
     values = dict(zip(head, rows[0], strict=True))
     assert values["tumour"] == 0.1
     assert values["tumour_before"] is None and values["tumour_change"] is None
@@ -54,14 +56,14 @@ def test_without_fine_tuning_nothing_came_before() -> None:
 def test_pictures_hold_the_slice_with_most_tumour(tmp_path: Path) -> None:
     run = record("unet", [0.1, 0.5, 0.9], [0.2, 0.5, 0.9])
     folder = write_run(tmp_path / "run", run)
-    found = list(content.pictures(folder, run.final["validation"]))
+    found = list(logged_content.pictures(folder, run.final["validation"]))
     assert [p.role for p in found][0] == "best" and {p.role for p in found} == {
         "best",
         "median",
         "worst",
     }
     best = [p for p in found if p.role == "best"]
-    assert 3 <= len(best) <= content.SLICES + 1
+    assert 3 <= len(best) <= logged_content.SLICES + 1
     assert "case_00012, slice 26: tumour Dice 0.900" in [p.caption for p in best]  # z 20 + start 6
     assert set(best[0].masks) == {"truth", "prediction", "before"}
 
@@ -70,7 +72,9 @@ def test_side_by_side_tints_what_is_marked() -> None:
     image = np.full((2, 3), 100, np.uint8)
     truth, prediction = np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8)
     truth[0, 0], prediction[1, 2] = 1, 2
-    both = content.side_by_side(Picture("best", "", image, {"truth": truth, "prediction": prediction}))
+    both = logged_content.side_by_side(
+        Picture("best", "", image, {"truth": truth, "prediction": prediction})
+    )
     assert both.shape == (2, 6, 3) and both.dtype == np.uint8
     assert both[0, 0].tolist() == [80, 145, 95]  # halfway between 100 and (60, 190, 90)
     assert both[1, 5].tolist() == [165, 80, 80]
@@ -79,22 +83,22 @@ def test_side_by_side_tints_what_is_marked() -> None:
 
 
 def test_best_checkpoints_of_the_stages_there_are(tmp_path: Path) -> None:
-    assert content.best_checkpoints(tmp_path) == {}
+    assert logged_content.best_checkpoints(tmp_path) == {}
     for stage in ("finetune", "train"):
         (tmp_path / "checkpoints" / stage).mkdir(parents=True)
         for name in ("best", "last"):
             (tmp_path / "checkpoints" / stage / f"{name}.ckpt").write_bytes(b"x")
-    assert list(content.best_checkpoints(tmp_path)) == ["train", "finetune"]
+    assert list(logged_content.best_checkpoints(tmp_path)) == ["train", "finetune"]
 
 
 def test_what_a_tracker_keeps_is_added_to(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert kept.read(folder, "wandb") == {}
-    kept.keep(folder, "wandb", id="a", step=1)
-    kept.keep(folder, "mlflow", run_id="b")
-    kept.keep(folder, "wandb", step=2)
-    assert kept.read(folder, "wandb") == {"id": "a", "step": 2}
-    assert kept.read(folder, "mlflow") == {"run_id": "b"}
+    assert run_ids.read(folder, "wandb") == {}
+    run_ids.keep(folder, "wandb", id="a", step=1)
+    run_ids.keep(folder, "mlflow", run_id="b")
+    run_ids.keep(folder, "wandb", step=2)
+    assert run_ids.read(folder, "wandb") == {"id": "a", "step": 2}
+    assert run_ids.read(folder, "mlflow") == {"run_id": "b"}
     for damaged in ("{", "[]", '{"wandb": 3}'):
-        (folder / kept.NAME).write_text(damaged)
-        assert kept.read(folder, "wandb") == {}
+        (folder / run_ids.NAME).write_text(damaged)
+        assert run_ids.read(folder, "wandb") == {}

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from kitsseg import dashboard, runs
-from kitsseg.cli import find_problems
-from kitsseg.tracking import kept, plan, wandb_dashboard
-from kitsseg.tracking.plan import Panel, Plan
-from tests.htmlreport.made import record, sweep, write_run
+from kitsseg import dashboard
+from kitsseg.config.command_line import find_problems
+from kitsseg.reporting import runs
+from kitsseg.tracking import dashboard_panels, run_ids, wandb_dashboard
+from kitsseg.tracking.dashboard_panels import Panel, Plan
+from tests.reporting.html.made import record, sweep, write_run
 from tests.tracking.service import ENTITY, Service
 
 
@@ -20,13 +21,13 @@ def logged(folder: Path) -> Path:
     sweep(folder)
     for number, name in enumerate(("0_model=unet", "1_model=attn_unet")):
         about = {"id": f"id{number}", "project": "kitsseg", "entity": None, "group": "made/now"}
-        kept.keep(folder / name, "wandb", **about)
-    kept.keep(folder, "wandb", id="table", project="kitsseg", group="made/now")
+        run_ids.keep(folder / name, "wandb", **about)
+    run_ids.keep(folder, "wandb", id="table", project="kitsseg", group="made/now")
     return folder
 
 
 def planned(folder: Path, project: str | None = None, entity: str | None = None) -> Plan:
-    return plan.make(runs.find([folder]), folder, project, entity)
+    return dashboard_panels.make(runs.find([folder]), folder, project, entity)
 
 
 def panels(view: Any) -> list[dict[str, Any]]:
@@ -50,7 +51,7 @@ def test_a_plan_of_a_sweep(tmp_path: Path) -> None:
         "Learning curves",
     ]  # fmt: skip
     assert "| unet " in made.table and "| attn_unet " in made.table
-    text = plan.outline(made)
+    text = dashboard_panels.outline(made)
     assert text.startswith("workspace and report 'made/now' in (your default entity)/kitsseg, of group")
     assert "    points Tumour, a run each: final/val_tumor along before/val_tumor\n" in text
     assert text.endswith("finetune/val/kidney_dice along finetune/epoch")
@@ -58,8 +59,10 @@ def test_a_plan_of_a_sweep(tmp_path: Path) -> None:
 
 
 def test_only_what_is_known_is_shown() -> None:
-    assert plan.sections(set()) == {}
-    found = plan.sections({"final/val_tumor", "val/loss", "epoch", "slices/best", "finetune/val/loss"})
+    assert dashboard_panels.sections(set()) == {}
+    found = dashboard_panels.sections(
+        {"final/val_tumor", "val/loss", "epoch", "slices/best", "finetune/val/loss"}
+    )
     assert found == {
         "By model": [Panel("bars", "val tumor", ("final/val_tumor",))],
         "Slices": [Panel("media", "Best, median and worst case", ("slices/best",))],
@@ -71,7 +74,7 @@ def test_a_lone_run_is_chosen_by_its_id(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", record("unet", [0.1], [0.2]))
     with pytest.raises(ValueError, match="run holds no run that was logged with logger=wandb$"):
         planned(folder)
-    kept.keep(folder, "wandb", id="one", project="p", entity="e", group=None)
+    run_ids.keep(folder, "wandb", id="one", project="p", entity="e", group=None)
     made = planned(folder)
     assert (made.title, made.ids, made.group) == ("run", ["one"], "")
     assert "Table 1" not in made.sections

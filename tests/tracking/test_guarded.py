@@ -10,9 +10,9 @@ from hydra.errors import InstantiationException
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from kitsseg.components import instantiate
+from kitsseg.config.components import instantiate
 from kitsseg.tracking.guarded import Guarded, log_run, opened
-from tests.records import record
+from tests.helpers.records import record
 
 
 class Told:

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from kitsseg import runs
-from kitsseg.tracking import extras, guarded, kept, mlflow_run, tensorboard_run
+from kitsseg.reporting import runs
+from kitsseg.tracking import guarded, mlflow_run, requirements, run_ids, tensorboard_run
 from kitsseg.tracking.guarded import opened
 from kitsseg.tracking.mlflow_run import MLflowRun
 from kitsseg.tracking.tensorboard_run import TensorBoardRun
-from tests.htmlreport.made import record, write_run
+from tests.reporting.html.made import record, write_run
 
 
 def finished(tmp_path: Path) -> tuple[Any, Path]:
@@ -123,7 +123,7 @@ def test_a_sweep_has_one_run_of_its_own_in_mlflow(tmp_path: Path, client: Any) -
     page = tmp_path / "sweep" / "report.html"
     page.write_text("<p>")
     for _ in range(2):
-        mlflow_run.log_sweep(tmp_path / "sweep", kept.read(folder, "mlflow"), [page])
+        mlflow_run.log_sweep(tmp_path / "sweep", run_ids.read(folder, "mlflow"), [page])
     held = client.search_runs([client.get_experiment_by_name("kitsseg").experiment_id])
     (table,) = [run for run in held if run.data.tags.get("kind") == "table"]
     assert len(held) == 2 and table.info.run_name == "sweep: Table 1"
@@ -153,9 +153,9 @@ def test_a_package_that_is_not_there_is_named_before_anything_runs(
         "tensorboard": {"_target_": "kitsseg.tracking.tensorboard_run.TensorBoardRun"},
         "odd": None,
     }
-    assert extras.missing(nodes) == []
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name != "alembic" else name)
-    assert extras.missing(nodes) == [
+    assert requirements.missing(nodes) == []
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None if name != "alembic" else name)
+    assert requirements.missing(nodes) == [
         "logger.mlflow: mlflow and sqlalchemy isn't installed; pip install 'kitsseg[mlflow]', "
         "or logger=csv",
         "logger.tensorboard: tensorboard isn't installed; pip install 'kitsseg[tensorboard]', "

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from kitsseg import results, runs
-from kitsseg.tracking import content, kept, plan, wandb_dashboard
-from tests.test_train import SMALL, command
+from kitsseg.evaluation import metrics
+from kitsseg.reporting import run_record, runs
+from kitsseg.tracking import dashboard_panels, logged_content, run_ids, wandb_dashboard
+from tests.commands.test_train import SMALL, command
 from tests.tracking.reading import only
 from tests.tracking.test_dashboard import panels
 
@@ -63,9 +64,9 @@ def test_each_job_is_a_run_of_its_own_with_its_own_state(sweep: Sweep) -> None:
 
 def test_the_curves_are_those_of_the_record(sweep: Sweep) -> None:
     folder = jobs(sweep)[1]
-    held, record = only(folder), results.read(folder / "result.json")
+    held, record = only(folder), run_record.read(folder / "result.json")
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    known = kept.read(folder, "mlflow")
+    known = run_ids.read(folder, "mlflow")
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(known["tracking_uri"])
@@ -77,18 +78,18 @@ def test_the_curves_are_those_of_the_record(sweep: Sweep) -> None:
             history = client.get_metric_history(known["run_id"], prefix + name)
             assert [m.value for m in history] == pytest.approx(values)
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
-    for name, value in content.numbers(record).items():
+    for name, value in logged_content.numbers(record).items():
         assert held.summary[name] == pytest.approx(value)
         assert events.Scalars(name)[-1].value == pytest.approx(value)
         assert client.get_run(known["run_id"]).data.metrics[name] == pytest.approx(value)
         assert [float(row[name]) for row in rows if row.get(name)] == pytest.approx([value])
-    failed = kept.read(jobs(sweep)[0], "mlflow")["run_id"]
+    failed = run_ids.read(jobs(sweep)[0], "mlflow")["run_id"]
     assert client.get_run(failed).info.status == "FAILED"
 
 
 def test_the_run_holds_its_cases_and_what_made_it(sweep: Sweep) -> None:
     folder = jobs(sweep)[1]
-    held, record = only(folder), results.read(folder / "result.json")
+    held, record = only(folder), run_record.read(folder / "result.json")
     table = held.table("cases")
     column = table["columns"].index("tumour")
     assert {row[1]: row[column] for row in table["data"]} == {
@@ -106,9 +107,9 @@ def test_the_sweep_has_a_run_with_table_1(sweep: Sweep) -> None:
     assert held.run["job_type"] == "table" and held.run["run_group"] == group(sweep)
     table = held.table("table1")
     assert [row[0] for row in table["data"][:2]] == ["unet", "unet"]
-    record = results.read(jobs(sweep)[1] / "result.json")
+    record = run_record.read(jobs(sweep)[1] / "result.json")
     value = table["data"][0][table["columns"].index("Val Tumor mean")]
-    assert value == pytest.approx(results.case_mean(record.final["validation"], "tumour"))
+    assert value == pytest.approx(metrics.case_mean(record.final["validation"], "tumour"))
     files = held.artifacts[f"table1-{held.run['run_id']}"]["manifest"]["contents"]
     assert {"table1.md", "table1.csv", "table1.tex", "report.html"} <= {f["path"] for f in files}
     assert "report" in held.names()
@@ -120,7 +121,7 @@ def test_the_sweep_has_a_run_with_table_1(sweep: Sweep) -> None:
 
 def test_every_panel_of_its_dashboard_names_what_the_runs_hold(sweep: Sweep) -> None:
     folder = sweep[0]
-    made = plan.make(runs.find([folder]), folder, None, None)
+    made = dashboard_panels.make(runs.find([folder]), folder, None, None)
     held = only(jobs(sweep)[1]).names() | only(folder).names()
     view = wandb_dashboard.workspace(made)
     for panel in (panel for each in made.sections.values() for panel in each):

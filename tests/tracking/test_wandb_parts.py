@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kitsseg.tracking import kept, wandb_parts
+from kitsseg.tracking import run_ids, wandb_parts
 
 
 def written(folder: Path, name: str) -> Path:
@@ -29,7 +29,7 @@ def test_a_part_that_was_not_sent_whole_is_an_offline_one(tmp_path: Path) -> Non
     offline = written(tmp_path, "offline-run-20260102_000000-x")
     written(tmp_path, "run-20260103_000000-x")  # sent while it ran
     cut = written(tmp_path, "run-20260104_000000-x")
-    kept.keep(tmp_path, "wandb", open=cut.parent.name)
+    run_ids.keep(tmp_path, "wandb", open=cut.parent.name)
     renamed = tmp_path / "wandb" / "offline-run-20260104_000000-x" / "run-x.wandb"
     assert wandb_parts.unsent(tmp_path) == [offline, renamed]
     assert wandb_parts.unsent(tmp_path) == [offline, renamed] and not cut.exists()

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from kitsseg.tracking import guarded, kept
+from kitsseg.tracking import guarded, run_ids
 from kitsseg.tracking.guarded import opened
 from kitsseg.tracking.wandb_run import WandbRun, group_of
 from kitsseg.tracking.wandb_start import mode, unreachable
-from tests.htmlreport.made import record, write_run
+from tests.reporting.html.made import record, write_run
 from tests.tracking.reading import fragments, only
 
 
@@ -62,7 +62,7 @@ def test_a_finished_run_read_back(tmp_path: Path) -> None:
 
     held = only(folder)
     assert held.exit_code == 0 and held.summary["outcome"] == "complete"
-    assert held.run["run_id"] == kept.read(folder, "wandb")["id"]
+    assert held.run["run_id"] == run_ids.read(folder, "wandb")["id"]
     assert (held.run["display_name"], held.run["run_group"]) == ("0_model=unet", "demo/2026-01-01")
     assert held.run["project"] == "kitsseg" and held.run["tags"] == ["unet", "x"]
     assert held.config["seed"] == 0 and held.config["model"] == {"width": 8}

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from kitsseg.tracking import guarded, kept
+from kitsseg.tracking import guarded, run_ids
 from kitsseg.tracking.guarded import opened
 from kitsseg.tracking.wandb_run import WandbRun
-from tests.htmlreport.made import record, write_run
+from tests.reporting.html.made import record, write_run
 from tests.tracking.service import Run, Service, serving
 
 ROOT = Path(guarded.__file__).parents[2]
@@ -76,7 +76,7 @@ def test_parts_of_a_run_are_synced_into_one(service: Service, tmp_path: Path) ->
     part(sweep / "b", range(1), ValueError("no luck"))
     assert not service.asked  # offline is offline
     sync(sweep / "a", sweep / "b")
-    ids = {name: kept.read(sweep / name, "wandb")["id"] for name in "ab"}
+    ids = {name: run_ids.read(sweep / name, "wandb")["id"] for name in "ab"}
     assert set(service.runs) == set(ids.values()) and not service.unknown
     done, failed = service.runs[ids["a"]], service.runs[ids["b"]]
     check_whole(done, 5)

@@ -1,0 +1,77 @@
+"""A label volume as a DICOM segmentation object, which refers to the series that it was made of."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kitsseg
+from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
+from kitsseg.data.io.header import Layout
+from kitsseg.data.io.scan import Scan
+from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
+from kitsseg.system.files import replacing
+from kitsseg.system.optional_packages import require
+
+USE = "writing DICOM SEG"
+
+
+def save_seg(path: Path, scan: Scan, turned: np.ndarray, layout: Layout) -> None:
+    """Write ``turned`` ``[S, H, W]`` class ids of a series, whole or not at all.
+
+    Raises:
+        ValueError: a package is missing, or the series lacks what a segmentation must say.
+    """
+    highdicom = require("highdicom", "dicom", USE)
+    pydicom = require("pydicom", "dicom", USE)
+    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in scan.files]
+    frames = np.ascontiguousarray(layout.in_file_axes(turned).transpose(2, 1, 0))
+    try:
+        made = highdicom.seg.Segmentation(
+            source_images=sources,
+            pixel_array=frames,
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=_descriptions(),
+            series_instance_uid=highdicom.UID(),
+            series_number=int(getattr(sources[0], "SeriesNumber", None) or 0) + 9000,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="kitsseg",
+            manufacturer_model_name="kitsseg",
+            software_versions=kitsseg.__version__,
+            device_serial_number="0",
+            content_label="KIDNEY_TUMOUR",
+            series_description="Kidney and tumour (kitsseg)",
+        )
+    except (AttributeError, TypeError, ValueError) as error:  # what a source lacks
+        raise ValueError(f"{scan.path} (series {scan.name}): no DICOM SEG of it ({error})") from error
+    made.ContentCreatorName = ""  # must be there, and nobody is it
+    with replacing(path) as temporary:
+        made.save_as(temporary)
+
+
+def _descriptions() -> list[Any]:
+    seg = require("highdicom.seg", "dicom", USE)
+    codes = require("pydicom.sr.codedict", "dicom", USE).codes
+    colour = require("highdicom.color", "dicom", USE).CIELabColor
+    family = codes.cid7162.ArtificialIntelligence
+    algorithm = require("highdicom", "dicom", USE).AlgorithmIdentificationSequence(
+        name="kitsseg", version=kitsseg.__version__, family=family
+    )
+    kinds = {
+        KIDNEY: (codes.SCT.AnatomicalStructure, codes.SCT.Kidney, KIDNEY_COLOUR),
+        TUMOUR: (codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm, TUMOUR_COLOUR),
+    }
+    return [
+        seg.SegmentDescription(
+            segment_number=number,
+            segment_label=CLASSES[number],
+            segmented_property_category=category,
+            segmented_property_type=kind,
+            algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+            anatomic_regions=[codes.SCT.Kidney] if number == TUMOUR else None,
+            display_color=colour.from_rgb(*reversed(bgr)),
+        )
+        for number, (category, kind, bgr) in kinds.items()
+    ]

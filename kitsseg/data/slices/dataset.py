@@ -1,0 +1,79 @@
+"""Slices for a loader: int16 HU and class ids; windowing happens on the device."""
+
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kitsseg.data.labels import AIR_HU, BACKGROUND
+from kitsseg.data.slices.augment import Augmentation
+from kitsseg.data.slices.sampling import Draw
+from kitsseg.data.store.grid import DIVISOR, neighbourhood
+from kitsseg.data.store.store import Store
+
+
+class Sample(TypedDict):
+    """``image`` ``[K, H, W]`` int16 HU, ``label`` ``[H, W]`` uint8, ``row`` and ``case`` numbers."""
+
+    image: Tensor
+    label: Tensor
+    row: int
+    case: int
+
+
+class Batch(TypedDict):
+    """``image`` ``[B, K, H, W]`` int16 HU, ``label`` ``[B, H, W]`` uint8, the rest ``[B]`` int64."""
+
+    image: Tensor
+    label: Tensor
+    row: Tensor
+    case: Tensor
+
+
+class SliceDataset(Dataset[Sample]):
+    """Rows of a store, augmented if ``augmentation`` is given.
+
+    An image is the slice itself with ``neighbours`` on either side, K = 2 neighbours + 1 channels.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        neighbours: int = 0,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.store, self.neighbours = store, neighbours
+        self.augmentation, self.seed = augmentation, seed
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        case, z = self.store.index.case[draw.row], self.store.index.z[draw.row]
+        volume = self.store.images(case)
+        image = volume[neighbourhood(z[None], len(volume), self.neighbours)[0]]
+        label = np.array(self.store.labels(case)[z])
+        if self.augmentation is not None:
+            image, label = self.augmentation(image, label, (self.seed, draw.epoch, draw.position))
+        return {
+            "image": torch.from_numpy(image),
+            "label": torch.from_numpy(label),
+            "row": draw.row,
+            "case": int(case),
+        }
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack slices; smaller ones are filled with air up to the largest, sides to `DIVISOR`."""
+    height = max(s["label"].shape[0] for s in samples)
+    width = max(s["label"].shape[1] for s in samples)
+    size = (-(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR)
+    channels = len(samples[0]["image"])
+    image = torch.full((len(samples), channels, *size), AIR_HU, dtype=torch.int16)
+    label = torch.full((len(samples), *size), BACKGROUND, dtype=torch.uint8)
+    for i, sample in enumerate(samples):
+        h, w = sample["label"].shape
+        image[i, :, :h, :w] = sample["image"]
+        label[i, :h, :w] = sample["label"]
+    row, case = (torch.tensor([s[key] for s in samples]) for key in ("row", "case"))
+    return {"image": image, "label": label, "row": row, "case": case}

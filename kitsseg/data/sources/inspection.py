@@ -1,0 +1,154 @@
+"""What one case's files hold and everything that is wrong with them, each file read once."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kitsseg.data.case import Case
+from kitsseg.data.case_statistics import pixels_by_slice
+from kitsseg.data.io.header import ORIENTATION
+from kitsseg.data.io.hu_checks import ABOUT_OFFSET, image_problems, is_offset
+from kitsseg.data.io.nifti import Image, Mask, check_same_grid, read_image, read_mask
+from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+from kitsseg.data.sources.kits import CLINICAL_NAME, lacking
+from kitsseg.system.obstacles import is_there
+
+SPACING_TOLERANCE_MM = 1e-3
+OK, BAD, TEST = "ok", "bad", "test"
+
+
+@dataclass
+class Finding:
+    """A case as it was found.
+
+    Attributes:
+        state: ok, bad, or test (a case whose labels nobody has).
+        problems: what keeps it from being used, a line each, with the file and the remedy.
+        notes: what is unusual but taken care of.
+        shape: (slices, H, W), as the rest of its figures None if no file could be read.
+        axes: how the image lay in its file, such as IPL.
+        ml: the volume of each class but the background.
+    """
+
+    id: str
+    state: str = OK
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    axes: str | None = None
+    dtype: str | None = None
+    range_hu: tuple[int, int] | None = None
+    ml: dict[str, float] | None = None
+
+
+def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
+    """Read a case and say what there is to say.
+
+    Args:
+        is_test: it needs no label.
+        published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
+    """
+    finding = Finding(case.id, problems=lacking(case, not is_test))
+    image, mask = _image(case, finding), _mask(case, finding)
+    if image is not None:
+        _look_at_image(case, image, published_mm, finding)
+    if mask is not None:
+        _look_at_mask(case, mask, finding)
+    if image is not None and mask is not None:
+        try:
+            check_same_grid(case.label, mask.layout, image.layout)
+        except ValueError as error:
+            finding.problems.append(str(error))
+    if finding.problems:
+        finding.state = BAD
+    elif is_test and mask is None:
+        finding.state = TEST
+    return finding
+
+
+def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | None]:
+    """Each case's sorted spacings by ``folder``'s ``kits.json``, and what is wrong with that file."""
+    path = folder / CLINICAL_NAME
+    if not path.is_file():
+        return {}, None
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return {entry["case_id"]: mm for entry in entries if (mm := _spacing(entry))}, None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {}, f"{path}: isn't KiTS's list of cases ({error!r}); fetch it again"
+
+
+def _spacing(entry: Mapping[str, Any]) -> list[float]:
+    """KiTS19 names the spacing as such; its successors by how it was captured."""
+    if isinstance(named := entry.get("voxel_spacing"), Mapping):
+        return sorted(float(mm) for mm in named.values())
+    width, thickness = entry.get("captured_pixel_width"), entry.get("captured_slice_thickness")
+    return [] if width is None or thickness is None else sorted([width, width, thickness])
+
+
+def _image(case: Case, finding: Finding) -> Image | None:
+    if not is_there(case.image):
+        return None
+    try:
+        return read_image(case.image)
+    except ValueError as error:
+        finding.problems.append(str(error))
+        return None
+
+
+def _mask(case: Case, finding: Finding) -> Mask | None:
+    if not is_there(case.label):
+        return None
+    try:
+        return read_mask(case.label, case.classes)
+    except ValueError as error:
+        finding.problems.append(str(error))
+        return None
+
+
+def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, finding: Finding) -> None:
+    layout = image.layout
+    finding.shape, finding.spacing_mm = layout.turned_shape, layout.spacing_mm
+    finding.axes, finding.range_hu = layout.axes, image.range_hu
+    finding.dtype = str(layout.dtype) + ("" if layout.scaling is None else " scaled")
+    finding.problems += image_problems(case.image, image)
+    if (
+        not finding.problems
+        and published_mm
+        and not np.allclose(sorted(layout.spacing_mm), published_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
+    ):
+        finding.problems.append(
+            f"{case.image}: has a spacing of {layout.spacing_mm} mm, but {CLINICAL_NAME} says "
+            f"{published_mm}; fetch it again"
+        )
+    if layout.axes != "".join(ORIENTATION):
+        finding.notes.append(f"lies as {layout.axes}; turned when it's read")
+    if not layout.says_orientation:
+        finding.notes.append("neither sform nor qform is set: which side is left is a guess")
+    if is_offset(image):
+        finding.notes.append(ABOUT_OFFSET)
+    elif image.range_hu[0] >= 0:
+        finding.notes.append(f"its lowest value is {image.range_hu[0]} HU: no air, or an offset")
+
+
+def _look_at_mask(case: Case, mask: Mask, finding: Finding) -> None:
+    voxels = pixels_by_slice(mask.label).sum(axis=0)
+    voxel_ml = float(np.prod(mask.layout.spacing_mm)) / 1000
+    finding.ml = {
+        name: round(int(n) * voxel_ml, 3)
+        for c, (name, n) in enumerate(zip(CLASSES, voxels, strict=True))
+        if c != BACKGROUND
+    }
+    if finding.shape is None:
+        finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm
+    if not voxels[[KIDNEY, TUMOUR]].any():
+        finding.problems.append(f"{case.label}: is background alone; fetch it again")
+    elif not voxels[TUMOUR]:
+        finding.notes.append("no tumour")
+    elif not voxels[KIDNEY]:
+        finding.notes.append("no kidney but the tumour")

@@ -1,0 +1,240 @@
+"""Draw one abdominal CT with labelled kidneys and tumours from a pair of numbers.
+
+A patient is painted slice by slice, back to front, with soft edges, into a smoothly warped frame;
+noise comes last.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from kitsseg.data.sources.phantom.patient import (
+    FAR_MM,
+    FAT_HU,
+    MUSCLE_HU,
+    Blob,
+    Field,
+    Lesion,
+    Patient,
+    Point,
+    Waves,
+)
+
+VERSION = 1  # raise it whenever the same numbers give another picture
+
+KIDNEY, TUMOUR = 1, 2
+AIR_HU, GAS_HU, LUNG_HU, CORTICAL_HU = -1000, -930, -840, 480
+WALL_MM = 13.0  # the muscular wall of the abdomen
+
+Box = tuple[slice, slice]
+
+
+def rounded(x: Field, y: Field, half_x: float, half_y: float) -> Field:
+    """Signed radial distance in mm to a flattened oval round the origin."""
+    radius = np.hypot(x, y) + 1e-3
+    level = ((np.abs(x) / half_x) ** 2.4 + (np.abs(y) / half_y) ** 2.4) ** (1 / 2.4) + 1e-5
+    return radius * (1 - 1 / level)
+
+
+class Canvas:
+    """The slice being painted. Fields are [H, W]; x and y are in the patient's frame."""
+
+    def __init__(self, patient: Patient, size: int, fov_mm: float, dz_mm: float):
+        self.p, self.rng = patient, patient.rng
+        rng = self.rng
+        self.pixel = fov_mm / size
+        self.edge = math.hypot(max(self.pixel, 1.2), 0.12 * dz_mm)  # width of a soft edge
+        self.grid = ((np.arange(size) - (size - 1) / 2) * self.pixel).astype(np.float32)
+        self.turn, self.shift = rng.normal(0, 0.05), rng.normal(0, 5, 2).tolist()
+        x, y = self.grid[None] - self.shift[0], self.grid[:, None] - self.shift[1]
+        cos, sin = math.cos(self.turn), math.sin(self.turn)
+        bend = Waves(rng, 110, 220, 6), Waves(rng, 110, 220, 6)
+        self.x, self.y = (
+            (v + 3 * np.clip(w(self.grid, self.grid, 0), -2, 2)).astype(np.float32)
+            for v, w in ((cos * x + sin * y, bend[0]), (cos * y - sin * x, bend[1]))
+        )
+        self.skin = rounded(self.x, self.y, *patient.half)
+        self.wall = rounded(self.x, self.y, *patient.wall)
+        self.from_back = np.arctan2(np.abs(self.x), self.y)  # 0 at the spine, pi at the navel
+        self.table = self.y - patient.half[1] - 9 + (self.x / 40) ** 2
+
+    def slice(self, z: float) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        p, everywhere = self.p, np.s_[:, :]
+        self.z, self.hu = z, np.full(self.skin.shape, AIR_HU, np.float32)
+        self.label = np.zeros(self.skin.shape, np.uint8)
+        self.stiff = np.full(self.skin.shape, 99, np.float32)  # distance to spine and muscles
+        texture, coarse = self.waves(p.fine), self.waves(p.coarse)
+        self.paint(everywhere, np.maximum(np.abs(self.table) - 2, np.abs(self.x) - 205), -250)
+        self.paint(everywhere, self.skin, 25)
+        self.paint(everywhere, self.skin + 2.5, FAT_HU)
+        self.paint(everywhere, self.wall + 1.5 * coarse, MUSCLE_HU)
+        self.paint(everywhere, np.abs(self.wall + 6 + coarse) - 0.6, -40)  # fat between its layers
+        self.inside = self.wall + WALL_MM + 1.5 * coarse
+        self.paint(everywhere, self.inside, FAT_HU)
+        for blob in (b for b in p.organs if b.meets(z)):
+            self.organ(blob, coarse, texture)
+        for blob in [k[0] for k in p.kidneys] + [t.blob for t in p.tumours]:
+            box, d = self.reach(blob, 10)  # perirenal fat
+            self.paint(box, np.maximum(d - 8, self.inside[box]), FAT_HU)
+        self.lungs(texture)
+        for blob in p.muscles:
+            box, d = self.reach(blob)
+            self.stiffen(box, np.maximum(d, self.wall[box] + 3))
+            self.paint(box, np.maximum(d, self.wall[box] + 3), blob.hu)
+        self.skeleton()
+        self.vessels()
+        for kidney in p.kidneys:
+            self.kidney(*kidney)
+        for lesion in p.cysts:
+            self.lesion(lesion, KIDNEY)
+        for lesion in p.tumours:
+            self.lesion(lesion, TUMOUR)
+        self.hu += np.where(self.hu > -300, 6, 1) * texture
+        noise = gaussian_filter(self.rng.standard_normal(self.hu.shape, np.float32), 0.6)
+        hu = self.hu + noise * (p.noise_hu / float(noise.std()))
+        return np.rint(np.clip(hu, -1024, 3071)).astype(np.int16), self.label
+
+    def reach(self, blob: Blob, margin: float = 0.0) -> tuple[Box, Field]:
+        """The window of the slice near the blob, empty if there is none, and the distance there."""
+        if not blob.meets(self.z, margin):
+            return np.s_[:0, :0], self.x[:0, :0]
+        extent = max(blob.radii[:2]) + abs(blob.bend_mm) + margin + 12  # 12 covers the warp
+        x, y = blob.axis(self.z)
+        cos, sin = math.cos(self.turn), math.sin(self.turn)
+        column, row = cos * x - sin * y + self.shift[0], sin * x + cos * y + self.shift[1]
+        (top, left), (bottom, right) = (
+            np.searchsorted(self.grid, (row + e, column + e)) for e in (-extent, extent)
+        )
+        box = slice(top, bottom), slice(left, right)
+        return box, blob.distance(self.x[box], self.y[box], self.z)
+
+    def paint(self, box: Box, distance: Field, hu: float | Field) -> None:
+        cover = np.clip(0.5 - distance / self.edge, 0, 1)
+        self.hu[box] += cover * (hu - self.hu[box])
+
+    def waves(self, waves: Waves, box: Box = np.s_[:, :]) -> Field:
+        return waves(self.grid[box[1]], self.grid[box[0]], self.z)
+
+    def stiffen(self, box: Box, distance: Field) -> None:
+        self.stiff[box] = np.minimum(self.stiff[box], distance)
+
+    def organ(self, blob: Blob, coarse: Field, texture: Field) -> None:
+        box, d = self.reach(blob)
+        d = np.maximum(d + blob.ripple_mm * coarse[box], self.inside[box] + 1)
+        hu = blob.hu + blob.mottle_hu * texture[box]
+        if blob.wall_hu is not None:
+            self.paint(box, d, blob.wall_hu)
+            d = d + 3
+        self.paint(box, d, hu)
+        if blob.gas_mm is not None:
+            surface = self.y[box] - blob.axis(self.z)[1] - blob.gas_mm
+            self.paint(box, np.maximum(d, surface), GAS_HU)
+
+    def lungs(self, texture: Field) -> None:
+        thick = -58 - self.z  # the recess behind the diaphragm thins downward
+        if thick > 0:
+            d = np.maximum(self.inside + 2, -self.inside - 0.75 * thick)
+            d = np.maximum(d, 45 - 0.75 * thick - self.y + np.abs(self.x) * 0.25)
+            self.paint(np.s_[:, :], d, LUNG_HU + 60 * np.maximum(texture, 0) ** 2)
+
+    def skeleton(self) -> None:
+        p, back, disc = self.p, self.p.back, (self.z + self.p.disc_z) % 34 < 8
+        body = Blob((0, back, 0), (23, 17, FAR_MM))
+        box, d = self.reach(body, 70)
+        x, y = self.x[box], self.y[box] - back
+        canal = np.hypot(x, (y - 26) * 1.15) - 8.5
+        spinous = np.hypot(x / 1.2, np.maximum(np.abs(y - 50) - 9, 0)) - 3.2
+        across = np.hypot(np.maximum(np.abs(x) - 30, 0), y - 25 - 0.1 * np.abs(x)) - 3.5
+        arch = np.minimum(np.abs(canal - 3) - 3, spinous if disc else np.minimum(spinous, across))
+        self.stiffen(box, np.minimum(d, arch) - 1)
+        self.paint(box, arch, CORTICAL_HU - 130)
+        self.paint(box, d, 85 if disc else CORTICAL_HU)
+        if not disc:
+            self.paint(box, d + 2.5, p.marrow_hu + 25 * self.waves(p.fine, box))
+        self.paint(box, canal, 35)
+        if self.z < 60:  # ribs fall from the spine forward, 30 mm apart; the last two end early
+            fall = (-40 - self.z + 42 * self.from_back) / 30
+            rib = np.maximum(np.rint(fall), 0)
+            d = np.maximum(np.abs(self.wall + 6) - 3.8, np.abs(fall - rib) * 23 - 6)
+            d = np.maximum(d, (self.from_back - np.minimum(0.8 + 0.5 * rib, 2.3)) * 100)
+            self.paint(np.s_[:, :], np.maximum(d, (0.2 - self.from_back) * 100), CORTICAL_HU - 60)
+            self.paint(np.s_[:, :], np.maximum(d, (0.2 - self.from_back) * 100) + 2, p.marrow_hu)
+        for side in (-1, 1):  # wings of the pelvis
+            grown = self.z - 78
+            if grown > 0:
+                ends = (side * 48, back + 34), (side * (60 + 0.9 * grown), back + 30 - 1.1 * grown)
+                d = self.segment(np.s_[:, :], *ends) - 6
+                self.paint(np.s_[:, :], d, CORTICAL_HU - 60)
+                self.paint(np.s_[:, :], d + 3, p.marrow_hu)
+
+    def segment(self, box: Box, a: tuple[float, float], b: tuple[float, float]) -> Field:
+        """Distance in mm to the line from a to b in the plane of the slice."""
+        x, y, dx, dy = self.x[box] - a[0], self.y[box] - a[1], b[0] - a[0], b[1] - a[1]
+        t = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
+        return np.hypot(x - t * dx, y - t * dy)
+
+    def vessels(self) -> None:
+        p, front = self.p, self.p.back - 29
+        aorta = Blob((11, front, 0), (10.5, 10, FAR_MM), p.blood_hu, 0, (-0.05, 0.02))
+        cava = Blob((-18, front, 0), (13, 10, FAR_MM), p.vein_hu, 0.2, (0.02, 0.0))
+        for trunk in (aorta, cava):
+            box, d = self.reach(trunk)
+            self.paint(box, d, trunk.hu)
+        for kidney, sinus, _ in p.kidneys:
+            trunks = ((aorta, 3.2, 0), (cava, 5.0, 8))
+            for trunk, radius, below in trunks:
+                off = self.z - kidney.centre[2] - below
+                if abs(off) < radius + 3:
+                    d = self.segment(np.s_[:, :], trunk.axis(self.z), sinus.axis(self.z))
+                    self.paint(np.s_[:, :], np.hypot(d, max(abs(off) - 3, 0)) - radius, trunk.hu)
+
+    def kidney(self, kidney: Blob, sinus: Blob, pelvis: Blob) -> None:
+        p = self.p
+        box, d = self.reach(kidney)
+        x, y = self.x[box], self.y[box]
+        waves = self.waves(p.pyramids, box)
+        hollow = sinus.distance(x, y, self.z) + 2 * waves
+        d = np.maximum(d + kidney.ripple_mm * waves, 1 - self.stiff[box])
+        outer = np.maximum(d, self.inside[box] + 1)
+        medulla = np.clip(-(outer + 6) / 3, 0, 1) * np.clip(waves + 0.9, 0, 1)
+        self.paint(box, np.maximum(outer, -hollow), kidney.hu - p.gap_hu * medulla)
+        self.label[box][np.maximum(outer, -hollow) < 0] = KIDNEY
+        self.paint(box, np.maximum(pelvis.distance(x, y, self.z), d), pelvis.hu)
+
+    def lesion(self, lesion: Lesion, label: int) -> None:
+        blob = lesion.blob
+        box, d = self.reach(blob)
+        lobes = self.waves(lesion.lobes, box)
+        d = d + blob.ripple_mm * np.clip(lobes, -2, 2)
+        d = np.maximum(d, np.maximum(1 - self.stiff[box], self.inside[box] + 1))
+        hu = blob.hu + blob.mottle_hu * self.waves(lesion.texture, box)
+        hu += lesion.rim_hu * np.clip(d / 2 + 2.5, 0, 1)
+        self.paint(box, d, hu)
+        if lesion.necrosis_hu is not None:
+            core = np.maximum(d + 0.3 * blob.radii[0], -6 * (lobes + 0.3))
+            self.paint(box, core, lesion.necrosis_hu)
+        self.label[box][d < 0] = label
+
+
+def draw(
+    seed: int, case: int, slices: int, size: int
+) -> tuple[NDArray[np.int16], NDArray[np.uint8], Point]:
+    """HU [slices, size, size], labels alike (0, 1 kidney, 2 tumour) and spacing (z, y, x) in mm.
+
+    Axis 0 runs to the feet, 1 to the back, 2 to the patient's left. The field of view does not
+    depend on slices and size; each case has both labels, and slices with neither.
+    """
+    rng = np.random.default_rng([seed, case])
+    depth_mm, margin = rng.uniform(212, 238), rng.uniform(1.06, 1.16)
+    dz_mm = depth_mm / slices
+    z_mm = (np.arange(slices) - (slices - 1) / 2) * dz_mm
+    patient = Patient(rng, z_mm)
+    fov_mm = float(np.clip(2 * margin * patient.half[0], 350, 420))
+    canvas = Canvas(patient, size, fov_mm, dz_mm)
+    hu = np.empty((slices, size, size), np.int16)
+    label = np.empty(hu.shape, np.uint8)
+    for i, z in enumerate(z_mm):
+        hu[i], label[i] = canvas.slice(float(z))
+    return hu, label, (dz_mm, canvas.pixel, canvas.pixel)

@@ -1,0 +1,59 @@
+"""Which code, packages and machine a result comes from."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+import kitsseg
+from kitsseg.system import memory
+
+PACKAGES = (
+    "torch", "pytorch-lightning", "hydra-core", "omegaconf", "nibabel", "albumentations", "monai",
+    "numpy", "wandb",
+)  # fmt: skip
+
+
+def environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
+    """Plain strings for a record: versions, commit, device, and how it computes."""
+    packages = {name: _version(name) for name in PACKAGES}
+    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
+    return {
+        "kitsseg": kitsseg.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": f"{device.type}: {processor}",
+        "precision": precision,
+        "compiled": "yes" if compiled else "no",
+        "memory": os.environ.get(memory.VARIABLE, ""),
+        **packages,
+    }
+
+
+def commit() -> str:
+    """The checkout's commit, ``-dirty`` if files differ from it; empty outside a checkout."""
+    folder = Path(__file__).resolve().parents[1]
+    # Only kitsseg's own checkout counts, not one that a virtual environment happens to lie in.
+    if not (folder.parent / ".git").exists():
+        return ""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu() -> str:
+    capabilities = torch.cpu.get_capabilities()
+    return f"{capabilities.get('cpu_name', platform.processor())}, {torch.get_num_threads()} threads"

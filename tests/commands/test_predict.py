@@ -1,0 +1,145 @@
+"""The command `kitsseg.predict`: what it writes, and what it refuses."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kitsseg.config.command_line import find_problems
+from kitsseg.data.drawing import HEADER, KIDNEY_COLOUR
+from kitsseg.inference import checkpoint
+from kitsseg.inference.segmenter import Segmenter
+from tests.conftest import AFFINE, blocky, write_case
+from tests.helpers.predicting import environment, predict, rows, values
+from tests.inference.test_segmenter import trained
+
+
+def test_the_command_from_end_to_end(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+    arguments = [
+        f"checkpoint={guesser}", f"input={blocks}", "output=out", "cases=[0,2]", "mirror_axes=[1]",
+        "probabilities=true", "uncertainty=true", "postprocess=kidneys", "device=cpu", "runtime=torch",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "kitsseg.predict", *arguments], cwd=tmp_path, env=environment(),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["2 volumes segmented", "out/volumes.csv"]
+    out = tmp_path / "out"
+    written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    folders = ("probability_kidney", "probability_tumour", "uncertainty")
+    assert written == sorted(
+        ["predict.json", "volumes.csv"]
+        + [f"case_0000{n}.nii.gz" for n in (0, 2)]
+        + [f"quicklook/case_0000{n}.png" for n in (0, 2)]
+        + [f"{folder}/case_0000{n}.nii.gz" for folder in folders for n in (0, 2)]
+    )
+    about = json.loads((out / "predict.json").read_text())
+    assert about["checkpoints"] == [str(guesser)] and about["settings"]["mirror_axes"] == [1]
+    for case in ("case_00000", "case_00002"):
+        label = nib.load(out / f"{case}.nii.gz")
+        voxels = values(out / f"{case}.nii.gz")
+        assert np.allclose(label.affine, AFFINE) and label.get_data_dtype() == np.uint8
+        maps = [nib.load(out / folder / f"{case}.nii.gz").get_fdata() for folder in folders]
+        kidney, tumour, uncertain = maps
+        assert all(0 <= each.min() < each.max() < 1.00001 for each in maps)
+        assert (kidney >= tumour - 1e-6).all()
+        assert tumour[voxels == 2].min() > 0.33
+        assert np.corrcoef(uncertain.ravel(), np.abs(kidney - 0.5).ravel())[0, 1] < 0
+        row = rows(out)[case]
+        assert float(row["kidney_ml"]) == pytest.approx((voxels > 0).sum() * 1.92e-3, abs=1e-3)
+        assert float(row["tumour_ml"]) == pytest.approx((voxels == 2).sum() * 1.92e-3, abs=1e-3)
+        assert (row["slices"], row["slice_mm"], row["column_mm"], row["problem"]) == (
+            "6",
+            "3",
+            "0.8",
+            "",
+        )
+        picture = cv2.imread(str(out / "quicklook" / f"{case}.png"))
+        assert picture.shape[1] == 4 * 224
+        assert (picture[HEADER:] == KIDNEY_COLOUR).all(axis=2).any()
+
+
+def test_it_is_what_the_segmenter_gives(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+    other = trained(tmp_path / "y.ckpt", 32, seed=5)
+    assert predict([guesser, other], blocks, tmp_path / "out", "quicklook=false", "mirror_axes=[0]") == 0
+    segmenter = Segmenter.load(
+        [guesser, other], mirror_axes=[0], device="cpu", precision="32-true", runtime="torch"
+    )
+    for number in range(6):
+        wanted = segmenter(blocks / f"case_0000{number}" / "imaging.nii.gz")
+        assert np.array_equal(values(tmp_path / "out" / f"case_0000{number}.nii.gz"), wanted)
+    assert not (tmp_path / "out" / "quicklook").exists()
+
+
+def test_a_submission(guesser: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (7, 210, 299):
+        write_case(tmp_path / "raw", number, *blocky(number))
+    out = tmp_path / "out"
+    assert predict(guesser, tmp_path / "raw", out, "submission=true", "cases=[210,299]") == 0
+    with zipfile.ZipFile(out / "predictions.zip") as archive:
+        assert archive.namelist() == ["prediction_00210.nii.gz", "prediction_00299.nii.gz"]
+        assert archive.read("prediction_00210.nii.gz") == (out / archive.namelist()[0]).read_bytes()
+    assert nib.load(out / "prediction_00210.nii.gz").shape == (6, 64, 64)
+    assert predict(guesser, tmp_path / "raw", out, "submission=true", "skip_existing=true") == 1
+    said = capsys.readouterr()
+    assert said.err.count(": isn't in the input") == 88
+    assert said.out.endswith("2 volumes segmented, 2 of them by an earlier run, 88 with problems\n"
+                             f"{out}/volumes.csv\n")  # fmt: skip
+    assert "predictions.zip isn't written" in said.err and not (out / "predictions.zip").exists()
+    with pytest.raises(ValueError, match="cases: 7 is no test case; a submission holds 210-299"):
+        predict(guesser, tmp_path / "raw", out, "submission=true", "cases=7")
+
+
+def test_an_output_that_cannot_be_written(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output in ("file", "file/out"):
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "kitsseg.predict", f"checkpoint={guesser}", f"input={blocks}",
+                f"output={output}", "device=cpu", "runtime=torch",
+            ],
+            cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith(f"kitsseg.predict: output={output}: ")
+        assert done.stderr.endswith("; name another folder\n")
+
+
+def test_a_checkpoint_that_is_none(blocks: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.ckpt").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="x.ckpt: is not a checkpoint"):
+        predict(tmp_path / "x.ckpt", blocks, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("checkpoint=3", "checkpoint: expected a file or a list of files, got 3"),
+        ("checkpoint=[]", "checkpoint: expected a file or a list of files, got []"),
+        ("cases=300", "cases: 300 must lie in 0-299, the smaller number first"),
+        ("mirror_axes=[2]", "mirror_axes: [2] may hold 0 (rows) and 1 (columns), each once"),
+        ("offset_hu=1.5", "offset_hu: expected int, got 1.5"),
+        ("offset_hu=-99999", "offset_hu: -99999 must lie in [-32768, 32767]"),
+        ("precision=16", "precision: 16 must be one of auto, 32-true, bf16-mixed, 16-mixed"),
+        ("postprocess=kidney", "postprocess=kidney: there's no such choice; did you mean kidneys?"),
+        ("uncertainity=true", "uncertainity: no such key; did you mean uncertainty?"),
+    ],
+)
+def test_mistakes_are_one_line(override: str, problem: str) -> None:
+    (found,) = find_problems("predict", ["checkpoint=x", "input=y", "output=z", override])
+    assert found.startswith(problem)
+
+
+def test_the_fixture_knows_three_classes(guesser: Path, blocks: Path) -> None:
+    assert checkpoint.load(guesser).size == 64
+    segmenter = Segmenter.load(guesser, device="cpu", precision="32-true", runtime="torch")
+    label = segmenter(blocks / "case_00000" / "imaging.nii.gz")
+    assert np.bincount(label.ravel(), minlength=3).min() > 100

@@ -1,0 +1,73 @@
+"""The command `kitsseg.predict` after an interruption, a kill, a full disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import blocky, write_case
+from tests.helpers.predicting import environment, predict, rows
+
+
+def test_what_is_there_is_made_again_unless_asked(
+    guesser: Path, blocks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    predict(guesser, blocks, out, "cases=[0-2]")
+    for number in range(3):
+        os.utime(out / f"case_0000{number}.nii.gz", (0, 0))
+    (out / "case_00001.nii.gz").unlink()
+    assert predict(guesser, blocks, out, "cases=[0-3]", "skip_existing=true") == 0
+    times = [(out / f"case_0000{n}.nii.gz").stat().st_mtime for n in range(4)]
+    assert [t == 0 for t in times] == [True, False, True, False] and len(rows(out)) == 4
+    assert "4 volumes segmented, 2 of them by an earlier run" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"made with other settings \(mirror_axes\); use a new output"):
+        predict(guesser, blocks, out, "skip_existing=true", "mirror_axes=[0]")
+    predict(guesser, blocks, out, "cases=0")
+    assert (out / "case_00000.nii.gz").stat().st_mtime > 0 and list(rows(out)) == ["case_00000"]
+
+
+def test_a_killed_run_goes_on(guesser: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        write_case(tmp_path / "raw", number, *blocky(number, 12, 128, 128))
+    arguments = [f"checkpoint={guesser}", "input=raw", "output=out", "device=cpu", "skip_existing=true"]
+    arguments += ["runtime=torch"]
+    command = [sys.executable, "-m", "kitsseg.predict", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL)
+    for _ in range(1200):
+        if len(list(tmp_path.glob("out/case_*.nii.gz"))) >= 2:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    there = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("out/case_*.nii.gz")}
+    assert len(there) >= 2
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "12 volumes segmented" in done.stdout and len(rows(tmp_path / "out")) == 12
+    kept = [n for n, t in there.items() if (tmp_path / "out" / n).stat().st_mtime_ns == t]
+    assert len(kept) >= len(there) - 1
+
+
+def test_a_full_disk_stops_it_and_it_goes_on(
+    guesser: Path, blocks: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(180_000))
+    arguments = [f"checkpoint={guesser}", f"input={blocks}", f"output={small_disk}/out", "device=cpu"]
+    arguments += ["runtime=torch", "skip_existing=true", "cases=[0-3]", "quicklook=false"]
+    command = [sys.executable, "-m", "kitsseg.predict", *arguments]
+    run_it = {"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, **run_it)
+    assert done.returncode == 1
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("kitsseg")]
+    assert line.endswith("No space left on device; make room: skip_existing=true goes on from here")
+    assert not list((small_disk / "out").rglob(".*"))  # nothing half-written is left
+    filler.unlink()
+    done = subprocess.run(command, **run_it)
+    assert done.returncode == 0, done.stderr
+    assert len(list((small_disk / "out").glob("case_*.nii.gz"))) == 4

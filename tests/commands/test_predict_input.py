@@ -1,0 +1,122 @@
+"""The command `kitsseg.predict` on volumes of all kinds, good and bad."""
+
+from pathlib import Path
+
+import cv2
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kitsseg.data.io.scan import Scan
+from kitsseg.data.io.scans import read_scan
+from tests.conftest import AFFINE, blocky
+from tests.helpers.predicting import ct, predict, rows, values
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """Volumes of all kinds, good and bad, and a thousand files that are none."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    image = blocky(0)[0]
+    ct(folder, "good.nii.gz", image)
+    ct(folder, "one_slice.nii.gz", image[3:4])
+    ct(folder, "sagittal.nii", np.ascontiguousarray(image.transpose(2, 0, 1)), AFFINE[:, [2, 0, 1, 3]])
+    oblique = AFFINE.copy()
+    oblique[:3, :3] = AFFINE[:3, :3] @ cv2.Rodrigues(np.array([0.2, 0.3, -0.1]))[0]
+    ct(folder, "oblique.nii.gz", image, oblique)
+    ct(folder, "huge.nii.gz", image.astype(np.float64) + 1e30 * (image > 150))
+    ct(folder, "slope.nii.gz", image)
+    scaled = nib.Nifti1Image((image + 1024).astype(np.uint16), AFFINE)
+    scaled.header.set_slope_inter(1, -1024)
+    nib.save(scaled, folder / "slope.nii.gz")
+    ct(folder, "tall.nii.gz", np.pad(image, ((0, 0), (40, 5), (0, 3)), constant_values=-1024))
+    ct(folder, "axis.nii.gz", image[..., None])
+    ct(folder, "bad_4d.nii.gz", np.stack([image, image], -1))
+    ct(folder, "bad_2d.nii.gz", image[0])
+    ct(folder, "bad_nan.nii.gz", np.where(image > 150, np.nan, image).astype(np.float32))
+    zero = nib.Nifti1Image(image, AFFINE)
+    zero.set_sform(np.diag([0.0, 0.8, 3.0, 1]), 1)
+    nib.save(zero, folder / "bad_spacing.nii.gz")
+    ct(folder, "bad_offset.nii.gz", (image + 1024).astype(np.uint16))
+    ct(folder, "bad_same.nii.gz", np.zeros_like(image))
+    (folder / "bad_cut.nii.gz").write_bytes((folder / "good.nii.gz").read_bytes()[:5000])
+    (folder / "bad_text.nii").write_text("not a volume")
+    for number in range(1000):
+        (folder / f"{number}.txt").touch()
+    return folder
+
+
+def test_oddities(guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert predict(guesser, odd, tmp_path / "out") == 1
+    said = capfd.readouterr()
+    lines = [line for line in said.err.splitlines() if line.startswith("kitsseg.predict: ")]
+    texts = {
+        "bad_2d.nii.gz": "has 2 dimensions",
+        "bad_4d.nii.gz": "has 4 dimensions",
+        "bad_cut.nii.gz": "is cut off after 5000 bytes",
+        "bad_nan.nii.gz": "holds NaN or infinite values",
+        "bad_offset.nii.gz": "CT stored with an offset, it seems; if so, add offset_hu=-1024",
+        "bad_same.nii.gz": "every voxel has the same value",
+        "bad_spacing.nii.gz": "has a spacing of",
+        "bad_text.nii": "isn't NIfTI",
+    }
+    assert len(lines) == len(texts)
+    for line, (name, text) in zip(sorted(lines), texts.items(), strict=True):
+        assert line.startswith(f"kitsseg.predict: {odd / name}: ") and text in line
+    assert "8 volumes segmented, 8 with problems; 1000 other files left alone" in said.out
+    out = tmp_path / "out"
+    good = [p.name for p in odd.iterdir() if ".nii" in p.name and not p.name.startswith("bad")]
+    assert sorted(p.name for p in out.iterdir() if ".nii" in p.name) == sorted(good)
+    for name in good:
+        image, label = nib.load(odd / name), nib.load(out / name)
+        assert label.shape == image.shape and np.array_equal(label.affine, image.affine)
+    turned = values(out / "sagittal.nii").transpose(1, 2, 0)
+    same = (turned == values(out / "good.nii.gz")).mean()
+    assert same == 1 and np.array_equal(values(out / "slope.nii.gz"), values(out / "good.nii.gz"))
+    assert rows(out)["bad_nan"]["problem"].endswith("export it again")
+
+
+def test_an_offset_is_taken_away_when_told(guesser: Path, odd: Path, tmp_path: Path) -> None:
+    assert predict(guesser, odd / "bad_offset.nii.gz", tmp_path / "a", "offset_hu=-1024") == 0
+    assert predict(guesser, odd / "good.nii.gz", tmp_path / "b") == 0
+    first, second = tmp_path / "a" / "bad_offset.nii.gz", tmp_path / "b" / "good.nii.gz"
+    assert np.array_equal(values(first), values(second))
+    clipped = np.clip(blocky(0)[0], 0, None).astype(np.int16)  # windowed at its source: no offset
+    ct(tmp_path, "clipped.nii.gz", clipped)
+    assert read_scan(Scan("x", ".nii.gz", tmp_path / "clipped.nii.gz")).range_hu[0] == 0
+
+
+def test_an_image_is_never_overwritten(guesser: Path, odd: Path) -> None:
+    with pytest.raises(ValueError, match="would overwrite .*; name another folder"):
+        predict(guesser, odd, odd)
+
+
+def test_dicom_in_labels_and_segmentation_objects_out(
+    guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("highdicom")
+    from tests.data.io.test_dicom import write_series
+
+    write_series(tmp_path / "in" / "a", "1.2.5.1")
+    write_series(tmp_path / "in" / "b", "1.2.5.2", step=(0, 0.5, 2))
+    write_series(tmp_path / "in" / "c", "1.2.5.3")
+    (tmp_path / "in" / "c" / "IM3").unlink()
+    (tmp_path / "in" / "readme.txt").touch()
+    assert predict(guesser, tmp_path / "in", tmp_path / "out", "dicom_seg=true") == 1
+    said = capfd.readouterr()
+    assert "2 volumes segmented, 1 with problems; 1 other files left alone" in said.out
+    assert "(series c): has slices 3 mm apart, but 6 mm after" in said.err
+    label = nib.load(tmp_path / "out" / "a.nii.gz")
+    assert label.shape == (56, 64, 6) and np.allclose(np.diag(label.affine), (-0.7, -0.8, 3, 1))
+    assert sorted(p.name for p in (tmp_path / "out" / "dicom_seg").iterdir()) == ["a.dcm", "b.dcm"]
+    assert float(rows(tmp_path / "out")["b"]["kidney_ml"]) == pytest.approx(
+        (values(tmp_path / "out" / "b.nii.gz") > 0).sum() * 0.8 * 0.7 * 2 / 1000, abs=1e-3
+    )
+
+
+def test_dicom_seg_of_nifti_has_no_effect(
+    guesser: Path, blocks: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(guesser, blocks, tmp_path / "out", "dicom_seg=true", "cases=0") == 0
+    assert "dicom_seg=true has no effect: the input isn't DICOM" in capfd.readouterr().err

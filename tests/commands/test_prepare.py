@@ -1,0 +1,154 @@
+"""The command `kitsseg.prepare`."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.data.case import Case
+from kitsseg.data.case_statistics import BACKGROUND_STEP, PERCENTILES, hu_percentiles
+from kitsseg.data.labels import CLASSES
+from kitsseg.data.sources.kits import list_cases
+from kitsseg.data.store import contact_sheet, data_card
+from kitsseg.data.store.prepare import prepare as prepare_cases
+from kitsseg.prepare import run
+from tests import ROOT
+from tests.conftest import AFFINE, blocky, write_case
+
+
+def prepare(folder: Path, *overrides: str) -> None:
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        run(compose("prepare", [f"paths.data={folder}", "data.prepare_workers=1", *overrides]))
+
+
+def test_it_says_what_there_is(blocks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):  # the second time nothing is left to do
+        prepare(tmp_path, f"data.root={blocks}", "data.size=32")
+    out = capsys.readouterr().out
+    assert out[: len(out) // 2] == out[len(out) // 2 :]
+    assert out.startswith(
+        "6 cases, 36 slices: 18 with kidney or tumour, 12 with tumour (0 of them without kidney), "
+        "18 background alone\n"
+    )
+    table, picture = (Path(line) for line in out.splitlines()[-2:])
+    assert table.read_text() == out[: len(table.read_text())]
+    assert cv2.imread(str(picture)).shape[1] == 3 * contact_sheet.TILE
+
+
+def test_the_table_tells_the_spread_over_cases(tmp_path: Path) -> None:
+    for number, (slices, width, spacing_mm) in enumerate([(6, 64, 2.0), (8, 96, 4.0), (10, 64, 3.0)]):
+        affine = AFFINE @ np.diag([spacing_mm / 3, 1, 1, 1])
+        image, label = blocky(number, slices, 64, width)
+        label = np.minimum(label, 1) if number == 2 else label
+        write_case(tmp_path / "raw", number, image, label, affine)
+    store = prepare_cases(list_cases(tmp_path / "raw"), tmp_path / "store", 128)
+    figures = data_card.figures(store)
+    assert figures["slices"].tolist() == [6, 8, 10]
+    assert figures["width"].tolist() == [64, 96, 64]
+    assert figures["slice distance, mm"] == pytest.approx([2, 4, 3])
+    # 2 slices of 8 x 8 pixels of 0.8 x 0.8 mm, though they are stored at other sizes
+    slice_ml = 8 * 8 * 0.8 * 0.8 / 1000
+    assert figures["tumour, ml"] == pytest.approx([2 * slice_ml * 2, 2 * slice_ml * 4, 0], rel=0.1)
+    median = figures["tumour, median HU"]
+    assert median[:2] == pytest.approx(40, abs=6) and np.isnan(median[2])
+    row = next(line for line in data_card.markdown(store).splitlines() if "tumour, median" in line)
+    assert row.split("|")[2].strip() == "2"
+
+
+def test_the_table_tells_the_hu_of_each_class(tmp_path: Path) -> None:
+    """Percentiles within a case, by NumPy, then over the cases that have the class."""
+    pairs = [blocky(0), blocky(1)]
+    pairs.append((pairs[0][0] + 100, np.minimum(pairs[0][1], 1)))  # one without tumour
+    for number, (image, label) in enumerate(pairs):
+        write_case(tmp_path / "raw", number, image, label)
+    store = prepare_cases(list_cases(tmp_path / "raw"), tmp_path / "store", None)
+    lines = data_card.markdown(store).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| HU within a case"))
+    assert [cell.strip() for cell in lines[start].split("|")[2:-1]] == [f"{p} %" for p in PERCENTILES]
+    rows = [line.split("|") for line in lines[start + 2 :]]
+    table = {c[1].strip(): [v.strip() for v in c[2:-1]] for c in rows}
+    assert list(table) == list(CLASSES)
+    for c, name in enumerate(CLASSES[1:], 1):
+        within = [
+            np.percentile(image[label == c], PERCENTILES, method="inverted_cdf")
+            for image, label in pairs
+            if (label == c).any()
+        ]
+        spread = np.percentile(within, [50, 5, 95], axis=0)
+        assert table[name] == ["{:.0f} ({:.0f} to {:.0f})".format(*each) for each in spread.T]
+    assert len(within) == 2
+
+
+def test_hu_percentiles_are_numpys() -> None:
+    image, label = blocky(4)
+    found = hu_percentiles(image, label)
+    for c, name in enumerate(CLASSES):
+        step = BACKGROUND_STEP if c == 0 else 1
+        values = image[:, ::step, ::step][label[:, ::step, ::step] == c]
+        expected = np.percentile(values, PERCENTILES, method="inverted_cdf")
+        assert found[name] == expected.tolist()
+    assert hu_percentiles(image, label * 0)["tumour"] is None
+
+
+def test_the_sheet_shows_the_slice_that_tells_most(block_cases: list[Case], tmp_path: Path) -> None:
+    pixels = np.array([[9, 0, 0], [5, 4, 0], [7, 1, 1], [6, 1, 2]])
+    assert contact_sheet.telling_slice(pixels) == 3
+    assert contact_sheet.telling_slice(pixels[:2]) == 1
+    assert contact_sheet.telling_slice(pixels[[0, 0, 0]]) == 1
+    store = prepare_cases(block_cases, tmp_path, None)
+    sheet = contact_sheet.contact_sheet(store)
+    tile = sheet[contact_sheet.HEADER :, : contact_sheet.TILE]
+    for colour in (contact_sheet.KIDNEY_COLOUR, contact_sheet.TUMOUR_COLOUR):
+        assert (tile == colour).all(axis=-1).sum() > 30
+
+
+def test_labels_are_outlined_where_they_lie(tmp_path: Path) -> None:
+    """In the upper right of a wide slice, so that no turn or mirror image of them is the same."""
+    image, label = blocky(0, 6, 64, 128)
+    label[...] = 0
+    label[3, 4:24, 90:122], label[3, 8:16, 100:108] = 1, 2
+    store = prepare_cases([write_case(tmp_path / "raw", 0, image, label)], tmp_path / "store", None)
+    sheet = contact_sheet.contact_sheet(store)
+    scale, top = contact_sheet.TILE / 128, contact_sheet.HEADER + contact_sheet.TILE // 4
+    tile = sheet[contact_sheet.HEADER : contact_sheet.HEADER + contact_sheet.TILE, : contact_sheet.TILE]
+    for colour, (rows, columns) in {
+        contact_sheet.KIDNEY_COLOUR: ((4, 24), (90, 122)),
+        contact_sheet.TUMOUR_COLOUR: ((8, 16), (100, 108)),
+    }.items():
+        y, x = np.nonzero((tile == colour).all(axis=-1))
+        found = [y.min(), y.max() + 1, x.min(), x.max() + 1]
+        edges = [top - contact_sheet.HEADER + scale * row for row in rows]
+        assert found == pytest.approx(edges + [scale * column for column in columns], abs=1)
+
+
+def test_the_sheet_of_many_cases_shows_some(
+    block_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact_sheet, "MAX_TILES", 3)
+    sheet = contact_sheet.contact_sheet(prepare_cases(block_cases, tmp_path, None))
+    tile = contact_sheet.TILE
+    assert sheet.shape == (contact_sheet.HEADER + tile + contact_sheet.CAPTION, 3 * tile, 3)
+
+
+def test_a_bad_case_is_one_line_and_the_exit_code_tells(tmp_path: Path) -> None:
+    image, label = blocky(0)
+    write_case(tmp_path / "raw", 0, image, label + 3)
+    write_case(tmp_path / "raw", 1, *blocky(1))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "kitsseg.prepare", "data.root=raw"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    lines = [line for line in re.split(r"[\r\n]+", done.stderr) if line and "case/s" not in line]
+    assert done.returncode == 1
+    assert len(lines) == 1 and re.match(
+        r"kitsseg.prepare: .*case_00000/segmentation.nii.gz: holds labels \[3, 4, 5\]", lines[0]
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "raw"]  # no folder of outputs

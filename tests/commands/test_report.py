@@ -1,0 +1,58 @@
+"""The command: any mixture of folders, refusals in a line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from kitsseg import report
+from kitsseg.config.command_line import find_problems
+from tests import ROOT
+from tests.reporting.html.made import record, sweep, write_run
+
+
+def run(runs: object, output: Path | None) -> None:
+    report.run(OmegaConf.create({"runs": runs, "output": None if output is None else str(output)}))
+
+
+def test_a_folder_gets_its_own_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(str(sweep(tmp_path)), None)
+    out = capsys.readouterr().out
+    assert out.startswith("2 of 4 runs have figures\nfailed: ")
+    assert "unfinished: " in out and out.endswith("report.html\n")
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "table1.tex").is_file()
+
+
+def test_a_mixture_goes_where_it_is_told(tmp_path: Path) -> None:
+    sweep(tmp_path / "sweep")
+    write_run(tmp_path / "alone", record("monai_basic_unet", [0.5] * 4, [0.6] * 4))
+    run([str(tmp_path / "sweep"), str(tmp_path / "alone")], tmp_path / "a" / "b")
+    table = (tmp_path / "a" / "b" / "table1.md").read_text()
+    assert all(f"| {model} " in table for model in ("unet", "attn_unet", "monai_basic_unet"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        ([], "runs: has no value; give it one with runs=VALUE"),
+        (["runs=no/where"], "runs: no/where: there's no such folder"),
+        (["runs=[]"], "runs: [] must be a folder or a list of folders"),
+        (["runs=3"], "runs: 3 must be a folder or a list of folders"),
+        (["runs=.", "outputs=x"], "outputs: no such key; did you mean output?"),
+    ],
+)
+def test_refusals(overrides: list[str], problem: str) -> None:
+    assert find_problems("report", overrides) == [problem]
+
+
+def test_a_folder_without_runs_is_refused_in_a_line(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "kitsseg.report", f"runs={tmp_path}"],
+        cwd=tmp_path, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"kitsseg.report: runs={tmp_path} holds no run")

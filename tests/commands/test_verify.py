@@ -1,0 +1,244 @@
+"""The command `kitsseg.verify`."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kitsseg.config.command_line import find_problems
+from kitsseg.data import parallel
+from kitsseg.data.sources.kits import LABEL_NAME
+from tests import ROOT
+from tests.conftest import AFFINE, blocky, write_case
+from tests.helpers import powerless
+from tests.helpers.verifying import case, fine, verify
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return fine(tmp_path / "raw")
+
+
+def test_what_is_fine(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, report = verify(raw)
+    assert code == 0 and report["version"] == 1 and report["root"] == str(raw)
+    found = case(report, 1)
+    assert found["state"] == "ok" and found["problems"] == found["notes"] == []
+    assert found["shape"] == [6, 64, 64] and found["axes"] == "IPL" and found["dtype"] == "int16"
+    assert found["spacing_mm"] == pytest.approx([3, 0.8, 0.8])
+    image, label = blocky(1)
+    assert found["range_hu"] == [image.min(), image.max()]
+    voxel_ml = 3 * 0.8 * 0.8 / 1000
+    assert found["ml"] == pytest.approx(
+        {"kidney": (label == 1).sum() * voxel_ml, "tumour": (label == 2).sum() * voxel_ml}, abs=1e-3
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["case", "state"] and len(lines) == 6
+    assert lines[-1].startswith("4 cases, 0 bad; ")
+
+
+def test_everything_that_is_wrong(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (raw / "case_00000" / "imaging.nii.gz").unlink()
+    (raw / "case_00000" / ".imaging.nii.gz.part").touch()
+    image, label = blocky(1)
+    nib.save(nib.Nifti1Image(image * 0, AFFINE), raw / "case_00001" / "imaging.nii.gz")
+    nib.save(nib.Nifti1Image(label + np.uint8(3), AFFINE), raw / "case_00001" / LABEL_NAME)
+    shutil.rmtree(raw / "case_00002")
+    write_case(raw, 2, image, label, AFFINE @ np.diag([2, 1, 1, 1]))
+    nib.save(nib.Nifti1Image(label * 0, AFFINE), raw / "case_00003" / LABEL_NAME)
+    test_case = write_case(raw, 210, image, label)
+    test_case.label.unlink()
+    (raw / "case_00005").mkdir()
+    code, report = verify(raw)
+    assert code == 1
+    states = {c["id"]: (c["state"], len(c["problems"])) for c in report["cases"]}
+    assert states == {
+        "case_00000": ("bad", 1),
+        "case_00001": ("bad", 2),  # both files are looked at
+        "case_00002": ("bad", 1),
+        "case_00003": ("bad", 1),
+        "case_00005": ("bad", 2),
+        "case_00210": ("test", 0),
+    }
+    errors = capsys.readouterr().err.splitlines()
+    assert [line for line in errors if line.startswith("kitsseg.verify: ")] == errors and len(
+        errors
+    ) == 7
+    for text in (
+        "imaging.nii.gz: is missing (its download was cut off); python -m kitsseg.download root=DIR",
+        "every voxel has the same value",
+        "holds labels [3, 4, 5]",
+        "has a spacing of (6.0, ",
+        "kits.json says [0.8, 0.8, 3.0]",
+        "is background alone",
+        "case_00005/segmentation.nii.gz: is missing",
+    ):
+        assert text in "\n".join(errors)
+
+
+def test_what_stands_in_a_files_place_is_named(raw: Path) -> None:
+    for number in range(3):
+        (raw / f"case_{number:05d}" / "imaging.nii.gz").unlink()
+    (raw / "case_00000" / "imaging.nii.gz").mkdir()
+    (raw / "case_00001" / "imaging.nii.gz").symlink_to("/away/1.nii.gz")
+    (raw / "case_00002" / "imaging.nii.gz").symlink_to("imaging.nii.gz")
+    (raw / "case_00003" / LABEL_NAME).unlink()
+    (raw / "case_00003" / LABEL_NAME).symlink_to("/away/3.nii.gz")
+    code, report = verify(raw)
+    assert code == 1
+    assert [c["problems"] for c in report["cases"]] == [
+        [f"{raw}/case_00000/imaging.nii.gz: is a folder, not a file; move it away"],
+        [
+            f"{raw}/case_00001/imaging.nii.gz: is a link to /away/1.nii.gz, which isn't there; "
+            "mend or remove the link"
+        ],
+        [
+            f"{raw}/case_00002/imaging.nii.gz: is a link to imaging.nii.gz, which leads back to itself; "
+            "mend or remove the link"
+        ],
+        [
+            f"{raw}/case_00003/{LABEL_NAME}: is a link to /away/3.nii.gz, which isn't there; "
+            "mend or remove the link"
+        ],
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_case_that_cannot_be_entered_is_a_line(raw: Path, workers: int) -> None:
+    (raw / "case_00002").chmod(0)
+    try:
+        done = powerless.run(raw.parent, "-m", "kitsseg.verify", "root=raw", f"workers={workers}")
+    finally:
+        (raw / "case_00002").chmod(0o755)
+    said = "can't be looked at (Permission denied); chmod u+rwx raw/case_00002, or ask its owner"
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"kitsseg.verify: raw/case_00002/{name}: {said}" for name in ("imaging.nii.gz", LABEL_NAME)
+    ]
+    report = json.loads((raw.parent / "verify.json").read_text())
+    assert [c["state"] for c in report["cases"]] == ["ok", "ok", "bad", "ok"]
+
+
+def test_cases_that_must_be_there(raw: Path) -> None:
+    code, report = verify(raw, "cases=[0-1,9]")
+    assert code == 1 and [c["id"] for c in report["cases"]] == ["case_00000", "case_00001", "case_00009"]
+    assert case(report, 9)["state"] == "bad"
+
+
+def problems_of(*overrides: str) -> list[str]:
+    return find_problems("verify", ["root=x", *overrides])
+
+
+def test_a_source_knows_its_cases(raw: Path) -> None:
+    assert problems_of("source=kits23", "cases=450") == []
+    assert problems_of("source=kits23", "cases=[7,0-588]") == []
+    assert problems_of("source=kits23", "cases=350") == [
+        "cases: 350 must lie in 0-299 or 400-588, the smaller number first"
+    ]
+    assert problems_of("source=kits21", "cases=test") == [
+        "cases: test asks for nothing: this source has no such cases"
+    ]
+    refused = ["cases: 450 must lie in 0-299, the smaller number first"]
+    assert problems_of("cases=450") == problems_of("source=kits21", "cases=450") == refused
+    _, report = verify(raw, "source=kits23", "cases=all")
+    assert len(report["cases"]) == 489 and report["cases"][-1]["id"] == "case_00588"
+    _, report = verify(raw, "source=kits21", "cases=labelled")
+    assert len(report["cases"]) == 300
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "remedy"),
+    [
+        ("kits19", 5, "python -m kitsseg.download root=DIR cases=5 fetches it"),
+        ("kits19", 588, "kitsseg.download has 0-299 alone: get it where the case came from"),
+        ("kits21", 5, "https://github.com/neheller/kits21 says how to fetch it"),
+        ("kits23", 588, "https://github.com/neheller/kits23 says how to fetch it"),
+    ],
+)
+def test_a_source_says_where_a_missing_file_comes_from(
+    raw: Path, source: str, number: int, remedy: str
+) -> None:
+    (raw / f"case_{number:05d}").mkdir()
+    _, report = verify(raw, f"source={source}")
+    problems = case(report, number)["problems"]
+    assert len(problems) == 2
+    assert all(problem.endswith(f".nii.gz: is missing; {remedy}") for problem in problems)
+
+
+def test_cysts_are_read_by_another_source(raw: Path) -> None:
+    image, label = blocky(1)
+    label[4, 40:44, 40:44] = 3
+    nib.save(nib.Nifti1Image(label, AFFINE), raw / "case_00001" / LABEL_NAME)
+    assert verify(raw)[0] == 1
+    code, report = verify(raw, "source=kits23")
+    kidney = ((label == 1) | (label == 3)).sum() * 3 * 0.8 * 0.8 / 1000
+    assert code == 0 and case(report, 1)["ml"]["kidney"] == pytest.approx(kidney, abs=1e-3)
+
+
+def test_kits21_has_its_own_label_file(raw: Path) -> None:
+    folder = raw / "case_00001"
+    image, label = blocky(1)
+    label[4, 40:44, 40:44] = 3
+    (folder / LABEL_NAME).unlink()
+    nib.save(nib.Nifti1Image(label, AFFINE), folder / "aggregated_MAJ_seg.nii.gz")
+    code, report = verify(raw, "source=kits21", "cases=1")
+    kidney = ((label == 1) | (label == 3)).sum() * 3 * 0.8 * 0.8 / 1000
+    assert code == 0 and case(report, 1)["ml"]["kidney"] == pytest.approx(kidney, abs=1e-3)
+    tumour = (label == 2).sum() * 3 * 0.8 * 0.8 / 1000
+    assert case(report, 1)["ml"]["tumour"] == pytest.approx(tumour, abs=1e-3)
+    _, report = verify(raw, "source=kits21", "cases=2")
+    (problem,) = case(report, 2)["problems"]
+    assert problem.startswith(f"{raw}/case_00002/aggregated_MAJ_seg.nii.gz: is missing; ")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1}', '[{"voxel_spacing": {"z": 1}}]'])
+def test_a_bad_list_of_cases_is_a_line(raw: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (raw / "kits.json").write_text(text)
+    code, report = verify(raw)
+    assert code == 1 and len(report["problems"]) == 1
+    assert "kits.json: isn't KiTS's list of cases" in capsys.readouterr().err
+
+
+def test_workers_find_the_same(raw: Path) -> None:
+    assert verify(raw, "workers=2") == verify(raw)
+
+
+def test_refusals(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no case_XXXXX folder"):
+        verify(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("report", ["no/such/folder.json", "folder"])
+def test_a_report_that_cannot_be_written_is_noticed_before_anything_is_read(
+    raw: Path, tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(parallel, "over_cases", lambda *args: pytest.fail("cases are read"))
+    with pytest.raises(ValueError, match="report=.*name another file"):
+        verify(raw, f"report={tmp_path}/{report}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "raw"]
+
+
+def test_a_label_whose_download_was_cut_off(raw: Path) -> None:
+    (raw / "case_00001" / LABEL_NAME).rename(raw / "case_00001" / f".{LABEL_NAME}.part")
+    _, report = verify(raw)
+    assert case(report, 1)["problems"] == [
+        f"{raw}/case_00001/{LABEL_NAME}: is missing (its download was cut off); "
+        "python -m kitsseg.download root=DIR cases=1 fetches it"
+    ]
+
+
+def test_the_command(raw: Path) -> None:
+    (raw / "case_00003" / LABEL_NAME).write_bytes(b"")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "kitsseg.verify", "root=raw", "workers=1"]
+    done = subprocess.run(command, cwd=raw.parent, env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "case_00003/segmentation.nii.gz: is empty; fetch it again" in done.stderr
+    assert sorted(p.name for p in raw.parent.iterdir()) == ["raw", "verify.json"]

@@ -1,0 +1,62 @@
+"""What the checks of a config are made of: names of folders, types, components."""
+
+import hashlib
+from typing import Any, Literal
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from kitsseg.config.components import instantiate
+from kitsseg.config.signatures import fits
+from kitsseg.config.validation import job_folder
+from kitsseg.data.split import Split
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ("model-unet+seed-1", "model-unet+seed-1"),
+        ("", "default"),
+        ("data.exclude=[a b/ç]", "data.exclude-a-b--82f951bc"),
+        ("x" * 121, f"{'x' * 111}-{hashlib.sha256(b'x' * 121).hexdigest()[:8]}"),
+    ],
+)
+def test_job_folder(overrides: str, name: str) -> None:
+    assert job_folder(overrides) == name
+    assert OmegaConf.create({"a": overrides, "b": "${job_folder:${a}}"}).b == name
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (1, float, True),
+        (True, float, False),
+        (True, int, False),
+        (0, bool, False),
+        (None, int | None, True),
+        ("a", Literal["a", 1], True),
+        (True, Literal["a", 1], False),
+        ([1, 2.5], tuple[float, float], True),
+        ([1], tuple[float, float], False),
+        ([1, "a"], list[float], False),
+        ("ab", list[str], False),
+        ({"x": [1, "a"]}, dict[str, list[int]], False),
+        ("abc", float | torch.Tensor, False),
+        ("abc", torch.Tensor, True),  # nobody can tell
+        ({"_target_": "a.B"}, float, True),
+    ],
+)
+def test_fits(value: Any, hint: Any, expected: bool) -> None:
+    assert fits(value, hint) is expected
+
+
+def test_instantiate_hands_objects_on_as_they_are() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    cfg = OmegaConf.create({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1.0})
+    optimizer = instantiate(cfg, lr=0.25)([parameter])
+    assert optimizer.param_groups[0]["params"][0] is parameter
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    split = Split(["a"], ["b"])  # a dataclass, of which hydra's own instantiate makes a dict
+    whole = instantiate({"_target_": "builtins.dict", "a": [{"b": 1}]}, c=split)
+    assert whole["c"] is split and type(whole["a"][0]) is dict

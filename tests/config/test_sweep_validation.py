@@ -1,0 +1,100 @@
+"""Every job of a sweep is checked before the first begins, and Hydra then finds all as it was."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException
+
+from kitsseg.config import overrides, validation
+from kitsseg.config.command_line import find_problems
+from tests import ROOT
+from tests.config.test_validation import NO_ATN_UNET, NO_GATE, composed
+
+
+def test_a_right_sweep() -> None:
+    assert find_problems("train", ["model=unet,attn_unet", "seed=range(0,3)"], multirun=True) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["seed=0,-1"], "seed: -1 must lie in [0, 2**32) (in the job seed=-1)"),
+        (["model=unet,atn_unet"], NO_ATN_UNET),
+        (
+            ["model=attn_unet,unet", "seed=0,1", "model.gate_ratio=1"],
+            NO_GATE + "(in the job model=unet seed=0 and 1 more)",
+        ),
+        (["seed=0,1,2", "window.sd_hu=0"], "window: sd_hu=0 must be above 0"),
+    ],
+)
+def test_every_job_of_a_sweep_is_checked(overrides: list[str], problem: str) -> None:
+    assert find_problems("train", overrides, multirun=True) == [problem]
+
+
+def test_the_sweep_of_a_config_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nhydra: {sweeper: {params: {seed: '0,-1'}}}\n"
+    )
+    run = find_problems("train", ["experiment=mine"], config_dir=str(tmp_path))
+    sweep = find_problems("train", ["experiment=mine"], multirun=True, config_dir=str(tmp_path))
+    assert run == []
+    assert sweep == ["seed: -1 must lie in [0, 2**32) (in the job seed=-1)"]
+
+
+def test_what_only_a_sweeper_can_enumerate_is_left_to_it() -> None:
+    assert find_problems("train", ["optimizer.lr=interval(0,1)"], multirun=True) == []
+
+
+def test_jobs_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    build: Callable[..., Any] = validation.build
+
+    def spy(node: Any, key: str, *rest: Any) -> Any:
+        built.append(key)
+        return build(node, key, *rest)
+
+    monkeypatch.setattr(validation, "build", spy)
+    find_problems("train", ["model=unet,attn_unet", "seed=0,1,2"], multirun=True)
+    assert built.count("window") == 1
+    assert built.count("model") == 2
+    assert built.count("data") == 3  # it is given the seed
+
+
+def test_a_huge_sweep_is_thinned_but_keeps_every_value() -> None:
+    values: Any = [[object() for _ in range(count)] for count in (7, 11, 13)]
+    jobs = list(overrides._combinations(values))
+    assert len(jobs) == 13
+    assert {id(v) for job in jobs for v in job} == {id(v) for each in values for v in each}
+
+
+def test_hydra_is_left_as_it_was() -> None:
+    find_problems("train", ["seed=x", "experiment=nosuch"])
+    assert not GlobalHydra.instance().is_initialized()
+    with pytest.raises(ConfigCompositionException):  # the schema is closed and typed again
+        composed("seed=x")
+
+
+def test_hydra_runs_a_checked_sweep_and_names_its_folders(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, hydra\nfrom kitsseg.config import command_line as cli, validation as config\nfrom kitsseg.jobs import sweep\n"
+        "@hydra.main(version_base='1.3', config_path=str(config.CONFIG_DIR), config_name='train')\n"
+        "def job(cfg): assert config.validate(cfg) == []\n"
+        "cli.check_command_line('train', sys.argv[1:])\n"
+        "sys.argv[1:] = sweep.name_jobs(sys.argv[1:])\n"
+        "job()\n"
+    )
+    overrides = ["model=unet", "seed=0,1", f"paths.output={tmp_path}/out", "~hydra.callbacks.table"]
+    command = [sys.executable, str(script), "-m", *overrides]
+    root = ROOT
+    done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root), "PATH": ""},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folders = sorted(path.parent.name for path in tmp_path.glob("out/run/*/script.log"))
+    assert folders == ["seed-0", "seed-1"]

@@ -1,0 +1,183 @@
+"""DICOM series among other files: sorted, placed, in HU."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kitsseg.data.io.find_images import find_images
+from kitsseg.data.io.nifti import Image
+from kitsseg.data.io.scans import read_scan
+from kitsseg.system import optional_packages
+from tests.conftest import blocky
+
+pydicom = pytest.importorskip("pydicom")
+sitk = pytest.importorskip("SimpleITK")
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+AXIAL = (1, 0, 0, 0, 1, 0)
+SAGITTAL = (0, 1, 0, 0, 0, -1)
+
+
+def write_slice(path: Path, hu: np.ndarray, uid: str, place: Sequence[float], **tags: Any) -> None:
+    """One CT slice ``[rows, columns]``; stored with an intercept of -1024."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CT
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    slice_ = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    fixed = dict(
+        SOPClassUID=CT, SOPInstanceUID=meta.MediaStorageSOPInstanceUID, SeriesInstanceUID=uid,
+        StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4", Modality="CT", SeriesNumber=1,
+        PatientID="7", PatientName="A^B", PatientBirthDate="", PatientSex="", StudyDate="20190101",
+        StudyTime="", StudyID="1", AccessionNumber="", ReferringPhysicianName="", InstanceNumber=1,
+        Manufacturer="x", ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], PositionReferenceIndicator="",
+        Rows=hu.shape[0], Columns=hu.shape[1], PixelSpacing=[0.8, 0.7], SliceThickness=3,
+        ImageOrientationPatient=list(AXIAL), ImagePositionPatient=[float(x) for x in place],
+        SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", BitsAllocated=16, BitsStored=16,
+        HighBit=15, PixelRepresentation=0, RescaleIntercept=-1024, RescaleSlope=1,
+        PixelData=(hu.astype(int) + 1024).astype("<u2").tobytes(),
+    )  # fmt: skip
+    for name, value in (fixed | tags).items():
+        if value is not None:
+            setattr(slice_, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    slice_.save_as(path, enforce_file_format=True)
+
+
+def volume() -> np.ndarray:
+    """``[6, 64, 56]`` HU, each slice different."""
+    return blocky(3)[0][:, :, :56]
+
+
+def write_series(
+    folder: Path, uid: str = "1.2.5.1", step: Sequence[float] = (0, 0, 3), **tags: Any
+) -> None:
+    """The volume from foot to head, under names in no order."""
+    for k, plane in enumerate(volume()):
+        place = np.array([-20.0, -30, 100]) + k * np.array(step)
+        write_slice(folder / f"IM{(k * 5) % 7}", plane, uid, place, InstanceNumber=9 - k, **tags)
+
+
+def only(folder: Path) -> Image:
+    (scan,) = find_images(folder).scans
+    return read_scan(scan)
+
+
+def by_simpleitk(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """``[k, j, i]`` HU and the affine (right, anterior, superior), by another reader."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    image = sitk.ReadImage(names)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image), np.diag([-1, -1, 1, 1]) @ affine
+
+
+@pytest.mark.parametrize(
+    ("direction", "step"),
+    [(AXIAL, (0, 0, 3)), (AXIAL, (0, 0, -3)), (SAGITTAL, (3, 0, 0)), ((0, 1, 0, 1, 0, 0), (0, 0, 2.5))],
+)
+def test_a_series_lies_where_another_reader_puts_it(
+    tmp_path: Path, direction: Sequence[float], step: Sequence[float]
+) -> None:
+    write_series(tmp_path / "ct", step=step, ImageOrientationPatient=list(direction))
+    image = only(tmp_path)
+    values, affine = by_simpleitk(tmp_path / "ct")
+    assert np.array_equal(image.layout.in_file_axes(image.hu).transpose(2, 1, 0), values)
+    assert np.allclose(image.layout.affine, affine)
+    assert np.array_equal(np.sort(values, axis=None), np.sort(volume(), axis=None))
+    assert image.range_hu == (int(volume().min()), int(volume().max()))
+
+
+def test_axial_slices_by_hand(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    image = only(tmp_path)
+    assert np.array_equal(image.hu, volume()[::-1])  # from head to foot; rows from the front already
+    assert image.layout.spacing_mm == pytest.approx((3, 0.8, 0.7))
+    assert image.layout.voxel_ml == pytest.approx(3 * 0.8 * 0.7 / 1000)
+
+
+def test_a_tilted_gantry(tmp_path: Path) -> None:
+    write_series(tmp_path, step=(0, 0.5, 3))
+    layout = only(tmp_path).layout
+    assert np.allclose(layout.affine[:3, 2], (0, -0.5, 3))
+    assert layout.voxel_ml == pytest.approx(3 * 0.8 * 0.7 / 1000)  # a parallelepiped's
+
+
+def test_compressed_slices(tmp_path: Path) -> None:
+    write_series(tmp_path / "plain")
+    for path in (tmp_path / "plain").iterdir():
+        slice_ = pydicom.dcmread(path)
+        slice_.compress(pydicom.uid.RLELossless)
+        (tmp_path / "packed").mkdir(exist_ok=True)
+        slice_.save_as(tmp_path / "packed" / path.name)
+    assert np.array_equal(only(tmp_path / "packed").hu, volume()[::-1])
+
+
+def test_several_series_and_stray_files(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", "1.2.5.1")
+    write_series(tmp_path / "b c" / "d", "1.2.5.2")
+    for number in (3, 4):
+        for k, plane in enumerate(volume()):
+            path = tmp_path / "e" / f"{number}-{k}.dcm"
+            write_slice(path, plane, f"1.2.5.{number}", (0, 0, k), SeriesNumber=number)
+    write_slice(
+        tmp_path / "a" / "scout", volume()[0], "1.2.9", (0, 0, 0), ImageType=["X", "Y", "LOCALIZER"]
+    )
+    write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), Modality="MR")
+    write_slice(tmp_path / "report", volume()[0], "1.2.7", (0, 0, 0), Modality="SR", Rows=None)
+    (tmp_path / "DICOMDIR.txt").write_text("x")
+    (tmp_path / "a" / "half.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
+    found = find_images(tmp_path)
+    assert [scan.name for scan in found.scans] == ["a", "b-c-d", "e_3", "e_4"]
+    assert [len(scan.files) for scan in found.scans] == [6, 6, 6, 6]
+    assert found.others == 5 and not found.problems
+    for scan in found.scans:
+        assert read_scan(scan).hu.shape == (6, 64, 56)
+
+
+def one_more(**tags: Any) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        write_slice(folder / "more", volume()[0], "1.2.5.1", (-20, -30, 118), **tags)
+
+    return write
+
+
+def cut_pixels(folder: Path) -> None:
+    path = folder / "IM3"
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda folder: (folder / "IM3").unlink(), "has slices 3 mm apart, but 6 mm after slice 2"),
+        (one_more(ImagePositionPatient=[-20.0, -30, 103]), "has two slices at one place, .*103"),
+        (one_more(ImageOrientationPatient=list(SAGITTAL)), "has slices of several directions"),
+        (one_more(PixelSpacing=[0.9, 0.7]), r"has pixels of \[0.7, 0.8, 0.9\] mm"),
+        (one_more(Rows=32, PixelData=b"\0" * 32 * 56 * 2), r"has slices of several sizes, \[\(56, 32\)"),
+        (one_more(ImagePositionPatient=None), "lacks ImagePositionPatient"),
+        (one_more(NumberOfFrames=5), "holds several frames in one file; convert it to NIfTI"),
+        (cut_pixels, "IM3 can't be decoded"),
+    ],
+)
+def test_series_that_are_no_volume(tmp_path: Path, spoil: Callable[[Path], None], text: str) -> None:
+    write_series(tmp_path / "ct")
+    spoil(tmp_path / "ct")
+    with pytest.raises(ValueError, match=rf"ct \(series ct\): {text}") as refusal:
+        only(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_ct_at_all(tmp_path: Path) -> None:
+    write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), Modality="MR")
+    with pytest.raises(ValueError, match="and no DICOM files of CT$"):
+        find_images(tmp_path)
+
+
+def test_a_missing_package_gets_a_line() -> None:
+    with pytest.raises(ValueError, match=r"reading DICOM needs nosuch.*pip install 'kitsseg\[dicom\]'"):
+        optional_packages.require("nosuch.module", "dicom", "reading DICOM")

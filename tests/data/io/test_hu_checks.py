@@ -1,0 +1,122 @@
+"""What no CT can be, though its file is whole: verify and prepare say the same of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kitsseg.data.case import Case
+from kitsseg.data.sources.inspection import BAD, OK, inspect
+from kitsseg.data.store.prepare import prepare
+from tests.conftest import AFFINE, blocky, write_case
+
+HU, LABEL = blocky(0)
+
+
+def scaled(slope: float, inter: float = 0, stored: np.ndarray = HU) -> Callable[[Case], None]:
+    def save(case: Case) -> None:
+        image = nib.Nifti1Image(stored, AFFINE)
+        image.header.set_slope_inter(slope, inter)
+        nib.save(image, case.image)
+
+    return save
+
+
+def image_of(array: np.ndarray) -> Callable[[Case], None]:
+    return lambda case: nib.save(nib.Nifti1Image(array, AFFINE), case.image)
+
+
+def far_slices(case: Case) -> None:
+    affine = AFFINE @ np.diag([9523 / 3, 1, 1, 1])
+    nib.save(nib.Nifti1Image(HU, affine), case.image)
+    nib.save(nib.Nifti1Image(LABEL, affine), case.label)
+
+
+def swapped(case: Case) -> None:
+    between = case.image.with_name("between")
+    case.image.rename(between)
+    case.label.rename(case.image)
+    between.rename(case.label)
+
+
+def with_column(value: int) -> np.ndarray:
+    return np.where(np.arange(64) == 9, value, HU.astype(np.int32))
+
+
+NORMALISED = ((np.clip(HU, -100, 300) + 100) / 400).astype(np.float32)
+REFUSED: dict[str, tuple[Callable[[Case], None], str]] = {
+    "slices far apart": (
+        far_slices,
+        r"has a spacing of \(9523.* mm, outside 0.1-50; correct its header",
+    ),
+    "a slope of 1e30": (
+        scaled(1e30),
+        r"holds values from -1.024e\+33 to .*, which no HU are; correct its",
+    ),
+    "one voxel that is clipped": (
+        image_of(with_column(40000)),
+        "holds values from -1024 to 40000, which no HU are",
+    ),
+    "normalised to 0-1": (
+        image_of(NORMALISED),
+        "holds values from 0 to .*, less than 100 apart.*export it",
+    ),
+    "normalised to mean 0": (
+        image_of((NORMALISED * 6 - 3).round(2)),
+        "holds values from -3 to 1.62, .*; export it in HU, without normalising it",
+    ),
+    "the label in its place": (swapped, "holds values from 0 to 2, .*; exchange image and label"),
+    "constant": (image_of(HU * 0), "every voxel has the same value; export it again"),
+}
+ACCEPTED: dict[str, Callable[[Case], None]] = {
+    "padding below int16": scaled(1, -1024, (with_column(-32768 - 1024) + 1024).astype(np.int16)),
+    "the highest HU of an extended scale": image_of(with_column(30710).astype(np.int16)),
+    "a soft-tissue window": image_of(np.clip(HU, 0, 255)),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_no_ct_can_be_is_refused_by_both(tmp_path: Path, kind: str) -> None:
+    spoil, text = REFUSED[kind]
+    case = write_case(tmp_path / "raw", 0, HU, LABEL)
+    spoil(case)
+    finding = inspect(case, False, None)
+    with pytest.raises(ValueError, match=rf"^{case.image}: {text}") as refusal:
+        prepare([case], tmp_path / "store", None)
+    assert finding.state == BAD and str(refusal.value) in finding.problems
+
+
+@pytest.mark.parametrize("kind", ACCEPTED)
+def test_what_is_odd_but_can_be_is_accepted_by_both(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = write_case(tmp_path / "raw", 0, HU, LABEL)
+    ACCEPTED[kind](case)
+    assert inspect(case, False, None).state == OK
+    assert prepare([case], tmp_path / "store", None).ids == ["case_00000"]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_offset_is_a_note_and_a_warning(
+    tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = (np.clip(HU, -1024, None) + 1024).astype(np.uint16)
+    cases = [write_case(tmp_path / "raw", number, stored, LABEL) for number in range(2)]
+    finding = inspect(cases[0], False, None)
+    text = "holds no value below 0, and much at about 1024: CT stored with an offset, it seems"
+    assert finding.state == OK and finding.notes == [text]
+    assert len(prepare(cases, tmp_path / "store", None, workers).ids) == 2
+    assert caplog.messages == [f"{case.image}: {text}; if so, subtract 1024" for case in cases]
+
+
+def test_a_label_of_background_alone_is_bad_and_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Verify tells what is wrong with KiTS19; elsewhere one may train on a patient without kidneys."""
+    case = write_case(tmp_path / "raw", 0, HU, LABEL * 0)
+    assert inspect(case, False, None).problems == [f"{case.label}: is background alone; fetch it again"]
+    assert prepare([case], tmp_path / "store", None).ids == ["case_00000"]
+    assert caplog.messages == [f"{case.label}: is background alone; fetch it again, or exclude the case"]

@@ -1,0 +1,185 @@
+"""Reading NIfTI: equal to nibabel's reading of the same file, and a line for all that is wrong."""
+
+import errno
+import itertools
+import os
+from pathlib import Path
+from unittest.mock import Mock
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kitsseg.data.io import nifti, past_cache
+from kitsseg.data.io.header import ORIENTATION
+from kitsseg.data.io.nifti import EXPORT, read_case, read_image, read_label, read_layout, read_mask
+from kitsseg.data.io.voxels import ToHu
+from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME
+from tests.conftest import AFFINE, blocky, write_case
+
+CODES = [
+    "".join(codes)
+    for codes in itertools.product("RLAPSI", repeat=3)
+    if len({frozenset(p) & set(codes) and p for p in ("RL", "AP", "SI") if set(p) & set(codes)}) == 3
+]
+
+
+def by_nibabel(path: Path) -> nib.Nifti1Image:
+    """The independent way: nibabel's own reader and reorientation."""
+    loaded = nib.load(path)
+    target = nib.orientations.axcodes2ornt(ORIENTATION)
+    change = nib.orientations.ornt_transform(nib.io_orientation(loaded.affine), target)
+    return loaded.as_reoriented(change)
+
+
+def affine_of(codes: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Of a volume whose own axes run as ``codes`` say."""
+    turned = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), shape)
+    return np.asarray(turned @ np.diag([2.5, 0.7, 0.9, 1]))
+
+
+def test_there_are_48_orientations() -> None:
+    assert len(CODES) == 48
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    codes=st.sampled_from(CODES),
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    dtype=st.sampled_from(["<i2", ">i2", "<u2", "|u1", "|i1", "<i4", ">f4", "<f4", "<f8", "<i8", "<u4"]),
+    scaling=st.sampled_from(
+        [None, (1, 0), (1, -1024), (2, 3), (-3, 7), (1, 70000), (300, -20000), (0.5, -100), (1.5, 2**33)]
+    ),
+    slab=st.sampled_from([1, 64, 1 << 20]),
+    piece=st.sampled_from([1, 5, 1 << 16]),
+    wide=st.booleans(),
+    packed=st.booleans(),
+    second=st.booleans(),
+)
+def test_any_file_is_read_as_nibabel_reads_it(
+    tmp_path_factory: pytest.TempPathFactory,
+    codes: str,
+    shape: tuple[int, int, int],
+    dtype: str,
+    scaling: tuple[float, float] | None,
+    slab: int,
+    piece: int,
+    wide: bool,
+    packed: bool,
+    second: bool,
+) -> None:
+    path = tmp_path_factory.mktemp("any") / ("a.nii.gz" if packed else "a.nii")
+    rng, kind_of = np.random.default_rng(0), np.dtype(dtype)
+    if wide and kind_of.kind in "iu":  # all that the type can say
+        limits = np.iinfo(kind_of)
+        values = rng.integers(limits.min, limits.max, shape, kind_of.newbyteorder("="), True)
+    else:
+        values = rng.integers(-99 if kind_of.kind != "u" else 0, 120, shape)
+    values = values.astype(dtype)
+    if kind_of.kind == "f":
+        values /= 4  # halves as well, which are rounded to the even number
+    kind = nib.Nifti2Image if second else nib.Nifti1Image
+    image = kind(values, affine_of(codes, shape), dtype=np.dtype(dtype))
+    if scaling is not None:  # the values are stored as they are, and scaled when read
+        image.header.set_slope_inter(*scaling)
+    image.to_filename(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nifti, "SLAB_BYTES", slab)
+        patch.setattr(nifti, "PIECE", piece)
+        hu, layout = nifti._read(path, convert := ToHu())
+    reference = by_nibabel(path)
+    expected = np.clip(np.rint(np.asarray(reference.dataobj, np.float64)), -(2**15), 2**15 - 1)
+    assert np.array_equal(hu, expected)
+    assert convert.range_hu == (expected.min(), expected.max())
+    assert hu.flags.c_contiguous and hu.shape == layout.turned_shape
+    assert np.allclose(layout.turned_affine, reference.affine)
+    assert layout.spacing_mm == pytest.approx(reference.header.get_zooms())
+    assert layout.axes == "".join(nib.aff2axcodes(nib.load(path).affine))
+    back = layout.in_file_axes(hu)
+    way = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt(ORIENTATION), nib.io_orientation(nib.load(path).affine)
+    )
+    assert np.array_equal(back, nib.orientations.apply_orientation(expected, way))
+
+
+def test_a_label_of_any_type_gives_the_same_classes(tmp_path: Path) -> None:
+    _, label = blocky(3)
+    for dtype in (np.uint8, np.uint16, np.int16, np.int64, np.float32, np.float64):
+        path = tmp_path / f"{np.dtype(dtype).name}.nii.gz"
+        nib.save(nib.Nifti1Image(label.astype(dtype), AFFINE, dtype=dtype), path)
+        read = read_label(path)
+        assert read.dtype == np.uint8 and np.array_equal(read, label)
+
+
+def test_cysts_become_kidney(tmp_path: Path) -> None:
+    stored = np.zeros((4, 32, 32), np.uint8)
+    stored[1, 4:8], stored[1, 8:12], stored[2, 4:8] = 1, 2, 3
+    path = tmp_path / "kits23.nii.gz"
+    nib.save(nib.Nifti1Image(stored, AFFINE), path)
+    label = read_label(path, (0, 1, 2, 1))
+    assert np.array_equal(label, np.array([0, 1, 2, 1])[stored])
+    with pytest.raises(ValueError, match=r"holds labels \[3\].*data=kits23 or source=kits23"):
+        read_label(path)
+
+
+def test_zeros_after_the_data_and_one_volume_of_four_dimensions_are_fine(tmp_path: Path) -> None:
+    image, label = blocky(2)
+    case = write_case(tmp_path, 0, image[..., None], label)
+    case.label.write_bytes(case.label.read_bytes() + bytes(600))
+    volume = read_case(case)
+    assert np.array_equal(volume.image, image) and np.array_equal(volume.label, label)
+
+
+def test_hu_beyond_int16_are_kept_at_its_ends(tmp_path: Path) -> None:
+    image = np.zeros((2, 32, 32), np.float32)
+    image[0, 0, :3] = -1e6, 1e6, 2.5
+    path = tmp_path / "wide.nii.gz"
+    nib.save(nib.Nifti1Image(image, AFFINE), path)
+    read = read_image(path)
+    assert read.hu[0, 0, :3].tolist() == [-32768, 32767, 2] and read.range_hu == (-32768, 32767)
+
+
+def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = write_case(tmp_path, 0, *blocky(0))
+    if os.geteuid() == 0:  # who may read all
+        denied = PermissionError(errno.EACCES, "Permission denied", str(case.image))
+        monkeypatch.setattr(nifti, "parse_layout", Mock(side_effect=denied))
+    case.image.chmod(0)
+    with pytest.raises(ValueError, match="can't be read .Permission denied.; allow this user to read"):
+        read_image(case.image)
+
+
+def test_what_memory_cannot_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> np.ndarray:
+        raise MemoryError
+
+    case = write_case(tmp_path, 0, *blocky(0))
+    monkeypatch.setattr(past_cache, "aligned", full)
+    with pytest.raises(ValueError, match=f"^{case.image}: doesn't fit into memory; read fewer cases"):
+        read_image(case.image)
+
+
+def test_the_header_alone(tmp_path: Path) -> None:
+    case = write_case(tmp_path, 0, *blocky(0))
+    layout = read_layout(case.image)
+    assert layout.turned_shape == (6, 64, 64) and layout.axes == "IPL" and layout.says_orientation
+    assert layout.spacing_mm == pytest.approx((3.0, 0.8, 0.8))
+    assert read_mask(case.label).layout.turned_shape == (6, 64, 64)
+    assert {case.image.name, case.label.name} == {IMAGE_NAME, LABEL_NAME}
+
+
+def test_the_remedy_is_that_of_the_files_origin(tmp_path: Path) -> None:
+    """Nobody can fetch another program's prediction, or a hospital's CT."""
+    cut, text = tmp_path / "cut.nii.gz", tmp_path / "text.nii"
+    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4)), cut)
+    cut.write_bytes(cut.read_bytes()[:-9])
+    text.write_text("not a volume")
+    for path, problem in ((cut, "is cut off after [0-9]+ bytes"), (text, "isn't NIfTI: .*")):
+        with pytest.raises(ValueError, match=f"{path}: {problem}; fetch it again$"):
+            read_mask(path)
+        with pytest.raises(ValueError, match=f"{path}: {problem}; write it again$"):
+            read_mask(path, remedy="write it again")
+        with pytest.raises(ValueError, match=f"{path}: {problem}; copy or export it again$"):
+            read_image(path, EXPORT)

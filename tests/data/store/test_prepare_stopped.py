@@ -1,0 +1,156 @@
+"""What stops preparing: a full disk, kills, other processes; and how it goes on."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+
+from kitsseg.data.case import Case
+from kitsseg.data.sources.kits import list_cases
+from kitsseg.data.store import prepare as prepare_module
+from kitsseg.data.store.prepare import is_current, prepare
+from kitsseg.data.store.store import CARD
+from kitsseg.system.locks import locked
+from tests.conftest import blocky, write_case
+
+
+def test_a_full_disk_is_a_line_and_nothing_half_written(
+    block_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, written = prepare_module._save, []
+
+    def full(path: Path, array: np.ndarray) -> None:
+        written.append(path)
+        if len(written) == 5:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(path, array)
+
+    monkeypatch.setattr(prepare_module, "_save", full)
+    with pytest.raises(
+        ValueError, match="the disk is full; make room .* 2 of 6 cases are prepared"
+    ) as told:
+        prepare(block_cases, tmp_path, None)
+    assert "\n" not in str(told.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["case_00000", "case_00001"]
+    monkeypatch.undo()
+    assert prepare(block_cases, tmp_path, None).ids == [c.id for c in block_cases]
+
+
+def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path) -> None:
+    cases = [write_case(tmp_path / "raw", number, *blocky(number)) for number in range(6)]
+    store = small_disk / "store"
+    with pytest.raises(ValueError, match="small/store: the disk is full"):
+        prepare(cases, store, None, workers=2)
+    there = sorted(p.name for p in store.iterdir())
+    assert 0 < len(there) < 6 and all(is_current(c, store) for c in cases if c.id in there)
+
+
+def test_what_a_killed_process_left_goes(block_cases: list[Case], tmp_path: Path) -> None:
+    """Between any two steps of writing a case: half a new folder, or the old one put aside."""
+    prepare(block_cases, tmp_path, None)
+    (tmp_path / ".case_00000-new").mkdir()
+    (tmp_path / ".case_00000-new" / "image.npy").write_bytes(b"half")
+    os.replace(tmp_path / "case_00000", tmp_path / ".case_00000-old")
+    (tmp_path / "case_00001" / "image.npy").write_bytes(b"cut off by a loss of power")
+    store = prepare(block_cases, tmp_path, None)
+    assert np.array_equal(store.images(0), blocky(0)[0]) and np.array_equal(
+        store.images(1), blocky(1)[0]
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [c.id for c in block_cases]
+
+
+def test_what_was_left_of_current_cases_goes_unless_it_is_held(
+    block_cases: list[Case], tmp_path: Path
+) -> None:
+    """Killed after the last step that counts: such a case isn't prepared again."""
+    prepare(block_cases, tmp_path, None)
+    for name in (".case_00000-old", ".case_00001-new", ".case_00002-old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CARD).touch()
+    for name in (".case_00000.lock", ".case_00003.lock"):
+        (tmp_path / name).touch()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    pictures = {
+        kind: tmp_path / f".{pid}-dataset.{kind}"
+        for kind, pid in (("png", gone.pid), ("md", os.getpid()), ("young", gone.pid))
+    }
+    for kind, path in pictures.items():
+        path.touch()
+        if kind != "young":
+            os.utime(path, (0, 0))
+    with locked(tmp_path / "case_00002", Event(), lambda note: None):
+        prepare(block_cases, tmp_path, None)
+        hidden = {path.name for path in tmp_path.glob(".*")}
+    assert hidden == {
+        ".case_00002-old",
+        ".case_00002.lock",
+        pictures["md"].name,
+        pictures["young"].name,
+    }
+    assert sorted(p.name for p in tmp_path.glob("case_*")) == [c.id for c in block_cases]
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from kitsseg.data.sources.kits import list_cases
+from kitsseg.data.store.prepare import prepare
+prepare(list_cases(Path(sys.argv[1])), Path(sys.argv[2]), 96, int(sys.argv[3]))
+"""
+
+
+def preparing(raw: Path, store: Path, workers: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", PREPARE, str(raw), str(store), str(workers)]
+    # A group of its own, so that its workers can be killed with it.
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+@pytest.fixture(scope="module")
+def bigger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cases that take a while."""
+    root = tmp_path_factory.mktemp("bigger")
+    for number in range(12):
+        write_case(root, number, *blocky(number, 24, 256, 256))
+    return root
+
+
+def test_killed_at_any_moment_it_ends_as_if_undisturbed(bigger: Path, tmp_path: Path) -> None:
+    cases = list_cases(bigger)
+    prepare(cases, tmp_path / "calm", 96)
+    rng = random.Random(0)
+    killed = 0
+    for number in range(4):
+        process = preparing(bigger, tmp_path / "shot", 1 + number % 2)
+        while process.poll() is None and not list(tmp_path.glob("shot/case_*")):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.1))
+        killed += process.poll() is None
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert killed
+    prepare(cases, tmp_path / "shot", 96)
+    assert contents(tmp_path / "shot") == contents(tmp_path / "calm")
+
+
+def test_two_processes_at_once(bigger: Path, tmp_path: Path) -> None:
+    prepare(list_cases(bigger), tmp_path / "one", 96)
+    both = [preparing(bigger, tmp_path / "two", 1) for _ in range(2)]
+    assert [process.wait(100) for process in both] == [0, 0]
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")

@@ -1,0 +1,80 @@
+"""Dice by region: by hand, against the official formula and MONAI, and however it is batched."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.metrics import DiceMetric
+
+from kitsseg.data.labels import REGIONS
+from kitsseg.evaluation.metrics import case_mean, dice, mean_over_cases
+from kitsseg.training.evaluation import compare
+from kitsseg.training.pixel_counts import region_counts
+
+
+def volumes(seed: int, shape: tuple[int, int, int] = (5, 6, 7)) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 3, shape, np.uint8), rng.integers(0, 3, shape, np.uint8)
+
+
+def official(gt: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
+    """The formula of the official script's ``evaluate``: Dice of the masks > 0 and > 1."""
+    out = []
+    for threshold in (0, 1):
+        a, b = gt > threshold, predictions > threshold
+        out.append(2 * np.logical_and(a, b).sum() / (a.sum() + b.sum()))
+    return out[0], out[1]
+
+
+def test_by_hand() -> None:
+    truth = np.array([[[1, 1, 2, 0]]], np.uint8)
+    prediction = np.array([[[1, 2, 2, 1]]], np.uint8)
+    figures = compare(prediction, truth)
+    # kidney (> 0): 3 shared of 4 and 3; tumour: 1 shared of 2 and 1; own label: 1 of 2 and 2.
+    assert figures["voxels"] == {
+        "kidney": [3, 4, 3],
+        "tumour": [1, 2, 1],
+        "kidney_label": [1, 2, 2],
+    }
+    assert figures["dice"] == pytest.approx({"kidney": 6 / 7, "tumour": 2 / 3, "kidney_label": 0.5})
+
+
+def test_equals_the_official_formula_and_monai() -> None:
+    prediction, truth = volumes(1)
+    figures = compare(prediction, truth)["dice"]
+    assert (figures["kidney"], figures["tumour"]) == pytest.approx(official(truth, prediction))
+    masks = [
+        torch.from_numpy(np.stack([np.isin(v, classes) for classes in REGIONS.values()])[None])
+        for v in (prediction, truth)
+    ]
+    theirs = DiceMetric(reduction="none")(*(m.float() for m in masks))[0]
+    assert list(figures.values()) == pytest.approx(theirs.tolist())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 5))
+def test_counts_add_up_however_slices_are_batched(seed: int, step: int) -> None:
+    p, g = (torch.from_numpy(v) for v in volumes(seed))
+    whole = region_counts(p, g).sum(0)
+    parts = [region_counts(p[i : i + step], g[i : i + step]).sum(0) for i in range(0, 5, step)]
+    assert torch.equal(torch.stack(parts).sum(0), whole)
+
+
+def test_empty_regions() -> None:
+    nothing = np.zeros((1, 2, 2), np.uint8)
+    tumour = nothing.copy()
+    tumour[0, 0, 0] = 2
+    assert compare(nothing, nothing)["dice"] == dict.fromkeys(REGIONS)  # undefined: None
+    assert compare(tumour, nothing)["dice"]["tumour"] == 0  # invented
+    assert compare(nothing, tumour)["dice"]["tumour"] == 0  # missed
+    figures = {"a": compare(nothing, nothing), "b": compare(tumour, tumour)}
+    assert case_mean(figures, "tumour") == 1  # the undefined one is left out
+
+
+def test_means_leave_out_what_does_not_exist() -> None:
+    assert mean_over_cases(np.array([0.5, math.nan, 1.0])) == 0.75
+    assert math.isnan(mean_over_cases(np.array([math.nan])))
+    assert np.isnan(dice(np.array([0, 0, 0])))

@@ -1,0 +1,134 @@
+"""Every rule on volumes made by hand."""
+
+import numpy as np
+import pytest
+
+from kitsseg.evaluation.postprocess import (
+    PostProcessing,
+    drop_far_tumours,
+    drop_small_tumours,
+    fill_holes,
+    keep_kidneys,
+)
+
+SPACING_MM = (5.0, 1.0, 2.0)  # a voxel is 0.01 ml
+
+
+def volume() -> np.ndarray:
+    """Two kidneys of 60 and 48 voxels, the second half tumour, and a third component of 2."""
+    label = np.zeros((8, 12, 20), np.uint8)
+    label[1:5, 1:6, 1:4] = 1
+    label[1:5, 1:7, 10:12] = 1
+    label[3:5, 1:7, 10:12] = 2
+    label[7, 11, 18:20] = 1
+    return label
+
+
+@pytest.mark.parametrize(
+    ("largest", "min_voxels", "kept"),
+    [
+        (None, 0, {60, 48, 2}),
+        (3, 0, {60, 48, 2}),
+        (2, 0, {60, 48}),
+        (1, 0, {60}),
+        (None, 2, {60, 48, 2}),
+        (None, 3, {60, 48}),
+        (2, 49, {60}),
+        (None, 61, set()),
+    ],
+)
+def test_kidneys(largest: int | None, min_voxels: float, kept: set[int]) -> None:
+    label = volume()
+    out = keep_kidneys(label, largest, min_voxels)
+    parts = {60: (..., slice(0, 9)), 48: (..., slice(9, 17)), 2: (..., slice(17, 20))}
+    for size, part in parts.items():
+        assert np.array_equal(out[part], label[part] if size in kept else label[part] * 0)
+
+
+def test_tumours_away_from_any_kidney() -> None:
+    """A tumour 3 rows (3 mm) from a kidney, one 2 slices (10 mm) from it, one that touches a corner."""
+    label = np.zeros((8, 12, 12), np.uint8)
+    label[4, 4, 4] = 1
+    label[4, 7, 4] = label[6, 4, 4] = label[3, 3, 3] = 2
+    beside, below, corner = (4, 7, 4), (6, 4, 4), (3, 3, 3)
+    for within_mm, kept in (
+        (0, [corner]),
+        (2.9, [corner]),
+        (3, [corner, beside]),
+        (9.9, [corner, beside]),
+    ):
+        out = drop_far_tumours(label, SPACING_MM, within_mm)
+        assert [where for where in (corner, beside, below) if out[where] == 2] == kept
+        assert out[4, 4, 4] == 1
+    assert np.array_equal(drop_far_tumours(label, SPACING_MM, 10), label)
+
+
+def test_without_a_kidney_every_tumour_goes() -> None:
+    label = np.full((2, 2, 2), 2, np.uint8)
+    assert not drop_far_tumours(label, SPACING_MM, 100).any()
+
+
+def test_small_tumours_become_what_they_lie_in() -> None:
+    label = np.zeros((5, 9, 9), np.uint8)
+    label[1:4, 1:5, 1:5] = 1
+    label[2, 2, 2:4] = 2  # two voxels in the kidney
+    label[2, 8, 8] = 2  # one alone
+    out = drop_small_tumours(label, 2)
+    assert (out[2, 2, 2], out[2, 8, 8]) == (2, 0)
+    out = drop_small_tumours(label, 3)
+    assert (out[2, 2, 2], out[2, 2, 3], out[2, 8, 8]) == (1, 1, 0)
+    assert np.array_equal(out[1:4, 1:5, 1:5], np.ones((3, 4, 4)))
+
+
+def test_holes() -> None:
+    label = np.zeros((7, 9, 16), np.uint8)
+    label[1:6, 1:8, 1:8] = 1
+    label[1:6, 1:8, 8:15] = 2
+    label[3, 3, 3:5] = 0  # two voxels in the kidney
+    label[3, 3, 11] = 0  # one in the tumour
+    label[1:4, 6, 3] = 0  # three that open to the outside
+    out = fill_holes(label, 1)
+    assert (out[3, 3, 3], out[3, 3, 11], out[2, 6, 3]) == (0, 2, 0)
+    out = fill_holes(label, 100)
+    assert (out[3, 3, 3], out[3, 3, 4], out[3, 3, 11], out[2, 6, 3], out[0, 0, 0]) == (1, 1, 2, 0, 0)
+    assert (out != label).sum() == 3
+
+
+def test_a_hole_that_leaks_through_an_edge_is_still_closed() -> None:
+    label = np.ones((3, 4, 4), np.uint8)
+    label[1, 1, 1] = label[1, 0, 0] = 0
+    assert fill_holes(label, 1)[1, 1, 1] == 1
+
+
+def test_all_rules_in_ml_and_the_input_stays() -> None:
+    label = volume()
+    label[2, 3, 2] = 0  # a hole of 0.01 ml
+    label[2, 9, 11] = 2  # 3 rows below the second kidney
+    before = label.copy()
+    for order in "CF":
+        given = label.copy(order=order)
+        out = PostProcessing(2, 0.05, 2, 0.02, 0.01)(given, SPACING_MM)
+        assert np.array_equal(given, before) and out.dtype == np.uint8
+        expected = volume()
+        expected[7] = 0
+        assert np.array_equal(out, expected)
+
+
+def test_nothing_asked_or_nothing_there_changes_nothing() -> None:
+    assert np.array_equal(PostProcessing()(volume(), SPACING_MM), volume())
+    nothing = np.zeros((3, 4, 5), np.uint8)
+    assert np.array_equal(PostProcessing(2, 1, 1, 1, 1)(nothing, SPACING_MM), nothing)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"largest_kidneys": 0}, "largest_kidneys=0 must be at least 1, or null for all"),
+        ({"min_kidney_ml": -1}, "min_kidney_ml=-1 must be at least 0"),
+        ({"tumour_within_mm": float("nan")}, "tumour_within_mm=nan must be at least 0"),
+        ({"max_hole_ml": float("inf")}, "max_hole_ml=inf must be at least 0"),
+    ],
+)
+def test_ranges(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PostProcessing(**arguments)

@@ -1,0 +1,127 @@
+"""Label volumes of any origin: which file is of which case, and that the origin makes no difference."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kitsseg.data.case import CASE_FILE
+from kitsseg.data.io.nifti import check_same_grid, read_mask
+from kitsseg.evaluation.prediction_files import find_masks
+from tests.conftest import AFFINE
+
+LABEL = np.zeros((4, 5, 6), np.uint8)
+LABEL[1:3, 2:4, 1:3] = 1
+LABEL[2, 3, 4] = 2
+
+
+def save(path: Path, array: np.ndarray = LABEL, affine: np.ndarray = AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, affine), path)
+    return path
+
+
+# ---- names
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("case_00042.nii.gz", 42),
+        ("prediction_00042.nii.gz", 42),
+        ("KiTS_00042.nii.gz", 42),
+        ("case_00042_0000.nii.gz", 42),
+        ("case_00000_0000.nii.gz", 0),
+        ("case_0000.nii.gz", 0),
+        ("42.nii", 42),
+        ("fold1_case_00007.nii.gz", 7),
+        ("mean.nii.gz", None),
+        ("case_00042_probabilities.nii.gz", None),
+        ("scan_20240131.nii.gz", None),
+    ],
+)
+def test_names(name: str, number: int | None) -> None:
+    match = CASE_FILE.fullmatch(name)
+    assert (None if match is None else int(match[1])) == number
+
+
+def test_files_and_folders_are_found(tmp_path: Path) -> None:
+    for name in ("prediction_00003.nii.gz", "case_00001.nii", "mean.nii.gz", ".case_00009.nii.gz"):
+        (tmp_path / name).touch()
+    (tmp_path / "plans.json").touch()
+    for name in (
+        "case_00007/segmentation.nii.gz",
+        "case_00007/imaging.nii.gz",
+        "case_00008/imaging.nii.gz",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found, problems = find_masks(tmp_path)
+    assert {case: str(path.relative_to(tmp_path)) for case, path in found.items()} == {
+        "case_00001": "case_00001.nii",
+        "case_00003": "prediction_00003.nii.gz",
+        "case_00007": "case_00007/segmentation.nii.gz",
+    }
+    assert problems == {"mean.nii.gz": "no case id in the file's name; name it like case_00042.nii.gz"}
+
+
+def test_a_prediction_in_a_cases_folder_goes_before_its_label(tmp_path: Path) -> None:
+    for name in ("prediction.nii.gz", "segmentation.nii.gz"):
+        (tmp_path / "case_00001").mkdir(exist_ok=True)
+        (tmp_path / "case_00001" / name).touch()
+    found, _ = find_masks(tmp_path, ("prediction.nii.gz", "segmentation.nii.gz"))
+    assert found["case_00001"].name == "prediction.nii.gz"
+
+
+def test_two_files_of_a_case_are_one_problem(tmp_path: Path) -> None:
+    for name in ("case_00001.nii.gz", "prediction_00001.nii.gz", "case_00002.nii.gz"):
+        (tmp_path / name).touch()
+    found, problems = find_masks(tmp_path)
+    assert list(found) == ["case_00002"]
+    assert problems == {
+        "case_00001": f"{tmp_path} holds 2 files of it, case_00001.nii.gz and prediction_00001.nii.gz; "
+        "leave one"
+    }
+
+
+def test_a_checkout_of_kits19(tmp_path: Path) -> None:
+    path = save(tmp_path / "data" / "case_00004" / "segmentation.nii.gz")
+    assert find_masks(tmp_path) == ({"case_00004": path}, {})
+
+
+def test_a_link_that_leads_nowhere_is_a_problem_of_its_case(tmp_path: Path) -> None:
+    path = save(tmp_path / "case_00004" / "segmentation.nii.gz")
+    (tmp_path / "case_00005").symlink_to("away")
+    found, problems = find_masks(tmp_path)
+    assert found == {"case_00004": path} and list(problems) == ["case_00005"]
+    assert "its folder is a link to away, which isn't there" in problems["case_00005"]
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nosuch: there's no such folder"):
+        find_masks(tmp_path / "nosuch")
+
+
+# ---- what is read
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64, np.float32, np.float64])
+def test_any_whole_type(tmp_path: Path, dtype: type) -> None:
+    path = tmp_path / "case_00001.nii.gz"
+    nib.save(nib.Nifti1Image(LABEL.astype(dtype), AFFINE, dtype=dtype), path)
+    mask = read_mask(path)
+    assert mask.label.dtype == np.uint8 and np.array_equal(mask.label, LABEL)
+    assert mask.layout.spacing_mm == pytest.approx((3, 0.8, 0.8))
+
+
+def test_every_orientation_becomes_the_same(tmp_path: Path) -> None:
+    truth = read_mask(save(tmp_path / "truth.nii.gz"))
+    turned = np.ascontiguousarray(LABEL.transpose(2, 0, 1)[::-1, :, ::-1])
+    affine = np.zeros((4, 4))
+    # Array axes are now columns reversed, slices, rows reversed.
+    affine[:, 0], affine[:, 1], affine[:, 2] = -AFFINE[:, 2], AFFINE[:, 0], -AFFINE[:, 1]
+    affine[:, 3] = AFFINE @ [0, LABEL.shape[1] - 1, LABEL.shape[2] - 1, 1]
+    mask = read_mask(save(tmp_path / "turned.nii.gz", turned, affine))
+    assert np.array_equal(mask.label, truth.label)
+    check_same_grid(tmp_path, mask.layout, truth.layout)

@@ -1,0 +1,102 @@
+"""Commands in forks of a process that has imported all that they need."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import monai.networks.nets  # noqa: F401
+import pytorch_lightning  # noqa: F401
+import torch
+import tqdm
+
+import kitsseg.data.slices.datamodule
+import kitsseg.reporting.html.page
+import kitsseg.reporting.showcase
+import kitsseg.system.syncnorm
+import kitsseg.tracking.sweep_end  # noqa: F401
+from kitsseg import train
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([__name__])
+
+
+def run(home: Path, *arguments: str, env: dict[str, str] | None = None, ranks: int = 1) -> list[int]:
+    """`python -m kitsseg.train` in ``home``, in as many processes as torchrun would start.
+
+    ``KILL_OPENING`` in ``env`` names a folder in ``home``: see `_kill_opening`.
+
+    Returns:
+        How each ended, as `subprocess` says it. When one has failed, the others are killed.
+    """
+    about = [dict(env) if env is not None else {} for _ in range(ranks)]
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    for rank, each in enumerate(about if ranks > 1 else ()):
+        each |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+        each |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [_context.Process(target=_command, args=(home, arguments, each)) for each in about]
+    for process in processes:
+        process.start()
+    waiting = list(processes)
+    while waiting:
+        ended = multiprocessing.connection.wait([p.sentinel for p in waiting], 300)
+        assert ended, "nothing ends"
+        waiting = [process for process in waiting if process.sentinel not in ended]
+        for process in processes:
+            process.join(0)
+        if any(process.exitcode for process in processes):
+            for process in waiting:
+                process.kill()
+    for process in processes:
+        process.join()
+    return [int(process.exitcode) for process in processes]  # type: ignore[arg-type]
+
+
+def _command(home: Path, arguments: Sequence[str], env: dict[str, str]) -> None:
+    for name in [n for n in os.environ if n.startswith(("WANDB", "KITSSEG", "PYTEST"))]:
+        del os.environ[name]
+    os.environ.update(env)
+    os.chdir(home)
+    said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    torch.set_num_threads(1)
+    tqdm.tqdm.set_lock(threading.RLock())  # its own one's semaphore would outlast a kill
+    if "KILL_OPENING" in env:
+        sys.addaudithook(_kill_opening(home / env["KILL_OPENING"]))
+    sys.argv = ["train.py", *arguments]
+    train.main()
+
+
+def _kill_opening(folder: Path) -> Callable[[str, Any], None]:
+    """Kill this process when it has opened a file below ``folder`` and written nothing yet, once a file.
+
+    ``folder``.opened lists those for which that has been, a temporary name without the process' number.
+    """
+    listed, prefix = folder.with_suffix(".opened"), f".{os.getpid()}-"
+    before = set(listed.read_text().split("\n")) if listed.is_file() else set()
+
+    def hook(event: str, about: Any) -> None:
+        if event != "open" or not isinstance(about[0], (str, os.PathLike)):
+            return
+        path, flags = Path(about[0]).absolute(), int(about[2])
+        if not path.is_relative_to(folder):
+            return
+        name = str(path.relative_to(folder).with_name(path.name.removeprefix(prefix)))
+        if not flags & os.O_TRUNC or name in before:
+            return
+        before.add(name)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+        with listed.open("a") as file:
+            file.write(f"{name}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook

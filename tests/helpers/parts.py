@@ -1,0 +1,36 @@
+"""Small parts that several tests put together."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kitsseg.data.slices.augment import Augmentation
+from kitsseg.data.slices.datamodule import SliceDataModule
+from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.split import Seeded
+from kitsseg.models.window import Window
+from kitsseg.training.losses import SorensenDice
+from kitsseg.training.task import SegmentationTask
+
+
+def make_data(root: Path, prepared: Path, **options: Any) -> SliceDataModule:
+    """The crude cases, opened; two of six validate."""
+    settings = {"batch_size": 4, **options}
+    data = SliceDataModule(root, Kits19(), Seeded(0.33), Augmentation([]), prepared, **settings)
+    data.open()
+    return data
+
+
+def make_task(net: nn.Module, lr: float = 1e-3, **options: Any) -> SegmentationTask:
+    """Adam and a plateau, as the paper has them."""
+    return SegmentationTask(
+        net,
+        options.pop("loss", SorensenDice()),
+        Window(-79, 304, 101, 76.9),
+        options.pop("optimizer", partial(torch.optim.Adam, lr=lr)),
+        options.pop("scheduler", torch.optim.lr_scheduler.ReduceLROnPlateau),
+        **options,
+    )

@@ -1,0 +1,36 @@
+"""Records of runs that never ran."""
+
+from dataclasses import replace
+
+from kitsseg.evaluation import metrics
+from kitsseg.reporting.run_record import Record
+
+
+def part(kidney: list[float | None], tumour: list[float | None], first: int = 0) -> metrics.CaseFigures:
+    """Figures of cases numbered from ``first``."""
+    return {
+        f"case_{first + i:05d}": {"dice": {"kidney": k, "tumour": t, "kidney_label": k}, "voxels": {}}
+        for i, (k, t) in enumerate(zip(kidney, tumour, strict=True))
+    }
+
+
+def record(model: str = "unet", seed: int = 0, shift: float = 0.0, **changes: object) -> Record:
+    """Two training cases, one validation case; ``shift`` moves the latter's figures."""
+    before = {
+        "train": part([0.9, 0.8], [0.6, 0.4]),
+        "validation": part([0.8 + shift], [0.3 + shift], first=2),
+    }
+    base = Record(
+        name="t", model=model, seed=seed, overrides=[f"model={model}", "data=x"], before=before,
+        after=None, split={"train": ["a", "b"], "validation": ["c"]}, epochs={}, config={},
+        environment={}, seconds={},
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def validated(
+    model: str, dice: list[float | None], first: int = 0, seed: int = 0, options: tuple[str, ...] = ()
+) -> Record:
+    """A run with the same validation Dice in both regions, and one training case."""
+    figures = {"train": part([0.9], [0.6], 900), "validation": part(dice, dice, first)}
+    return record(model, seed, before=figures, overrides=[f"model={model}", *options])

@@ -1,0 +1,42 @@
+"""The command `kitsseg.verify` on small cases, for its tests."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.verify import run
+from tests.conftest import blocky, write_case
+
+
+def verify(root: Path, *overrides: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and the report."""
+    report = root.parent / "report.json"
+    given = [f"root={root}", f"report={report}", "workers=1", *overrides]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        code = run(compose("verify", given))
+    return code, json.loads(report.read_text())
+
+
+def fine(root: Path) -> Path:
+    """Cases 0 to 3, all fine, and their list."""
+    for number in range(4):
+        write_case(root, number, *blocky(number))
+    published = {"x_spacing": 0.8, "y_spacing": 0.8, "z_spacing": 3.0}
+    entries = [{"case_id": f"case_{n:05d}", "voxel_spacing": published} for n in range(4)]
+    (root / "kits.json").write_text(json.dumps(entries))
+    return root
+
+
+def case(report: dict[str, Any], number: int) -> dict[str, Any]:
+    return next(c for c in report["cases"] if c["id"] == f"case_{number:05d}")
+
+
+def expect_only_problem(raw: Path, text: str) -> None:
+    """One line, of case 1, that says ``text`` after the file's folder."""
+    code, report = verify(raw)
+    problems = [problem for c in report["cases"] for problem in c["problems"]]
+    assert code == 1 and case(report, 1)["problems"] == problems and report["problems"] == []
+    assert len(problems) == 1 and problems[0].startswith(f"{raw}/case_00001/{text}")

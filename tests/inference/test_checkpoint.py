@@ -1,0 +1,189 @@
+"""A checkpoint says what it is, loads anywhere, and runs nothing of a stranger's."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from kitsseg.data.case import Case
+from kitsseg.inference import checkpoint
+from kitsseg.models.unet import AttentionUNet
+from kitsseg.models.window import Window
+from tests.helpers.parts import make_data, make_task
+
+NETWORK = {"_target_": "kitsseg.models.unet.AttentionUNet", "width": 4, "depth": 2}
+WINDOW = Window(-79, 304, 101, 76.9)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    block_cases: list[Case], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, AttentionUNet]:
+    """A checkpoint that Lightning wrote in training, and the network at that moment."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    net = AttentionUNet(width=4, depth=2)
+    about = checkpoint.header(NETWORK, WINDOW, 64, 0, {"commit": "abc"})
+    keep = pl.callbacks.ModelCheckpoint(folder, "best", monitor="val/loss", save_last=True)
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, callbacks=[keep], num_sanity_val_steps=0,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    data = make_data(block_cases[0].image.parent.parent, folder)
+    trainer.fit(make_task(net, header=about), datamodule=data)
+    return folder / "best.ckpt", net
+
+
+def test_it_is_all_that_is_needed(trained: tuple[Path, AttentionUNet]) -> None:
+    path, net = trained
+    loaded = checkpoint.load(path)
+    image = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded.net(image), net.eval()(image))
+    assert loaded.window.settings() == WINDOW.settings()
+    assert loaded.size == 64 and loaded.provenance == {"commit": "abc"}
+    assert not loaded.net.training
+
+
+def test_best_and_last_hold_plain_containers_only(trained: tuple[Path, AttentionUNet]) -> None:
+    for name in ("best", "last"):
+        held = torch.load(trained[0].with_name(f"{name}.ckpt"), weights_only=True)
+        assert held["kitsseg"]["network"] == NETWORK
+        assert held["kitsseg"]["classes"] == ["background", "kidney", "tumour"]
+
+
+def describe(**changes: Any) -> dict[str, Any]:
+    """A description that's right but for ``changes``."""
+    return checkpoint.header(NETWORK, WINDOW, 64, 0, {}) | changes
+
+
+def save(path: Path, about: object, state: dict[str, Any] | None = None) -> Path:
+    net = AttentionUNet(width=4, depth=2)
+    state = {f"net.{k}": v for k, v in net.state_dict().items()} if state is None else state
+    torch.save({"state_dict": state, "kitsseg": about}, path)
+    return path
+
+
+def network(target: object, **arguments: Any) -> dict[str, Any]:
+    return describe(network={"_target_": target, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("about", "text"),
+    [
+        (None, "lacks kitsseg's description"),
+        ([], "lacks kitsseg's description"),
+        ({"format": 99}, "lacks kitsseg's description of format 1"),
+        ({"format": 1}, "its description lacks classes, neighbours, network, provenance, size, win"),
+        (network("os.system", command="x"), "wants to build os.system with .*allowed are kitsseg.mode"),
+        (network("monai.networks.nets.HoVerNet", pretrained_url="http://x"), "wants to build monai"),
+        (network("monai.networks.nets.swin_unetr.optional_import", module="os"), "wants to build mona"),
+        (network("kitsseg.models.unet.check_input"), "wants to build .*, which isn't a network"),
+        (network("kitsseg.models.unet.torch.nn.Linear"), "unet.torch.nn.Linear isn't there"),
+        (network("kitsseg.models.unet.nn"), "which isn't a network"),
+        (network("kitsseg.models.blocks.Tensor"), "which isn't a network"),
+        (network("kitsseg.models."), "isn't there"),
+        (network(["os.system"]), "wants to build"),
+        (describe(network=7), "wants to build nothing"),
+        (network(NETWORK["_target_"], norm={"_target_": "os.system"}), "wants to build"),
+        (network(NETWORK["_target_"], norm={"a": [{"_partial_": True}]}), "wants to build"),
+        (network(NETWORK["_target_"], width=10**9), "wants to build"),
+        (network(NETWORK["_target_"], depth=10000), "can't be built as it says"),
+        (network(NETWORK["_target_"], width=8, depth=2), "is torch.float32 .*; its AttentionUNet has"),
+        (network(NETWORK["_target_"], width=4, depth=3), "its weights aren't those of its Attention"),
+        (network(NETWORK["_target_"], wide=4), "can't be built as it says .*wide"),
+        (describe(size=-1), r"says size=-1; it must lie in \[32, 4096\]"),
+        (describe(size="64"), "says size='64'"),
+        (describe(neighbours=10**6), "says neighbours=1000000; it must lie in"),
+        (describe(neighbours=1), "its network can't be used"),
+        (describe(classes=["background", "cat"]), "tells apart .*cat.*; kitsseg's classes are"),
+        (describe(window={"low_hu": 0}), "which isn't one"),
+        (describe(window={**WINDOW.settings(), "sd_hu": float("nan")}), "must be finite numbers"),
+        (describe(window={**WINDOW.settings(), "sd_hu": 0}), "sd_hu=0 must be above 0"),
+        (describe(provenance=[]), "its provenance isn't a dict"),
+    ],
+)
+def test_foreign_descriptions_are_refused(tmp_path: Path, about: object, text: str) -> None:
+    with pytest.raises(ValueError, match=f"x.ckpt: .*{text}") as refusal:
+        checkpoint.load(save(tmp_path / "x.ckpt", about))
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 900
+
+
+def test_a_network_of_ones_own_must_be_named(tmp_path: Path) -> None:
+    net = torch.nn.Conv2d(1, 3, 1)
+    about = network("torch.nn.Conv2d", in_channels=1, out_channels=3, kernel_size=1)
+    path = save(tmp_path / "x.ckpt", about, {f"net.{k}": v for k, v in net.state_dict().items()})
+    with pytest.raises(ValueError, match="wants to build torch.nn.Conv2d"):
+        checkpoint.load(path)
+    assert torch.equal(checkpoint.load(path, ["torch.nn.Conv2d"]).net.weight, net.weight)
+
+
+@pytest.mark.parametrize(
+    ("weight", "text"),
+    [
+        (torch.full((3,), float("nan")), "net holds NaN|head.bias holds NaN or infinite numbers"),
+        (torch.zeros(3).to_sparse(), "head.bias isn't a dense tensor"),
+        (torch.zeros(3, dtype=torch.int64), "head.bias is torch.int64"),
+        ("zeros", "head.bias isn't a dense tensor"),
+    ],
+)
+def test_weights_that_cannot_be(tmp_path: Path, weight: object, text: str) -> None:
+    state = {f"net.{k}": v for k, v in AttentionUNet(width=4, depth=2).state_dict().items()}
+    path = save(tmp_path / "x.ckpt", describe(), state | {"net.head.bias": weight})
+    with pytest.raises(ValueError, match=text):
+        checkpoint.load(path)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch run-by-checkpoint",)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_file_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = {"state_dict": {}, "evil": Evil()}
+    torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not legacy)
+    (tmp_path / "y.ckpt").write_bytes(pickle.dumps(content))
+    for name in ("x", "y"):
+        with pytest.raises(ValueError, match="more than tensors and plain values, which isn't run"):
+            checkpoint.load(tmp_path / f"{name}.ckpt")
+    assert not (tmp_path / "run-by-checkpoint").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_damaged_files_get_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match="x.ckpt: is not a checkpoint") as refusal:
+        checkpoint.load(tmp_path / "x.ckpt")
+    assert "\n" not in str(refusal.value)
+
+
+def test_cut_or_scrambled_files_get_one_line(tmp_path: Path) -> None:
+    """Wherever a file is cut, or its structure overwritten, it's a `ValueError` or still the same."""
+    whole = save(tmp_path / "x.ckpt", describe()).read_bytes()
+    rng = np.random.default_rng(0)
+    versions = [whole[:n] for n in rng.integers(0, len(whole), 20)]
+    ends = np.concatenate([np.arange(0, 3000), np.arange(len(whole) - 3000, len(whole))])
+    for place in rng.choice(ends, 60):
+        versions.append(whole[:place] + rng.bytes(8) + whole[place + 8 :])
+    refused = 0
+    for version in versions:
+        (tmp_path / "y.ckpt").write_bytes(version)
+        try:
+            checkpoint.load(tmp_path / "y.ckpt")
+        except ValueError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 40
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="x.ckpt: No such file or directory$"):
+        checkpoint.load(tmp_path / "x.ckpt")

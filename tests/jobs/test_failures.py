@@ -1,0 +1,71 @@
+"""What a user can mend is one line with its remedy; the rest keeps its traceback."""
+
+import errno
+import signal
+
+import pytest
+import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from kitsseg.data.store.prepare import BadCasesError
+from kitsseg.jobs.failures import Failure, JobFailedError, describe, killed
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("val/loss is nan\nafter epoch 3"), "val/loss is nan after epoch 3"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "out of memory (CUDA out of memory)"),
+        (MemoryError(), "out of memory (MemoryError): try a smaller"),
+        (OSError(errno.ENOSPC, "No space", "/a/b"), "/a/b: the disk is full; make"),
+        (RuntimeError("write: No space left on device"), "the output folder: the disk is full"),
+        (FileNotFoundError(2, "No such file", "/d/c.npy"), "/d/c.npy: No such file; has"),
+        (
+            FileNotFoundError("Caught FileNotFoundError in DataLoader\n[Errno 2] No such file: '/d/c'"),
+            "No such file: '/d/c'; has a folder gone",
+        ),
+        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed. "), "DataLoader worker"),
+        (MisconfigurationException("You requested gpu"), "You requested gpu"),
+    ],
+)  # fmt: skip
+def test_one_line(error: Exception, line: str) -> None:
+    found = describe(error)
+    assert found.known and found.error.startswith(line) and "\n" not in found.error
+
+
+def test_the_cause_counts() -> None:
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/a")
+        except OSError as full:
+            raise RuntimeError("checkpoint not saved") from full
+    except RuntimeError as error:
+        assert describe(error).error.startswith("/a: the disk is full")
+
+
+def test_what_is_ours_keeps_its_traceback() -> None:
+    try:
+        raise KeyError("rows")
+    except KeyError as error:
+        found = describe(error)
+    assert not found.known and found.error == "KeyError: 'rows'"
+    assert "test_failures.py" in found.traceback
+
+
+def test_a_process_that_was_killed() -> None:
+    assert killed(signal.SIGKILL, "rank 1").error.startswith(
+        "rank 1 was killed by SIGKILL, most likely for want of memory: try a smaller data.batch_size"
+    )
+    assert "gone, or the disk is full" in killed(signal.SIGBUS, "its process").error
+    failure = Failure("x", True, "")
+    assert describe(JobFailedError(failure)) is failure
+
+
+def test_bad_cases_are_told_a_line_each() -> None:
+    failure = describe(
+        BadCasesError("case_00001: is cut off\ncase_00002: is empty\ncase_00003: is empty")
+    )
+    assert failure.error == "case_00001: is cut off (and 2 more)" and failure.known
+    assert failure.told == ["case_00001: is cut off", "case_00002: is empty", "case_00003: is empty"]
+    assert describe(BadCasesError("case_00001: is empty")).error == "case_00001: is empty"
+    assert describe(ValueError("one\ntwo")).told == ["one two"]

@@ -1,0 +1,77 @@
+"""Whose a job's folder is, and how far the job has come."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kitsseg.jobs import job_folder
+from tests import ROOT
+
+SETTINGS = {"seed": 0, "data": {"root": "a", "workers": 2}, "paths": {"output": "x"}, "logger": {}}
+
+
+def test_differences_are_those_that_change_figures() -> None:
+    other = {"seed": 1, "data": {"workers": 0, "size": 64}, "paths": {"output": "y"}, "logger": {"a": 1}}
+    assert job_folder.differences(SETTINGS, other) == [
+        "seed=0, not 1",
+        "data.root=a, not unset",
+        "data.size=unset, not 64",
+    ]
+    assert job_folder.differences(SETTINGS, json.loads(json.dumps(SETTINGS))) == []
+
+
+def test_a_tuple_is_the_list_that_the_file_holds() -> None:
+    assert job_folder.differences({"a": [1, 2]}, {"a": (1, 2)}) == []
+
+
+def test_a_folder_of_another_configuration_is_kept_if_it_holds_something(tmp_path: Path) -> None:
+    job_folder.claim(tmp_path, SETTINGS)
+    job_folder.Phases(tmp_path)("train", lambda: 1)
+    job_folder.claim(tmp_path, {**SETTINGS, "seed": 1})  # nothing to lose yet
+    assert not (tmp_path / job_folder.PHASES).exists()
+    (tmp_path / "checkpoints").mkdir()
+    text = "holds a job with seed=1, not 2: give this one another name="
+    with pytest.raises(ValueError, match=text):
+        job_folder.claim(tmp_path, {**SETTINGS, "seed": 2})
+    assert json.loads((tmp_path / job_folder.CONFIG).read_text())["seed"] == 1
+
+
+def test_what_is_done_is_done_once(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def work(name: str) -> dict[str, float]:
+        calls.append(name)
+        return {"x": 0.1 + 0.2}
+
+    first = job_folder.Phases(tmp_path)
+    assert first("a", lambda: work("a")) == {"x": 0.1 + 0.2}
+    again = job_folder.Phases(tmp_path, write=False)
+    assert again("a", lambda: work("a")) == {"x": 0.1 + 0.2}  # to the bit
+    again("b", lambda: work("b"))
+    again("open", lambda: calls.append("open"), always=True)
+    third = job_folder.Phases(tmp_path)
+    third("b", lambda: work("b"))
+    third("open", lambda: calls.append("open"), always=True)
+    assert calls == ["a", "b", "open", "b", "open"]
+    assert set(third.seconds) == {"a", "b", "open"}
+
+
+def test_a_folder_has_one_process(tmp_path: Path) -> None:
+    code = "import sys, pathlib; from kitsseg.jobs import job_folder\nwith job_folder.held(pathlib.Path(sys.argv[1]), 0): pass"
+    line = [sys.executable, "-c", code, str(tmp_path)]
+    with job_folder.held(tmp_path):
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "another process is at this job" in done.stderr
+    with job_folder.held(tmp_path, 0.2):
+        pass
+
+
+def test_a_status_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    assert job_folder.status(tmp_path) == {}
+    (tmp_path / "status.json").write_text("[1]")
+    assert job_folder.status(tmp_path) == {} and not job_folder.is_complete(tmp_path)
+    (tmp_path / "status.json").write_text('{"status": "complete"}')
+    assert not job_folder.is_complete(tmp_path)  # its record is gone

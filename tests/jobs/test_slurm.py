@@ -1,0 +1,72 @@
+"""A sweep through a real SLURM, if one is up (`.ci/slurm up`)."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kitsseg.reporting import run_record, runs
+from tests.commands.test_train import SMALL, command
+
+
+def is_up() -> bool:
+    if shutil.which("scontrol") is None:
+        return False
+    said = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, check=False).stdout
+    return "is UP" in said
+
+
+pytestmark = pytest.mark.skipif(not is_up(), reason="no SLURM here; .ci/slurm up starts one")
+
+SWEEP = [
+    "-m", *SMALL, "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "trainer.accelerator=cpu",
+    "logger=none", "+callbacks.kill._target_=tests.helpers.killer.Killer",
+]  # fmt: skip
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """What is requeued would wait two minutes; begun in the second in which it ended, it is refused."""
+    requeued = "squeue -h -t PD -o '%r %i' | sed -n 's/^BeginTime //p'"
+    soon = "xargs -I{} scontrol update JobId={} StartTime=now+2"
+    line = f"while sleep 4; do {requeued} | {soon}; done"
+    process = subprocess.Popen(["sh", "-c", line], start_new_session=True, stderr=subprocess.DEVNULL)
+    yield
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path: Path) -> None:
+    killed = {"KILL": "train:2", "KILL_RANK": "-1", "KILL_BY": "preempt,requeue"}
+    done = command(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "outputs" / "demo"
+    states = [json.loads((p.parent / "status.json").read_text()) for p in run_record.find(folder)]
+    assert [(s["status"], s["attempt"]) for s in states] == [("complete", 2)] * 2
+    assert states[0]["slurm_job"] != states[1]["slurm_job"]
+    for devices in (1, 2):
+        log = (folder / f"trainer.devices-{devices}" / "train.log").read_text()
+        assert log.count("going on after epoch 1 of stage train") == 1
+    assert [run_record.read(p).epochs["train"]["run"] for p in run_record.find(folder)] == [2, 2]
+    assert "# Table 1" in done.stdout and (folder / "table1.md").is_file()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_tasks_of_slurms_are_the_ranks_one_job_runs_out_of_time_one_fails(tmp_path: Path) -> None:
+    tasks = ["hydra.launcher.tasks_per_node=2", "trainer.devices=2", "trainer.strategy=ddp"]
+    # Loaders' processes are SLURM's, too, and get its signal. Of 10 minutes all are submitit's last.
+    tasks += ["data.workers=1", "hydra.launcher.timeout_min=10"]
+    killed = {"KILL": "train:2", "KILL_BY": "preempt"}
+    done = command(tmp_path, *SWEEP, *tasks, "finetune=none", "optimizer.lr=0.001,1e30", env=killed)
+    fine, diverged = runs.below(tmp_path / "outputs" / "demo")
+    assert (fine.state, diverged.state) == ("complete", "failed"), done.stdout + done.stderr
+    assert json.loads((fine.folder / "status.json").read_text())["attempt"] == 2
+    assert "val/loss is nan" in diverged.reason
+    assert done.returncode == 1 and "# Table 1" in done.stdout
+    assert not list(fine.folder.glob(".task.json"))

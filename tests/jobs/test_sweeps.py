@@ -1,0 +1,231 @@
+"""Sweeps of several jobs at once, some of several ranks, some of which fail; killed; searching."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+from kitsseg.config import overrides
+from kitsseg.config.command_line import find_problems
+from kitsseg.evaluation import metrics
+from kitsseg.jobs.sweep import name_jobs
+from kitsseg.reporting import run_record, runs
+from kitsseg.system import gpus
+from tests import ROOT
+from tests.commands.test_train import SMALL, command
+
+SWEEP = [
+    "-m", *SMALL, "hydra/launcher=parallel", "hydra.launcher.n_jobs=2", "model=unet", "finetune=none",
+    "trainer.accelerator=cpu", "logger=none", "+callbacks.kill._target_=tests.helpers.killer.Killer",
+    "trainer.devices=1,2", "optimizer.lr=0.001,1e30",
+]  # fmt: skip
+
+
+def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: Path) -> None:
+    # Rank 1 of the jobs that have one raises while rank 0 waits for it.
+    done = command(tmp_path, *SWEEP, env={"KILL": "train:1", "KILL_RANK": "1", "KILL_BY": "error"})
+    assert done.returncode == 1
+    folder = tmp_path / "outputs" / "demo"
+    fine, diverged, *crashed = runs.below(folder)
+    assert fine.state == "complete" and fine.folder.name == "optimizer.lr-0.001+trainer.devices-1"
+    assert diverged.reason.startswith("val/loss is nan after epoch 1; try a smaller optimizer.lr")
+    assert "kitsseg.train: val/loss is nan" in done.stderr
+    for each in crashed:
+        assert (each.state, each.reason) == ("failed", "rank 1: RuntimeError: on purpose")
+        status = json.loads((each.folder / "status.json").read_text())
+        assert "killer.py" in status["traceback"] and status["changed"] - status["started"] < 60
+    assert done.stderr.count("RuntimeError: on purpose") >= 2
+    table = (folder / "table1.md").read_text()
+    assert table.count("| failed ") == 3 * 4 and "rank 1: RuntimeError: on purpose" in table
+    record = (fine.folder / "result.json").read_bytes()
+
+    done = command(tmp_path, *SWEEP)
+    again = runs.below(folder)
+    assert [job.state for job in again] == ["complete", "failed", "complete", "failed"]
+    assert (fine.folder / "result.json").read_bytes() == record
+    assert f"complete already: {fine.folder}" in done.stdout
+    assert done.returncode == 1
+    # The same figures to the bit are for the same weights; these trained with other batches.
+    assert (
+        run_record.read(again[2].folder / "result.json").split
+        == run_record.read(fine.folder / "result.json").split
+    )
+
+
+@pytest.mark.parametrize("kept", ["", "launcher"])
+def test_a_killed_sweep_leaves_no_process_behind(tmp_path: Path, kept: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KILL": "train:1", "KILL_BY": "wait"}
+    own = [part for part in SWEEP if "launcher" not in part or kept]
+    line = [sys.executable, "-m", "kitsseg.train", *own]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    sweep = subprocess.Popen(line, cwd=tmp_path, env=env, start_new_session=True, **quiet)
+    try:
+        wait_for(lambda: processes(tmp_path) and list(tmp_path.glob("outputs/*/*/split.json")))
+        os.kill(sweep.pid, signal.SIGKILL)
+        wait_for(lambda: not processes(tmp_path), 15)
+    finally:
+        sweep.kill()
+        sweep.wait()
+    left = runs.below(tmp_path / "outputs")
+    assert len(left) == (2 if kept else 1)
+    assert {job.state for job in left} <= {"unfinished", "interrupted"}
+
+
+def processes(home: Path) -> list[str]:
+    """Those that compute a job below ``home``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if b"KITSSEG_JOB=" in path.read_bytes() and path.with_name("cwd").readlink() == home:
+                found.append(path.parent.name)
+        except OSError:
+            pass
+    return found
+
+
+def wait_for(condition: object, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path: Path) -> None:
+    line = [
+        "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0",
+        "optimizer.lr=tag(log,interval(1e-4,1e-2))", "finetune=none", "logger=none",
+        "trainer.accelerator=cpu", "+callbacks.kill._target_=tests.helpers.killer.Killer",
+    ]  # fmt: skip
+    killed = command(tmp_path, *line, env={"KILL": "train:2", "KILL_BY": "parent"})
+    assert killed.returncode == -signal.SIGKILL
+    assert trials(tmp_path) == ["RUNNING"]
+    done = command(tmp_path, *line)
+    assert done.returncode == 0, done.stderr
+    assert "trial 0 was cut off; it goes on" in done.stdout
+    assert done.stdout.count("going on after epoch 1 of stage train") == 1
+    assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
+    records = [run_record.read(path) for path in run_record.find(tmp_path / "outputs")]
+    assert len({record.config["optimizer"]["lr"] for record in records}) == 2
+    best = max(metrics.case_mean(record.final["validation"], "tumour") for record in records)
+    said = (tmp_path / "outputs/demo/optimization_results.yaml").read_text()
+    assert f"best_value: {best}" in said
+
+    done = command(tmp_path, *line)
+    assert done.returncode == 0 and "# Table 1" in done.stdout, done.stderr
+    assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_search_without_any_value_ends_with_its_failures_and_no_traceback(tmp_path: Path) -> None:
+    done = command(
+        tmp_path, "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=2", "finetune=none",
+        "logger=none", "optimizer.lr=interval(1e30,1e31)", "trainer.precision=32-true",
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout, done.stderr
+    assert trials(tmp_path) == ["FAIL", "FAIL"]
+    assert len(re.findall(r"kitsseg.train: failed: .*optimizer.lr-", done.stderr)) == 2
+
+
+def trials(home: Path) -> list[str]:
+    """The states of the study's trials."""
+    study = optuna.load_study("demo", f"sqlite:///{home}/outputs/demo/study.db")
+    return [trial.state.name for trial in study.trials]
+
+
+# ---- names
+
+
+@pytest.mark.parametrize(
+    ("line", "shown", "hidden"),
+    [
+        (["-m", "model=a,b", "data.size=64", "seed=0"], {"model"}, {"data.size", "seed", "name"}),
+        (["-m", "experiment=a,b"], {"experiment"}, {"name", "data.root"}),
+        (["model=a", "data.root=x", "seed=0"], {"model", "seed"}, {"data.root"}),
+        (["-m", "experiment=a,b", "name=mine"], {"experiment"}, {"name", "data.root"}),
+        (["-m", "seed=range(0,3)", "hydra.launcher.n_jobs=2"], {"seed"}, {"name"}),
+        (["-m", "--config-dir", "/a/b", "seed=0,1", "data.size=64"], {"seed"}, {"data.size", "name"}),
+    ],
+)
+def test_jobs_are_named_by_what_is_swept(line: list[str], shown: set[str], hidden: set[str]) -> None:
+    *kept, last = name_jobs(line)
+    key, _, value = last.partition("=")
+    several = "experiment=a,b" in line and "name=mine" not in line
+    assert (
+        kept == line + ["name=experiments"] * several
+        and key == "hydra.job.config.override_dirname.exclude_keys"
+    )
+    excluded = set(value.strip("[]").split(","))
+    assert hidden <= excluded and not shown & excluded
+
+
+def test_a_sweep_over_experiments_of_ones_own_ends_with_its_table(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    for name, width in (("narrow", 2), ("wide", 4)):
+        text = (
+            f"# @package _global_\ndefaults: [demo, _self_]\nname: {name}\nmodel: {{width: {width}}}\n"
+        )
+        (tmp_path / "mine" / "experiment" / f"{name}.yaml").write_text(text)
+    small = [part for part in SMALL if not part.startswith(("experiment=", "model.width=", "fine"))]
+    line = ["-m", "--config-dir", "mine", "experiment=narrow,wide", "data=phantom", *small, "model=unet"]
+    done = command(tmp_path, *line, "finetune=none", "logger=none", "trainer.max_epochs=1")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "outputs" / "experiments"
+    assert [job.folder.name for job in runs.below(folder)] == ["experiment-narrow", "experiment-wide"]
+    table = (folder / "table1.md").read_text()
+    assert "unet, experiment=narrow" in table and "unet, experiment=wide" in table
+
+
+@pytest.mark.parametrize("choice", ["launcher=parallel", "launcher=slurm", "sweeper=study"])
+def test_launchers_and_sweepers_compose(choice: str) -> None:
+    assert find_problems("train", [f"hydra/{choice}", "seed=0,1"], multirun=True) == []
+
+
+def test_torchrun_cannot_start_a_sweep(tmp_path: Path) -> None:
+    done = command(tmp_path, "-m", "seed=0,1", env={"RANK": "0", "WORLD_SIZE": "2"})
+    assert done.returncode == 2
+    assert done.stderr == (
+        "kitsseg.train: a sweep starts the ranks of its jobs itself: leave out torchrun or srun\n"
+    )
+
+
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overrides, "_is_installed", lambda module: False)
+    for choice, extra in (
+        ("hydra/launcher=parallel", "parallel"),
+        ("hydra/launcher=slurm", "slurm"),
+        ("hydra/sweeper=study", "optuna"),
+    ):
+        problems = find_problems("train", [choice, "seed=x"], multirun=True)
+        assert problems == [f"{choice}: isn't installed; pip install 'kitsseg[{extra}]'"]
+
+
+# ---- GPUs
+
+
+def test_a_gpu_has_one_job_at_a_time(tmp_path: Path) -> None:
+    with gpus.reserved(2, ["0", "1", "2"], tmp_path) as first:
+        with gpus.reserved(1, ["0", "1", "2"], tmp_path) as second:
+            assert (first, second) == (["0", "1"], ["2"])
+        code = (
+            "import sys, pathlib; from kitsseg.system import gpus\n"
+            "with gpus.reserved(2, ['0', '1', '2'], pathlib.Path(sys.argv[1])) as g: print(g)"
+        )
+        line = [sys.executable, "-c", code, str(tmp_path)]
+        waiting = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(2)
+    assert waiting.communicate(timeout=20)[0] == "['0', '1']\n"
+
+
+def test_more_gpus_than_there_are(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="trainer.devices=2: this machine has 1 GPUs to use"),
+        gpus.reserved(2, ["0"], tmp_path),
+    ):
+        pass

@@ -1,0 +1,55 @@
+"""Which runs are one row, and what the row scored."""
+
+import numpy as np
+import pytest
+
+from kitsseg.reporting.table_rows import Row, rows
+from tests.helpers.records import part, record, validated
+
+
+def test_a_model_is_a_row_and_so_is_an_option_that_differs() -> None:
+    keep = {"overrides": ["model=unet", "data=x", "data.background_keep=0.1"]}
+    labels = [r.label for r in rows([record(), record("attn_unet"), record(**keep)])]
+    assert labels == ["unet", "attn_unet", "unet, data.background_keep=0.1"]
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_seeds_and_folds_share_a_row(plus: str) -> None:
+    runs = [
+        validated("unet", [0.5], first, seed, ("split=kfold", f"{plus}split.fold={first}"))
+        for first in range(3)
+        for seed in range(2)
+    ]
+    (row,) = rows(runs)
+    assert row.label == "unet" and row.folds == 3 and len(row.runs) == 6
+    other = validated("unet", [0.5], options=("split=kfold", "split.folds=3"))
+    assert len(rows([*runs, other])) == 2  # another way to divide is another row
+
+
+def test_scores_by_seed_and_case() -> None:
+    row = Row("r", [validated("u", [0.1, None], seed=5), validated("u", [0.3, 0.5], first=1, seed=2)])
+    scores = row.scores("validation", "tumour")
+    assert scores.seeds == [2, 5] and scores.cases == ["case_00000", "case_00001", "case_00002"]
+    nan = float("nan")
+    np.testing.assert_array_equal(scores.values, [[nan, 0.3, 0.5], [0.1, nan, nan]])
+    assert scores.known == 3
+    chosen = scores.of(["case_00002", "case_00099"])
+    np.testing.assert_array_equal(chosen.values, [[0.5, nan], [nan, nan]])
+    assert chosen.known == 1
+
+
+def test_a_training_case_is_the_mean_over_the_folds_that_trained_on_it() -> None:
+    runs = [record(before={"train": part([v], [v]), "validation": {}}) for v in (0.4, 0.6)]
+    assert Row("r", runs).scores("train", "kidney").values == pytest.approx(0.5)
+
+
+def test_stages_metrics_and_what_is_missing() -> None:
+    after = {"train": {}, "validation": part([0.9], [0.8])}
+    after["validation"]["case_00000"]["hd95_mm"] = {"tumour": 3.5, "kidney": None}
+    row = Row("r", [record(after=after)])
+    assert row.scores("validation", "tumour").values == 0.8
+    assert row.scores("validation", "tumour", after=False).cases == ["case_00002"]
+    assert row.scores("validation", "tumour", metric="hd95_mm").values == 3.5
+    assert np.isnan(row.scores("validation", "kidney", metric="hd95_mm").values).all()
+    assert row.scores("train", "tumour").values.shape == (1, 0)
+    assert list(row.cases("validation")) == ["case_00000"]

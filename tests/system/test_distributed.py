@@ -1,0 +1,156 @@
+"""Several ranks: the same figures to the bit for the same weights, and the same training to rounding."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kitsseg.system import distributed, syncnorm
+from tests import ROOT
+
+
+@pytest.fixture(scope="module")
+def found(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """What `tests.helpers.one_rank` found with 1, 2 and 3 ranks. Two batches validate: of three one has none."""
+    out = tmp_path_factory.mktemp("ranks")
+    return {count: started(count, blocks, out) for count in (1, 2, 3)}
+
+
+def started(count: int, blocks: Path, out: Path) -> dict[str, Any]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = []
+    for rank in range(count):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        if count > 1:
+            env |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{count}"}
+            env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+        line = [sys.executable, "-m", "tests.helpers.one_rank", str(blocks), str(out)]
+        processes.append(subprocess.Popen(line, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert not any(process.returncode for process in processes), said
+    return dict(json.loads((out / f"{count}.json").read_text()))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_figures_are_bit_equal(found: dict[int, dict[str, Any]], count: int) -> None:
+    assert found[count]["validated"] == found[1]["validated"]
+    assert found[count]["figures"] == found[1]["figures"]
+    assert list(found[count]["figures"]["train"]) == list(
+        found[1]["figures"]["train"]
+    )  # their order, too
+
+
+def test_every_case_and_slice_is_counted_once(found: dict[int, dict[str, Any]]) -> None:
+    for each in found.values():
+        figures = {**each["figures"]["train"], **each["figures"]["validation"]}
+        assert len(figures) == 6
+        # a kidney of 20 x 16 in three slices, by tests/conftest.py
+        assert {case["voxels"]["kidney"][2] for case in figures.values()} == {960}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_training_follows_one_rank_with_the_whole_batch(
+    found: dict[int, dict[str, Any]], count: int
+) -> None:
+    np.testing.assert_allclose(found[count]["losses"], found[1]["losses"], rtol=1e-5)
+    for name, value in found[1]["weights"].items():
+        np.testing.assert_allclose(
+            found[count]["weights"][name], value, rtol=1e-3, atol=1e-5, err_msg=name
+        )
+
+
+def test_it_did_train(found: dict[int, dict[str, Any]]) -> None:
+    (first, _), (second, _) = found[1]["losses"]
+    assert second < first
+
+
+# ---- batch norm
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_alone_it_is_batch_norm(kind: torch.dtype, training: bool) -> None:
+    torch.manual_seed(0)
+    theirs = nn.BatchNorm2d(3)
+    nn.init.normal_(theirs.weight)
+    ours = syncnorm.synchronised(nn.Sequential(theirs), torch.device("cpu")).train(training)[0]
+    theirs = nn.BatchNorm2d(3).train(training)
+    theirs.load_state_dict(ours.state_dict())
+    x = (100 + torch.randn(4, 3, 5, 7)).to(kind).requires_grad_()
+    weights = torch.randn(4, 3, 5, 7)
+    found = []
+    for norm in (ours, theirs):
+        out = norm(x)
+        assert out.dtype == kind
+        found.append((out, *torch.autograd.grad((out * weights).sum(), [x, *norm.parameters()])))
+    rounding = 1e-4 if kind == torch.float32 else 2**-7
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=rounding, atol=rounding * float(other.abs().max()))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    assert ours.num_batches_tracked == theirs.num_batches_tracked
+
+
+def test_its_gradients_are_those_of_its_differences() -> None:
+    torch.manual_seed(0)
+    norm = syncnorm.RankBatchNorm2d(2).double()
+    nn.init.normal_(norm.weight)
+    x = torch.randn(3, 2, 2, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(norm, (x,))
+
+
+def test_only_batch_norms_are_replaced_and_names_stay() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.BatchNorm2d(2)), nn.InstanceNorm2d(2))
+    before = dict(net.state_dict())
+    made = syncnorm.synchronised(net, torch.device("cpu"))
+    assert list(made.state_dict()) == list(before)
+    assert type(made[1][0]) is syncnorm.RankBatchNorm2d and type(made[2]) is nn.InstanceNorm2d
+
+
+# ---- how many
+
+
+@pytest.mark.parametrize(
+    ("trainer", "count"),
+    [
+        ({"devices": 1, "accelerator": "cpu"}, 1),
+        ({"devices": 3}, 3),
+        ({"devices": "2"}, 2),
+        ({"devices": [0, 2], "accelerator": "gpu"}, 2),
+        ({"devices": "0,1,3", "accelerator": "gpu"}, 3),
+        ({"devices": "auto", "accelerator": "cpu"}, 1),
+        ({}, 1),
+    ],
+)
+def test_processes_wanted(trainer: dict[str, Any], count: int) -> None:
+    assert distributed.wanted(trainer) == count
+
+
+@pytest.mark.parametrize(
+    ("env", "rank", "count"),
+    [
+        ({}, 0, 1),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, 1, 2),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, 1, 2),  # srun
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, 0, 1),  # a batch script that doesn't use srun
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "RANK": "3", "WORLD_SIZE": "4"}, 3, 4),
+    ],
+)
+def test_which_process_this_is(
+    env: dict[str, str], rank: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert (distributed.rank(), distributed.count()) == (rank, count)

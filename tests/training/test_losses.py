@@ -1,0 +1,143 @@
+"""The losses against numbers worked out by hand and against MONAI's."""
+
+import pytest
+import torch
+from monai.losses import DiceLoss
+from torch import nn
+from torch.nn import functional as F
+
+from kitsseg.training.losses import (
+    DiceCrossEntropy,
+    Loss,
+    SliceMean,
+    SorensenDice,
+    dice_from_terms,
+    dice_terms,
+)
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(4, 3, 8, 10, generator=generator)
+    target = torch.randint(0, 3, (4, 8, 10), generator=generator, dtype=torch.uint8)
+    return logits, target
+
+
+def test_equation_1_by_hand() -> None:
+    # One class, four pixels: p = (0.8, 0.4, 0.2, 0), g = (1, 1, 0, 0).
+    # 2 (0.8 + 0.4) / (0.64 + 0.16 + 0.04 + 2) = 2.4 / 2.84
+    p = torch.tensor([[[[0.8, 0.4], [0.2, 0.0]]]])
+    g = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
+    terms = dice_terms(p, g)
+    torch.testing.assert_close(terms, torch.tensor([[[1.2, 0.84, 2.0]]]))
+    assert dice_from_terms(terms, smooth=1e-12).item() == pytest.approx(2.4 / 2.84)
+
+
+def test_denominator_is_squared() -> None:
+    # p = 0.5 everywhere, g = 1: squared 2 * 0.5 / (0.25 + 1) = 0.8; unsquared would be 2/3.
+    p, g = torch.full((1, 1, 5, 5), 0.5), torch.ones(1, 1, 5, 5)
+    assert dice_from_terms(dice_terms(p, g)).item() == pytest.approx(0.8, abs=1e-6)
+
+
+@pytest.mark.parametrize("batchwise", [True, False])
+@pytest.mark.parametrize("background", [True, False])
+def test_equals_monai(
+    batch: tuple[torch.Tensor, torch.Tensor], batchwise: bool, background: bool
+) -> None:
+    logits, target = batch
+    theirs = DiceLoss(
+        include_background=background,
+        to_onehot_y=True,
+        softmax=True,
+        squared_pred=True,
+        batch=batchwise,
+        smooth_nr=1e-5,
+        smooth_dr=1e-5,
+    )
+    ours = SorensenDice(batch=batchwise, background=background)
+    assert ours(logits, target).item() == pytest.approx(
+        theirs(logits, target[:, None].long()).item(), abs=1e-6
+    )
+
+
+def test_perfect_and_empty() -> None:
+    target = torch.zeros(2, 4, 4, dtype=torch.uint8)
+    sure = F.one_hot(target.long(), 3).movedim(-1, 1) * 1000.0
+    assert SorensenDice()(sure, target).item() == 0  # absent and not predicted: Dice 1
+    target[0, 0] = 2
+    assert SorensenDice()(sure, target).item() == pytest.approx(0.5, abs=1e-5)  # tumour missed
+
+
+def test_cross_entropy_part(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, target = batch
+    expected = 0.5 * F.cross_entropy(logits, target.long()) + 2 * SorensenDice()(logits, target)
+    ours = DiceCrossEntropy(dice_weight=2, ce_weight=0.5)(logits, target)
+    torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        SorensenDice(),
+        SorensenDice(batch=False, background=True),
+        DiceCrossEntropy(),
+        SliceMean(DiceLoss(to_onehot_y=True, softmax=True), channel=True),
+        SliceMean(nn.CrossEntropyLoss()),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_terms_add_up(batch: tuple[torch.Tensor, torch.Tensor], loss: Loss) -> None:
+    """The loss of a whole is the reduction of its parts' terms, however they were batched."""
+    logits, target = batch
+    whole = loss(logits, target)
+    for cut in (1, 3):
+        parts = [loss.terms(logits[s], target[s]).sum(0) for s in (slice(cut), slice(cut, None))]
+        torch.testing.assert_close(loss.reduce(sum(parts)), whole)
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    # 512 x 512 sums overflow 16 bits: 262144 > 65504.
+    logits = torch.zeros(1, 3, 512, 512, dtype=torch.float16)
+    logits[:, 1] = 20
+    target = torch.ones(1, 512, 512, dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = SorensenDice()(logits, target)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(0.0, abs=1e-4)
+
+
+def test_gradient_is_exact() -> None:
+    logits = torch.randn(2, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 3, (2, 3, 3))
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        module = SorensenDice()
+        return module.reduce(module.terms(x, target).sum(0))
+
+    assert torch.autograd.gradcheck(loss, (logits,))
+
+
+def test_deep_supervision_halves_the_weight_with_the_size(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    logits, target = batch
+    coarse = logits[:, :, ::2, ::2] * 0.3
+    for loss in (SorensenDice(), DiceCrossEntropy()):
+        # (1 a + 1/2 b) / (1 + 1/2)
+        expected = (2 * loss(logits, target) + loss(coarse, target[:, ::2, ::2])) / 3
+        torch.testing.assert_close(loss([logits, coarse], target), expected)
+        torch.testing.assert_close(loss([logits], target), loss(logits, target))
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: SorensenDice(smooth=0), "smooth=0 must be above 0"),
+        (lambda: DiceCrossEntropy(dice_weight=0, ce_weight=0), "one must be above 0"),
+        (lambda: DiceCrossEntropy(ce_weight=-1), "neither may be negative"),
+    ],
+)
+def test_ranges(make: object, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()  # type: ignore[operator]

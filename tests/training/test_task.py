@@ -1,0 +1,122 @@
+"""Validation is exact: by case, the same at any batch size and number of workers."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from kitsseg.data.case import Case
+from kitsseg.data.slices import datamodule
+from kitsseg.models.unet import UNet
+from kitsseg.training.evaluation import compare
+from kitsseg.training.losses import DiceCrossEntropy, SorensenDice
+from kitsseg.training.schedules import warmup_cosine
+from tests.helpers.parts import make_data, make_task
+
+
+def trainer(**options: object) -> pl.Trainer:
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    settings = {"accelerator": "cpu", "num_sanity_val_steps": 0, "use_distributed_sampler": False}
+    return pl.Trainer(**{**quiet, **settings, **options})  # type: ignore[arg-type]
+
+
+def net() -> UNet:
+    torch.manual_seed(1)
+    return UNet(width=4, depth=2)
+
+
+@pytest.fixture
+def root(block_cases: list[Case]) -> Path:
+    return block_cases[0].image.parent.parent
+
+
+def figures(root: Path, tmp_path: Path, **options: object) -> dict[str, float]:
+    data = make_data(root, tmp_path, **options)
+    task = make_task(net(), loss=DiceCrossEntropy())
+    return trainer().validate(task, data, verbose=False)[0]
+
+
+def test_the_same_at_any_batch_size_and_number_of_workers(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = figures(root, tmp_path)
+    assert figures(root, tmp_path, workers=2) == expected
+    for size in (1, 4):
+        monkeypatch.setattr(datamodule, "VALIDATION_BATCH", size)
+        assert figures(root, tmp_path, batch_size=size) == pytest.approx(expected, rel=1e-5)
+
+
+def test_figures_are_those_of_whole_cases(root: Path, tmp_path: Path) -> None:
+    data, model = make_data(root, tmp_path), net().eval()
+    task, loss = make_task(model).eval(), SorensenDice()
+    losses, scores = [], []
+    for case in data.split.validation:
+        number = data.store.ids.index(case)
+        image = torch.from_numpy(np.array(data.store.images(number)))[:, None]
+        label = torch.from_numpy(np.array(data.store.labels(number)))
+        with torch.no_grad():
+            logits = task(image)
+        losses.append(loss(logits, label).item())
+        scores.append(compare(logits.argmax(1).to(torch.uint8).numpy(), label.numpy())["dice"])
+    out = trainer().validate(make_task(model), data, verbose=False)[0]
+    assert out["val/loss"] == pytest.approx(np.mean(losses), abs=1e-6)
+    for region in ("kidney", "tumour", "kidney_label"):
+        assert out[f"val/{region}_dice"] == pytest.approx(np.mean([s[region] for s in scores]))
+
+
+def test_validation_sees_every_slice_once(root: Path, tmp_path: Path) -> None:
+    data = make_data(root, tmp_path)
+    rows = [row for batch in data.val_dataloader() for row in batch["row"].tolist()]
+    assert sorted(rows) == data.validation_rows.tolist()
+    assert len(rows) == 6 * len(data.split.validation)
+
+
+def test_plateau_follows_the_validation_loss(root: Path, tmp_path: Path) -> None:
+    """No loss is ever 1000 % better, so each of three epochs reduces the rate."""
+    reduce = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.1, patience=0, threshold=10.0)
+    task = make_task(net(), scheduler=reduce, lr=1e-3)
+    run = trainer(max_epochs=3)
+    run.fit(task, datamodule=make_data(root, tmp_path))
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-6)
+
+
+def test_plateau_meets_rare_validation(root: Path, tmp_path: Path) -> None:
+    task = make_task(net())
+    trainer(max_epochs=4, check_val_every_n_epoch=2).fit(task, datamodule=make_data(root, tmp_path))
+    assert task.trainer.callback_metrics["val/loss"] > 0
+
+
+def test_a_schedule_over_all_steps_is_stepped_every_batch(root: Path, tmp_path: Path) -> None:
+    task = make_task(net(), scheduler=partial(warmup_cosine, warmup=0.5))
+    run = trainer(max_epochs=2)
+    run.fit(task, datamodule=make_data(root, tmp_path))
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(root: Path, tmp_path: Path) -> None:
+    broken = net()
+    with torch.no_grad():
+        broken.head.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="val/loss is nan after epoch 1; .*optimizer.lr"):
+        trainer(max_epochs=2).fit(make_task(broken), datamodule=make_data(root, tmp_path))
+
+
+def test_training_learns(root: Path, tmp_path: Path) -> None:
+    task = make_task(net(), lr=1e-2)
+    run = trainer(max_epochs=25)
+    run.fit(task, datamodule=make_data(root, tmp_path, background_keep=1.0))
+    assert run.callback_metrics["val/kidney_dice"] > 0.8
+
+
+def test_neighbours_are_the_slices_beside(root: Path, tmp_path: Path) -> None:
+    data = make_data(root, tmp_path, neighbours=1)
+    batch = next(iter(data.val_dataloader()))
+    volume = data.store.images(int(batch["case"][0]))
+    assert batch["image"].shape == (6, 3, 64, 64)
+    for z, around in enumerate([(0, 0, 1), (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 5)]):
+        assert np.array_equal(batch["image"][z], volume[list(around)])
