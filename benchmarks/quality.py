@@ -98,7 +98,8 @@ def opened(overrides: list[str]) -> tuple[Any, Any]:
         cfg = compose("train", overrides)
     split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
     data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
-    data.open()
+    data.prepare_data()
+    data.setup()
     return data, cfg
 
 

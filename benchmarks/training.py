@@ -119,7 +119,8 @@ def main() -> None:
         pl.seed_everything(0, verbose=False)
         split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
         data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=0)
-        data.open()
+        data.prepare_data()
+        data.setup()
         compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
         net, bare = (
             hardware.ready(instantiate(cfg.model), cfg.channels_last, compiled) for _ in range(2)

@@ -24,6 +24,7 @@ def run(cfg: DictConfig) -> None:
     from kitsseg.data.store import data_card
 
     data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0)
+    data.prepare_data()
     store = data.open_store()
     print(f"{data_card.markdown(store)}\n")
     for path in write_card(store):

@@ -1,157 +1,138 @@
-"""Components: config nodes with a ``_target_``, checked against its signature, then built."""
+"""Components: parts of a configuration with a ``_target_``, checked against its signature and built."""
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import hydra.utils
 from hydra.errors import InstantiationException
 
-from kitsseg.config.signatures import Opaque, arguments, fits, join, locate, nearest, one_line, type_name
+from kitsseg.config.signatures import arguments, join, locate, mismatch, one_line, suggestion
+
+HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
 @dataclass(frozen=True)
 class Section:
-    """How a command uses one component of its config.
+    """How a command uses a component.
 
     Args:
-        given: arguments that the command gives itself; not for the config to set.
-        offered: arguments that it gives to a target that has them.
-        partial: the node makes a function, which the command calls with those arguments.
-        resolved: values the command replaces by proper ones, by argument.
+        given: arguments that the command passes itself.
+        offered: arguments that the command passes to targets that accept them.
+        partial: the component is a function, which the command calls with those arguments.
+        auto: arguments that may also be ``auto``, which the command resolves.
         optional: the section may be empty.
-        many: a dict of components instead of one.
-        build: whether building it is cheap and leaves nothing behind.
+        many: the section is a dict of components.
+        build: build the component when it is checked, so that its class checks the values.
     """
 
     given: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
     partial: bool = False
-    resolved: Mapping[str, Any] = field(default_factory=dict)
+    auto: tuple[str, ...] = ()
     optional: bool = False
     many: bool = False
     build: bool = True
 
 
 def instantiate(node: Any, **kwargs: Any) -> Any:
-    """What ``node`` describes, given plain lists and dicts only, and ``kwargs`` as they are.
+    """Build a component from plain lists and dicts, and pass ``kwargs`` to it unchanged.
 
-    `hydra.utils.instantiate` would merge ``kwargs`` into the config: a dataclass's instance arrives
-    as a dict. So they are passed in a call of our own.
+    `hydra.utils.instantiate` merges ``kwargs`` into the configuration, which turns dataclasses into
+    dicts.
     """
     if not kwargs:
         return hydra.utils.instantiate(node, _convert_="all")
-    made = hydra.utils.instantiate(node, _convert_="all", _partial_=True)
-    return functools.partial(made, **kwargs) if node.get("_partial_") else made(**kwargs)
+    target = hydra.utils.instantiate(node, _convert_="all", _partial_=True)
+    return functools.partial(target, **kwargs) if node.get("_partial_") else target(**kwargs)
 
 
-def section_problems(node: Any, key: str, section: Section) -> list[str]:
-    """What names and types alone tell of a section."""
+def check_section(node: Any, key: str, section: Section) -> list[str]:
+    """Return the problems of a section that names and types show."""
     if not isinstance(node, dict):
         return [f"{key}: expected a component (a dict with a _target_), got {node!r}"]
     if section.many:
-        return [
-            problem
-            for name, item in node.items()
-            for problem in section_problems(item, join(key, name), Section())
-        ]
+        checked = (check_section(item, join(key, name), Section()) for name, item in node.items())
+        return [problem for problems in checked for problem in problems]
     if "_target_" not in node:
-        named = ", ".join(f"~{join(key, name)}" for name in node)
-        remedy = f"; to do without it: {named}" if named else ""
-        return [f"{key}: has no _target_, the class that it is{remedy}"]
-    problems = component_problems(node, key, section)
+        removals = ", ".join(f"~{join(key, name)}" for name in node)
+        return [f"{key}: has no _target_{f'; to omit it: {removals}' if removals else ''}"]
+    problems = check_component(node, key, section)
     if section.partial and node.get("_partial_") is not True:
-        problems.append(
-            f"{key}._partial_: must be true; {', '.join(section.given)} is known only at run time"
-        )
+        problems.append(f"{key}._partial_: must be true; {', '.join(section.given)} is passed later")
     return problems
 
 
-def component_problems(node: dict[str, Any], key: str, section: Section | None) -> list[str]:
-    """What the signature of ``_target_`` says to the arguments of a node and of those within."""
-    problems = []
-    for name, value in node.items():
-        for where, inner in _components(value, join(key, name)):
-            problems += component_problems(inner, where, None)
-    if isinstance(node["_target_"], Opaque):
-        return problems
+def check_component(node: dict[str, Any], key: str, section: Section) -> list[str]:
+    """Return the problems of a component's arguments, and of the components among them."""
+    problems = [p for k, inner in _inner(node, key) for p in check_component(inner, k, Section())]
     target, problem = locate(node["_target_"])
-    if problem is not None:
+    if problem:
         return [*problems, f"{key}._target_: {problem}"]
     hints = arguments(target)
-    if hints is None:  # a builtin without a signature takes what it takes
+    if hints is None:  # a builtin without a signature
         return problems
-    section = section or Section()
     given = {*section.given, *section.offered}
-    label = node["_target_"]
-    for name, value in node.items():
-        if name in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_"):
-            continue
+    for name in node.keys() - set(HYDRA_KEYS):
+        where = join(key, name)
         if name in given:
-            problems.append(f"{join(key, name)}: the command gives this itself; remove it")
-        elif name not in hints:
-            if "**" not in hints:
-                options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
-                remedy = nearest(str(name), options, f"{key}.")
-                problems.append(f"{join(key, name)}: {label} has no such argument{remedy}")
-        elif not fits(value, hints[name].annotation) and value != section.resolved.get(name, ...):
-            wanted = type_name(hints[name].annotation)
-            wanted += f" or {section.resolved[name]!r}" if name in section.resolved else ""
-            problems.append(f"{join(key, name)}: expected {wanted}, got {value!r}")
-    # Whoever calls the rest of a partial is unknown, unless it's the command.
-    if not node.get("_partial_") or section.partial:
-        needed = [name for name, hint in hints.items() if hint.default is inspect.Parameter.empty]
-        needed = needed[len(node.get("_args_", ())) :]
-        for name in needed:
-            if name not in node and name not in given and name not in ("*", "**"):
-                problems.append(
-                    f"{join(key, name)}: {label} requires it; give it with +{key}.{name}=VALUE"
-                )
+            problems.append(f"{where}: the command sets this itself; remove it")
+        elif name in hints:
+            wrong = mismatch(node[name], hints[name].annotation)
+            if wrong and not (name in section.auto and node[name] == "auto"):
+                problems.append(f"{where}={node[name]!r}: {wrong}")
+        elif "**" not in hints:
+            options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
+            remedy = suggestion(str(name), options, f"{key}.")
+            problems.append(f"{where}: {node['_target_']} has no such argument{remedy}")
+    if node.get("_partial_") and not section.partial:  # an unknown caller passes the rest
+        return problems
+    required = [name for name, hint in hints.items() if hint.default is inspect.Parameter.empty]
+    for name in required[len(node.get("_args_", ())) :]:
+        if name not in {*node, *given, "*", "**"}:
+            where = join(key, name)
+            problems.append(f"{where}: {node['_target_']} requires it; add +{key}.{name}=VALUE")
     return problems
 
 
-def _components(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The outermost components within a value, with their keys."""
-    if isinstance(value, dict) and "_target_" in value:
-        yield key, value
-    elif isinstance(value, (dict, list)):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _components(item, join(key, name))
+def _inner(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the outermost components within a value, with their keys."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, item in items:
+        if isinstance(item, dict) and "_target_" in item:
+            yield join(key, name), item
+        elif isinstance(item, (dict, list)):
+            yield from _inner(item, join(key, name))
 
 
 def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple[Any, list[str]]:
-    """A component, or what its class, or those of the components within it, say against it."""
-    if "params" in given:
-        import torch
+    """Build a component; return it, and what its class or those of its arguments raise."""
+    import torch
 
-        given["params"] = [torch.nn.Parameter(torch.zeros(1))]
+    if "params" in given:
+        given = {**given, "params": [torch.nn.Parameter(torch.zeros(1))]}
     hints = arguments(locate(node["_target_"])[0]) or {}
     given |= {name: 100 for name in section.offered if name in hints}
     try:
         if key == "model":
-            import torch
-
             try:
-                with torch.device("meta"):  # names and shapes without the weights
+                with torch.device("meta"):  # names and shapes, without memory for the weights
                     return instantiate(node), []
             except (InstantiationException, RuntimeError, NotImplementedError):
-                pass  # not every network can be built there: only the real thing tells
-        made = instantiate(node)(**given) if section.partial else instantiate(node, **given)
-        return made, []
-    except Exception as error:  # a component of somebody else may raise anything
-        inner = (pair for name in node for pair in _components(node[name], join(key, name)))
-        problems = [p for where, each in inner for p in build(each, where, Section(), {})[1]]
-        return None, problems or [f"{key}: {_reason(error)}"]
+                pass  # some networks cannot be built there
+        return (instantiate(node)(**given) if section.partial else instantiate(node, **given)), []
+    except Exception as error:  # a component may raise anything
+        inner = [p for where, each in _inner(node, key) for p in build(each, where, Section(), {})[1]]
+        return None, inner or [f"{key}: {_reason(error)}"]
 
 
 def _reason(error: BaseException) -> str:
-    """What a component's class said."""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     for cause in (error, error.__cause__, error.__context__):
-        details = getattr(cause, "errors", None)  # pydantic's, by which albumentations checks
+        details = getattr(cause, "errors", None)  # of pydantic, which albumentations uses
         if callable(details):
             return "; ".join(
                 f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in details()

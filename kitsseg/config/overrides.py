@@ -1,224 +1,167 @@
-"""The overrides of a command line: every job that they ask for composed, all that is wrong listed."""
+"""Compose every job that a command line asks for, and find the first one that cannot run."""
 
 import itertools
 import math
 from collections.abc import Iterator
-from copy import deepcopy
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
-from hydra.core.config_loader import ConfigLoader
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, ValueType
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from kitsseg.config.keys import unknown_key
-from kitsseg.config.signatures import nearest, one_line
-from kitsseg.config.validation import Begin, validate
+from kitsseg.config.signatures import arguments, closest, locate, one_line, suggestion
+from kitsseg.config.validation import CONFIG_DIR, Command, validate
 
-# Plugins that aren't installed with kitsseg itself, by the choice that needs one.
+# Plugins of Hydra that extras of kitsseg install, by the choice that needs them.
 EXTRAS = {
-    ("hydra/launcher", "parallel"): ("parallel", "joblib_launcher"),
-    ("hydra/launcher", "slurm"): ("slurm", "submitit_launcher"),
-    ("hydra/sweeper", "study"): ("optuna", "optuna_sweeper"),
+    "hydra/launcher=parallel": ("parallel", "hydra_plugins.hydra_joblib_launcher"),
+    "hydra/launcher=slurm": ("slurm", "hydra_plugins.hydra_submitit_launcher"),
+    "hydra/sweeper=study": ("optuna", "hydra_plugins.hydra_optuna_sweeper"),
 }
+# Of a larger sweep, not every combination is checked, but every value at least once.
+MAX_JOBS = 64
 
-# From here on a sweep's values are tried one at a time instead of in all combinations.
-MAX_JOBS = 128
+
+def find_problems(
+    command: Command, overrides: list[str], multirun: bool = False, config_dir: str | None = None
+) -> list[str]:
+    """Return the problems of the first job that has any; empty if every job can run.
+
+    Args:
+        command: the command.
+        overrides: the overrides of the command line.
+        multirun: whether it starts a sweep.
+        config_dir: a further folder of configurations.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        return [f"--config-dir {config_dir}: no such folder"]
+    with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base="1.3"):
+        return _Composer(command, config_dir).check(overrides, multirun)
 
 
-class CommandLine:
-    """The overrides of one command line, taken apart."""
+class _Composer:
+    """Composes the jobs of one command line."""
 
-    def __init__(
-        self, command: str, loader: ConfigLoader, config_dir: str | None, begin: Begin | None
-    ) -> None:
-        self.command, self.loader, self.begin = command, loader, begin
-        folder = str(Path(config_dir).absolute()) if config_dir is not None else None
-        quoted = folder.replace("\\", "\\\\").replace("'", "\\'") if folder is not None else ""
-        self.always = [f"hydra.searchpath=['file://{quoted}']"] if folder is not None else []
-        self.parser = OverridesParser.create(config_loader=loader)
-        self.problems: list[str] = []
-        self.unknown_groups: list[str] = []
+    def __init__(self, command: Command, config_dir: str | None) -> None:
+        self.command, self.cache = command, dict[str, Any]()
         self.options: dict[str, list[str]] = {}
-        self.composed: dict[tuple[str, ...], DictConfig | str] = {}
-        self.hydra: dict[tuple[str, ...], DictConfig] = {}
-        self.built: dict[str, Any] = {}
+        self.always = ["hydra.runtime.output_dir=."]  # known to Hydra when a job starts
+        if config_dir is not None:
+            folder = str(Path(config_dir).absolute()).replace("\\", "\\\\").replace("'", "\\'")
+            self.always.append(f"hydra.searchpath=['file://{folder}']")
 
     def check(self, overrides: list[str], multirun: bool) -> list[str]:
-        parsed = self._parse(overrides)
-        if missing := [problem for override in parsed for problem in _missing_extra(override)]:
-            return missing  # nothing can be composed without it
-        ours = [override for override in parsed if not override.is_hydra_override()]
-        hydra = self._hydra(parsed)
-        if hydra is not None:
-            multirun = multirun or str(hydra.mode).endswith("MULTIRUN")
-            params = OmegaConf.select(hydra, "sweeper.params", default=None) if multirun else None
-            swept = [f"{key}={value}" for key, value in (params or {}).items()]
-            ours = [*self._parse(swept), *ours]
-        if multirun or self.problems:
-            self.begin = None
-        values: dict[str, list[Override]] = {}  # an override given twice: the last one holds
-        for override in ours:
-            values[override.get_key_element()] = self._values(override, multirun)
-        self._check_jobs({key: each for key, each in values.items() if each})
-        return list(dict.fromkeys(self.problems))
-
-    def _parse(self, overrides: list[str]) -> list[Override]:
-        """The overrides that are written as such."""
-        parsed = []
-        for text in overrides:
-            try:
-                parsed += self.parser.parse_overrides([text])
-            except HydraException as error:
-                reason = str(error).splitlines()[0]
-                hint = "" if "=" in text else "; write KEY=VALUE"
-                self.problems.append(f"{text}: can't be read as an override{hint} ({reason})")
-        return parsed
-
-    def _hydra(self, parsed: list[Override]) -> DictConfig | None:
-        """Hydra's own part of the config; None if only Hydra can say what is wrong with it."""
-        fixed = [o for o in parsed if not o.is_sweep_override()]
-        hydras = [o.input_line or "" for o in fixed if o.is_hydra_override()]
-        # Values can't change it, and without them this is what the first job composes, too.
-        given = [o.input_line or "" for o in fixed if o.is_hydra_override() or self._is_group(o)]
-        for lines in (tuple(given), tuple(hydras)):
-            if not isinstance(self._compose(lines), str):
-                return self.hydra[lines]
-        return None
-
-    # ---- one override
-
-    def _values(self, override: Override, multirun: bool) -> list[Override]:
-        """An override for each value of a sweep, without those that can't be used."""
-        line = override.input_line or ""
-        if override.is_sweep_override():
-            if not multirun:
-                plain = override.value_type is ValueType.SIMPLE_CHOICE_SWEEP
-                hint = f" (or write {line.replace('=', '=[', 1)}] for a list)" if plain else ""
-                self.problems.append(f"{line} is a sweep: add -m{hint}")
-            if not override.is_discrete_sweep():  # the sweeper alone knows what it will try
-                return []
-            key = override.get_key_element()
-            each = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            parsed = self.parser.parse_overrides(each)
-        else:
-            parsed = [override]
-        return [usable for item in parsed for usable in self._choice(item)]
-
-    def _choice(self, override: Override) -> list[Override]:
-        """The override; for a mistyped choice the nearest one, so that the rest can be checked."""
-        group, value = override.key_or_group, override.value()
-        options = self._options(group)
-        if not options or override.is_delete() or isinstance(value, dict):
-            return [override]
-        names = value if isinstance(value, list) else [value]
-        wrong = [name for name in names if name not in options]
-        for name in wrong:
-            text = "null" if name is None else str(name)
-            remedy = nearest(text, options)
-            listed = f" ({', '.join(options)})" if remedy.endswith("?") else ""
-            listed += f"; ~{group} leaves it out" if name is None else ""
-            self.problems.append(f"{group}={text}: there's no such choice{remedy}{listed}")
-        if not wrong:
-            return [override]
-        remedy = nearest(str(wrong[0]), options)
-        if len(names) > 1 or not remedy.endswith("?"):
-            self.unknown_groups.append(group)
-            return []
-        choice = remedy.removeprefix("; did you mean ").removesuffix("?")
-        return self.parser.parse_overrides([f"{override.get_key_element()}={choice}"])
-
-    # ---- all of them together
-
-    def _check_jobs(self, values: dict[str, list[Override]]) -> None:
-        """Compose and validate every job; what only some have is said with the first of them."""
-        jobs = list(_combinations(list(values.values())))
-        swept = {key for key, each in values.items() if len(each) > 1}
-        found: dict[str, list[str]] = {}
+        parser = OverridesParser.create()
+        try:
+            parsed = [parser.parse_override(text) for text in overrides]
+        except OverrideParseException as error:
+            hint = "" if "=" in error.override else "; write KEY=VALUE"
+            return [f"{error.override}: cannot be read{hint} ({str(error).splitlines()[0]})"]
+        if problems := [problem for override in parsed for problem in self._check_choice(override)]:
+            return problems
+        fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+        try:
+            hydra = self._compose(fixed).hydra
+        except Exception as error:  # of a broken YAML file, Hydra passes on what its parser raises
+            return [self._explain(fixed, error)]
+        if multirun := multirun or str(hydra.mode).endswith("MULTIRUN"):
+            params = OmegaConf.select(hydra, "sweeper.params", default=None) or {}
+            swept = (f"{key}={value}" for key, value in params.items())
+            parsed = [*map(parser.parse_override, swept), *parsed]
+        if not multirun and (sweeps := [o for o in parsed if o.is_sweep_override()]):
+            return [_not_a_sweep(sweeps[0].input_line or "")]
+        values = {o.get_key_element(): _values(o) for o in parsed}  # the last of equal keys counts
+        jobs = list(_combinations([lines for lines in values.values() if lines]))
+        fixed_lines = {lines[0] for lines in values.values() if len(lines) == 1}
         for job in jobs:
-            about = [o.input_line or "" for o in job if o.get_key_element() in swept]
-            for problem in dict.fromkeys(self._job(job)):
-                found.setdefault(problem, []).append(" ".join(about))
-        for problem, where in found.items():
-            more = f" and {len(where) - 1} more" if len(where) > 1 else ""
-            some = f" (in the job {where[0]}{more})" if len(where) < len(jobs) else ""
-            self.problems.append(problem + some)
+            if problems := self._check_job(job):
+                where = " ".join(line for line in job if line not in fixed_lines)
+                return [f"{p} (in the job {where})" if where else p for p in problems]
+        return []
 
-    def _job(self, job: tuple[Override, ...]) -> list[str]:
-        """What is wrong with one job."""
-        groups = {o.input_line or "": o for o in job if self._is_group(o)}
-        cfg, problems = self._compose(tuple(groups)), []
-        if isinstance(cfg, str):  # whose fault is it?
-            alone = {line: self._compose((line,)) for line in groups}
-            problems = [f"{line}: {made}" for line, made in alone.items() if isinstance(made, str)]
-            cfg = self._compose(tuple(line for line in groups if not isinstance(alone[line], str)))
-            if isinstance(cfg, str):
-                return [*problems, cfg]
-        cfg = deepcopy(cfg)
-        for override in job:
-            spoilt = override.key_or_group.split(".")[0] in self.unknown_groups
-            if override.input_line in groups or spoilt:
-                continue
-            if problem := self._apply(override, cfg):
-                problems.append(problem)
-        return problems + validate(cfg, self.command, self.built, self.begin)
-
-    def _is_group(self, override: Override) -> bool:
-        return bool(self._options(override.key_or_group)) and not isinstance(override.value(), dict)
+    def _check_choice(self, override: Override) -> list[str]:
+        """Return the problems of a choice: its plugin is not installed, or it does not exist."""
+        group, options = override.key_or_group, self._options(override.key_or_group)
+        if not options or override.is_delete() or isinstance(override.value(), dict):
+            return []
+        names = [line.partition("=")[2] for line in _values(override)]
+        names = override.value() if isinstance(override.value(), list) else names
+        problems = []
+        for name in names:
+            extra, plugin = EXTRAS.get(f"{group}={name}", ("", ""))
+            if extra and not _is_installed(plugin):
+                problems.append(f"{group}={name}: is not installed; pip install 'kitsseg[{extra}]'")
+            elif name not in options:
+                remedy = suggestion(str(name), options)
+                listed = f" ({', '.join(options)})" if closest(str(name), options) else ""
+                omit = f"; ~{group} omits it" if name == "null" else ""
+                problems.append(f"{group}={name}: no such choice{remedy}{listed}{omit}")
+        return problems
 
     def _options(self, group: str) -> list[str]:
-        """The choices of a group; none if it isn't one."""
+        """Return the choices of a group; none if it is not a group."""
         if group not in self.options:
-            self.options[group] = self.repository.get_group_options(group)
+            loader = GlobalHydra.instance().config_loader()
+            found = loader.get_group_options(group, config_name=self.command.name, overrides=self.always)
+            self.options[group] = [] if "." in group else found
         return self.options[group]
 
-    @cached_property
-    def repository(self) -> IConfigRepository:
-        """Where choices are found. Hydra's own function makes one for every question, at 30 ms each."""
-        assert isinstance(self.loader, ConfigLoaderImpl)
-        return self.loader._parse_overrides_and_create_caching_repo(self.command, self.always)[1]
+    def _compose(self, lines: list[str]) -> DictConfig:
+        return compose(self.command.name, [*self.always, *lines], return_hydra_config=True)
 
-    def _compose(self, groups: tuple[str, ...]) -> DictConfig | str:
-        """The config with these choices, or what Hydra says against them."""
-        if groups not in self.composed:
-            try:
-                cfg = compose(self.command, [*self.always, *groups], return_hydra_config=True)
-                with open_dict(cfg):
-                    self.hydra[groups] = cfg.pop("hydra")
-                self.composed[groups] = cfg
-            except Exception as error:  # unreadable YAML, a plugin that isn't there
-                cause = error.__cause__
-                detail = f": {one_line(cause)}" if isinstance(cause, OmegaConfBaseException) else ""
-                message = one_line(error).split(" Config search path:")[0]
-                self.composed[groups] = f"{message}{detail}"
-        return self.composed[groups]
-
-    def _apply(self, override: Override, cfg: DictConfig) -> str | None:
-        """Set one value in ``cfg``, or say why that can't be."""
-        if override.type is OverrideType.CHANGE and (problem := unknown_key(override, cfg)):
-            return problem
+    def _check_job(self, job: list[str]) -> list[str]:
         try:
-            # The very function by which Hydra applies overrides, one at a time.
-            ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
-        except Exception as error:  # a dict for null: omegaconf's AttributeError
-            return f"{override.input_line}: {one_line(error.__cause__ or error)}"
-        return None
+            cfg = self._compose(job)
+        except Exception as error:
+            return [self._explain(job, error)]
+        HydraConfig.instance().set_config(cfg)  # for interpolations of ${hydra:...}
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return validate(cfg, self.command, self.cache)
+
+    def _explain(self, job: list[str], error: Exception) -> str:
+        """Return which override makes the composition fail, and why."""
+        groups = [line for line in job if self._options(line.lstrip("+").partition("=")[0])]
+        lines = groups + [line for line in job if line not in groups]
+        for count in range(len(lines)):
+            try:
+                self._compose(lines[: count + 1])
+            except Exception as first:
+                override = OverridesParser.create().parse_override(lines[count])
+                cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
+                unknown = _unknown_key(override, cfg) if not override.is_add() else ""
+                return unknown or f"{lines[count]}: {_reason(first)}"
+        return _reason(error)
 
 
-def _missing_extra(override: Override) -> list[str]:
-    """The problem with a choice whose plugin isn't installed."""
-    extra, plugin = EXTRAS.get((override.key_or_group, str(override.value())), ("", ""))
-    if not extra or _is_installed(f"hydra_plugins.hydra_{plugin}"):
+def _values(override: Override) -> list[str]:
+    """Return one override per value of a sweep; none if only the sweeper knows the values."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    if not override.is_discrete_sweep():
         return []
-    return [f"{override.input_line}: isn't installed; pip install 'kitsseg[{extra}]'"]
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _not_a_sweep(line: str) -> str:
+    plain = "(" not in line
+    hint = f" (or write {line.replace('=', '=[', 1)}] for a list)" if plain else ""
+    return f"{line} is a sweep: add -m{hint}"
+
+
+def _combinations(values: list[list[str]]) -> Iterator[list[str]]:
+    if math.prod(map(len, values)) <= MAX_JOBS:
+        yield from map(list, itertools.product(*values))
+        return
+    for number in range(max(map(len, values))):
+        yield [lines[number % len(lines)] for lines in values]
 
 
 def _is_installed(module: str) -> bool:
@@ -228,10 +171,39 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _combinations(values: list[list[Override]]) -> Iterator[tuple[Override, ...]]:
-    """The jobs of a sweep; of a huge one every value at least once."""
-    if math.prod(map(len, values)) <= MAX_JOBS:
-        yield from itertools.product(*values)
-        return
-    for number in range(max(map(len, values))):
-        yield tuple(each[number % len(each)] for each in values)
+def _reason(error: BaseException) -> str:
+    """Return what Hydra, or the exception that it wraps, says."""
+    message = one_line(error.__cause__ if error.__cause__ is not None else error)
+    return message.split(" Config search path:")[0]
+
+
+def _unknown_key(override: Override, cfg: Any) -> str:
+    """Return the problem with a key that the configuration does not have, with the closest right key."""
+    key, parent, prefix, part = override.key_or_group, cfg, "", ""
+    for part in key.split("."):
+        if not isinstance(parent, dict):
+            return f"{key}: no such key; {prefix[:-1]} is a value"
+        if part not in parent:
+            break
+        prefix, parent = f"{prefix}{part}.", parent[part]
+    else:
+        return ""
+    target, problem = locate(parent["_target_"]) if "_target_" in parent else (None, "none")
+    accepted = set() if problem else set(arguments(target) or {})
+    if key == prefix + part and part in accepted:
+        return f"{key}: the configuration does not set it; add it with +{override.input_line}"
+    siblings = {str(name) for name in parent if name != "hydra"}
+    if (near := closest(part, siblings | accepted)) is not None:
+        return f"{key}: no such key; did you mean {'' if near in siblings else '+'}{prefix}{near}?"
+    if elsewhere := [full for full in _keys(cfg) if full.rpartition(".")[2] == part]:
+        return f"{key}: no such key; did you mean {' or '.join(elsewhere)}?"
+    return f"{key}: no such key{suggestion(part, siblings)}"
+
+
+def _keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield all dotted keys, without those of Hydra."""
+    for name, value in values.items():
+        if prefix or name != "hydra":
+            yield f"{prefix}{name}"
+            if isinstance(value, dict):
+                yield from _keys(value, f"{prefix}{name}.")

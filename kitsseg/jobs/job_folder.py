@@ -1,4 +1,4 @@
-"""A job's folder: whose it is, how far the job has come, and whether the same command goes on in it."""
+"""The folder of a job: its configuration, its status, and what of it is complete."""
 
 import json
 import time
@@ -13,34 +13,34 @@ from kitsseg.reporting.run_record import RESULT, STATUS
 from kitsseg.system.files import write_json
 
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
-# A killed process's helpers may hold its lock for some seconds more.
+# Children of a killed process may hold its lock for some seconds longer.
 WAIT_S = 20.0
-# What changes no figure: a job goes on with other values of these.
+# Settings that change no result: a job is resumed with other values of these.
 FREE = ("paths", "logger", "callbacks.progress", "data.workers", "data.prepare_workers", "data.prepared")
 
 Value = TypeVar("Value")
 
 
 @contextmanager
-def held(folder: Path, wait_s: float = WAIT_S) -> Iterator[None]:
-    """The folder, against every other process that would run this job.
+def locked(folder: Path, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Lock the folder of a job against other processes.
 
     Raises:
-        ValueError: one does.
+        ValueError: another process still runs the job after ``wait_s`` seconds.
     """
     lock = filelock.FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=wait_s)
     except filelock.Timeout as error:
-        raise ValueError(f"{folder}: another process is at this job") from error
+        raise ValueError(f"{folder}: another process is running this job") from error
     try:
         yield
     finally:
         lock.release()
 
 
-def status(folder: Path) -> dict[str, Any]:
-    """What ``status.json`` says; empty if there is none that can be read."""
+def read_status(folder: Path) -> dict[str, Any]:
+    """Return the content of ``status.json``, empty if it cannot be read."""
     try:
         values = json.loads((folder / STATUS).read_text())
     except (OSError, ValueError):
@@ -49,75 +49,73 @@ def status(folder: Path) -> dict[str, Any]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the job has come to its end and its record lies there."""
-    return status(folder).get("status") == "complete" and (folder / RESULT).is_file()
+    """Whether the job has finished and stored its record."""
+    return read_status(folder).get("status") == "complete" and (folder / RESULT).is_file()
 
 
-def changed(folder: Path, settings: Mapping[str, Any]) -> list[str]:
-    """What the folder's configuration and this one differ in."""
+def changes(folder: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Return the differences between the configuration in the folder and ``settings``."""
     path = folder / CONFIG
     return differences(json.loads(path.read_text()), settings) if path.is_file() else []
 
 
-def taken(folder: Path, settings: Mapping[str, Any]) -> list[str]:
-    """The same, if what another configuration left is worth keeping."""
-    worth = any((folder / name).exists() for name in (RESULT, "checkpoints"))
-    return changed(folder, settings) if worth else []
+def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Return the `changes` if the folder holds checkpoints or results of the other configuration."""
+    occupied = any((folder / name).exists() for name in (RESULT, "checkpoints"))
+    return changes(folder, settings) if occupied else []
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Make the folder this configuration's, or find that it is.
+    """Store the configuration in the folder.
 
-    What a configuration left that got nowhere is taken away for another.
+    What another configuration left is removed if it got nowhere.
 
     Raises:
-        ValueError: another one's checkpoints or figures lie there.
+        ValueError: the folder holds checkpoints or results of another configuration.
     """
-    if found := taken(folder, settings):
+    if found := conflicts(folder, settings):
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise ValueError(
-            f"{folder} holds a job with {'; '.join(found[:3])}{more}: give this one another name=, "
-            "or remove that folder to begin anew"
+            f"{folder} holds a job with {'; '.join(found[:3])}{more}: choose another name=, or remove "
+            "that folder to start again"
         )
-    if changed(folder, settings):
+    if changes(folder, settings):
         (folder / PHASES).unlink(missing_ok=True)
     write_json(folder / CONFIG, settings)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What two configurations differ in, as far as it can change figures: ``seed=0, not 1``."""
-    before, after = _flat(old), _flat(json.loads(json.dumps(new)))
+    """Return the differences that can change results, such as ``seed=0, not 1``."""
+    before, after = _flatten(old), _flatten(json.loads(json.dumps(new)))
     keys = [*before, *(key for key in after if key not in before)]
+    free = tuple(f"{key}." for key in FREE)
     return [
-        f"{key}={_shown(before, key)}, not {_shown(after, key)}"
+        f"{key}={_show(before, key)}, not {_show(after, key)}"
         for key in keys
-        if before.get(key, ...) != after.get(key, ...) and not f"{key}.".startswith(_FREE)
+        if before.get(key, ...) != after.get(key, ...) and not f"{key}.".startswith(free)
     ]
 
 
-_FREE = tuple(f"{key}." for key in FREE)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            out |= _flat(value, f"{prefix}{name}.")
+            flat |= _flatten(value, f"{prefix}{name}.")
         else:
-            out[f"{prefix}{name}"] = value
-    return out
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _show(values: Mapping[str, Any], key: str) -> str:
     return json.dumps(values[key]).strip('"') if key in values else "unset"
 
 
 class Phases:
-    """What a job has brought to an end, kept in ``phases.json``: a job that goes on takes it from there.
+    """The finished phases of a job and their results, stored in ``phases.json`` for resuming.
 
     Args:
-        folder: the job's.
-        write: whether this process keeps the file; of several that run one job, one does.
+        folder: folder of the job.
+        write: whether this process writes the file; of several ranks, only the first does.
     """
 
     def __init__(self, folder: Path, write: bool = True) -> None:
@@ -127,10 +125,12 @@ class Phases:
             self.done = json.loads(self.path.read_text())
 
     def __call__(self, name: str, work: Callable[[], Value], always: bool = False) -> Value:
-        """What ``work`` returns (plain values), or returned when it came to its end once.
+        """Return the result of ``work`` (plain values), or the stored one if the phase has finished.
 
         Args:
-            always: do the work in every attempt, and keep the time of the last.
+            name: name of the phase.
+            work: computes it.
+            always: compute it in every attempt, and store the duration of the last one.
         """
         if name not in self.done or always:
             start = time.monotonic()
@@ -138,10 +138,10 @@ class Phases:
             self.done[name] = {"value": value, "seconds": round(time.monotonic() - start, 2)}
             if self.write:
                 write_json(self.path, self.done)
-        kept: Value = self.done[name]["value"]
-        return kept
+        result: Value = self.done[name]["value"]
+        return result
 
     @property
     def seconds(self) -> dict[str, float]:
-        """How long each phase took, in the process that finished it."""
+        """Duration of each phase in the process that finished it."""
         return {name: phase["seconds"] for name, phase in self.done.items()}

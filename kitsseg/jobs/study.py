@@ -1,4 +1,4 @@
-"""A search by Optuna that goes on: what is left of it, beginning with trials that were cut off."""
+"""Resume a search by Optuna."""
 
 import logging
 import warnings
@@ -6,22 +6,22 @@ import warnings
 log = logging.getLogger("kitsseg")
 
 
-def trials_left(storage: str, name: str, wanted: int) -> tuple[int, int]:
-    """How many trials a study lacks, and how many it has in whatever state.
+def remaining_trials(storage: str, name: str, wanted: int) -> tuple[int, int]:
+    """Return how many trials a study still needs, and how many it has in any state.
 
-    No other process may be at the study: a trial that runs is then one that was cut off. It is marked as
-    failed, and its values are the first to be tried again, so that its job goes on in its folder.
+    No other process may use the study: a running trial is then one that was interrupted. It is marked
+    as failed and its values are tried first, so that its job is resumed in its folder.
 
     Args:
-        storage: the study's address.
-        name: the study's; it need not be there yet.
-        wanted: trials that have come to a value, in all.
+        storage: address of the study's database.
+        name: name of the study, which need not exist yet.
+        wanted: number of trials that have a value in the end.
     """
     import optuna
     from optuna.storages import RetryFailedTrialCallback
     from optuna.trial import TrialState
 
-    if name not in {each.study_name for each in optuna.get_all_study_summaries(storage)}:
+    if name not in {summary.study_name for summary in optuna.get_all_study_summaries(storage)}:
         return wanted, 0
     study = optuna.load_study(name, storage)
     with warnings.catch_warnings():
@@ -29,14 +29,6 @@ def trials_left(storage: str, name: str, wanted: int) -> tuple[int, int]:
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
             RetryFailedTrialCallback()(study, trial)
-            log.info(f"trial {trial.number} was cut off; it goes on")
+            log.info(f"trial {trial.number} was interrupted; resuming it")
     complete = len(study.get_trials(states=(TrialState.COMPLETE,)))
     return max(0, wanted - complete), len(study.trials)
-
-
-def is_fruitless(storage: str, name: str) -> bool:
-    """Whether no trial of the study came to a value."""
-    import optuna
-    from optuna.trial import TrialState
-
-    return not optuna.load_study(name, storage).get_trials(states=(TrialState.COMPLETE,))

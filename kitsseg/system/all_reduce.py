@@ -1,4 +1,4 @@
-"""A differentiable sum over the processes of a job."""
+"""A differentiable sum over the ranks of a job."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from torch import Tensor, distributed
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """A sum over ranks. Each rank's part has to do with all ranks' results, so gradients add up, too."""
+    """Sum over ranks. Every rank's loss depends on the sum, so gradients are summed as well."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        total = own.clone()
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
         distributed.all_reduce(total)
         return total
 
@@ -22,11 +22,11 @@ class _SumOverRanks(torch.autograd.Function):
         return total
 
 
-def over_ranks(own: Tensor) -> Tensor:
-    """The sum of a tensor over all processes of a job; alone, the tensor itself."""
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Return the sum of ``tensor`` over all ranks, or ``tensor`` itself if there is one rank."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return own
+        return tensor
     if distributed.get_world_size() == 1:
-        return own
-    total: Tensor = _SumOverRanks.apply(own)
+        return tensor
+    total: Tensor = _SumOverRanks.apply(tensor)  # type: ignore[no-untyped-call]
     return total

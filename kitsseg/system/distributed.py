@@ -1,4 +1,4 @@
-"""The processes that compute one job together: which of them this is, and what they share."""
+"""The ranks of a job: the processes that compute it together, one per device."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,27 +10,25 @@ Value = TypeVar("Value")
 
 
 def rank() -> int:
-    """This process's number in its job, from 0; alone it is 0."""
+    """Return this process's rank, from 0."""
     return int(os.environ["RANK"]) if "RANK" in os.environ else _slurm("SLURM_PROCID", 0)
 
 
-def count() -> int:
-    """How many processes compute the job, as torchrun, SLURM's srun or `kitsseg.jobs.launch` started them."""
-    return (
-        int(os.environ["WORLD_SIZE"])
-        if "WORLD_SIZE" in os.environ
-        else _slurm("SLURM_STEP_NUM_TASKS", 1)
-    )
+def world_size() -> int:
+    """Return the number of ranks, as torchrun, srun or `kitsseg.jobs.launch` started them."""
+    if "WORLD_SIZE" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    return _slurm("SLURM_STEP_NUM_TASKS", 1)
 
 
-def _slurm(name: str, alone: int) -> int:
-    """A number of srun's; a batch script's own process has none of several tasks."""
+def _slurm(name: str, default: int) -> int:
+    """Return a number that srun sets; ``default`` unless srun started several tasks."""
     several = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    return int(os.environ[name]) if several else alone
+    return int(os.environ[name]) if several else default
 
 
-def wanted(trainer: Mapping[str, Any]) -> int:
-    """How many processes a ``trainer`` section asks for on this machine."""
+def requested(trainer: Mapping[str, Any]) -> int:
+    """Return the number of processes that a ``trainer`` section asks for on this machine."""
     devices = trainer.get("devices", 1)
     if isinstance(devices, Sequence) and not isinstance(devices, str):
         return len(devices)
@@ -41,32 +39,37 @@ def wanted(trainer: Mapping[str, Any]) -> int:
 
 
 def uses_gpus(trainer: Mapping[str, Any]) -> bool:
-    """Whether a ``trainer`` section asks for NVIDIA GPUs, and there are some."""
+    """Whether a ``trainer`` section asks for NVIDIA GPUs and this machine has any."""
     return trainer.get("accelerator") in ("auto", "gpu", "cuda") and bool(gpus.visible())
 
 
-def plugins() -> list[Any]:
-    """What tells a Trainer which of the processes it is in."""
+def cluster_environment() -> Any:
+    """Return the Lightning plugin that tells a Trainer which rank it is in."""
     from pytorch_lightning.plugins.environments import (
         LightningEnvironment,
         SLURMEnvironment,
         TorchElasticEnvironment,
     )
 
-    if count() == 1:
-        return [LightningEnvironment()]  # also within a job of SLURM's
+    if world_size() == 1:
+        return LightningEnvironment()  # also within a job of SLURM
     if "RANK" in os.environ:
-        return [TorchElasticEnvironment()]
-    return [SLURMEnvironment(auto_requeue=False)]  # submitit requeues
+        return TorchElasticEnvironment()
+    return SLURMEnvironment(auto_requeue=False)  # submitit requeues
 
 
 def gather(own: Mapping[str, Value], order: Sequence[str]) -> dict[str, Value]:
-    """What all ranks have together, by name, in ``order``; on all of them."""
+    """Merge the mappings of all ranks; every rank gets the result.
+
+    Args:
+        own: what this rank contributes, by name; names differ between ranks.
+        order: the names of all ranks, in the order of the result.
+    """
     import torch
 
     parts: list[Any] = [dict(own)]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, dict(own))
-    together = {name: value for part in parts for name, value in part.items()}
-    return {name: together[name] for name in order}
+    merged = {name: value for part in parts for name, value in part.items()}
+    return {name: merged[name] for name in order}

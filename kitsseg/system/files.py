@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import errno
 import json
@@ -10,14 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-YOUNG_S = 60  # seconds, in which a file is written
+YOUNG_S = 60  # a temporary file that changed within so many seconds may still be in use
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, with its ending, that becomes ``path`` when the block ends.
+    """Yield a temporary name beside ``path``; the file replaces ``path`` when the block ends.
 
-    A reader sees the old file or the new one. If the block fails, the temporary file goes.
+    Readers see the old file or the new one, never a part. If the block fails, the temporary file is
+    removed.
     """
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
@@ -28,11 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Find out, before anything else is done, whether a file can be written to ``path``.
-
-    Raises:
-        OSError: it can't.
-    """
+    """Raise `OSError` unless a file can be written to ``path``."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     trial = path.with_name(f".{os.getpid()}-{path.name}")
@@ -41,32 +38,32 @@ def check_writable(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left under temporary names below a folder that nobody writes to."""
+    """Remove the temporary files of killed processes below a folder that no process writes to."""
     for path in folder.rglob(".*"):
         if re.fullmatch(r"\.\d+-.+", path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove temporary files directly in ``folder`` whose process has gone.
+    """Remove the temporary files directly in ``folder`` whose process no longer exists.
 
-    A process of another machine that shares the folder can't be asked, so what is young stays.
+    Processes of other machines that share the folder are unknown here, so young files are kept.
     """
     for path in folder.glob(".*"):
         match = re.fullmatch(r"\.(\d+)-.+", path.name)
         with suppress(OSError):
-            if match and _is_gone(int(match[1])) and time.time() - path.stat().st_mtime > YOUNG_S:
+            if match and not _is_running(int(match[1])) and time.time() - path.stat().st_mtime > YOUNG_S:
                 path.unlink()
 
 
-def _is_gone(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # it's another user's, or no number of a process
         return False
-    return False
+    except (OSError, OverflowError):  # another user's process, or not a process number
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -76,5 +73,5 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write plain values; NaN and infinity are none."""
+    """Write plain values as JSON; NaN and infinity raise `ValueError`."""
     write_text(path, json.dumps(values, indent=1, allow_nan=False))

@@ -1,4 +1,4 @@
-"""GPUs of this machine, shared out among the jobs of a sweep: each has its own while it runs."""
+"""The GPUs of this machine, reserved by the jobs of a sweep so that no two jobs share one."""
 
 import os
 import tempfile
@@ -9,45 +9,43 @@ from pathlib import Path
 
 import filelock
 
-from kitsseg.system import drivers
-
 POLL_S = 0.5
 
 
 def visible() -> list[str]:
-    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    if not drivers.there():
-        return []
+    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     import torch
 
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
-    return [str(i) for i in range(count)] if named is None else named.split(",")[:count]
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [str(i) for i in range(count)] if names is None else names.split(",")[:count]
 
 
 def count() -> int:
-    """How many there are; 1 without any, since something must compute."""
+    """Return the number of GPUs, or 1 on a machine without any."""
     return max(1, len(visible()))
 
 
 @contextmanager
-def reserved(wanted: int, names: list[str], locks: Path | None = None) -> Iterator[list[str]]:
-    """``wanted`` of the GPUs ``names`` that no other job has; waits for them. They are free at the end.
+def reserved(number: int, names: list[str], locks: Path | None = None) -> Iterator[list[str]]:
+    """Reserve GPUs for the duration of the block; wait until enough are free.
 
     Args:
-        locks: folder of the lock files; by default one of this user's in the system's temporary one.
+        number: how many GPUs the job needs.
+        names: the GPUs to choose from.
+        locks: folder of the lock files; by default a folder of this user in the temporary directory.
 
     Raises:
-        ValueError: there aren't as many.
+        ValueError: the job needs more GPUs than there are.
     """
-    if wanted > len(names):
-        raise ValueError(f"trainer.devices={wanted}: this machine has {len(names)} GPUs to use")
+    if number > len(names):
+        raise ValueError(f"trainer.devices={number}: this machine has {len(names)} GPUs to use")
     if locks is None:
         locks = Path(tempfile.gettempdir()) / f"kitsseg-gpus-{os.getuid()}"
     locks.mkdir(exist_ok=True)
     while True:
         with ExitStack() as stack:
-            taken = []
+            taken: list[str] = []
             for name in names:
                 lock = filelock.FileLock(locks / f"{name}.lock", timeout=0)
                 try:
@@ -55,7 +53,7 @@ def reserved(wanted: int, names: list[str], locks: Path | None = None) -> Iterat
                 except filelock.Timeout:
                     continue
                 taken.append(name)
-                if len(taken) == wanted:
+                if len(taken) == number:
                     yield taken
                     return
-        time.sleep(POLL_S)  # all are given back first: two that wait for each other would wait for ever
+        time.sleep(POLL_S)  # after releasing all: two jobs that hold some each would wait forever

@@ -1,4 +1,4 @@
-"""One process at a time on one file."""
+"""File locks between processes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -7,37 +7,42 @@ from threading import Event
 
 import filelock
 
-LOCK_POLL_S = 0.2
+POLL_S = 0.2
 
 
 class StoppedError(Exception):
-    """Someone set the event to stop."""
+    """Waiting for a lock was stopped."""
 
 
 @contextmanager
 def locked(target: Path, stop: Event, note: Callable[[str], None]) -> Iterator[None]:
-    """Hold ``target`` against other processes; wait for one that holds it already.
+    """Lock ``target`` against other processes; wait while another process holds it.
 
-    The lock ends with its process, however that ends. Its hidden file goes before it is let go: who has
-    opened that one by then sees that it is gone, and begins again with a new one.
+    The lock is a hidden file beside ``target``. It is released when its process ends, however that
+    ends, and removed afterwards.
+
+    Args:
+        target: the file or folder to lock.
+        stop: stops waiting when it is set.
+        note: called once with a message if the lock is held by another process.
 
     Raises:
-        StoppedError: ``stop`` was set while it waited.
+        StoppedError: ``stop`` was set while waiting.
     """
     lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
-    told = False
+    noted = False
     while not lock.is_locked:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            if not told:
-                note("another process is at it; waiting")
-            told = True
-            if stop.wait(LOCK_POLL_S):
+            if not noted:
+                note("waiting for another process that works on it")
+            noted = True
+            if stop.wait(POLL_S):
                 raise StoppedError from None
     try:
         yield
     finally:
-        with suppress(OSError):  # where an open file can't be removed, releasing does it
+        with suppress(OSError):  # on systems that keep open files, releasing removes it
             Path(lock.lock_file).unlink()
         lock.release()

@@ -1,4 +1,4 @@
-"""Whether a file is there, and what stands where it should be."""
+"""Whether a file exists, and what else is in its place."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def is_there(path: Path) -> bool:
-    """Whether ``path`` is a file. Where nobody may look there is none: `Path.is_file` would raise."""
+    """Whether ``path`` is a file; false where it cannot be accessed (`Path.is_file` would raise)."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -15,30 +15,29 @@ def is_there(path: Path) -> bool:
 
 
 def obstacle(path: Path) -> str | None:
-    """What keeps a file from being at ``path``, and the remedy; None if it is there or merely missing.
+    """Return what is in the place of a file, and the remedy; None for a file or if nothing is there.
 
-    The text goes on from the file's name.
+    The text continues a line that begins with the name of the file.
     """
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return _behind(path, error)
+        return _explain(path, error)
     if stat.S_ISREG(mode):
         return None
     kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
     return f"is {kind}, not a file; move it away"
 
 
-def _behind(path: Path, error: OSError) -> str | None:
-    """Why a path can't be followed to its end."""
-    for place, what in ((path, "is"), (path.parent, "its folder is")):
+def _explain(path: Path, error: OSError) -> str | None:
+    for place, subject in ((path, "is"), (path.parent, "its folder is")):
         if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(place) and not place.exists():
-            where = "leads back to itself" if error.errno == errno.ELOOP else "isn't there"
-            return f"{what} a link to {os.readlink(place)}, which {where}; mend or remove the link"
+            state = "points back to itself" if error.errno == errno.ELOOP else "does not exist"
+            return f"{subject} a link to {os.readlink(place)}, which {state}; repair or remove the link"
     if error.errno == errno.ENOENT:
         return None
     if error.errno == errno.ENOTDIR:
-        return "its folder is a file; move that away"
+        return "its folder is a file; move it away"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"can't be looked at ({error.strerror}); chmod u+rwx {path.parent}, or ask its owner"
-    return f"can't be looked at ({error.strerror})"
+        return f"cannot be accessed ({error.strerror}); chmod u+rwx {path.parent}, or ask its owner"
+    return f"cannot be accessed ({error.strerror})"

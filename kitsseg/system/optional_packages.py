@@ -1,19 +1,24 @@
-"""Packages that only some uses need: imported when they are, with a line that says how to get them."""
+"""Packages that only some features need."""
 
 import importlib
 from typing import Any
 
 
 def require(module: str, extra: str, use: str) -> Any:
-    """The module ``module``, which the extra ``extra`` of kitsseg installs.
+    """Import and return ``module``.
+
+    Args:
+        module: name of the module.
+        extra: extra of kitsseg that installs it.
+        use: what needs it, for the message.
 
     Raises:
-        ValueError: it isn't installed; ``use`` says what it is for.
+        ValueError: it is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
         raise ValueError(
-            f"{use} needs {package}, which isn't installed: pip install 'kitsseg[{extra}]'"
+            f"{use} needs {package}, which is not installed: pip install 'kitsseg[{extra}]'"
         ) from error

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 import kitsseg
-from kitsseg.system import memory
 
 PACKAGES = (
     "torch", "pytorch-lightning", "hydra-core", "omegaconf", "nibabel", "albumentations", "monai",
@@ -18,7 +17,7 @@ PACKAGES = (
 
 
 def environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
-    """Plain strings for a record: versions, commit, device, and how it computes."""
+    """Return versions, commit, device and precision as plain strings for a record."""
     packages = {name: _version(name) for name in PACKAGES}
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
     return {
@@ -29,18 +28,20 @@ def environment(device: torch.device, precision: str, compiled: bool) -> dict[st
         "device": f"{device.type}: {processor}",
         "precision": precision,
         "compiled": "yes" if compiled else "no",
-        "memory": os.environ.get(memory.VARIABLE, ""),
+        "memory": os.environ.get("GLIBC_TUNABLES", ""),
         **packages,
     }
 
 
 def commit() -> str:
-    """The checkout's commit, ``-dirty`` if files differ from it; empty outside a checkout."""
-    folder = Path(__file__).resolve().parents[1]
-    # Only kitsseg's own checkout counts, not one that a virtual environment happens to lie in.
-    if not (folder.parent / ".git").exists():
+    """Return the commit of kitsseg's checkout, with ``-dirty`` if files differ from it.
+
+    The result is empty if kitsseg was not imported from a checkout of its own.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
         return ""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

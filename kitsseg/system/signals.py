@@ -1,7 +1,4 @@
-"""A cluster's signals reach each process of a job; the one above the others answers them.
-
-Another that ended by one would look like a failure, of a job that is about to be requeued.
-"""
+"""Signals that a cluster sends to every process of a job, and the end of child processes."""
 
 import multiprocessing
 import os
@@ -10,45 +7,48 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+CLUSTER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 
 
-def ignore() -> None:
-    """For a process that ends when the pipe from the one above it closes."""
-    for number in (*WARNINGS, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def ignore_cluster_signals() -> None:
+    """Ignore the signals by which a cluster announces the end of a job.
 
-
-def heed_parent() -> None:
-    """For a process of `multiprocessing`: SIGTERM ends it if its parent sends it, and so does its end.
-
-    To be called before the process has threads; if it may begin with some, see `withheld`.
+    The process that started this one answers them. If this one ended by itself, a job that is about to
+    be requeued would count as failed.
     """
-    for number in WARNINGS:
+    for number in CLUSTER_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def follow_parent() -> None:
+    """End this process of `multiprocessing` when its parent ends or terminates it, and not otherwise.
+
+    A cluster sends SIGTERM to every process of a job; here, only the parent's counts.
+    """
+    ignore_cluster_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an ignored signal cannot be waited for
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "not a process of multiprocessing"
+    while parent.is_alive():
+        received = signal.sigtimedwait({signal.SIGTERM}, 1)
+        if received is not None and received.si_pid == parent.pid:
+            break
+    os._exit(0)
 
 
 @contextmanager
-def withheld(*more: signal.Signals) -> Iterator[None]:
-    """Around the start of a process that is to `heed_parent`: none of them ends it before that.
-
-    Args:
-        more: signals that it doesn't get either, ever.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *WARNINGS, *more})
+def blocked(*numbers: signal.Signals) -> Iterator[None]:
+    """Block signals; processes that are started within the block never receive them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()  # not os.getppid(), which may be a server of forks
-    assert parent is not None, "not a process of multiprocessing"
-    while parent.is_alive():
-        said = signal.sigtimedwait({signal.SIGTERM}, 1)
-        if said is not None and said.si_pid == parent.pid:
-            break
-    os._exit(0)
+withheld, heed_parent = blocked, follow_parent  # TEMP

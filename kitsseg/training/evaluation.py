@@ -1,4 +1,4 @@
-"""The figures of a trained network: every slice of every case, on its own grid, by region."""
+"""The final metrics of a trained network: all slices of every case, on the case's own grid."""
 
 import logging
 import math
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import nn
 from tqdm import tqdm
@@ -17,7 +18,6 @@ from kitsseg.data.labels import OFFICIAL, REGIONS
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.evaluation.confusion import volume_counts
-from kitsseg.evaluation.metrics import dice
 from kitsseg.inference.slicewise import segment
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
@@ -34,21 +34,22 @@ def evaluate(
     stage: str,
     predictions: Path,
 ) -> metrics.Figures:
-    """Segment all training and validation cases, and compare each with its own label volume.
+    """Segment all training and validation cases and compare each with its label volume.
 
-    Ranks share the cases; a case is one rank's, so its figures don't depend on how many there are.
+    Every case is computed by one rank, so its metrics do not depend on the number of ranks.
 
     Args:
-        net: put into evaluation mode, on ``trainer``'s device.
-        data: opened.
-        trainer: whose device and precision are used.
-        mirror_axes: of test-time mirroring, see `kitsseg.inference.slicewise.segment`.
-        stage: what the figures are of, for the log.
-        predictions: where the validation cases' label volumes are kept, ``case_00042.nii.gz``.
+        net: moved to the device of ``trainer`` and put into evaluation mode.
+        window: maps HU to the input of the network.
+        data: after `setup`.
+        trainer: defines device and precision.
+        mirror_axes: axes of test-time mirroring, see `kitsseg.inference.slicewise.segment`.
+        stage: name of the stage, for the log.
+        predictions: folder for the label volumes of the validation cases.
 
     Returns:
-        For both parts of the split and each case: Dice of each region (None: neither there nor
-        predicted) and the counts behind it.
+        For both parts of the split and each case: Dice of each region (None if it is absent from
+        truth and prediction) and the voxel counts behind it.
     """
     device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     net = net.to(device).eval()
@@ -56,19 +57,16 @@ def evaluate(
     figures: metrics.Figures = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
         title = f"{stage}, {part} cases"
-        mine = ids[distributed.rank() :: distributed.count()]
+        mine = ids[distributed.rank() :: distributed.world_size()]
         own: metrics.CaseFigures = {}
-        for case in tqdm(
-            mine, desc=title, unit="case", leave=False, disable=distributed.rank() > 0 or None
-        ):
+        hidden = distributed.rank() > 0 or None
+        for case in tqdm(mine, desc=title, unit="case", leave=False, disable=hidden):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
             label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
             source = data.cases[case]
             truth = read_mask(source.label, source.classes)
-            own[case] = {
-                **compare(label, truth.label),
-                "voxel_ml": math.prod(truth.layout.spacing_mm) / 1000,
-            }
+            voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
+            own[case] = {**compare(label, truth.label), "voxel_ml": voxel_ml}
             if part == "validation":
                 header = read_header(source.label)
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout, header)
@@ -77,11 +75,11 @@ def evaluate(
     return figures
 
 
-def compare(prediction: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """One case's figures from two label volumes ``[S, H, W]``."""
+def compare(prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """Return Dice and voxel counts per region of two label volumes ``[S, H, W]``."""
     counts = volume_counts(prediction, truth)
-    scores = dice(counts)
+    scores = metrics.dice(counts).tolist()
     return {
-        "dice": {r: None if math.isnan(s) else s for r, s in zip(REGIONS, scores.tolist(), strict=True)},
+        "dice": {r: None if math.isnan(s) else s for r, s in zip(REGIONS, scores, strict=True)},
         "voxels": dict(zip(REGIONS, counts.tolist(), strict=True)),
     }

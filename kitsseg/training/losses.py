@@ -1,8 +1,8 @@
-"""Losses over logits ``[B, C, H, W]`` and class ids ``[B, H, W]``, always computed in float32.
+"""Losses over logits ``[B, C, H, W]`` and class ids ``[B, H, W]``, computed in float32.
 
-Each loss is given by *terms* that add up over slices and a *reduction* of their sum. So the loss of a
-batch, of a case and of a whole validation set are the same formula, and the last two don't depend on
-how the slices were batched or spread over ranks.
+A loss consists of *terms* that are summed over slices and a *reduction* of the sums. The loss of a
+batch, of a case and of a validation set are therefore the same formula, and the last two do not depend
+on the batch size or on the number of ranks.
 """
 
 from collections.abc import Sequence
@@ -11,85 +11,92 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kitsseg.system.all_reduce import over_ranks
+from kitsseg.system.all_reduce import sum_over_ranks
 
 SMOOTH = 1e-5
 
 
 def dice_terms(probabilities: Tensor, onehot: Tensor) -> Tensor:
-    """The three sums of the paper's equation 1 per slice and class.
+    """Return the three sums of equation 1 of the paper per slice and class.
 
     Args:
         probabilities, onehot: ``[B, C, H, W]``, float32.
 
     Returns:
-        ``[B, C, 3]``: sum of p g, of p squared and of g squared over the pixels.
+        ``[B, C, 3]``: the sums of p g, of p squared and of g squared over the pixels.
     """
     p, g = probabilities.flatten(2), onehot.flatten(2)
     return torch.stack([(p * g).sum(-1), (p * p).sum(-1), (g * g).sum(-1)], dim=-1)
 
 
 def dice_from_terms(terms: Tensor, smooth: float = SMOOTH) -> Tensor:
-    """Equation 1, ``2 sum(pg) / (sum(p^2) + sum(g^2))``: ``[..., 3]`` -> ``[...]``.
+    """Return equation 1, ``2 sum(pg) / (sum(p^2) + sum(g^2))``: ``[..., 3]`` -> ``[...]``.
 
-    ``smooth`` is added above and below, so a class that is neither there nor predicted gives 1.
+    ``smooth`` is added to numerator and denominator, so a class that is absent from both gives 1.
     """
     pg, pp, gg = terms.unbind(-1)
     return (2 * pg + smooth) / (pp + gg + smooth)
 
 
 class Loss(nn.Module):
-    """A loss that is a function of sums over slices."""
+    """Base class of losses that are a function of sums over slices."""
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """What adds up: ``[B, K]``, float32."""
+        """Return the terms of each slice, ``[B, K]`` float32."""
         raise NotImplementedError
 
     def reduce(self, total: Tensor) -> Tensor:
-        """The loss (a scalar) from the sum ``[K]`` of the terms."""
+        """Return the loss (a scalar) from the summed terms ``[K]``."""
         raise NotImplementedError
 
     def forward(self, logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
-        """The loss of a batch; of a list of logits, from fine to coarse, see `deep_supervision`."""
+        """Return the loss of a batch; a list of logits is handled by `deep_supervision`."""
         if not isinstance(logits, Tensor):
             return deep_supervision(self, logits, target)
-        # Autocast would bring sums over 512 x 512 pixels back to 16 bits, where they overflow.
+        # Under autocast, sums over 512 x 512 pixels overflow in 16 bits.
         with torch.autocast(logits.device.type, enabled=False):
-            # Over the slices of all ranks: the mean of the ranks' own losses would be another loss.
-            return self.reduce(over_ranks(self.terms(logits.float(), target).sum(0)))
+            # Summed over ranks first: the mean of the ranks' Dice losses is a different loss.
+            return self.reduce(sum_over_ranks(self.terms(logits.float(), target).sum(0)))
 
 
 def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Tensor:
-    """The mean of a loss over several sizes, each weighted half as much as the finer one (nnU-Net).
+    """Return the weighted mean of a loss over resolutions; each weighs half as much as the finer one.
+
+    The weights are those of nnU-Net (Isensee et al. 2021).
 
     Args:
+        loss: the loss at one resolution.
         logits: ``[B, C, H / n, W / n]`` for n = 1, 2, 4 and so on.
-        target: ``[B, H, W]``; a coarser one has every n-th pixel.
+        target: ``[B, H, W]``; coarser targets take every n-th pixel.
     """
     steps = [2**level for level in range(len(logits))]
     parts = [loss(each, target[:, ::n, ::n]) / n for each, n in zip(logits, steps, strict=True)]
-    return torch.stack(parts).sum() / sum(1 / n for n in steps)
+    total: Tensor = torch.stack(parts).sum() / sum(1 / n for n in steps)
+    return total
 
 
 class SorensenDice(Loss):
     """One minus the Sørensen-Dice coefficient with squared denominators (paper section 2.2, eq. 1).
 
-    Softmax over the classes, the coefficient per class, the mean over classes.
+    The softmax probabilities give one coefficient per class; the loss takes their mean over classes.
 
     Args:
-        batch: one coefficient over all pixels of the batch; else one a slice, then their mean.
-        background: whether the background counts as a class.
+        batch: compute the coefficient over all pixels of the batch; otherwise per slice, averaged.
+        background: count the background as a class.
         smooth: added to numerator and denominator; must be above 0.
+
+    Raises:
+        ValueError: ``smooth`` is not above 0.
     """
 
     def __init__(self, batch: bool = True, background: bool = False, smooth: float = SMOOTH) -> None:
         super().__init__()
         if not smooth > 0:
-            raise ValueError(f"smooth={smooth} must be above 0: an empty class would divide by 0")
+            raise ValueError(f"smooth={smooth}: must be above 0, or an absent class divides by 0")
         self.batch, self.background, self.smooth = batch, background, smooth
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        # Not F.one_hot, which looks at the values (a wait for the device) and makes 64-bit integers.
+        # F.one_hot reads the values on the host, which waits for the device, and makes int64.
         ids = torch.arange(logits.shape[1], device=target.device, dtype=target.dtype)
         onehot = (target[:, None] == ids[:, None, None]).to(logits.dtype)
         terms = dice_terms(logits.softmax(1), onehot)
@@ -102,16 +109,16 @@ class SorensenDice(Loss):
 
     def reduce(self, total: Tensor) -> Tensor:
         if self.batch:
-            return 1 - dice_from_terms(total.unflatten(0, (-1, 3)), self.smooth).mean()
+            return 1 - dice_from_terms(total.reshape(-1, 3), self.smooth).mean()
         return total[0] / total[1]
 
 
 class SliceMean(Loss):
-    """Any ``loss(logits, target) -> scalar`` as a loss of this framework: its mean over slices.
+    """The mean over slices of any loss ``loss(logits, target) -> scalar``.
 
     Args:
-        loss: the module; called with one slice at a time, ``[1, C, H, W]`` and a target.
-        channel: give the target as ``[1, 1, H, W]`` (MONAI's habit) instead of ``[1, H, W]``.
+        loss: a module that is called with one slice at a time, ``[1, C, H, W]``, and its target.
+        channel: pass the target as ``[1, 1, H, W]`` (as MONAI's losses expect) instead of ``[1, H, W]``.
     """
 
     def __init__(self, loss: nn.Module, channel: bool = False) -> None:
@@ -129,11 +136,14 @@ class SliceMean(Loss):
 
 
 class DiceCrossEntropy(Loss):
-    """The field's usual alternative: Sørensen-Dice plus cross-entropy over pixels (nnU-Net's sum).
+    """The sum of Sørensen-Dice and cross-entropy over pixels, as nnU-Net uses it.
 
     Args:
-        dice: the Dice part; `SorensenDice` with its defaults if not given.
-        dice_weight, ce_weight: the weights of the two parts, not negative, not both 0.
+        dice: the Dice part; by default `SorensenDice` with its defaults.
+        dice_weight, ce_weight: the weights of the parts; not negative, and not both 0.
+
+    Raises:
+        ValueError: a weight is out of range.
     """
 
     def __init__(
@@ -142,8 +152,8 @@ class DiceCrossEntropy(Loss):
         super().__init__()
         if dice_weight < 0 or ce_weight < 0 or dice_weight + ce_weight == 0:
             raise ValueError(
-                f"dice_weight={dice_weight}, ce_weight={ce_weight}: neither may be negative, "
-                "and one must be above 0"
+                f"dice_weight={dice_weight}, ce_weight={ce_weight}: must not be negative, and one must "
+                "be above 0"
             )
         self.dice = SorensenDice() if dice is None else dice
         self.dice_weight, self.ce_weight = dice_weight, ce_weight
@@ -151,8 +161,8 @@ class DiceCrossEntropy(Loss):
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         entropy = F.cross_entropy(logits, target.long(), reduction="none").flatten(1).sum(1)
         pixels = torch.full_like(entropy, target[0].numel())
-        own = torch.stack([entropy, pixels], dim=1)
-        return torch.cat([own, self.dice.terms(logits, target)], dim=1)
+        terms = torch.stack([entropy, pixels], dim=1)
+        return torch.cat([terms, self.dice.terms(logits, target)], dim=1)
 
     def reduce(self, total: Tensor) -> Tensor:
         entropy = total[0] / total[1]

@@ -1,4 +1,4 @@
-"""How many pixels of each region two masks share: integers, which add up exactly in any order."""
+"""Pixels of each region in a prediction and the truth, as integers that add up exactly."""
 
 from functools import reduce
 
@@ -9,18 +9,18 @@ from kitsseg.data.labels import REGIONS
 
 
 def region_counts(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Pixels of each region in both, in the prediction and in the truth.
+    """Count the pixels of each region in both, in the prediction, and in the truth.
 
     Args:
-        prediction, truth: ``[B, ...]``, class ids.
+        prediction, truth: class ids ``[B, ...]``.
 
     Returns:
-        ``[B, regions, 3]`` int64, regions in the order of `kitsseg.data.labels.REGIONS`.
+        ``[B, regions, 3]`` int64, with regions in the order of `kitsseg.data.labels.REGIONS`.
     """
-    # Small integers: comparing and counting them is bound by memory.
+    # Comparing and counting is bound by memory bandwidth, so small integers are faster.
     prediction, truth = (ids.flatten(1).to(torch.uint8) for ids in (prediction, truth))
-    rows = []
+    counts = []
     for classes in REGIONS.values():
         p, g = (reduce(torch.logical_or, (ids == c for c in classes)) for ids in (prediction, truth))
-        rows.append(torch.stack([mask.count_nonzero(1) for mask in (p & g, p, g)], dim=-1))
-    return torch.stack(rows, dim=1)
+        counts.append(torch.stack([mask.count_nonzero(1) for mask in (p & g, p, g)], dim=-1))
+    return torch.stack(counts, dim=1)

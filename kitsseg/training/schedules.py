@@ -1,4 +1,4 @@
-"""A learning-rate schedule for a known number of steps."""
+"""Learning-rate schedules."""
 
 from math import cos, pi
 
@@ -7,9 +7,18 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -> LambdaLR:
-    """The rate rises linearly over ``warmup`` (a share of the steps), then falls as a cosine to 0."""
+    """Return a schedule that rises linearly, then falls to 0 along a cosine.
+
+    Args:
+        optimizer: its learning rate is the highest of the schedule.
+        total_steps: number of training steps.
+        warmup: share of the steps in which the rate rises, in [0, 1).
+
+    Raises:
+        ValueError: ``warmup`` is out of range.
+    """
     if not 0 <= warmup < 1:
-        raise ValueError(f"warmup={warmup} must lie in [0, 1): it is a share of the steps")
+        raise ValueError(f"warmup={warmup}: must be in [0, 1), as a share of the steps")
     rise = round(warmup * total_steps)
 
     def factor(step: int) -> float:

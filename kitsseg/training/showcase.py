@@ -1,23 +1,35 @@
-"""Saves the best, the median and the worst validation case of a run."""
+"""Write the best, the median and the worst validation case of a run, small enough for a report."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+from torch import nn
 
+from kitsseg.data.io.nifti import read_label
 from kitsseg.data.labels import TUMOUR
+from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.store.grid import DIVISOR, Grid
+from kitsseg.models.window import Window
 from kitsseg.reporting.showcase import FOLDER, Shown
 from kitsseg.system.files import replacing
+from kitsseg.training.attention_maps import attention_maps
 
-MAX_SIDE, MAX_SLICES, MARGIN_SLICES, AROUND = 256, 80, 3, 4
+MAX_SIDE, MAX_SLICES = 256, 80
+# Slices kept on either side of the labels, and pixels kept around the body.
+MARGIN_SLICES, MARGIN_PIXELS = 3, 4
+
+Array = npt.NDArray[Any]
 
 
 def choose(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """``{role: case}`` by tumour Dice; a case appears once, and of equals the larger tumour is worse."""
+    """Return ``{role: case}`` by tumour Dice: ``best``, ``worst`` and ``median``.
+
+    Each case appears once. Of cases with equal Dice, the one with the larger tumour is worse.
+    """
     scored = [
         (values["dice"]["tumour"], -values["voxels"]["tumour"][2], case)
         for case, values in figures.items()
@@ -26,21 +38,18 @@ def choose(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
     if not scored:
         return {}
     order = [case for *_, case in sorted(scored)]
+    roles = {"best": order[-1], "worst": order[0], "median": order[(len(order) - 1) // 2]}
     chosen: dict[str, str] = {}
-    for role, case in (
-        ("best", order[-1]),
-        ("worst", order[0]),
-        ("median", order[(len(order) - 1) // 2]),
-    ):
+    for role, case in roles.items():
         if case not in chosen.values():
             chosen[role] = case
     return chosen
 
 
-def select_slices(*masks: np.ndarray) -> np.ndarray:
-    """The slices ``[S, H, W]`` between the first and last that any mask marks, and a few around them.
+def select_slices(*masks: Array) -> Array:
+    """Return the numbers of the slices that any mask ``[S, H, W]`` marks, with a margin.
 
-    At most `MAX_SLICES`, evenly spaced; of a case without any mark all are candidates.
+    They are evenly spaced and at most `MAX_SLICES`. Without any mark, all slices are candidates.
     """
     marked = np.flatnonzero(np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0))
     slices = len(masks[0])
@@ -51,120 +60,99 @@ def select_slices(*masks: np.ndarray) -> np.ndarray:
 
 
 def write(
-    folder: Path, figures: dict[str, dict[str, Any]], data: Any, net: Any, window: Any, trainer: Any
+    folder: Path,
+    figures: dict[str, dict[str, Any]],
+    data: SliceDataModule,
+    net: nn.Module,
+    window: Window,
+    trainer: pl.Trainer,
 ) -> None:
-    """Write the showcase of a run whose predictions lie in ``folder/predictions``.
+    """Write the showcase of a run whose predictions are in ``folder/predictions``.
 
     Args:
-        folder: of the run.
-        figures: of its validation cases, last stage.
-        data: the opened `kitsseg.data.slices.datamodule.SliceDataModule`.
-        net, window: the trained network and its window, in evaluation mode.
-        trainer: whose device and precision are used.
+        folder: folder of the run.
+        figures: metrics of its validation cases after the last stage.
+        data: after `setup`.
+        net: the trained network in evaluation mode.
+        window: maps HU to the input of the network.
+        trainer: defines device and precision.
     """
-    from kitsseg.data.io.nifti import read_label
-
     for role, case in choose(figures).items():
         number = data.store.ids.index(case)
         stored, grid = data.store.images(number), data.store.grid(number)
-        kept, source = folder / "predictions", data.cases[case]
-        predicted = {"prediction": kept / f"{case}.nii.gz", "before": kept / "before" / f"{case}.nii.gz"}
-        native = {"truth": read_label(source.label, source.classes)}
-        native |= {name: read_label(path) for name, path in predicted.items() if path.is_file()}
+        native = _label_volumes(folder / "predictions", case, data)
         z = select_slices(*native.values())
         tumour = (native["truth"][z] == TUMOUR).sum((1, 2))
         if not tumour.any():
             tumour = (native["prediction"][z] == TUMOUR).sum((1, 2))
         start = int(tumour.argmax())
-        maps = coefficients(net, window, stored, int(z[start]), data.neighbours, trainer)
+        maps = attention_maps(net, window, stored, int(z[start]), data.neighbours, trainer)
         image = to_grey(np.asarray(stored[z]), window.low_hu, window.high_hu)
         masks = {name: grid.fit_label(mask[z]) for name, mask in native.items()}
-        gates = [expand(alpha, image.shape[1:]) for alpha in maps]
-        body = body_box(image, *masks.values())
-        image, gates = image[:, *body], [gate[body] for gate in gates]
-        masks = {name: mask[:, *body] for name, mask in masks.items()}
-        if max(image.shape[1:]) > MAX_SIDE:
-            small = Grid((image.shape[1], image.shape[2]), MAX_SIDE)
-            image = (
-                small.fit_image(image.astype(np.int16))[:, *small.inside].clip(0, 255).astype(np.uint8)
-            )
-            masks = {name: small.fit_label(mask)[:, *small.inside] for name, mask in masks.items()}
-            gates = [
-                cv2.resize(gate, small.scaled[::-1], interpolation=cv2.INTER_NEAREST) for gate in gates
-            ]
+        gates = [resize_map(alpha, image.shape[1:]) for alpha in maps]
         grids = [(alpha.shape[0], alpha.shape[1]) for alpha in maps]
+        image, masks, gates = _shrink(*_crop(image, masks, gates))
         save(folder / FOLDER, Shown(role, case, z, image, masks, start, gates, grids))
 
 
-def to_grey(image_hu: np.ndarray, low_hu: float, high_hu: float) -> np.ndarray:
-    """HU -> uint8, ``low_hu`` and below 0, ``high_hu`` and above 255."""
+def _label_volumes(folder: Path, case: str, data: SliceDataModule) -> dict[str, Array]:
+    """Return truth, prediction and, of a fine-tuned run, the prediction before fine-tuning."""
+    source = data.cases[case]
+    files = {"prediction": folder / f"{case}.nii.gz", "before": folder / "before" / f"{case}.nii.gz"}
+    predicted = {name: read_label(path) for name, path in files.items() if path.is_file()}
+    return {"truth": read_label(source.label, source.classes), **predicted}
+
+
+def _crop(
+    image: Array, masks: dict[str, Array], gates: list[Array]
+) -> tuple[Array, dict[str, Array], list[Array]]:
+    """Crop slices, masks and maps to the body."""
+    body = body_box(image, *masks.values())
+    cropped = {name: mask[:, *body] for name, mask in masks.items()}
+    return image[:, *body], cropped, [gate[body] for gate in gates]
+
+
+def _shrink(
+    image: Array, masks: dict[str, Array], gates: list[Array]
+) -> tuple[Array, dict[str, Array], list[Array]]:
+    """Scale slices, masks and maps down to `MAX_SIDE`."""
+    if max(image.shape[1:]) <= MAX_SIDE:
+        return image, masks, gates
+    small = Grid((image.shape[1], image.shape[2]), MAX_SIDE)
+    scaled = small.fit_image(image.astype(np.int16))[:, *small.inside].clip(0, 255).astype(np.uint8)
+    masks = {name: small.fit_label(mask)[:, *small.inside] for name, mask in masks.items()}
+    nearest = cv2.INTER_NEAREST
+    return scaled, masks, [cv2.resize(g, small.scaled[::-1], interpolation=nearest) for g in gates]
+
+
+def to_grey(image_hu: Array, low_hu: float, high_hu: float) -> npt.NDArray[np.uint8]:
+    """Map HU to uint8: ``low_hu`` and below to 0, ``high_hu`` and above to 255."""
     share = (image_hu.astype(np.float32) - low_hu) / (high_hu - low_hu)
-    return np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+    return grey
 
 
-def expand(alpha: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A coefficient map ``[h, w]`` of a slice that was padded, on the slice's own pixels ``shape``."""
+def resize_map(alpha: Array, shape: tuple[int, ...]) -> Array:
+    """Resize a map ``[h, w]`` of a padded slice to the pixels ``shape`` of the slice itself."""
     height, width = (-(-side // DIVISOR) * DIVISOR for side in shape)
-    whole = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_NEAREST)
-    return whole[: shape[0], : shape[1]]
+    padded = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_NEAREST)
+    return padded[: shape[0], : shape[1]]
 
 
-def body_box(image: np.ndarray, *masks: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of ``[S, H, W]`` that hold anything but air, and a little around them."""
-    there = np.any([volume.any(axis=0) for volume in (image, *masks)], axis=0)
-    if not there.any():
+def body_box(image: Array, *masks: Array) -> tuple[slice, slice]:
+    """Return rows and columns of ``[S, H, W]`` that hold anything but air, with a margin."""
+    occupied = np.any([volume.any(axis=0) for volume in (image, *masks)], axis=0)
+    if not occupied.any():
         return slice(None), slice(None)
-    sides = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
-    rows, cols = (slice(max(0, side[0] - AROUND), side[-1] + 1 + AROUND) for side in sides)
-    return rows, cols
-
-
-def coefficients(
-    net: Any, window: Any, images: np.ndarray, z: int, neighbours: int, trainer: Any
-) -> list[np.ndarray]:
-    """What each attention gate of ``net`` lets through of slice ``z``: ``[h, w]`` float32, in [0, 1].
-
-    Args:
-        images: ``[S, H, W]`` int16 HU, stored slices.
-    """
-    import torch
-
-    from kitsseg.data.store.grid import neighbourhood
-    from kitsseg.inference.slicewise import pad
-
-    chunk = images[neighbourhood(np.array([z]), len(images), neighbours)]
-    # Hooks are seen only where the network runs as it is written.
-    eager, autocast = torch.compiler.set_stance, trainer.strategy.precision_plugin.forward_context
-    with torch.inference_mode(), eager("force_eager"), autocast(), _listening(net) as maps:
-        net(window(pad(torch.from_numpy(chunk).to(trainer.strategy.root_device))))
-    return [alpha[0, 0].float().cpu().numpy() for alpha in maps]
-
-
-@contextmanager
-def _listening(net: Any) -> Iterator[list[Any]]:
-    """A list that fills with each gate's coefficients ``[B, 1, h, w]`` while ``net`` runs."""
-    from torch import nn
-
-    maps: list[Any] = []
-    hooks = []
-    for module in net.modules():
-        psi = getattr(module, "psi", None)
-        if callable(getattr(module, "coefficients", None)):  # kitsseg's gates
-            own = module.register_forward_hook(
-                lambda gate, given, _: maps.append(gate.coefficients(*given))
-            )
-            hooks.append(own)
-        elif isinstance(psi, nn.Sequential) and isinstance(psi[-1], nn.Sigmoid):  # MONAI's
-            hooks.append(psi.register_forward_hook(lambda *call: maps.append(call[-1])))
-    try:
-        yield maps
-    finally:
-        for hook in hooks:
-            hook.remove()
+    sides = (np.flatnonzero(occupied.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (
+        slice(max(0, side[0] - MARGIN_PIXELS), side[-1] + 1 + MARGIN_PIXELS) for side in sides
+    )
+    return rows, columns
 
 
 def save(folder: Path, shown: Shown) -> None:
-    """Write ``folder/ROLE.npz`` whole or not at all."""
+    """Write ``folder/ROLE.npz``."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"mask_{name}": mask for name, mask in shown.masks.items()}
     arrays |= {f"gate_{i:02}": gate.astype(np.float16) for i, gate in enumerate(shown.gates)}

@@ -1,4 +1,4 @@
-"""What a training step and a validation epoch compute; nothing about data, files or plots."""
+"""The LightningModule: training steps, validation per case, optimizer and scheduler."""
 
 import inspect
 import math
@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -21,23 +22,24 @@ from kitsseg.training.pixel_counts import region_counts
 
 
 class SegmentationTask(pl.LightningModule):
-    """Trains ``net`` on batches of HU slices.
+    """Train ``net`` on batches of HU slices.
 
-    Batches are those of `kitsseg.data.slices.dataset.Batch`. Logged are ``train/loss``, ``val/loss`` and
-    ``val/<region>_dice``: loss and Dice of each validation case as a whole, then their mean over
-    cases, so they don't depend on how slices are batched or spread over ranks.
+    A batch is a `kitsseg.data.slices.dataset.Batch`. The task logs ``train/loss``, ``val/loss`` and
+    ``val/<region>_dice``. Validation loss and Dice are computed per case over all of its slices, then
+    averaged over cases, so they do not depend on the batch size or on the number of ranks.
 
     Args:
-        net: image ``[B, K, H, W]`` -> logits ``[B, C, H, W]``.
+        net: maps images ``[B, K, H, W]`` to logits ``[B, C, H, W]``.
         loss: see `kitsseg.training.losses.Loss`.
-        window: HU -> the network's input.
-        optimizer: called with the parameters that aren't frozen.
-        scheduler: called with the optimiser. One that takes ``total_steps`` is stepped after every
-            batch, any other after every validation.
-        frozen: submodules of ``net`` that stay in evaluation mode, so that their norms keep their
-            statistics (`kitsseg.training.finetune`).
-        prefix: put before the names of what is logged.
-        header: plain values that make the checkpoint self-contained (`kitsseg.inference.checkpoint`).
+        window: maps HU to the input of the network.
+        optimizer: called with the parameters that are not frozen.
+        scheduler: called with the optimizer. A scheduler with an argument ``total_steps`` is stepped
+            after every batch, any other one after every epoch.
+        frozen: names of submodules of ``net`` that stay in evaluation mode, so that their batch norms
+            keep their statistics (see `kitsseg.training.finetune`).
+        prefix: prefix of the logged names.
+        header: plain values that make the checkpoint self-contained, see
+            `kitsseg.inference.checkpoint.header`. Without it, `Segmenter.load` refuses the checkpoint.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class SegmentationTask(pl.LightningModule):
         window: Window,
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler],
-        frozen: Sequence[nn.Module] = (),
+        frozen: Sequence[str] = (),
         prefix: str = "",
         header: dict[str, Any] | None = None,
     ) -> None:
@@ -55,77 +57,73 @@ class SegmentationTask(pl.LightningModule):
         self.net, self.loss, self.window = net, loss, window
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
-        self._seen: list[tuple[Tensor, ...]] = []
-        self._validated: float | None = None
-        # Lightning leaves each module in the mode in which it finds it.
+        self._outputs: list[tuple[Tensor, ...]] = []
+        self._validation_loss: float | None = None
+        # Lightning restores the mode in which it found each module.
         self.train()
 
     def forward(self, image_hu: Tensor) -> Tensor:
-        """``[B, K, H, W]`` HU -> logits ``[B, C, H, W]``."""
-        return self.net(self.window(image_hu))
+        """Map HU ``[B, K, H, W]`` to logits ``[B, C, H, W]``."""
+        logits: Tensor = self.net(self.window(image_hu))
+        return logits
 
     def train(self, mode: bool = True) -> "SegmentationTask":
         super().train(mode)
-        for module in self.frozen:
-            module.eval()
+        for name in self.frozen:
+            self.net.get_submodule(name).eval()
         return self
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        loss = self.loss(self(batch["image"]), batch["label"])
-        size = len(batch["image"])
+        loss: Tensor = self.loss(self(batch["image"]), batch["label"])
         self.log(
-            f"{self.prefix}train/loss", loss, on_step=False, on_epoch=True, batch_size=size,
-            sync_dist=True,
+            f"{self.prefix}train/loss", loss, on_step=False, on_epoch=True,
+            batch_size=len(batch["image"]), sync_dist=True,
         )  # fmt: skip
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         logits, label = self(batch["image"]).float(), batch["label"]
-        self._seen.append(
-            (
-                batch["row"],
-                batch["case"],
-                self.loss.terms(logits, label).double(),
-                region_counts(logits.argmax(1), label),
-            )
-        )
+        terms = self.loss.terms(logits, label).double()
+        counts = region_counts(logits.argmax(1), label)
+        self._outputs.append((batch["row"], batch["case"], terms, counts))
 
     def on_validation_epoch_end(self) -> None:
-        own = [torch.cat(parts).cpu().numpy() for parts in zip(*self._seen, strict=True)]
-        self._seen.clear()
+        own = [torch.cat(parts).cpu().numpy() for parts in zip(*self._outputs, strict=True)]
+        self._outputs.clear()
         rows, cases, terms, counts = _gather(own)
-        # In the order of the store, whatever rank saw a slice: the same additions, the same bits.
-        # A row comes twice where a rank would have had nothing to do.
+        # In the order of the store, so that every number of ranks adds in the same order. A rank
+        # without a batch of its own repeats one: each row counts once.
         order = np.unique(rows, return_index=True)[1]
         cases, terms, counts = cases[order], terms[order], counts[order]
         groups = [cases == case for case in np.unique(cases)]
         losses = [self.loss.reduce(torch.from_numpy(terms[g].sum(0))).item() for g in groups]
         scores = dice(np.stack([counts[g].sum(0) for g in groups]))
-        figures = {"val/loss": float(np.mean(losses))}
-        if not math.isfinite(figures["val/loss"]):
+        logged = {"val/loss": float(np.mean(losses))}
+        if not math.isfinite(logged["val/loss"]):
             raise ValueError(
-                f"val/loss is {figures['val/loss']} after epoch {self.current_epoch + 1}; try a "
+                f"val/loss is {logged['val/loss']} after epoch {self.current_epoch + 1}; try a "
                 "smaller optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true"
             )
         for i, region in enumerate(REGIONS):
-            figures[f"val/{region}_dice"] = mean_over_cases(scores[:, i])
-        self.log_dict({self.prefix + name: value for name, value in figures.items()})
-        self._validated = figures["val/loss"]
+            logged[f"val/{region}_dice"] = mean_over_cases(scores[:, i])
+        self.log_dict({self.prefix + name: value for name, value in logged.items()})
+        if not self.trainer.sanity_checking:
+            self._validation_loss = logged["val/loss"]
 
     def on_train_epoch_end(self) -> None:
-        """Step a scheduler that goes by epochs.
+        """Step a scheduler that is stepped after every epoch.
 
-        Lightning would do so after it has written the epoch's checkpoint, in which the step is then
-        missing for good.
+        Lightning would step it after writing the checkpoint of the epoch, and a resumed run would
+        miss that step.
         """
-        validated, self._validated = self._validated, None
-        plan = self.trainer.lr_scheduler_configs[0]
-        if plan.interval != "epoch":
+        loss, self._validation_loss = self._validation_loss, None
+        config = self.trainer.lr_scheduler_configs[0]
+        if config.interval != "epoch":
             return
-        if not isinstance(plan.scheduler, ReduceLROnPlateau):
-            plan.scheduler.step()
-        elif validated is not None:  # else the loss would be missing or old
-            plan.scheduler.step(validated)
+        if not isinstance(config.scheduler, ReduceLROnPlateau):
+            config.scheduler.step()
+        elif loss is not None:  # None in an epoch without validation
+            config.scheduler.step(loss)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
         if self.trainer.lr_scheduler_configs[0].interval == "step":
@@ -134,15 +132,15 @@ class SegmentationTask(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.net.parameters() if p.requires_grad])
         if _takes_total_steps(self.make_scheduler):
-            total = int(self.trainer.estimated_stepping_batches)
-            scheduler = self.make_scheduler(optimizer, total_steps=total)
+            steps = int(self.trainer.estimated_stepping_batches)
+            scheduler = self.make_scheduler(optimizer, total_steps=steps)
             return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
         scheduler = self.make_scheduler(optimizer)
-        plan: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
+        config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, ReduceLROnPlateau):
-            plan["monitor"] = f"{self.prefix}val/loss"
-            plan["frequency"] = self.trainer.check_val_every_n_epoch or 1  # of Lightning asking for it
-        return [optimizer], [plan]
+            config["monitor"] = f"{self.prefix}val/loss"
+            config["frequency"] = self.trainer.check_val_every_n_epoch or 1  # when it is available
+        return [optimizer], [config]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["kitsseg"] = self.header
@@ -153,8 +151,8 @@ def _takes_total_steps(scheduler: Callable[..., LRScheduler]) -> bool:
     return "total_steps" in inspect.signature(target).parameters
 
 
-def _gather(own: list[np.ndarray]) -> list[np.ndarray]:
-    """The arrays of all ranks, joined along the first axis."""
+def _gather(own: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """Concatenate the arrays of all ranks along the first axis."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return own
     parts: list[Any] = [None] * torch.distributed.get_world_size()

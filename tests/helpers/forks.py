@@ -19,7 +19,6 @@ import tqdm
 import kitsseg.data.slices.datamodule
 import kitsseg.reporting.html.page
 import kitsseg.reporting.showcase
-import kitsseg.system.syncnorm
 import kitsseg.tracking.sweep_end  # noqa: F401
 from kitsseg import train
 

@@ -20,7 +20,8 @@ def make_data(root: Path, prepared: Path, **options: Any) -> SliceDataModule:
     """The crude cases, opened; two of six validate."""
     settings = {"batch_size": 4, **options}
     data = SliceDataModule(root, Kits19(), Seeded(0.33), Augmentation([]), prepared, **settings)
-    data.open()
+    data.prepare_data()
+    data.setup()
     return data
 
 

@@ -19,10 +19,10 @@ from kitsseg.jobs.failures import Failure, JobFailedError, describe, killed
         (MemoryError(), "out of memory (MemoryError): try a smaller"),
         (OSError(errno.ENOSPC, "No space", "/a/b"), "/a/b: the disk is full; make"),
         (RuntimeError("write: No space left on device"), "the output folder: the disk is full"),
-        (FileNotFoundError(2, "No such file", "/d/c.npy"), "/d/c.npy: No such file; has"),
+        (FileNotFoundError(2, "No such file", "/d/c.npy"), "/d/c.npy: No such file; was"),
         (
             FileNotFoundError("Caught FileNotFoundError in DataLoader\n[Errno 2] No such file: '/d/c'"),
-            "No such file: '/d/c'; has a folder gone",
+            "No such file: '/d/c'; was a folder removed",
         ),
         (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed. "), "DataLoader worker"),
         (MisconfigurationException("You requested gpu"), "You requested gpu"),
@@ -54,7 +54,7 @@ def test_what_is_ours_keeps_its_traceback() -> None:
 
 def test_a_process_that_was_killed() -> None:
     assert killed(signal.SIGKILL, "rank 1").error.startswith(
-        "rank 1 was killed by SIGKILL, most likely for want of memory: try a smaller data.batch_size"
+        "rank 1 was killed by SIGKILL, most likely because memory ran out: try a smaller data.batch_size"
     )
     assert "gone, or the disk is full" in killed(signal.SIGBUS, "its process").error
     failure = Failure("x", True, "")
@@ -66,6 +66,6 @@ def test_bad_cases_are_told_a_line_each() -> None:
         BadCasesError("case_00001: is cut off\ncase_00002: is empty\ncase_00003: is empty")
     )
     assert failure.error == "case_00001: is cut off (and 2 more)" and failure.known
-    assert failure.told == ["case_00001: is cut off", "case_00002: is empty", "case_00003: is empty"]
+    assert failure.message == ["case_00001: is cut off", "case_00002: is empty", "case_00003: is empty"]
     assert describe(BadCasesError("case_00001: is empty")).error == "case_00001: is empty"
-    assert describe(ValueError("one\ntwo")).told == ["one two"]
+    assert describe(ValueError("one\ntwo")).message == ["one two"]

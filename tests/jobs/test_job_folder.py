@@ -33,7 +33,7 @@ def test_a_folder_of_another_configuration_is_kept_if_it_holds_something(tmp_pat
     job_folder.claim(tmp_path, {**SETTINGS, "seed": 1})  # nothing to lose yet
     assert not (tmp_path / job_folder.PHASES).exists()
     (tmp_path / "checkpoints").mkdir()
-    text = "holds a job with seed=1, not 2: give this one another name="
+    text = "holds a job with seed=1, not 2: choose another name="
     with pytest.raises(ValueError, match=text):
         job_folder.claim(tmp_path, {**SETTINGS, "seed": 2})
     assert json.loads((tmp_path / job_folder.CONFIG).read_text())["seed"] == 1
@@ -60,18 +60,18 @@ def test_what_is_done_is_done_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_one_process(tmp_path: Path) -> None:
-    code = "import sys, pathlib; from kitsseg.jobs import job_folder\nwith job_folder.held(pathlib.Path(sys.argv[1]), 0): pass"
+    code = "import sys, pathlib; from kitsseg.jobs import job_folder\nwith job_folder.locked(pathlib.Path(sys.argv[1]), 0): pass"
     line = [sys.executable, "-c", code, str(tmp_path)]
-    with job_folder.held(tmp_path):
+    with job_folder.locked(tmp_path):
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and "another process is at this job" in done.stderr
-    with job_folder.held(tmp_path, 0.2):
+    assert done.returncode == 1 and "another process is running this job" in done.stderr
+    with job_folder.locked(tmp_path, 0.2):
         pass
 
 
 def test_a_status_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    assert job_folder.status(tmp_path) == {}
+    assert job_folder.read_status(tmp_path) == {}
     (tmp_path / "status.json").write_text("[1]")
-    assert job_folder.status(tmp_path) == {} and not job_folder.is_complete(tmp_path)
+    assert job_folder.read_status(tmp_path) == {} and not job_folder.is_complete(tmp_path)
     (tmp_path / "status.json").write_text('{"status": "complete"}')
     assert not job_folder.is_complete(tmp_path)  # its record is gone

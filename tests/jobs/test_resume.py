@@ -55,7 +55,7 @@ def test_killed_in_either_stage_it_goes_on_to_the_same_figures(
         assert json.loads((tmp_path / "run/status.json").read_text())["status"] == "running"
         assert not (tmp_path / "run/result.json").exists()
     assert forks.run(tmp_path, *RUN) == [0]
-    assert "going on after epoch 2 of stage finetune" in (tmp_path / "said.txt").read_text()
+    assert "resuming stage finetune after epoch 2" in (tmp_path / "said.txt").read_text()
     same(undisturbed, tmp_path)
     rates = [row["lr"] for row in run_record.read(tmp_path / "run/result.json").curves["train"]]
     assert rates[0] > rates[-1]  # there was a step to be lost
@@ -71,7 +71,7 @@ def test_what_is_complete_is_left_alone(undisturbed: Path) -> None:
     assert len(before) > 8
     done = command(undisturbed, *RUN)
     assert done.returncode == 0, done.stderr
-    assert "complete already" in done.stdout and "epoch" not in done.stdout.split("# Table 1")[0]
+    assert "already complete" in done.stdout and "epoch" not in done.stdout.split("# Table 1")[0]
     assert before == [p.stat().st_mtime_ns for p in [*kept, undisturbed / "run/metrics.csv"]]
 
 
@@ -80,7 +80,7 @@ def test_another_configuration_is_refused_and_harms_nothing(undisturbed: Path) -
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line]
     assert line.startswith("kitsseg.train: ") and "seed=0, not 1; optimizer.lr=0.01, not 0.02" in line
-    assert line.endswith("give this one another name=, or remove that folder to begin anew")
+    assert line.endswith("choose another name=, or remove that folder to start again")
     assert json.loads((undisturbed / "run/status.json").read_text())["status"] == "complete"
     assert forks.run(undisturbed, *RUN) == [0]
 
@@ -105,7 +105,7 @@ def test_two_ranks_with_averaged_weights_that_stop_early(tmp_path: Path) -> None
     killed = forks.run(cut, *line, ranks=2, env={"KILL": "train:4", "KILL_RANK": "1"})
     assert killed == [-signal.SIGKILL] * 2
     assert forks.run(cut, *line, ranks=2) == [0, 0]
-    assert "going on after epoch 3 of stage train" in (cut / "said.txt").read_text()
+    assert "resuming stage train after epoch 3" in (cut / "said.txt").read_text()
     same(whole, cut)
 
     # Killed after the last checkpoint, before it is kept that the stage has come to its end.

@@ -52,7 +52,7 @@ def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path:
     assert states[0]["slurm_job"] != states[1]["slurm_job"]
     for devices in (1, 2):
         log = (folder / f"trainer.devices-{devices}" / "train.log").read_text()
-        assert log.count("going on after epoch 1 of stage train") == 1
+        assert log.count("resuming stage train after epoch 1") == 1
     assert [run_record.read(p).epochs["train"]["run"] for p in run_record.find(folder)] == [2, 2]
     assert "# Table 1" in done.stdout and (folder / "table1.md").is_file()
 

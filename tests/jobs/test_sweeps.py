@@ -50,7 +50,7 @@ def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: P
     again = runs.below(folder)
     assert [job.state for job in again] == ["complete", "failed", "complete", "failed"]
     assert (fine.folder / "result.json").read_bytes() == record
-    assert f"complete already: {fine.folder}" in done.stdout
+    assert f"already complete: {fine.folder}" in done.stdout
     assert done.returncode == 1
     # The same figures to the bit are for the same weights; these trained with other batches.
     assert (
@@ -109,7 +109,7 @@ def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path
     done = command(tmp_path, *line)
     assert done.returncode == 0, done.stderr
     assert "trial 0 was cut off; it goes on" in done.stdout
-    assert done.stdout.count("going on after epoch 1 of stage train") == 1
+    assert done.stdout.count("after epoch 1 of stage train") == 1
     assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
     records = [run_record.read(path) for path in run_record.find(tmp_path / "outputs")]
     assert len({record.config["optimizer"]["lr"] for record in records}) == 2

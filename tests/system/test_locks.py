@@ -23,5 +23,5 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     with locked(target, stop, notes.append):
         assert target.exists()
     thread.join()
-    assert notes == ["another process is at it; waiting"]
+    assert notes == ["waiting for another process that works on it"]
     assert list(tmp_path.iterdir()) == [target]

@@ -23,8 +23,8 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("away/x.nii.gz")
     (tmp_path / "looping").symlink_to("looping")
     os.mkfifo(tmp_path / "pipe")
-    dangling = "a link to away/x.nii.gz, which isn't there; mend or remove the link"
-    looping = "a link to looping, which leads back to itself; mend or remove the link"
+    dangling = "a link to away/x.nii.gz, which does not exist; repair or remove the link"
+    looping = "a link to looping, which points back to itself; repair or remove the link"
     expected = {
         "folder": "is a folder, not a file; move it away",
         "pipe": "is a device or a pipe, not a file; move it away",
@@ -32,7 +32,7 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
         "looping": f"is {looping}",
         "dangling/x": f"its folder is {dangling}",
         "looping/x": f"its folder is {looping}",
-        "file/x": "its folder is a file; move that away",
+        "file/x": "its folder is a file; move it away",
     }
     assert {name: obstacle(tmp_path / name) for name in expected} == expected
     assert not any(is_there(tmp_path / name) for name in expected)
@@ -45,5 +45,5 @@ def test_a_place_where_nobody_may_look(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "stat", stat)
     assert not is_there(tmp_path / "x")
     assert obstacle(tmp_path / "x") == (
-        f"can't be looked at (Permission denied); chmod u+rwx {tmp_path}, or ask its owner"
+        f"cannot be accessed (Permission denied); chmod u+rwx {tmp_path}, or ask its owner"
     )

@@ -1,63 +1,74 @@
-"""Signals that a cluster sends to all processes of a job."""
+"""A cluster's signals do not end the processes of a job; the end of their parent does."""
 
 import multiprocessing
 import os
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import pytest
 
 from kitsseg.system import signals
-from kitsseg.system.signals import WARNINGS, heed_parent, ignore
 
 
-def wait(ready: Connection, way: str) -> None:
-    getattr(signals, way)()
-    ready.send(None)
+def sleep(ready: Connection, setup: Callable[[], None]) -> None:
+    setup()
+    ready.send(os.getpid())
     time.sleep(60)
 
 
-def started(way: str) -> multiprocessing.Process:
+def sleep_below(ready: Connection) -> None:
+    """Start a process that follows its parent, then end without a word to it."""
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=sleep, args=(ready, signals.follow_parent))
+    child.start()
+    while not child.is_alive():
+        time.sleep(0.01)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("setup", [signals.ignore_cluster_signals, signals.follow_parent])
+def test_the_signals_of_a_cluster_are_ignored(setup: Callable[[], None]) -> None:
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=wait, args=(there, way), daemon=True)
-    with signals.withheld():
-        process.start()
-    here.recv()
-    return process  # type: ignore[return-value]
-
-
-@pytest.fixture
-def busy() -> Iterator[None]:
-    """A library that starts a thread in every fork, as OpenTelemetry does."""
-    here = [True]
-
-    def start() -> None:
-        if here:
-            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-
-    os.register_at_fork(after_in_child=start)
-    yield
-    here.clear()
-
-
-@pytest.mark.usefixtures("busy")
-@pytest.mark.parametrize("way", [ignore.__name__, heed_parent.__name__])
-@pytest.mark.parametrize("number", [*WARNINGS, signal.SIGTERM])
-def test_a_clusters_signals_end_no_process_below(way: str, number: signal.Signals) -> None:
-    process = started(way)
-    subprocess.run(["kill", f"-{number.name[3:]}", str(process.pid)], check=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=sleep, args=(there, setup), daemon=True
+    )
+    process.start()
+    pid = here.recv()
+    for name in ("USR1", "USR2", "TERM"):  # from another process than the parent
+        subprocess.run(["kill", f"-{name}", str(pid)], check=True)
     process.join(0.3)
     assert process.is_alive()
     process.kill()
     process.join()
 
 
-def test_the_parents_end_one_that_heeds_it() -> None:
-    process = started(heed_parent.__name__)
+def test_the_parent_can_terminate_a_process_that_follows_it() -> None:
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=sleep, args=(there, signals.follow_parent), daemon=True
+    )
+    process.start()
+    here.recv()
     process.terminate()
     process.join(10)
     assert process.exitcode == 0
+
+
+def test_a_process_ends_when_its_parent_is_killed() -> None:
+    here, there = multiprocessing.Pipe()
+    parent = multiprocessing.get_context("spawn").Process(target=sleep_below, args=(there,))
+    parent.start()
+    pid = here.recv()
+    parent.kill()
+    parent.join()
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("it is still running")

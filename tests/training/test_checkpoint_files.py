@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from kitsseg.training.callbacks.resume import WholeFiles
+from kitsseg.training.callbacks.resume import AtomicCheckpointIO
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"
-    WholeFiles().save_checkpoint({"a": torch.ones(2)}, path)
+    AtomicCheckpointIO().save_checkpoint({"a": torch.ones(2)}, path)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        WholeFiles().save_checkpoint({"a": torch.zeros(2)}, path)
+        AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(2)}, path)
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
     assert torch.load(path, weights_only=True)["a"].tolist() == [1, 1]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kitsseg.data.case import Case
-from kitsseg.training.callbacks.coarse_first import CoarseFirst, halved
+from kitsseg.training.callbacks.coarse_first import CoarseFirst, halve_label
 from tests.helpers.parts import make_data, make_task
 from tests.training.test_task import net, trainer
 
@@ -21,7 +21,7 @@ def test_the_commonest_class_of_four_or_the_higher() -> None:
         ],
         dtype=torch.uint8,
     )[None]
-    found = halved(label)
+    found = halve_label(label)
     assert found.dtype == torch.uint8
     assert found.tolist() == [[[0, 1, 2, 2]]]
 
@@ -35,7 +35,7 @@ def test_any_label_against_counting() -> None:
         ]
         for plane in label
     ]
-    assert halved(torch.from_numpy(label)).tolist() == expected
+    assert halve_label(torch.from_numpy(label)).tolist() == expected
 
 
 def test_only_the_first_epochs_and_only_training(block_cases: list[Case], tmp_path: Path) -> None:
@@ -69,5 +69,5 @@ def test_pixels_are_means(block_cases: list[Case]) -> None:
 
 
 def test_range() -> None:
-    with pytest.raises(ValueError, match="epochs=-1 must not be negative"):
+    with pytest.raises(ValueError, match="epochs=-1: must be at least 0"):
         CoarseFirst(-1)

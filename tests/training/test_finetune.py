@@ -69,8 +69,8 @@ def test_tumour_slices_can_be_seen_more_often(block_cases: list[Case], tmp_path:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: FineTune(["a"], epochs=0, lr=1e-4), "epochs=0 must be at least 1"),
-        (lambda: FineTune(["a"], epochs=1, lr=0.0), "lr=0.0 must be above 0"),
+        (lambda: FineTune(["a"], epochs=0, lr=1e-4), "epochs=0: must be at least 1"),
+        (lambda: FineTune(["a"], epochs=1, lr=0.0), "lr=0.0: must be above 0"),
         (lambda: check_frozen(UNet(width=4), []), "names no layers.*encoder, bottleneck"),
         (lambda: check_frozen(UNet(width=4), ["enc"]), "UNet has no such layers; it has encoder"),
         (

@@ -133,9 +133,9 @@ def test_deep_supervision_halves_the_weight_with_the_size(
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: SorensenDice(smooth=0), "smooth=0 must be above 0"),
+        (lambda: SorensenDice(smooth=0), "smooth=0: must be above 0"),
         (lambda: DiceCrossEntropy(dice_weight=0, ce_weight=0), "one must be above 0"),
-        (lambda: DiceCrossEntropy(ce_weight=-1), "neither may be negative"),
+        (lambda: DiceCrossEntropy(ce_weight=-1), "must not be negative, and one"),
     ],
 )
 def test_ranges(make: object, text: str) -> None:

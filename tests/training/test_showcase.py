@@ -14,6 +14,7 @@ from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.models.window import Window
 from kitsseg.reporting import showcase
 from kitsseg.training import showcase as training_showcase
+from kitsseg.training.attention_maps import attention_maps
 from tests.helpers.parts import make_data
 from tests.reporting.html.made import figures, shown
 
@@ -60,7 +61,7 @@ def test_coefficients_are_those_of_the_gates_in_the_order_of_computation() -> No
     torch.manual_seed(0)
     net = AttentionUNet(width=4, depth=2, gate_first=True).eval()
     images = np.random.default_rng(0).integers(-100, 300, (3, 32, 64)).astype(np.int16)
-    deep, shallow = training_showcase.coefficients(net, WINDOW, images, 1, 0, CPU)
+    deep, shallow = attention_maps(net, WINDOW, images, 1, 0, CPU)
     assert deep.shape == (16, 32) and shallow.shape == (32, 64)
     with torch.inference_mode():  # the encoder by hand, as far as the deepest gate
         x = WINDOW(torch.from_numpy(images[1:2, None]))
@@ -70,20 +71,22 @@ def test_coefficients_are_those_of_the_gates_in_the_order_of_computation() -> No
         expected = net.gates[0].coefficients(second, bottom)[0, 0].numpy()
     np.testing.assert_allclose(deep, expected, atol=1e-6)
     assert not net.gates[0]._forward_hooks  # nothing stays behind
-    assert training_showcase.coefficients(UNet(width=4, depth=2).eval(), WINDOW, images, 1, 0, CPU) == []
+    assert attention_maps(UNet(width=4, depth=2).eval(), WINDOW, images, 1, 0, CPU) == []
 
 
 def test_coefficients_of_monais_gates() -> None:
     nets = pytest.importorskip("monai.networks.nets")
     net = nets.AttentionUnet(2, 1, 3, channels=(4, 8, 16), strides=(2, 2)).eval()
     images = np.random.default_rng(0).integers(-100, 300, (2, 32, 32)).astype(np.int16)
-    maps = training_showcase.coefficients(net, WINDOW, images, 0, 0, CPU)
+    maps = attention_maps(net, WINDOW, images, 0, 0, CPU)
     assert [alpha.shape for alpha in maps] == [(16, 16), (32, 32)]
     assert all(0 <= alpha.min() < alpha.max() <= 1 for alpha in maps)
 
 
 def test_padding_is_cut_off_a_map_and_air_off_a_slice() -> None:
-    wide = training_showcase.expand(np.array([[0.0, 1.0]], np.float32), (32, 40))  # padded to 64 columns
+    wide = training_showcase.resize_map(
+        np.array([[0.0, 1.0]], np.float32), (32, 40)
+    )  # padded to 64 columns
     assert wide.shape == (32, 40) and (wide[:, :32] == 0).all() and (wide[:, 32:] == 1).all()
     image = np.zeros((2, 50, 60), np.uint8)
     image[1, 20:30, 10:12] = 9

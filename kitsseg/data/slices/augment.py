@@ -1,41 +1,50 @@
-"""Augmentation on the fly with albumentations, on HU, with a stream of its own for every sample."""
+"""Augmentation on the fly with albumentations, on HU."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import albumentations as A
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
 
 
 class Augmentation:
-    """A chain of albumentations transforms for an image in HU and its mask.
+    """Apply albumentations transforms to an image in HU and its mask.
 
-    Every sample is drawn from a generator seeded with (seed, epoch, position in the epoch), so the
-    figures don't depend on the number of loader workers and no two workers share a stream.
-    albumentations 2.0.8 by itself gives all workers the same one.
+    Each sample has a generator seeded with (seed, epoch, position in the epoch), so results do not
+    depend on the number of loader workers. albumentations 2.0.8 itself gives all workers the same one.
 
     Args:
         transforms: albumentations transforms; those that fill a border must fill it with air.
+
+    Raises:
+        ValueError: a transform fills its border with another value.
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform]) -> None:
         for transform in transforms:
             if getattr(transform, "fill", AIR_HU) != AIR_HU:
                 raise ValueError(
-                    f"{type(transform).__name__}: fill={transform.fill} HU outside the border is not "
-                    f"air; set fill: {AIR_HU}"
+                    f"{type(transform).__name__}: fill={transform.fill}: the border must be filled with "
+                    f"air; set fill={AIR_HU}"
                 )
         self.chain = A.Compose(list(transforms))
 
     def __call__(
-        self, image: np.ndarray, label: np.ndarray, seed: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """``[K, H, W]`` int16 HU and ``[H, W]`` uint8 classes, changed together; types stay."""
+        self, image: npt.NDArray[Any], label: npt.NDArray[Any], seed: Sequence[int]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return an augmented image ``[K, H, W]`` int16 HU and label ``[H, W]`` uint8.
+
+        Args:
+            image: ``[K, H, W]`` int16 HU.
+            label: ``[H, W]`` uint8 class ids.
+            seed: the integers that seed this sample.
+        """
         if not self.chain.transforms:
             return image, label
-        # Hashed, so that neighbouring epochs and positions don't give related streams.
+        # SeedSequence mixes them, so that neighbouring positions get unrelated generators.
         self.chain.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         out = self.chain(image=np.ascontiguousarray(image.transpose(1, 2, 0)), mask=label)
         return np.ascontiguousarray(out["image"].transpose(2, 0, 1)), np.ascontiguousarray(out["mask"])
@@ -44,17 +53,20 @@ class Augmentation:
 def _ordered(name: str, limits: Sequence[float]) -> tuple[float, float]:
     low, high = limits
     if not low <= high:
-        raise ValueError(f"{name}={list(limits)}: the first must not be above the second")
+        raise ValueError(f"{name}={list(limits)}: must be in ascending order")
     return float(low), float(high)
 
 
 class ContrastHU(A.ImageOnlyTransform):
-    """``pivot + gain * (HU - pivot) + offset``: scanners and contrast phases differ like that.
+    """Change contrast and brightness as scanners and contrast phases do.
+
+    The result is ``pivot + gain * (HU - pivot) + offset``.
 
     Args:
         gain: limits of the factor.
         offset_hu: limits of the shift.
-        pivot_hu: the value that the gain leaves as it is; 101 is the mean of kidney and tumour.
+        pivot_hu: value that the gain does not change; 101 HU is the mean of kidney and tumour.
+        p: probability of applying the transform.
     """
 
     def __init__(
@@ -74,47 +86,60 @@ class ContrastHU(A.ImageOnlyTransform):
             "offset_hu": self.py_random.uniform(*self.offset_hu),
         }
 
-    def apply(self, img: np.ndarray, gain: float, offset_hu: float, **params: Any) -> np.ndarray:
+    def apply(
+        self, img: npt.NDArray[Any], gain: float, offset_hu: float, **params: Any
+    ) -> npt.NDArray[Any]:
         changed = img.astype(np.float32) * gain + (self.pivot_hu * (1 - gain) + offset_hu)
         return _like(changed, img)
 
 
 class NoiseHU(A.ImageOnlyTransform):
-    """Gaussian noise, its standard deviation drawn from ``sd_hu``."""
+    """Add Gaussian noise.
+
+    Args:
+        sd_hu: limits of its standard deviation.
+        p: probability of applying the transform.
+    """
 
     def __init__(self, sd_hu: Sequence[float] = (0.0, 10.0), p: float = 0.5) -> None:
         super().__init__(p=p)
         self.sd_hu = _ordered("sd_hu", sd_hu)
         if self.sd_hu[0] < 0:
-            raise ValueError(f"sd_hu={list(sd_hu)}: a standard deviation can't be negative")
+            raise ValueError(f"sd_hu={list(sd_hu)}: must not be negative")
 
     def get_params(self) -> dict[str, Any]:
         return {"sd_hu": self.py_random.uniform(*self.sd_hu)}
 
-    def apply(self, img: np.ndarray, sd_hu: float, **params: Any) -> np.ndarray:
+    def apply(self, img: npt.NDArray[Any], sd_hu: float, **params: Any) -> npt.NDArray[Any]:
         noise = self.random_generator.standard_normal(img.shape, dtype=np.float32)
         return _like(img + sd_hu * noise, img)
 
 
-def _like(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _like(values: npt.NDArray[Any], image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     limits = np.iinfo(image.dtype)
-    return np.rint(values).clip(limits.min, limits.max).astype(image.dtype)
+    rounded: npt.NDArray[Any] = np.rint(values).clip(limits.min, limits.max).astype(image.dtype)
+    return rounded
 
 
 class CropToBody(A.DualTransform):
-    """A square of ``size`` pixels round the body, which most of a slice isn't.
+    """Crop a square around the body.
 
-    The square is centred on the bounding box of all that is denser than ``threshold_hu``, then moved
-    by up to ``jitter`` pixels; where it leaves the slice there is air. A convolutional network
-    trained on it segments whole slices.
+    The square is centred on the bounding box of the pixels above ``threshold_hu``. Pixels outside the
+    slice are air. A convolutional network that is trained on crops can segment whole slices.
+
+    Args:
+        size: side of the square in pixels, a multiple of 32.
+        jitter: largest random shift of the square in pixels.
+        threshold_hu: pixels above it belong to the body.
+        p: probability of applying the transform.
     """
 
     def __init__(self, size: int, jitter: int = 0, threshold_hu: float = -300.0, p: float = 1.0) -> None:
         super().__init__(p=p)
         if size < 32 or size % 32:
-            raise ValueError(f"size={size} must be a multiple of 32, at least 32")
+            raise ValueError(f"size={size}: must be a multiple of 32, at least 32")
         if jitter < 0:
-            raise ValueError(f"jitter={jitter} must not be negative: a number of pixels")
+            raise ValueError(f"jitter={jitter}: must be at least 0, in pixels")
         self.size, self.jitter, self.threshold_hu = size, jitter, threshold_hu
 
     def get_params_dependent_on_data(
@@ -129,13 +154,15 @@ class CropToBody(A.DualTransform):
             corner.append(moved - self.size // 2)
         return {"corner": corner}
 
-    def apply(self, img: np.ndarray, corner: list[int], **params: Any) -> np.ndarray:
-        return self._cut(img, corner, AIR_HU)
+    def apply(self, img: npt.NDArray[Any], corner: list[int], **params: Any) -> npt.NDArray[Any]:
+        return self._crop(img, corner, AIR_HU)
 
-    def apply_to_mask(self, mask: np.ndarray, corner: list[int], **params: Any) -> np.ndarray:
-        return self._cut(mask, corner, BACKGROUND)
+    def apply_to_mask(
+        self, mask: npt.NDArray[Any], corner: list[int], **params: Any
+    ) -> npt.NDArray[Any]:
+        return self._crop(mask, corner, BACKGROUND)
 
-    def _cut(self, plane: np.ndarray, corner: list[int], fill: int) -> np.ndarray:
+    def _crop(self, plane: npt.NDArray[Any], corner: list[int], fill: int) -> npt.NDArray[Any]:
         out = np.full((self.size, self.size, *plane.shape[2:]), fill, plane.dtype)
         inside, outside = [], []
         for start, length in zip(corner, plane.shape[:2], strict=True):

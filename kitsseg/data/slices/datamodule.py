@@ -1,26 +1,29 @@
-"""Data for the Trainer: find, prepare, split, sample, load."""
+"""The LightningDataModule: find, prepare, split, sample and load slices."""
 
 import copy
+import multiprocessing
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from kitsseg.data.case import Case
-from kitsseg.data.slices import loader_server
 from kitsseg.data.slices.augment import Augmentation
-from kitsseg.data.slices.dataset import Sample, SliceDataset
-from kitsseg.data.slices.loader import Loader
-from kitsseg.data.slices.sampling import Draw, TrainBatches, keep_background
+from kitsseg.data.slices.dataset import Sample, SliceDataset, collate
+from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
 from kitsseg.data.split import Split
-from kitsseg.data.store.prepare import prepare
+from kitsseg.data.store.prepare import is_current, prepare
 from kitsseg.data.store.store import Index, Store, store_folder
+from kitsseg.system import signals
 
-# Not an option: in reduced precision a batch's size can move the last bit of a result.
+# Not an option: in reduced precision, the size of a batch can change the last bit of a result.
 VALIDATION_BATCH = 16
+# A loader process loads some hundreds of slices of 256 x 256 per second, a GPU trains on a thousand.
+MAX_WORKERS = 8
 
 
 class Source(Protocol):
@@ -30,7 +33,7 @@ class Source(Protocol):
 
 
 class Splitter(Protocol):
-    """How cases are divided, such as `kitsseg.data.split.Seeded`."""
+    """How cases are divided into training and validation, such as `kitsseg.data.split.Seeded`."""
 
     def __call__(self, ids: list[str]) -> Split: ...
 
@@ -44,20 +47,20 @@ class SliceDataModule(pl.LightningDataModule):
         split: divides their ids.
         augmentation: applied to training slices.
         prepared: folder for the stores of prepared slices.
-        size: pixels of the stored square's side, or None for each case's own grid.
-        exclude: ids to leave out.
+        size: side of the stored slices in pixels; None keeps each case's own grid.
+        exclude: ids of cases to leave out.
         neighbours: slices on either side that the network sees besides the one it segments.
-        background_keep: share of background-only training slices that is kept (paper section 2.3).
-        redraw_background: draw those anew each epoch.
-        tumour_repeat: how often an epoch sees each slice with tumour.
-        batch_size: slices a step and device.
-        workers: loader processes a device; None: as many as its share of the processors allows.
+        background_keep: share of background-only training slices to keep (paper section 2.3).
+        redraw_background: draw those slices anew in each epoch.
+        tumour_repeat: how often an epoch contains each slice with tumour.
+        batch_size: slices per step per device.
+        workers: loader processes per device; None chooses by the number of processors.
         prepare_workers: processes that prepare cases.
-        skip_bad: go on without the cases that can't be used, instead of refusing them all.
-        seed: of sampling, order and augmentation.
+        skip_bad: leave out cases that cannot be used, with a warning, instead of raising.
+        seed: seed of sampling, order and augmentation.
 
     Raises:
-        ValueError: a value out of its range; from `open`, what is wrong with the data.
+        ValueError: a value is out of range. `prepare_data` and `setup` raise it for problems of the data.
     """
 
     def __init__(
@@ -81,81 +84,112 @@ class SliceDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         if size is not None and (size < 32 or size % 32):
-            raise ValueError(f"size={size} must be a multiple of 32, at least 32, or null")
-        if neighbours < 0:
-            raise ValueError(f"neighbours={neighbours} must not be negative")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
-        if tumour_repeat < 1:
-            raise ValueError(f"tumour_repeat={tumour_repeat} must be at least 1")
-        if (workers is not None and workers < 0) or prepare_workers < 1:
-            raise ValueError(f"workers={workers}, prepare_workers={prepare_workers}: at least 0 and 1")
+            raise ValueError(f"size={size}: must be null or a multiple of 32, at least 32")
+        for name, value, least in (
+            ("neighbours", neighbours, 0),
+            ("batch_size", batch_size, 1),
+            ("tumour_repeat", tumour_repeat, 1),
+            ("workers", 0 if workers is None else workers, 0),
+            ("prepare_workers", prepare_workers, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name}={value}: must be at least {least}")
         if not 0 <= background_keep <= 1:
-            raise ValueError(
-                f"background_keep={background_keep} must lie in [0, 1]: a share of the slices"
-            )
+            raise ValueError(f"background_keep={background_keep}: must be between 0 and 1")
         self.root, self.source, self.splitter = Path(root), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours = neighbours
         self.exclude, self.background_keep = set(exclude), background_keep
         self.redraw_background, self.tumour_repeat = redraw_background, tumour_repeat
-        self.batch_size = batch_size
-        self.workers = loader_server.count(workers)
-        self.prepare_workers, self.seed = prepare_workers, seed
+        self.batch_size, self.prepare_workers, self.seed = batch_size, prepare_workers, seed
+        self.workers = default_workers() if workers is None else workers
         self.skip_bad = skip_bad
         self.tumour_only = False
+        self.store: Store
+        self.split: Split
+        self.cases: dict[str, Case] = {}
+        self._is_prepared = self._is_set_up = False
+
+    def prepare_data(self) -> None:
+        """Prepare the cases that are missing from the store.
+
+        Lightning calls this in one process per node. Called again, it does nothing.
+        """
+        if self._is_prepared:
+            return
+        cases = self._find_cases()
+        prepare(cases, self._store_folder(cases), self.size, self.prepare_workers, self.skip_bad)
+        self._is_prepared = True
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store and split its cases. Lightning calls this in every process."""
+        if self._is_set_up:
+            return
+        self.store = self.open_store()
+        self.split = self.splitter(self.store.ids)
+        self.train_rows = self._rows_of(self.split.train)
+        self.validation_rows = self._rows_of(self.split.validation)
+        self._is_set_up = True
 
     def open_store(self) -> Store:
-        """Find the cases and prepare what is missing of them."""
-        found = self.source.find(self.root)
-        if unknown := self.exclude - {c.id for c in found}:
-            raise ValueError(f"data.exclude names {sorted(unknown)}, which data.root doesn't hold")
-        self.cases = {c.id: c for c in found if c.id not in self.exclude}
-        # A phantom lies in a folder of its own below root.
-        folder = store_folder(self.prepared, found[0].image.parent.parent, self.size)
-        cases = list(self.cases.values())
-        self.store = prepare(cases, folder, self.size, self.prepare_workers, self.skip_bad)
-        return self.store
-
-    def open(self) -> None:
-        """Open the store and split its cases."""
-        self.open_store()
-        if self.workers:
-            loader_server.start()
-        self.split = self.splitter(self.store.ids)
-        number = {case: i for i, case in enumerate(self.store.ids)}
-        in_case = self.store.index.case
-        self.train_rows = np.flatnonzero(np.isin(in_case, [number[c] for c in self.split.train]))
-        self.validation_rows = np.flatnonzero(
-            np.isin(in_case, [number[c] for c in self.split.validation])
-        )
-
-    def for_tumour_slices(self) -> "SliceDataModule":
-        """The same data, but training sees slices with tumour only (stage two, paper section 2.3).
+        """Return the store of the prepared cases.
 
         Raises:
-            ValueError: no training slice has any.
+            ValueError: a case is not prepared, and ``skip_bad`` is false.
+        """
+        cases = self._find_cases()
+        folder = self._store_folder(cases)
+        missing = [case.id for case in cases if not is_current(case, folder)]
+        if missing and not self.skip_bad:
+            raise ValueError(
+                f"{folder}: {missing[0]} is not prepared; call prepare_data() before setup()"
+            )
+        self.cases = {case.id: case for case in cases if case.id not in missing}
+        return Store(folder, list(self.cases))
+
+    def _find_cases(self) -> list[Case]:
+        found = self.source.find(self.root)
+        if unknown := self.exclude - {case.id for case in found}:
+            raise ValueError(f"data.exclude={sorted(unknown)}: data.root has no such cases")
+        return [case for case in found if case.id not in self.exclude]
+
+    def _store_folder(self, cases: Sequence[Case]) -> Path:
+        # The phantom writes its cases into a folder of its own below root.
+        return store_folder(self.prepared, cases[0].image.parent.parent, self.size)
+
+    def _rows_of(self, ids: Sequence[str]) -> Rows:
+        number = {case: i for i, case in enumerate(self.store.ids)}
+        return np.flatnonzero(np.isin(self.store.index.case, [number[case] for case in ids]))
+
+    def for_tumour_slices(self) -> "SliceDataModule":
+        """Return a data module that trains on slices with tumour only (stage two, paper section 2.3).
+
+        Raises:
+            ValueError: no training slice contains tumour.
         """
         other = copy.copy(self)
         other.tumour_only = True
         if not len(other.rows(0)):
             raise ValueError(
-                "finetune=tumor: no training slice holds tumour; use finetune=none or other cases"
+                "finetune=tumor: no training slice contains tumour; use finetune=none or other cases"
             )
         return other
 
-    def rows(self, epoch: int) -> np.ndarray:
-        """The rows of the store's index that training epoch ``epoch`` sees, sorted."""
-        whole = self.store.index
-        index = Index(*(a[self.train_rows] for a in (whole.case, whole.z, whole.pixels)))
+    def rows(self, epoch: int) -> Rows:
+        """Return the rows of the store's index that training epoch ``epoch`` contains, sorted."""
+        index = self.store.index
+        own = Index(*(values[self.train_rows] for values in (index.case, index.z, index.pixels)))
         if self.tumour_only:
-            return self.train_rows[index.has_tumour]
+            tumour_rows: Rows = self.train_rows[own.has_tumour]
+            return tumour_rows
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
-        kept = keep_background(index, self.background_keep, seed)
-        return self.train_rows[np.repeat(kept, np.where(index.has_tumour[kept], self.tumour_repeat, 1))]
+        kept = keep_background(own, self.background_keep, seed)
+        repeats = np.where(own.has_tumour[kept], self.tumour_repeat, 1)
+        rows: Rows = self.train_rows[np.repeat(kept, repeats)]
+        return rows
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Shuffled batches; what they hold depends on seed, epoch and ranks alone."""
+        """Return shuffled batches; their content depends on seed, epoch and rank alone."""
         rank, ranks = self._rank()
         if len(self.rows(0)) < ranks:
             raise ValueError(
@@ -167,28 +201,64 @@ class SliceDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Every validation slice once, in order, spread over the ranks."""
+        """Return every validation slice once, in order; the ranks share the batches."""
         rank, ranks = self._rank()
         rows = self.validation_rows
         in_case = self.store.index.case[rows]
         batches = []
-        for case in np.unique(in_case):  # a batch holds one case, so its slices have one size
+        for case in np.unique(in_case):  # a batch holds slices of one case, so they have one size
             draws = [Draw(0, 0, int(r)) for r in rows[in_case == case]]
             batches += [draws[i : i + VALIDATION_BATCH] for i in range(0, len(draws), VALIDATION_BATCH)]
-        mine = batches[rank::ranks]
-        # Without any, Lightning would leave a rank out and the others wait; the task counts a row once.
-        return self._loader(SliceDataset(self.store, self.neighbours), mine if mine else batches[:1])
+        own = batches[rank::ranks]
+        # Lightning skips validation on a rank without batches, and the others would wait for it. The
+        # task counts each row once.
+        return self._loader(SliceDataset(self.store, self.neighbours), own if own else batches[:1])
 
     def _epoch(self) -> int:
-        """The training epoch that is under way or about to begin, from 0."""
+        """Return the training epoch that runs or is about to start."""
         return self.trainer.current_epoch if self.trainer else 0
 
     def _rank(self) -> tuple[int, int]:
-        """This process and how many there are."""
+        """Return the rank of this process and the number of ranks."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(
         self, dataset: SliceDataset, batches: TrainBatches | list[list[Draw]]
     ) -> DataLoader[Sample]:
         pinned = bool(self.trainer and self.trainer.strategy.root_device.type == "cuda")
-        return Loader(dataset, batches, self.workers, pinned)
+        options: dict[str, Any] = {}
+        if self.workers:
+            # Forking this process itself could copy a lock that one of its threads holds.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["kitsseg.data.slices.dataset"])
+            options = {
+                "num_workers": self.workers,
+                "multiprocessing_context": context,
+                "worker_init_fn": _follow_parent,
+                "persistent_workers": True,
+            }
+        return SliceLoader(
+            dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pinned, **options
+        )
+
+
+class SliceLoader(DataLoader[Sample]):
+    """A DataLoader whose processes do not end by the signals that a cluster sends to a job."""
+
+    def __iter__(self) -> Any:
+        with signals.blocked(*signals.CLUSTER_SIGNALS):
+            return super().__iter__()
+
+
+def default_workers() -> int:
+    """Return the number of loader processes per device for this machine.
+
+    Each device has its share of the processors, of which one is left to the training process. With two
+    or fewer, slices are loaded between the steps.
+    """
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(cores - 1, MAX_WORKERS) if cores > 2 else 0
+
+
+def _follow_parent(worker: int) -> None:
+    signals.follow_parent()

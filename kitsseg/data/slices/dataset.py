@@ -1,4 +1,4 @@
-"""Slices for a loader: int16 HU and class ids; windowing happens on the device."""
+"""Slices as a torch dataset: HU as int16 and class ids; windowing happens on the device."""
 
 from typing import TypedDict
 
@@ -15,7 +15,7 @@ from kitsseg.data.store.store import Store
 
 
 class Sample(TypedDict):
-    """``image`` ``[K, H, W]`` int16 HU, ``label`` ``[H, W]`` uint8, ``row`` and ``case`` numbers."""
+    """One slice: ``image`` ``[K, H, W]`` int16 HU, ``label`` ``[H, W]`` uint8, ``row`` and ``case``."""
 
     image: Tensor
     label: Tensor
@@ -24,7 +24,7 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """``image`` ``[B, K, H, W]`` int16 HU, ``label`` ``[B, H, W]`` uint8, the rest ``[B]`` int64."""
+    """``image`` ``[B, K, H, W]`` int16 HU, ``label`` ``[B, H, W]`` uint8, ``row``, ``case`` ``[B]``."""
 
     image: Tensor
     label: Tensor
@@ -33,9 +33,13 @@ class Batch(TypedDict):
 
 
 class SliceDataset(Dataset[Sample]):
-    """Rows of a store, augmented if ``augmentation`` is given.
+    """Slices of a store by `Draw`.
 
-    An image is the slice itself with ``neighbours`` on either side, K = 2 neighbours + 1 channels.
+    Args:
+        store: the prepared cases.
+        neighbours: slices on either side; an image has K = 2 neighbours + 1 channels.
+        augmentation: applied to image and label, if given.
+        seed: seed of the augmentation.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class SliceDataset(Dataset[Sample]):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack slices; smaller ones are filled with air up to the largest, sides to `DIVISOR`."""
+    """Stack slices, padded with air to the largest of them and to multiples of `DIVISOR`."""
     height = max(s["label"].shape[0] for s in samples)
     width = max(s["label"].shape[1] for s in samples)
     size = (-(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR)
@@ -75,5 +79,6 @@ def collate(samples: list[Sample]) -> Batch:
         h, w = sample["label"].shape
         image[i, :, :h, :w] = sample["image"]
         label[i, :h, :w] = sample["label"]
-    row, case = (torch.tensor([s[key] for s in samples]) for key in ("row", "case"))
-    return {"image": image, "label": label, "row": row, "case": case}
+    rows = torch.tensor([sample["row"] for sample in samples])
+    cases = torch.tensor([sample["case"] for sample in samples])
+    return {"image": image, "label": label, "row": rows, "case": cases}

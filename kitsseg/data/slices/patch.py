@@ -1,4 +1,4 @@
-"""Patches round kidney and tumour, turned and scaled in one interpolation."""
+"""Patches around kidney and tumour, rotated and scaled in one interpolation."""
 
 import math
 from collections.abc import Sequence
@@ -7,29 +7,32 @@ from typing import Any
 import albumentations as A
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND, TUMOUR
 
-SIDE_STEP = 32  # sides are multiples of it, so that patches of slices of one size need no filling
+SIDE_STEP = 32  # the side of a patch is a multiple of it, so that batches need no padding
 
 
 class RandomPatch(A.DualTransform):
-    """A square of ``share`` of the slice's longer side, where there is something to learn.
+    """Crop a random square patch, more often around tumour and kidney than elsewhere.
 
-    Most of a slice is far from any kidney: patches give more steps in the same time, and
-    oversampling the foreground is the field's remedy for rare classes (nnU-Net takes a third of its
-    patches there). The centre is a random pixel of the tumour, else of kidney or tumour, else of the
-    body, moved by up to a quarter of the side. A convolutional network trained so segments whole
-    slices. Where the square leaves the slice there is air.
+    Patches allow more steps in the same time, and oversampling the foreground is the usual remedy for
+    rare classes (nnU-Net centres a third of its patches on it). The centre is a random pixel of the
+    tumour, of kidney or tumour, or of the body, shifted by up to a quarter of the side. Pixels outside
+    the slice are air. A convolutional network that is trained on patches can segment whole slices.
 
     Args:
-        share: of the slice's longer side, in (0, 1]; the side is a multiple of 32 pixels.
-        tumour, kidney: how often the centre is a pixel of the tumour, and of either, where there is one.
+        share: side of the patch as a share of the slice's longer side, in (0, 1]; rounded to a multiple
+            of 32 pixels.
+        tumour: share of the patches that are centred on tumour, if the slice has any.
+        kidney: share of the patches that are centred on kidney or tumour, if the slice has any.
         rotate: limits of the angle in degrees.
-        scale: limits of the factor by which the content grows.
+        scale: limits of the magnification.
+        p: probability of applying the transform.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -43,16 +46,15 @@ class RandomPatch(A.DualTransform):
     ) -> None:
         super().__init__(p=p)
         if not 0 < share <= 1:
-            raise ValueError(f"share={share} must lie in (0, 1]: of the slice's longer side")
+            raise ValueError(f"share={share}: must be in (0, 1], as a share of the longer side")
         if min(tumour, kidney) < 0 or tumour + kidney > 1:
             raise ValueError(
-                f"tumour={tumour}, kidney={kidney} must not be negative, nor above 1 together: shares "
-                "of the patches"
+                f"tumour={tumour}, kidney={kidney}: must not be negative, and their sum at most 1"
             )
         if not rotate[0] <= rotate[1]:
-            raise ValueError(f"rotate={list(rotate)}: the first must not be above the second")
+            raise ValueError(f"rotate={list(rotate)}: must be in ascending order")
         if not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale={list(scale)} must be above 0, the first not above the second")
+            raise ValueError(f"scale={list(scale)}: must be above 0 and in ascending order")
         self.share, self.tumour, self.kidney = share, tumour, kidney
         self.rotate, self.scale = tuple(rotate), tuple(scale)
 
@@ -66,7 +68,7 @@ class RandomPatch(A.DualTransform):
         row, column = self._centre(image, mask, side)
         cosine, sine = math.cos(angle) / factor, math.sin(angle) / factor
         middle = side // 2
-        # From a pixel of the patch to one of the slice, both as (column, row).
+        # Maps a pixel of the patch to a pixel of the slice, both as (column, row).
         back = np.array(
             [
                 [cosine, -sine, column - (cosine - sine) * middle],
@@ -75,7 +77,7 @@ class RandomPatch(A.DualTransform):
         )
         return {"side": side, "back": back}
 
-    def _centre(self, image: np.ndarray, mask: np.ndarray, side: int) -> tuple[int, int]:
+    def _centre(self, image: npt.NDArray[Any], mask: npt.NDArray[Any], side: int) -> tuple[int, int]:
         drawn = self.py_random.random()
         wanted = []
         if drawn < self.tumour:
@@ -88,22 +90,28 @@ class RandomPatch(A.DualTransform):
             if len(found := np.flatnonzero(candidates)):
                 middle = divmod(int(found[self.py_random.randrange(len(found))]), mask.shape[1])
                 break
-        most = side // 4
-        return tuple(c + self.py_random.randint(-most, most) for c in middle)
+        shift = side // 4
+        return tuple(c + self.py_random.randint(-shift, shift) for c in middle)
 
-    def apply(self, img: np.ndarray, side: int, back: np.ndarray, **params: Any) -> np.ndarray:
-        # A channel at a time: OpenCV's border has four at most.
+    def apply(
+        self, img: npt.NDArray[Any], side: int, back: npt.NDArray[Any], **params: Any
+    ) -> npt.NDArray[Any]:
+        # One channel at a time: OpenCV fills the border of at most four.
         return np.stack(
             [_warp(plane, side, back, cv2.INTER_LINEAR, AIR_HU) for plane in np.moveaxis(img, -1, 0)], -1
         )
 
-    def apply_to_mask(self, mask: np.ndarray, side: int, back: np.ndarray, **params: Any) -> np.ndarray:
+    def apply_to_mask(
+        self, mask: npt.NDArray[Any], side: int, back: npt.NDArray[Any], **params: Any
+    ) -> npt.NDArray[Any]:
         return _warp(mask, side, back, cv2.INTER_NEAREST, BACKGROUND)
 
 
-BODY_HU = -300  # denser than this is body
+BODY_HU = -300  # pixels above it belong to the body
 
 
-def _warp(plane: np.ndarray, side: int, back: np.ndarray, interpolation: int, fill: int) -> np.ndarray:
+def _warp(
+    plane: npt.NDArray[Any], side: int, back: npt.NDArray[Any], interpolation: int, fill: int
+) -> npt.NDArray[Any]:
     flags = interpolation | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(np.ascontiguousarray(plane), back, (side, side), flags=flags, borderValue=fill)

@@ -1,37 +1,42 @@
-"""Which training slices an epoch sees, in which order, and how ranks share them."""
+"""Which slices a training epoch contains, their order, and how ranks share them."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from kitsseg.data.store.store import Index
 
+Rows = npt.NDArray[np.intp]
+
 
 class Draw(NamedTuple):
-    """One sample of one epoch; what is random about it follows from these and the seed alone."""
+    """One sample of an epoch; all randomness about it follows from these values and the seed."""
 
     epoch: int
     position: int
     row: int
 
 
-def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> np.ndarray:
-    """Rows of ``index`` to train on: all with kidney or tumour, a share ``keep`` of the others.
+def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> Rows:
+    """Return the rows of ``index`` to train on: all with kidney or tumour, and a share of the others.
 
     "We downsampled the training examples containing only the background class to a randomly selected
     2%, while preserving all the training examples containing either of the kidney and tumour
     classes" (paper section 2.3).
 
-    Returns:
-        Sorted row numbers; of n background rows ``round(keep * n)`` are among them.
+    Args:
+        index: the training slices.
+        keep: share of the background-only slices to keep; ``round(keep * n)`` of n are kept.
+        seed: seed of the choice.
 
     Raises:
-        ValueError: ``keep`` lies outside [0, 1].
+        ValueError: ``keep`` is not between 0 and 1.
     """
     if not 0 <= keep <= 1:
-        raise ValueError(f"background_keep={keep} must lie in [0, 1]: a share of the slices")
+        raise ValueError(f"background_keep={keep}: must be between 0 and 1")
     background = np.flatnonzero(~index.foreground)
     count = round(keep * len(background))
     kept = np.random.default_rng(seed).choice(background, count, replace=False)
@@ -41,22 +46,23 @@ def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> n
 class TrainBatches(Sampler[list[Draw]]):
     """The batches of each epoch for one rank.
 
-    An epoch's slices are shuffled as a whole and cut into global batches of ``batch_size * ranks``;
-    each rank takes its consecutive part. So R ranks with batches of B see what one rank with batches
-    of R x B sees. A last incomplete batch is left out, unless it is the only one.
+    The slices of an epoch are shuffled as a whole and cut into global batches of ``batch_size * ranks``,
+    of which each rank takes a consecutive part. R ranks with batches of B therefore see the same
+    batches as one rank with batches of R x B. An incomplete last batch is dropped, unless it is the
+    only one.
 
     Args:
-        rows: ``rows(epoch)`` gives the row numbers of an epoch.
-        epoch: the one that is about to begin. It is asked for, since nobody tells a batch sampler:
-            Lightning calls ``set_epoch`` of samplers alone, and each epoch would be the first again.
-        batch_size: slices a batch and rank.
-        seed: of the order.
-        rank, ranks: this process and how many there are.
+        rows: ``rows(epoch)`` returns the rows of an epoch.
+        epoch: returns the epoch that is about to start. Lightning calls ``set_epoch`` of samplers, but
+            not of batch samplers, so the epoch is read from the Trainer.
+        batch_size: slices per batch per rank.
+        seed: seed of the order.
+        rank, ranks: this process and the number of processes.
     """
 
     def __init__(
         self,
-        rows: Callable[[int], np.ndarray],
+        rows: Callable[[int], Rows],
         epoch: Callable[[], int],
         batch_size: int,
         seed: int,

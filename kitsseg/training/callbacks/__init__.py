@@ -1,0 +1,1 @@
+"""Lightning callbacks: progress, learning curve, resuming, and training on coarser slices first."""

@@ -1,4 +1,4 @@
-"""Training that begins on a coarser grid."""
+"""Training that starts at half the resolution."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from kitsseg.data.labels import CLASSES
 
 
 class CoarseFirst(pl.Callback):
-    """Halves the resolution of the training slices for the first ``epochs`` epochs.
+    """Halve the resolution of the training slices in the first ``epochs`` epochs.
 
-    A step on a quarter of the pixels takes about a quarter of the time, and what a network learns first
-    (where kidneys are) doesn't need all of them (progressive resizing: Howard 2018, fast.ai's DAWNBench
-    entry). An image's pixel is the mean of four, a label's the class that most of them have, of equals
-    the higher one. Validation keeps all pixels.
+    A step on a quarter of the pixels takes about a quarter of the time, and the first epochs learn
+    where the kidneys are (progressive resizing: Howard 2018, fast.ai's DAWNBench entry). A pixel of the
+    image is the mean of four; a pixel of the label is their most frequent class, and the highest of
+    equally frequent ones. Validation uses the full resolution.
 
     Args:
-        epochs: how many; each training stage counts its own.
+        epochs: number of epochs; each training stage counts its own.
 
     Raises:
         ValueError: ``epochs`` is negative.
@@ -26,7 +26,7 @@ class CoarseFirst(pl.Callback):
 
     def __init__(self, epochs: int) -> None:
         if epochs < 0:
-            raise ValueError(f"epochs={epochs} must not be negative: a number of epochs")
+            raise ValueError(f"epochs={epochs}: must be at least 0")
         self.epochs = epochs
 
     def on_train_batch_start(
@@ -34,13 +34,13 @@ class CoarseFirst(pl.Callback):
     ) -> None:
         if trainer.current_epoch < self.epochs:
             batch["image"] = F.avg_pool2d(batch["image"].float(), 2)
-            batch["label"] = halved(batch["label"])
+            batch["label"] = halve_label(batch["label"])
 
 
-def halved(label: torch.Tensor) -> torch.Tensor:
-    """``[B, H, W]`` class ids -> ``[B, H / 2, W / 2]``: the commonest of each four, or the higher."""
+def halve_label(label: torch.Tensor) -> torch.Tensor:
+    """Map class ids ``[B, H, W]`` to ``[B, H / 2, W / 2]`` by majority; ties go to the higher class."""
     ids = torch.arange(len(CLASSES), device=label.device, dtype=label.dtype)
     planes = (label[:, None] == ids[:, None, None]).float()
-    # argmax takes the first of equals; turned round, that is the highest.
+    # argmax returns the first of equal values; on flipped planes, that is the highest class.
     best = F.avg_pool2d(planes, 2).flip(1).argmax(1)
     return (len(CLASSES) - 1 - best).to(label.dtype)

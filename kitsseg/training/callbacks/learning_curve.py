@@ -1,4 +1,4 @@
-"""The learning curve of a stage, kept for the record: what was logged, a row an epoch."""
+"""The learning curve of a stage, for the record of the run."""
 
 import math
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import pytorch_lightning as pl
 
 
-class Curve(pl.Callback):
-    """After each epoch a row in ``epochs``: its number, the learning rate, losses, validation Dice.
+class LearningCurve(pl.Callback):
+    """Collect one row per epoch in ``epochs``: epoch, learning rate, losses and validation Dice.
 
-    The names are those of `kitsseg.training.task.SegmentationTask` without its prefix. What an epoch didn't
-    measure is missing, and what isn't finite is None: JSON knows no NaN.
+    Names are those that `kitsseg.training.task.SegmentationTask` logs, without its prefix. Metrics that
+    an epoch did not compute are missing; values that are not finite are None, since JSON has no NaN.
     """
 
     def __init__(self) -> None:
@@ -26,9 +26,9 @@ class Curve(pl.Callback):
         row: dict[str, Any] = {"epoch": trainer.current_epoch}
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         for name, value in trainer.callback_metrics.items():
-            own = name.removeprefix(prefix)
-            if name.startswith(prefix) and own.startswith(kinds):
-                row[own] = float(value) if math.isfinite(value) else None
+            short = name.removeprefix(prefix)
+            if name.startswith(prefix) and short.startswith(kinds):
+                row[short] = float(value) if math.isfinite(value) else None
         self.epochs.append(row)
         self._validated = False
 

@@ -1,4 +1,4 @@
-"""Progress on screen: a bar within an epoch on a terminal, and a line an epoch anywhere."""
+"""Progress of training on the terminal and in the log."""
 
 import logging
 import time
@@ -11,14 +11,17 @@ log = logging.getLogger("kitsseg")
 
 
 class EpochLine(pl.Callback):
-    """After each epoch: losses, validation Dice, learning rate, and how long the rest will take."""
+    """Show a bar within an epoch on a terminal, and log one line per epoch.
+
+    The line holds losses, validation Dice, learning rate and remaining time.
+    """
 
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
-        self.start, self.first = 0.0, 0
+        self.start, self.first_epoch = 0.0, 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.start, self.first = time.monotonic(), trainer.current_epoch
+        self.start, self.first_epoch = time.monotonic(), trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -41,7 +44,7 @@ class EpochLine(pl.Callback):
             if k.startswith(prefix)
         }
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        each = (time.monotonic() - self.start) / (done - self.first)
+        seconds = (time.monotonic() - self.start) / (done - self.first_epoch)
         parts = [
             f"{prefix}epoch {done}/{total}",
             f"loss {values.get('train/loss', float('nan')):.3f}",
@@ -52,12 +55,12 @@ class EpochLine(pl.Callback):
                 f"tumour {values['val/tumour_dice']:.3f}"
             )
         parts.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}")
-        parts.append(f"{each:.1f} s an epoch, {clock(each * max(0, total - done))} left")
+        parts.append(f"{seconds:.1f} s per epoch, {clock(seconds * max(0, total - done))} left")
         log.info(" | ".join(parts))
 
 
 def clock(seconds: float) -> str:
-    """``75`` -> ``1:15``; hours if there are any."""
+    """Format seconds as ``1:15`` or, from an hour on, ``1:01:15``."""
     minutes, seconds_left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds_left:02}" if hours else f"{minutes}:{seconds_left:02}"

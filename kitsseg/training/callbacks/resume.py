@@ -1,4 +1,4 @@
-"""What lets a run that was cut off go on as if nothing had happened."""
+"""What makes a resumed run equal to an uninterrupted one, to the bit."""
 
 import io
 import os
@@ -14,11 +14,11 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from kitsseg.system.files import replacing
 
 
-class StepSeed(pl.Callback):
-    """Begins torch's global stream (dropout) anew with each step, from all that names it.
+class SeedSteps(pl.Callback):
+    """Seed torch's global generator (used by dropout) before every step.
 
-    So no state of it needs to be kept: all else that is random is drawn like that already. By steps,
-    not epochs, since a loader's start draws from it, too, at another time when a run goes on.
+    The seed follows from run, stage, epoch, step and rank, so a checkpoint need not hold the state of
+    the generator. It is set per step, not per epoch, because starting a loader draws from it as well.
     """
 
     def __init__(self, seed: int, stage: str) -> None:
@@ -27,14 +27,14 @@ class StepSeed(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_index: int
     ) -> None:
-        about = [self.seed, self.stage, trainer.current_epoch, batch_index, trainer.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(about).generate_state(1, np.uint64)[0]) >> 1)
+        entropy = [self.seed, self.stage, trainer.current_epoch, batch_index, trainer.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1)
 
 
-class Stopped(pl.Callback):
-    """A stage that a callback such as EarlyStopping has ended stays so in a run that goes on.
+class KeepStopped(pl.Callback):
+    """Keep a stage ended that a callback such as EarlyStopping ended before the run was interrupted.
 
-    Lightning would train one epoch more: that it was to end is in no checkpoint.
+    Lightning's checkpoints do not say so, and a resumed run would train one more epoch.
     """
 
     def __init__(self) -> None:
@@ -54,11 +54,10 @@ class Stopped(pl.Callback):
         trainer.should_stop = trainer.should_stop or self.stopped
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoints appear whole or not at all, also when the power fails.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints whole or not at all, also when the power fails.
 
-    Lightning's own way goes through the system's temporary folder, often on another disk, from which
-    it copies.
+    Lightning writes to the temporary directory, which is often on another disk, and copies from there.
     """
 
     def save_checkpoint(

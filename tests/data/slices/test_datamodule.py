@@ -1,5 +1,7 @@
 """From cases to batches: who trains, who validates, what an epoch sees, and refusals."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,12 @@ import pytorch_lightning as pl
 import torch
 
 from kitsseg.data.slices.augment import Augmentation, NoiseHU
-from kitsseg.data.slices.datamodule import SliceDataModule
+from kitsseg.data.slices.datamodule import SliceDataModule, default_workers
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.split import Seeded
+from kitsseg.models.unet import UNet
 from tests.conftest import blocky, write_case
-from tests.helpers.parts import make_data
+from tests.helpers.parts import make_data, make_task
 
 
 def test_slices_of_a_patient_never_part(blocks: Path, tmp_path: Path) -> None:
@@ -88,7 +91,7 @@ def test_excluded_cases_are_nowhere(blocks: Path, tmp_path: Path) -> None:
     data = make_data(blocks, tmp_path, exclude=["case_00001"])
     assert "case_00001" not in data.split.train + data.split.validation
     assert len(data.store.ids) == 5
-    with pytest.raises(ValueError, match=r"data.exclude names \['case_00099'\], which data.root"):
+    with pytest.raises(ValueError, match=r"data.exclude=\['case_00099'\]: data.root has no such cases"):
         make_data(blocks, tmp_path, exclude=["case_00099"])
 
 
@@ -110,13 +113,13 @@ def test_slices_of_different_sizes_share_a_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"size": 100}, "size=100 must be a multiple of 32"),
-        ({"size": 0}, "size=0 must be a multiple of 32, at least 32"),
-        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
-        ({"workers": -1}, "workers=-1, prepare_workers=1: at least 0 and 1"),
-        ({"background_keep": 2.0}, r"background_keep=2.0 must lie in \[0, 1\]"),
-        ({"neighbours": -1}, "neighbours=-1 must not be negative"),
-        ({"tumour_repeat": 0}, "tumour_repeat=0 must be at least 1"),
+        ({"size": 100}, "size=100: must be null or a multiple of 32"),
+        ({"size": 0}, "size=0: must be null or a multiple of 32, at least 32"),
+        ({"batch_size": 0}, "batch_size=0: must be at least 1"),
+        ({"workers": -1}, "workers=-1: must be at least 0"),
+        ({"background_keep": 2.0}, r"background_keep=2.0: must be between 0 and 1"),
+        ({"neighbours": -1}, "neighbours=-1: must be at least 0"),
+        ({"tumour_repeat": 0}, "tumour_repeat=0: must be at least 1"),
     ],
 )
 def test_ranges(options: dict[str, object], text: str) -> None:
@@ -129,5 +132,41 @@ def test_no_tumour_to_fine_tune_on(tmp_path: Path) -> None:
         image, label = blocky(number)
         write_case(tmp_path / "raw", number, image, np.minimum(label, 1))
     data = make_data(tmp_path / "raw", tmp_path / "store")
-    with pytest.raises(ValueError, match="no training slice holds tumour; use finetune=none"):
+    with pytest.raises(ValueError, match="no training slice contains tumour; use finetune=none"):
         data.for_tumour_slices()
+
+
+def test_a_trainer_prepares_and_sets_up_by_itself(blocks: Path, tmp_path: Path) -> None:
+    data = SliceDataModule(blocks, Kits19(), Seeded(0.33), Augmentation([]), tmp_path)
+    with pytest.raises(ValueError, match=r"case_00000 is not prepared; call prepare_data\(\)"):
+        data.setup()
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    task = make_task(UNet(width=4, depth=2))
+    trainer.fit(task, datamodule=data)
+    assert trainer.global_step > 0 and "val/tumour_dice" in trainer.callback_metrics
+    store = data.store
+    trainer.validate(task, datamodule=data, verbose=False)
+    assert data.store is store
+
+
+def test_cases_that_cannot_be_used_are_left_out_if_asked(blocks: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks, tmp_path / "raw")
+    (tmp_path / "raw/case_00002/imaging.nii.gz").write_bytes(b"no NIfTI")
+    with pytest.raises(ValueError, match="case_00002"):
+        make_data(tmp_path / "raw", tmp_path / "store")
+    data = make_data(tmp_path / "raw", tmp_path / "store", skip_bad=True)
+    assert "case_00002" not in data.store.ids and len(data.store.ids) == 5
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "expected"), [(2, "1", 0), (4, "1", 3), (64, "1", 8), (16, "4", 3), (2, "2", 0)]
+)
+def test_loader_processes_by_the_machines_processors(
+    monkeypatch: pytest.MonkeyPatch, cores: int, ranks: str, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert default_workers() == expected

@@ -1,4 +1,4 @@
-"""Loader processes: what they are forks of, and that none outlives its parent."""
+"""Loader processes are not forks of the training process, and none outlives it."""
 
 import os
 import signal
@@ -7,10 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 import torch
 
-from kitsseg.data.slices import loader_server
 from tests import ROOT
 from tests.helpers.parts import make_data
 
@@ -77,22 +75,3 @@ def test_none_outlives_a_parent_that_is_killed(blocks: Path, tmp_path: Path) -> 
     left = in_session(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     raise AssertionError(f"{len(left)} are left")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "cores", "ranks", "expected"),
-    [
-        (None, 2, "1", 0),
-        (None, 4, "1", 3),
-        (None, 64, "1", 8),
-        (None, 16, "4", 3),
-        (None, 2, "2", 0),
-        (5, 2, "1", 5),
-    ],
-)
-def test_how_many_there_are(
-    monkeypatch: pytest.MonkeyPatch, wanted: int | None, cores: int, ranks: str, expected: int
-) -> None:
-    monkeypatch.setattr(loader_server.os, "sched_getaffinity", lambda process: set(range(cores)))
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
-    assert loader_server.count(wanted) == expected

@@ -102,12 +102,12 @@ def test_all_channels_move_alike(channels: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"share": 0}, r"share=0 must lie in \(0, 1\]"),
-        ({"share": 1.5}, r"share=1.5 must lie in \(0, 1\]"),
-        ({"tumour": 0.7, "kidney": 0.7}, "tumour=0.7, kidney=0.7 must not be negative, nor above 1"),
-        ({"kidney": -0.1}, "kidney=-0.1 must not be negative"),
-        ({"rotate": (5, -5)}, r"rotate=\[5, -5\]: the first must not be above the second"),
-        ({"scale": (0, 1)}, r"scale=\[0, 1\] must be above 0"),
+        ({"share": 0}, r"share=0: must be in \(0, 1\]"),
+        ({"share": 1.5}, r"share=1.5: must be in \(0, 1\]"),
+        ({"tumour": 0.7, "kidney": 0.7}, "tumour=0.7, kidney=0.7: must not be negative, and their sum"),
+        ({"kidney": -0.1}, "kidney=-0.1: must not be negative"),
+        ({"rotate": (5, -5)}, r"rotate=\[5, -5\]: must be in ascending order"),
+        ({"scale": (0, 1)}, r"scale=\[0, 1\]: must be above 0"),
     ],
 )
 def test_values_out_of_range(arguments: dict, said: str) -> None:

@@ -47,7 +47,7 @@ def test_seed_decides() -> None:
 
 @pytest.mark.parametrize("keep", [-0.1, 1.1])
 def test_range(keep: float) -> None:
-    with pytest.raises(ValueError, match=r"background_keep=.* must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"background_keep=.*: must be between 0 and 1"):
         keep_background(index(np.ones(2, bool)), keep, seed=0)
 
 

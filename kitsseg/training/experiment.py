@@ -1,0 +1,180 @@
+"""Both training stages of a run, their evaluation, and the record of it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+from torch import nn
+
+from kitsseg.data.slices.datamodule import SliceDataModule
+from kitsseg.data.sources.clinical import read_clinical
+from kitsseg.evaluation import metrics
+from kitsseg.inference import checkpoint
+from kitsseg.models.window import Window
+from kitsseg.reporting.run_record import Record
+from kitsseg.system import distributed, hardware, provenance
+from kitsseg.system.files import write_json
+from kitsseg.training import showcase
+from kitsseg.training.callbacks.resume import AtomicCheckpointIO
+from kitsseg.training.evaluation import evaluate
+from kitsseg.training.finetune import FineTune
+from kitsseg.training.losses import Loss
+from kitsseg.training.stage import fit, load_best, stage_callbacks
+from kitsseg.training.task import SegmentationTask
+
+log = logging.getLogger("kitsseg")
+
+
+class Phase(Protocol):
+    """Computes a phase of a job, or returns the stored result if an earlier attempt finished it."""
+
+    seconds: dict[str, float]
+
+    def __call__(self, name: str, work: Callable[[], Any], always: bool = False) -> Any: ...
+
+
+@dataclass
+class Experiment:
+    """One run: its settings, and the objects that they describe.
+
+    Attributes:
+        settings: the resolved configuration as plain values.
+        folder: receives checkpoints, logs, predictions and ``result.json``.
+        model: name of the model in tables.
+        overrides: the overrides of the command line, without ``seed``.
+        data: the slices.
+        net: the network, in its memory format; compiled if ``compiled``.
+        compiled: whether the network is compiled.
+        window: maps HU to the input of the network.
+        loss: the loss of both stages.
+        optimizer: called with the parameters to train, and with ``lr`` in stage two.
+        scheduler: called with the optimizer.
+        finetune: settings of stage two, or None without it.
+        trainer: called with the arguments that differ between stages.
+        callbacks: returns the configured callbacks for a stage.
+        loggers: Lightning loggers; empty on all ranks but the first.
+    """
+
+    settings: dict[str, Any]
+    folder: Path
+    model: str
+    overrides: list[str]
+    data: SliceDataModule
+    net: nn.Module
+    compiled: bool
+    window: Window
+    loss: Loss
+    optimizer: Callable[..., Any]
+    scheduler: Callable[..., Any]
+    finetune: FineTune | None
+    trainer: Callable[..., pl.Trainer]
+    callbacks: Callable[[], list[pl.Callback]]
+    loggers: Sequence[Any]
+
+    def run(self, phase: Phase) -> Record | None:
+        """Train and evaluate both stages and write ``result.json``.
+
+        Returns:
+            The record, on the first rank only.
+        """
+        phase("prepare", self.data.prepare_data, always=True)
+        self.data.setup()
+        trainer = self.make_trainer("train", "", self.settings["trainer"]["max_epochs"])
+        if trainer.world_size > 1:
+            trainer.strategy.setup_environment()  # needed even if the stage has been trained already
+        about = self.describe(trainer)
+        network, data = self.settings["model"], self.data
+        header = checkpoint.header(network, self.window, data.size, data.neighbours, about)
+        task = partial(SegmentationTask, self.net, self.loss, self.window, header=header)
+
+        stage_one = task(optimizer=self.optimizer, scheduler=self.scheduler)
+        fitted = {"train": phase("train", lambda: fit(trainer, stage_one, data, self.folder, "train"))}
+        load_best(self.net, self.folder, "train")
+        subfolder = "before" if self.finetune is not None else ""
+        before = phase("evaluate", lambda: self.evaluate(trainer, "stage one", subfolder))
+
+        after = None
+        if (finetune := self.finetune) is not None:
+            prefix = "finetune/"
+            trainer = self.make_trainer("finetune", prefix, finetune.epochs)
+            stage_two = task(
+                optimizer=partial(self.optimizer, lr=finetune.lr),
+                scheduler=self.scheduler,
+                frozen=finetune.freeze(self.net),
+                prefix=prefix,
+            )
+            shown, folder = data.for_tumour_slices(), self.folder
+            fitted["finetune"] = phase("finetune", lambda: fit(trainer, stage_two, shown, folder, "finetune"))
+            load_best(self.net, self.folder, "finetune")
+            after = phase("evaluate fine-tuned", lambda: self.evaluate(trainer, "fine-tuned", ""))
+        if distributed.rank() > 0:
+            return None
+        return self.record(about, before, after, fitted, phase.seconds, trainer)
+
+    def make_trainer(self, stage: str, prefix: str, max_epochs: int) -> pl.Trainer:
+        """Return the Trainer of a stage, as configured, with the callbacks that every stage needs."""
+        settings = self.settings["trainer"]
+        monitor, mode = self.settings["checkpoint"]["monitor"], self.settings["checkpoint"]["mode"]
+        own = stage_callbacks(self.folder, stage, self.settings["seed"], prefix + monitor, mode)
+        on_gpus, synchronise = distributed.uses_gpus(settings), settings.get("sync_batchnorm", False)
+        if synchronise and not on_gpus and distributed.world_size() > 1:
+            log.warning("trainer.sync_batchnorm=true: on CPUs, each rank normalises its own slices")
+        return self.trainer(
+            callbacks=[*self.callbacks(), *own],
+            logger=list(self.loggers),
+            max_epochs=max_epochs,
+            precision=hardware.choose_precision(settings["accelerator"], settings["precision"]),
+            plugins=[AtomicCheckpointIO(), distributed.cluster_environment()],
+            sync_batchnorm=synchronise and on_gpus,
+        )
+
+    def describe(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """Log what is about to run; return what checkpoint and record say about it."""
+        data, split = self.data, asdict(self.data.split)
+        if distributed.rank() == 0:
+            write_json(self.folder / "split.json", split)
+        device, precision = trainer.strategy.root_device, str(trainer.precision)
+        log.info(
+            f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} cases train on "
+            f"{len(data.rows(0))} slices, {len(data.split.validation)} validate; {precision}; {self.folder}"
+        )
+        environment = provenance.environment(device, precision, self.compiled)
+        return {"environment": environment, "config": self.settings, "split": split}
+
+    def evaluate(self, trainer: pl.Trainer, stage: str, subfolder: str) -> metrics.Figures:
+        """Return the metrics of all cases; write the label volumes of the validation cases."""
+        mirror_axes, folder = self.settings["mirror_axes"], self.folder / "predictions" / subfolder
+        return evaluate(self.net, self.window, self.data, trainer, mirror_axes, stage, folder)
+
+    def record(
+        self,
+        about: dict[str, Any],
+        before: metrics.Figures,
+        after: metrics.Figures | None,
+        fitted: dict[str, Any],
+        seconds: dict[str, float],
+        trainer: pl.Trainer,
+    ) -> Record:
+        """Write the record and the showcase; return the record."""
+        clinical = read_clinical(self.data.root)
+        record = Record(
+            name=self.settings["name"],
+            model=self.model,
+            seed=self.settings["seed"],
+            overrides=self.overrides,
+            before=before,
+            after=after,
+            epochs={stage: result["epochs"] for stage, result in fitted.items()},
+            seconds=seconds,
+            curves={stage: result["curve"] for stage, result in fitted.items()},
+            clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
+            **about,
+        )
+        record.write(self.folder)  # first: if what follows fails, the results are stored
+        validation = record.final["validation"]
+        showcase.write(self.folder, validation, self.data, self.net, self.window, trainer)
+        return record
