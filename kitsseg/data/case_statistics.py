@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,12 +13,8 @@ BACKGROUND_STEP = 16  # background HU are sampled at every 16th row and column
 
 def pixels_by_slice(label: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Return the number of pixels per slice and class, ``[S, classes]``, of ``[S, H, W]`` class ids."""
-    counts = np.zeros((len(label), len(CLASSES)), np.int64)
-    for plane, count in zip(label, counts, strict=True):
-        if highest := plane.max():
-            count[1 : highest + 1] = [np.count_nonzero(plane == c) for c in range(1, highest + 1)]
-    counts[:, BACKGROUND] = label[0].size - counts.sum(axis=1)
-    return counts
+    counts = [[np.count_nonzero(plane == c) for c in range(len(CLASSES))] for plane in label]
+    return np.array(counts, np.int64)
 
 
 def hu_percentiles(
@@ -33,18 +28,10 @@ def hu_percentiles(
         image: ``[S, H, W]`` HU.
         label: ``[S, H, W]`` class ids.
     """
-    coarse = (slice(None), slice(None, None, BACKGROUND_STEP), slice(None, None, BACKGROUND_STEP))
-    values: list[list[npt.NDArray[np.int16]]] = [[] for _ in CLASSES]
-    values[BACKGROUND].append(image[coarse][label[coarse] == BACKGROUND])
-    for plane, mask in zip(image, label, strict=True):
-        left, top, width, height = cv2.boundingRect(mask)
-        if width:
-            box = slice(top, top + height), slice(left, left + width)
-            hu, classes = plane[box], mask[box]
-            for c in range(1, classes.max() + 1):
-                values[c].append(hu[classes == c])
-    pooled = (np.concatenate(parts) if parts else np.empty(0, np.int16) for parts in values)
-    return {name: _percentiles(hu) for name, hu in zip(CLASSES, pooled, strict=True)}
+    sampled = (slice(None), slice(None, None, BACKGROUND_STEP), slice(None, None, BACKGROUND_STEP))
+    values = {name: image[label == c] for c, name in enumerate(CLASSES) if c != BACKGROUND}
+    background = image[sampled][label[sampled] == BACKGROUND]
+    return {name: _percentiles(values.get(name, background)) for name in CLASSES}
 
 
 def _percentiles(values: npt.NDArray[np.int16]) -> list[int] | None:

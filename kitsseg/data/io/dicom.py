@@ -27,8 +27,8 @@ SAME_DIRECTION, SAME_MM, SAME_DISTANCE = 1e-3, 1e-3, 0.1
 def find_series(folder: Path) -> Found:
     """Return the CT series in ``folder`` and its subfolders.
 
-    Localisers, other modalities and other files are ignored. A series is named after the folder of its first
-    file; the series number is added where a folder contains several series.
+    Localisers, other modalities and other files are ignored. A series is named after the folder of its
+    first file, plus the series number if the folder contains several series.
 
     Raises:
         ValueError: there is no series, or a required package is missing.
@@ -51,7 +51,7 @@ def find_series(folder: Path) -> Found:
             series.setdefault(str(header.SeriesInstanceUID), []).append((path, header))
     if not series and not problems:
         raise ValueError(
-            f"{folder}: contains no .nii or .nii.gz files, no case_XXXXX folders and no DICOM files of CT"
+            f"{folder}: contains no .nii or .nii.gz files, case_XXXXX folders or DICOM files of CT"
         )
     scans = []
     names = _names(folder, {uid: slices[0] for uid, slices in series.items()})
@@ -65,7 +65,7 @@ def read_series(scan: Scan) -> Image:
     """Return the volume of a series, in HU.
 
     Raises:
-        ValueError: the series cannot be used. The message is one line with series, problem and remedy.
+        ValueError: the series cannot be used. The message names series, problem and remedy.
     """
     try:
         layout = series_layout([_header(path) for path in scan.files])
@@ -135,15 +135,16 @@ def _step(
     if distances.min() < SAME_MM:
         k = int(distances.argmin())
         raise ValueError(
-            f"has two slices at one position, {places[k].tolist()}; export each acquisition separately"
+            f"has two slices at one position, {places[k].tolist()}; remove copies, or export each "
+            "acquisition separately"
         )
     step = (places[-1] - places[0]) / (len(places) - 1)
     off = np.linalg.norm(steps - step, axis=1)
     if off.max() > SAME_DISTANCE * usual:
         k = int(np.abs(distances - usual).argmax())
         raise ValueError(
-            f"has slices {usual:.3g} mm apart, but {distances[k]:.3g} mm after slice {k + 1}: slices are "
-            "missing; export it again"
+            f"has slices {usual:.3g} mm apart, but {distances[k]:.3g} mm after slice {k + 1}: "
+            "slices may be missing; export it again with equal distances"
         )
     return np.asarray(step)
 
@@ -192,10 +193,11 @@ def _names(folder: Path, firsts: dict[str, tuple[Path, Any]]) -> dict[str, str]:
         below = path.parent.relative_to(folder)
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", str(below) if below.parts else folder.resolve().name)
         names[uid] = plain.strip("-") or "series"
-    for add in (lambda uid: getattr(firsts[uid][1], "SeriesNumber", None), lambda uid: uid[-8:]):
+    numbers = {uid: getattr(header, "SeriesNumber", None) for uid, (_, header) in firsts.items()}
+    for suffixes in (numbers, {uid: uid[-8:] for uid in firsts}):
         shared = {name for name in names.values() if list(names.values()).count(name) > 1}
         for uid in [uid for uid, name in names.items() if name in shared]:
-            names[uid] = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{names[uid]}_{add(uid)}")
+            names[uid] = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{names[uid]}_{suffixes[uid]}")
     return names
 
 

@@ -16,8 +16,8 @@ def find_images(path: Path) -> Found:
     """Return the volumes at ``path``.
 
     Args:
-        path: a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19 folder or
-            one of its cases; or a folder with DICOM series at any depth. Other files are ignored.
+        path: a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19
+            folder or one of its cases; or a folder with DICOM series at any depth.
 
     Raises:
         ValueError: there is no volume.

@@ -5,7 +5,8 @@ from pathlib import Path
 from kitsseg.data.io.nifti import Image
 
 SPACING_LIMITS_MM = (0.1, 50.0)  # KiTS19: 0.4375 to 5; a phantom with ten slices: 23
-# HU never exceed int16. Padding of -32768 with an intercept of -1024 may fall below; clipping keeps it air.
+# HU never exceed int16. Padding of -32768 plus an intercept of -1024 falls below;
+# clipping keeps it air.
 HU_LIMITS = (-65536, 32767)
 MIN_SPAN_HU = 100  # air and soft tissue are 1000 apart
 OFFSET = 1024  # of CT stored as unsigned integers, where air is 0

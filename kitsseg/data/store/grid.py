@@ -17,8 +17,8 @@ DIVISOR = 32
 class Grid:
     """Mapping of a native slice to a stored slice.
 
-    A slice is scaled until its longer side has ``size`` pixels, with its aspect ratio kept, and centred in a
-    ``size`` x ``size`` square that is padded with air.
+    A slice is scaled until its longer side has ``size`` pixels, with its aspect ratio kept, and centred
+    in a ``size`` x ``size`` square that is padded with air.
 
     Attributes:
         native: (H, W) of the native slice.

@@ -118,7 +118,7 @@ def _disk_message(error: OSError, cases: list[Case], folder: Path) -> str:
     done = sum(is_current(c, folder) for c in cases)
     remedy = f"{done} of {len(cases)} cases are prepared; run the same command again to resume"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{folder}: the disk is full; free some space or set data.prepared to another folder; {remedy}"
+        return f"{folder}: the disk is full; free some space or change data.prepared; {remedy}"
     return f"{error.filename or folder}: {error.strerror or error}; {remedy}"
 
 

@@ -174,7 +174,7 @@ def test_series_that_are_no_volume(tmp_path: Path, spoil: Callable[[Path], None]
 
 def test_no_ct_at_all(tmp_path: Path) -> None:
     write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), Modality="MR")
-    with pytest.raises(ValueError, match="and no DICOM files of CT$"):
+    with pytest.raises(ValueError, match="or DICOM files of CT$"):
         find_images(tmp_path)
 
 
