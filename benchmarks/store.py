@@ -17,7 +17,7 @@ import numpy as np
 
 from kitsseg.data.case import Case
 from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME
-from kitsseg.data.store.prepare import fingerprint, is_current, prepare
+from kitsseg.data.store.prepare import file_versions, is_current, prepare
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
 
 FULL, FULL_SLICES, CASES, SLICES, SIZE = 10, 200, 210, 216, 512  # 45,200 slices in all
@@ -82,7 +82,7 @@ def fill(folder: Path) -> list[Case]:
                 array[:] = rng.integers(-1024, 1000, shape, np.int16)
             del array
         card = {
-            "files": fingerprint(case),
+            "files": file_versions(case),
             "classes": case.classes,
             "bytes": [(kept / name).stat().st_size for name in (IMAGE, LABEL)],
             "native": [SIZE, SIZE],

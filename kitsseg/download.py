@@ -9,8 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from kitsseg.config import command_line
-from kitsseg.data.io.integrity import check_nifti_gz
-from kitsseg.data.io.stream import GZIP_MAGIC
+from kitsseg.data.io.stream import GZIP_MAGIC, check_nifti_gz
 from kitsseg.data.sources.download.http import Patience
 from kitsseg.data.sources.download.many import Fetching, Wanted
 from kitsseg.data.sources.kits import (

@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> int:
         OSError: the output can't be written.
     """
     from kitsseg.data.io.find_images import find_images
-    from kitsseg.data.io.read_ahead import ReadAhead
+    from kitsseg.data.io.scans import ReadAhead
     from kitsseg.inference.backends import NAMES
     from kitsseg.inference.record import PredictionRecord
     from kitsseg.inference.segmenter import Segmenter

@@ -1,4 +1,4 @@
-"""Check every case of a data set and write its slices into the store that training reads.
+"""Check all cases of a data set and write their slices into the store that training reads.
 
 ``python -m kitsseg.prepare --help``
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(cfg: DictConfig) -> None:
-    """Prepare what is missing and say what there is."""
+    """Prepare missing cases and print a summary of the store."""
     from kitsseg.data.slices.augment import Augmentation
     from kitsseg.data.split import Seeded
     from kitsseg.data.store import data_card
@@ -32,10 +32,10 @@ def run(cfg: DictConfig) -> None:
 
 
 def write_card(store: "Store") -> list[Path]:
-    """The store's overview as a table and as a picture, each written whole or not at all.
+    """Write ``dataset.md`` and ``dataset.png`` into the store and return their paths.
 
     Raises:
-        ValueError: they can't be written.
+        ValueError: a file cannot be written.
     """
     from kitsseg.data.store import contact_sheet, data_card
 
@@ -54,8 +54,8 @@ def write_card(store: "Store") -> list[Path]:
 
 
 def main() -> None:
-    """The command."""
-    command_line.hand_over("prepare", run, "the same command goes on from there")
+    """Run the command."""
+    command_line.hand_over("prepare", run, "run the same command again to resume")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""The part of a volume that holds something."""
+"""Bounding box of the nonzero voxels of a volume."""
+
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 Box = tuple[slice, slice, slice]
 
 
-def bounding_box(volume: np.ndarray) -> Box | None:
-    """The smallest box round all voxels of ``[S, H, W]`` that aren't 0; None if all are.
+def bounding_box(volume: npt.NDArray[Any]) -> Box | None:
+    """Return the smallest box that contains all nonzero voxels; None if there are none.
 
     Args:
-        volume: bool or unsigned integers.
+        volume: ``[S, H, W]``, bool or unsigned integers.
     """
-    # One pass over the whole, then only over the columns of voxels that hold something.
     plane = np.bitwise_or.reduce(volume, axis=0) != 0
     if not plane.any():
         return None
@@ -20,6 +22,6 @@ def bounding_box(volume: np.ndarray) -> Box | None:
     return slices, rows, columns
 
 
-def _extent(holds: np.ndarray) -> slice:
-    (where,) = np.nonzero(holds)
+def _extent(nonzero: npt.NDArray[np.bool_]) -> slice:
+    (where,) = np.nonzero(nonzero)
     return slice(int(where[0]), int(where[-1]) + 1)

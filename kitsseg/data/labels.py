@@ -1,14 +1,14 @@
-"""Class ids of KiTS19 and the regions that are scored.
+"""Class ids of KiTS19 and the regions that are evaluated.
 
-The official script (neheller/kits19, ``starter_code/evaluation.py``) calls *kidney* every voxel with
-a label above 0 (the tumour included) and *tumour* every voxel with a label above 1. Many papers score
-the kidney's own label instead, so that figure is kept beside the official two.
+In the official script (neheller/kits19, ``starter_code/evaluation.py``), *kidney* is every label above
+0, which includes the tumour, and *tumour* every label above 1. Many papers evaluate label 1 alone as
+kidney; ``kidney_label`` is that region.
 """
 
 BACKGROUND, KIDNEY, TUMOUR = 0, 1, 2
 CLASSES = ("background", "kidney", "tumour")
 
-# Region name -> the class ids it is made of. The order is that of every table and tensor of counts.
+# Region name -> its class ids. The order is used by all tables and count tensors.
 REGIONS: dict[str, tuple[int, ...]] = {
     "kidney": (KIDNEY, TUMOUR),
     "tumour": (TUMOUR,),

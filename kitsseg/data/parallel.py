@@ -1,4 +1,4 @@
-"""One job over many cases, by several processes, with a bar."""
+"""Process many cases in parallel, with a progress bar."""
 
 import os
 import signal
@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from kitsseg.system import signals
 
-# Of the processes, which are what runs beside each other. glibc would give a volume's memory back to
-# the kernel once it's free, and get it again, zeroed, for the next: kept, a case takes a sixth less
-# time.
+# Set for the worker processes, one thread each. The malloc settings make glibc reuse the memory of freed
+# volumes instead of returning it to the kernel; a case takes a sixth less time.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
@@ -30,9 +29,15 @@ Result = TypeVar("Result")
 def over_cases(
     job: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str
 ) -> Iterator[Result]:
-    """``job`` of each item, in their order; at most ``workers`` processes, and none if one is enough.
+    """Yield ``job(item)`` for each item, in order.
 
-    Whoever stops listening ends it: what hasn't begun by then never does.
+    Pending items are cancelled when the caller stops iterating.
+
+    Args:
+        job: a picklable function.
+        items: its arguments.
+        workers: maximum number of processes; with 1, this process runs the job itself.
+        title: of the progress bar.
 
     Raises:
         ValueError: a process was killed.
@@ -43,19 +48,19 @@ def over_cases(
                 yield job(item)
                 bar.update()
             return
-        # Spawned, not forked: the parent may already hold threads.
-        pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _settle)
+        # Spawn: forking a threaded process can copy a held lock.
+        pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _set_up_worker)
         try:
-            # The terminal's interrupt, too, is for this process to answer.
+            # Only this process handles Ctrl-C.
             with _environment(), signals.withheld(signal.SIGINT):
-                results = pool.map(job, items)  # which begins all processes
+                results = pool.map(job, items)  # starts all processes
             for result in results:
                 yield result
                 bar.update()
         except BrokenProcessPool as error:
             raise ValueError(
-                f"one of {workers} processes was killed after {bar.n} of {len(items)} cases, most "
-                "likely for want of memory; set fewer workers"
+                f"one of {workers} worker processes was killed after {bar.n} of {len(items)} cases, "
+                "probably because memory ran out; set fewer workers"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
@@ -63,16 +68,16 @@ def over_cases(
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """`ENVIRONMENT`, as far as the user hasn't set it, for the processes that begin meanwhile."""
-    own = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
-    os.environ.update(own)
+    """Set `ENVIRONMENT` temporarily, except for variables that the user has set."""
+    added = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name in own:
+        for name in added:
             del os.environ[name]
 
 
-def _settle() -> None:
+def _set_up_worker() -> None:
     cv2.setNumThreads(1)
     signals.heed_parent()

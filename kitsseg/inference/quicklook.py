@@ -15,8 +15,8 @@ from kitsseg.data.drawing import (
     PAPER,
     TUMOUR_COLOUR,
     WINDOW_HU,
-    outlined,
-    write,
+    draw_outlines,
+    draw_text,
 )
 from kitsseg.data.labels import TUMOUR
 
@@ -41,16 +41,16 @@ def quick_look(
     rows = math.ceil(len(chosen) / COLUMNS)
     picture = np.full((HEADER + rows * (SIDE + CAPTION), COLUMNS * SIDE, 3), PAPER, np.uint8)
     volumes = ", ".join(f"{region} {ml:.1f} ml" for region, ml in volumes_ml.items())
-    write(picture, f"{name[:48]}   {volumes}   {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
-    write(picture, "kidney", (COLUMNS * SIDE - 120, 18), KIDNEY_COLOUR)
-    write(picture, "tumour", (COLUMNS * SIDE - 60, 18), TUMOUR_COLOUR)
+    draw_text(picture, f"{name[:48]}   {volumes}   {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
+    draw_text(picture, "kidney", (COLUMNS * SIDE - 120, 18), KIDNEY_COLOUR)
+    draw_text(picture, "tumour", (COLUMNS * SIDE - 60, 18), TUMOUR_COLOUR)
     sides_mm = np.array(hu.shape[1:]) * np.array(spacing_mm[1:])
     height, width = (max(1, round(SIDE * mm / max(sides_mm))) for mm in sides_mm)
     for place, z in enumerate(chosen):
         top, left = HEADER + place // COLUMNS * (SIDE + CAPTION), place % COLUMNS * SIDE
-        write(picture, f"slice {z + 1} of {len(hu)}", (left + 4, top + SIDE + CAPTION - 5), INK)
+        draw_text(picture, f"slice {z + 1} of {len(hu)}", (left + 4, top + SIDE + CAPTION - 5), INK)
         top, left = top + (SIDE - height) // 2, left + (SIDE - width) // 2
-        tile = outlined(hu[z], label[z], (width, height))
+        tile = draw_outlines(hu[z], label[z], (width, height))
         picture[top : top + height, left : left + width] = tile
     return picture
 

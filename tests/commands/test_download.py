@@ -113,7 +113,7 @@ def test_a_checkout_without_a_label_or_with_a_bad_one(
     assert download(server, root, f"labels_from={checkout}", "cases=[0,1]") == 1
     lines = errors(capsys.readouterr().err)
     assert re.search("case_00000: .*segmentation.nii.gz: there's no such file: labels_from", lines[0])
-    assert re.search("case_00001: .*segmentation.nii.gz.*is cut off after 999 bytes", lines[1])
+    assert re.search("case_00001: .*segmentation.nii.gz.*is truncated after 999 bytes", lines[1])
     assert sorted(found(root)) == ["case_00000/imaging.nii.gz", "case_00001/imaging.nii.gz"]
 
 

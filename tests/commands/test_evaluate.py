@@ -55,7 +55,8 @@ def test_the_command_from_end_to_end(blocks: Path, predicted: Path, tmp_path: Pa
     lines = [line for line in re.split(r"[\r\n]+", done.stderr) if "evaluating" not in line and line]
     assert len(lines) == 1
     assert re.match(
-        r"kitsseg.evaluate: case_00003: .*case_00003.nii.gz: isn't NIfTI.*; write it again$", lines[0]
+        r"kitsseg.evaluate: case_00003: .*case_00003.nii.gz: is not a NIfTI file.*; write it again$",
+        lines[0],
     )
     assert done.stdout.startswith("5 of 6 cases evaluated")
     assert "as predicted\n" in done.stdout and "post-processed\n" in done.stdout
@@ -88,7 +89,7 @@ def test_the_command_from_end_to_end(blocks: Path, predicted: Path, tmp_path: Pa
         assert float(row["dice_kidney"]) == figures["dice"]["kidney"]
         assert float(row["postprocessed_hd95_mm_kidney"]) == figures["hd95_mm"]["kidney"]
         assert row["problem"] == ""
-    assert "isn't NIfTI" in rows(tmp_path / "figures")["case_00003"]["problem"]
+    assert "is not a NIfTI file" in rows(tmp_path / "figures")["case_00003"]["problem"]
     mean = np.mean([case["dice"]["kidney"] for case in out["cases"].values()])
     kidney = out["summary"]["as_predicted"]["dice"]["kidney"]
     assert kidney["mean"] == pytest.approx(mean) and kidney["cases"] == 5

@@ -21,8 +21,8 @@ def spoil(folder: Path, label: np.ndarray) -> dict[str, str]:
     return {
         "case_00000": "has shape (5, 64, 64), its truth (6, 64, 64)",
         "case_00001": "there's no prediction of it; missing=zero scores it as an empty one",
-        "case_00002": "holds labels [3]; it may hold 0 background, 1 kidney, 2 tumour",
-        "case_00003": "holds labels [0.8999",
+        "case_00002": "contains labels [3]; allowed are 0 background, 1 kidney, 2 tumour",
+        "case_00003": "contains labels [0.8999",
         "case_00004": "dimensions",
     }
 

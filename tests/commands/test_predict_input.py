@@ -54,12 +54,12 @@ def test_oddities(guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.Captur
     texts = {
         "bad_2d.nii.gz": "has 2 dimensions",
         "bad_4d.nii.gz": "has 4 dimensions",
-        "bad_cut.nii.gz": "is cut off after 5000 bytes",
-        "bad_nan.nii.gz": "holds NaN or infinite values",
-        "bad_offset.nii.gz": "CT stored with an offset, it seems; if so, add offset_hu=-1024",
+        "bad_cut.nii.gz": "is truncated after 5000 bytes",
+        "bad_nan.nii.gz": "contains NaN or infinite values",
+        "bad_offset.nii.gz": "probably CT stored with an offset; if so, add offset_hu=-1024",
         "bad_same.nii.gz": "every voxel has the same value",
         "bad_spacing.nii.gz": "has a spacing of",
-        "bad_text.nii": "isn't NIfTI",
+        "bad_text.nii": "is not a NIfTI file",
     }
     assert len(lines) == len(texts)
     for line, (name, text) in zip(sorted(lines), texts.items(), strict=True):

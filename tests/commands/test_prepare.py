@@ -28,42 +28,44 @@ def prepare(folder: Path, *overrides: str) -> None:
         run(compose("prepare", [f"paths.data={folder}", "data.prepare_workers=1", *overrides]))
 
 
-def test_it_says_what_there_is(blocks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_is_printed_and_written(
+    blocks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for _ in range(2):  # the second time nothing is left to do
         prepare(tmp_path, f"data.root={blocks}", "data.size=32")
     out = capsys.readouterr().out
     assert out[: len(out) // 2] == out[len(out) // 2 :]
     assert out.startswith(
         "6 cases, 36 slices: 18 with kidney or tumour, 12 with tumour (0 of them without kidney), "
-        "18 background alone\n"
+        "18 with background only\n"
     )
     table, picture = (Path(line) for line in out.splitlines()[-2:])
     assert table.read_text() == out[: len(table.read_text())]
     assert cv2.imread(str(picture)).shape[1] == 3 * contact_sheet.TILE
 
 
-def test_the_table_tells_the_spread_over_cases(tmp_path: Path) -> None:
+def test_the_table_shows_quantiles_over_cases(tmp_path: Path) -> None:
     for number, (slices, width, spacing_mm) in enumerate([(6, 64, 2.0), (8, 96, 4.0), (10, 64, 3.0)]):
         affine = AFFINE @ np.diag([spacing_mm / 3, 1, 1, 1])
         image, label = blocky(number, slices, 64, width)
         label = np.minimum(label, 1) if number == 2 else label
         write_case(tmp_path / "raw", number, image, label, affine)
     store = prepare_cases(list_cases(tmp_path / "raw"), tmp_path / "store", 128)
-    figures = data_card.figures(store)
-    assert figures["slices"].tolist() == [6, 8, 10]
-    assert figures["width"].tolist() == [64, 96, 64]
-    assert figures["slice distance, mm"] == pytest.approx([2, 4, 3])
+    values = data_card.case_values(store)
+    assert values["slices"].tolist() == [6, 8, 10]
+    assert values["width"].tolist() == [64, 96, 64]
+    assert values["slice distance, mm"] == pytest.approx([2, 4, 3])
     # 2 slices of 8 x 8 pixels of 0.8 x 0.8 mm, though they are stored at other sizes
     slice_ml = 8 * 8 * 0.8 * 0.8 / 1000
-    assert figures["tumour, ml"] == pytest.approx([2 * slice_ml * 2, 2 * slice_ml * 4, 0], rel=0.1)
-    median = figures["tumour, median HU"]
+    assert values["tumour, ml"] == pytest.approx([2 * slice_ml * 2, 2 * slice_ml * 4, 0], rel=0.1)
+    median = values["tumour, median HU"]
     assert median[:2] == pytest.approx(40, abs=6) and np.isnan(median[2])
     row = next(line for line in data_card.markdown(store).splitlines() if "tumour, median" in line)
     assert row.split("|")[2].strip() == "2"
 
 
-def test_the_table_tells_the_hu_of_each_class(tmp_path: Path) -> None:
-    """Percentiles within a case, by NumPy, then over the cases that have the class."""
+def test_the_table_shows_hu_percentiles_per_class(tmp_path: Path) -> None:
+    """Expected values come from NumPy."""
     pairs = [blocky(0), blocky(1)]
     pairs.append((pairs[0][0] + 100, np.minimum(pairs[0][1], 1)))  # one without tumour
     for number, (image, label) in enumerate(pairs):
@@ -97,7 +99,7 @@ def test_hu_percentiles_are_numpys() -> None:
     assert hu_percentiles(image, label * 0)["tumour"] is None
 
 
-def test_the_sheet_shows_the_slice_that_tells_most(block_cases: list[Case], tmp_path: Path) -> None:
+def test_the_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp_path: Path) -> None:
     pixels = np.array([[9, 0, 0], [5, 4, 0], [7, 1, 1], [6, 1, 2]])
     assert contact_sheet.telling_slice(pixels) == 3
     assert contact_sheet.telling_slice(pixels[:2]) == 1
@@ -109,8 +111,8 @@ def test_the_sheet_shows_the_slice_that_tells_most(block_cases: list[Case], tmp_
         assert (tile == colour).all(axis=-1).sum() > 30
 
 
-def test_labels_are_outlined_where_they_lie(tmp_path: Path) -> None:
-    """In the upper right of a wide slice, so that no turn or mirror image of them is the same."""
+def test_outlines_are_at_the_position_of_the_labels(tmp_path: Path) -> None:
+    """The labels are in a corner of a wide slice, so that any flip or transposition would show."""
     image, label = blocky(0, 6, 64, 128)
     label[...] = 0
     label[3, 4:24, 90:122], label[3, 8:16, 100:108] = 1, 2
@@ -128,7 +130,7 @@ def test_labels_are_outlined_where_they_lie(tmp_path: Path) -> None:
         assert found == pytest.approx(edges + [scale * column for column in columns], abs=1)
 
 
-def test_the_sheet_of_many_cases_shows_some(
+def test_the_sheet_shows_at_most_max_tiles_cases(
     block_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contact_sheet, "MAX_TILES", 3)
@@ -137,7 +139,7 @@ def test_the_sheet_of_many_cases_shows_some(
     assert sheet.shape == (contact_sheet.HEADER + tile + contact_sheet.CAPTION, 3 * tile, 3)
 
 
-def test_a_bad_case_is_one_line_and_the_exit_code_tells(tmp_path: Path) -> None:
+def test_a_bad_case_gives_one_line_and_exit_code_1(tmp_path: Path) -> None:
     image, label = blocky(0)
     write_case(tmp_path / "raw", 0, image, label + 3)
     write_case(tmp_path / "raw", 1, *blocky(1))
@@ -149,6 +151,6 @@ def test_a_bad_case_is_one_line_and_the_exit_code_tells(tmp_path: Path) -> None:
     lines = [line for line in re.split(r"[\r\n]+", done.stderr) if line and "case/s" not in line]
     assert done.returncode == 1
     assert len(lines) == 1 and re.match(
-        r"kitsseg.prepare: .*case_00000/segmentation.nii.gz: holds labels \[3, 4, 5\]", lines[0]
+        r"kitsseg.prepare: .*case_00000/segmentation.nii.gz: contains labels \[3, 4, 5\]", lines[0]
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "raw"]  # no folder of outputs

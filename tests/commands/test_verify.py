@@ -73,7 +73,7 @@ def test_everything_that_is_wrong(raw: Path, capsys: pytest.CaptureFixture[str])
     for text in (
         "imaging.nii.gz: is missing (its download was cut off); python -m kitsseg.download root=DIR",
         "every voxel has the same value",
-        "holds labels [3, 4, 5]",
+        "contains labels [3, 4, 5]",
         "has a spacing of (6.0, ",
         "kits.json says [0.8, 0.8, 3.0]",
         "is background alone",

@@ -1,4 +1,4 @@
-"""What the processes that read cases are given, and that this one keeps its own."""
+"""`kitsseg.data.parallel`."""
 
 import os
 
@@ -7,8 +7,7 @@ import pytest
 from kitsseg.data.parallel import ENVIRONMENT, over_cases
 
 
-def test_their_settings_are_theirs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process starts afterwards is to compute with all cores."""
+def test_the_environment_is_set_for_workers_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "123")

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import requests
 
-from kitsseg.data.io.integrity import check_nifti_gz
-from kitsseg.data.io.stream import GZIP_MAGIC
+from kitsseg.data.io.stream import GZIP_MAGIC, check_nifti_gz
 from kitsseg.data.sources.download.http import Patience, fetch
 from tests.helpers.faulty import FaultyServer, etag_of, serve
 

@@ -238,7 +238,7 @@ def test_arrays_of_other_types() -> None:
         (np.zeros((4, 4)), r"image has shape \(4, 4\); it must be \[S, H, W\]"),
         (np.zeros((0, 4, 4)), "none of them 0"),
         (np.full((1, 4, 4), np.nan), "holds NaN or infinite values; replace them"),
-        ("nosuch.nii.gz", "nosuch.nii.gz: can't be read"),
+        ("nosuch.nii.gz", "nosuch.nii.gz: cannot be read"),
     ],
 )
 def test_what_cannot_be_segmented(image: np.ndarray | str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""CT series of DICOM files: found anywhere below a folder, sorted by position, read slice by slice."""
+"""Finding and reading of CT series in DICOM format."""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from kitsseg.data.io.header import Layout, way_to_orientation
+from kitsseg.data.io.header import Layout, orientation_change
 from kitsseg.data.io.nifti import Image
 from kitsseg.data.io.scan import Found, Scan
 from kitsseg.data.io.voxels import INT16
@@ -19,17 +20,18 @@ TAGS = [
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
 ]  # fmt: skip
 LPS_TO_RAS = np.diag([-1.0, -1, 1, 1])
-# Of what writers round; a missing slice doubles the distance.
+# Tolerances for rounded values. A missing slice doubles the distance.
 SAME_DIRECTION, SAME_MM, SAME_DISTANCE = 1e-3, 1e-3, 0.1
 
 
 def find_series(folder: Path) -> Found:
-    """The CT series below ``folder``; localisers, other modalities and other files are left alone.
+    """Return the CT series in ``folder`` and its subfolders.
 
-    A series is named by the folder of its first file, and by its number if there are several there.
+    Localisers, other modalities and other files are ignored. A series is named after the folder of its
+    first file, plus the series number if the folder contains several series.
 
     Raises:
-        ValueError: there are none, or a package is missing.
+        ValueError: there is no series, or a required package is missing.
     """
     series: dict[str, list[tuple[Path, Any]]] = {}
     problems: dict[str, str] = {}
@@ -41,7 +43,7 @@ def find_series(folder: Path) -> Found:
         try:
             header = _header(path)
         except OSError as error:
-            problems[str(path.relative_to(folder))] = f"{path}: can't be read ({error})"
+            problems[str(path.relative_to(folder))] = f"{path}: cannot be read ({error})"
             continue
         if header is None or not _is_slice(header):
             others += 1
@@ -49,25 +51,25 @@ def find_series(folder: Path) -> Found:
             series.setdefault(str(header.SeriesInstanceUID), []).append((path, header))
     if not series and not problems:
         raise ValueError(
-            f"{folder}: holds no .nii or .nii.gz files, no case_XXXXX folders and no DICOM files of CT"
+            f"{folder}: contains no .nii or .nii.gz files, case_XXXXX folders or DICOM files of CT"
         )
     scans = []
-    names = _names(folder, {uid: each[0] for uid, each in series.items()})
-    for uid, each in series.items():
-        files = [path for path, _ in sorted(each, key=lambda one: _place(one[1]))]
-        scans.append(Scan(names[uid], ".nii.gz", each[0][0].parent, tuple(files)))
+    names = _names(folder, {uid: slices[0] for uid, slices in series.items()})
+    for uid, slices in series.items():
+        files = [path for path, _ in sorted(slices, key=lambda item: _position(item[1]))]
+        scans.append(Scan(names[uid], ".nii.gz", slices[0][0].parent, tuple(files)))
     return Found(sorted(scans, key=lambda scan: scan.name), problems, others)
 
 
 def read_series(scan: Scan) -> Image:
-    """The volume of a series' files, in HU.
+    """Return the volume of a series, in HU.
 
     Raises:
-        ValueError: one line that names the series, what is wrong and what helps.
+        ValueError: the series cannot be used. The message names series, problem and remedy.
     """
     try:
         layout = series_layout([_header(path) for path in scan.files])
-        hu: np.ndarray = np.empty(layout.turned_shape, np.int16)
+        hu: npt.NDArray[np.int16] = np.empty(layout.turned_shape, np.int16)
         view = layout.in_file_axes(hu)
         for k, path in enumerate(scan.files):
             view[:, :, k] = _pixels(path, layout.shape[:2]).T
@@ -75,19 +77,22 @@ def read_series(scan: Scan) -> Image:
         raise ValueError(f"{scan.path} (series {scan.name}): {error}") from error
     low, high = int(hu.min()), int(hu.max())
     if low == high:
-        raise ValueError(f"{scan.path} (series {scan.name}): every voxel has the same value")
+        raise ValueError(
+            f"{scan.path} (series {scan.name}): every voxel has the same value; export it again"
+        )
     return Image(hu, (low, high), layout)
 
 
 def series_layout(headers: Sequence[Any]) -> Layout:
-    """How the slices of a series, in their order, lie: columns, rows, slices.
+    """Return the layout (columns, rows, slices) of a series from its sorted headers.
 
     Raises:
-        ValueError: they are no volume: sizes or directions differ, slices are missing or doubled.
+        ValueError: the slices do not form a volume: sizes, directions or spacings differ, or slices are
+            missing or duplicated.
     """
     first = headers[0]
     if any(int(getattr(h, "NumberOfFrames", 1) or 1) > 1 for h in headers):
-        raise ValueError("holds several frames in one file; convert it to NIfTI")
+        raise ValueError("contains several frames in one file; convert it to NIfTI")
     for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
         if any(getattr(h, name, None) is None for h in headers):
             raise ValueError(f"lacks {name}; export it again")
@@ -97,7 +102,7 @@ def series_layout(headers: Sequence[Any]) -> Layout:
     directions = np.array([h.ImageOrientationPatient for h in headers], float)
     spacings = np.array([h.PixelSpacing for h in headers], float)
     if np.abs(directions - directions[0]).max() > SAME_DIRECTION:
-        raise ValueError("has slices of several directions; export them as series of their own")
+        raise ValueError("has slices of several directions; export each as its own series")
     if np.abs(spacings - spacings[0]).max() > SAME_MM or not (spacings > 0).all():
         raise ValueError(f"has pixels of {np.unique(spacings).tolist()} mm; export it again")
     places = np.array([h.ImagePositionPatient for h in headers], float)
@@ -109,28 +114,37 @@ def series_layout(headers: Sequence[Any]) -> Layout:
     affine = LPS_TO_RAS @ affine
     ((columns, rows),) = shapes
     shape = (columns, rows, len(headers))
-    return Layout(shape, np.dtype(np.int16), None, affine, 0, way_to_orientation(affine), True)
+    return Layout(shape, np.dtype(np.int16), None, affine, 0, orientation_change(affine), True)
 
 
-def _step(places: np.ndarray, direction: np.ndarray, thickness_mm: float) -> np.ndarray:
-    """From one slice to the next, in mm; a tilted gantry's doesn't stand upright on them."""
+def _step(
+    places: npt.NDArray[np.float64], direction: npt.NDArray[np.float64], thickness_mm: float
+) -> npt.NDArray[np.float64]:
+    """Return the vector from one slice to the next in mm; oblique to the slices for a tilted gantry.
+
+    Args:
+        places: ``[S, 3]``, positions of the slices in mm.
+        direction: ``[6]``, direction of rows and columns.
+        thickness_mm: used if there is one slice only.
+    """
     if len(places) == 1:
-        return np.cross(direction[:3], direction[3:]) * thickness_mm
+        return np.asarray(np.cross(direction[:3], direction[3:]) * thickness_mm)
     steps = np.diff(places, axis=0)
     distances = np.linalg.norm(steps, axis=1)
     usual = float(np.median(distances))
     if distances.min() < SAME_MM:
         k = int(distances.argmin())
         raise ValueError(
-            f"has two slices at one place, {places[k].tolist()}; export each acquisition by itself"
+            f"has two slices at one position, {places[k].tolist()}; remove copies, or export each "
+            "acquisition separately"
         )
     step = (places[-1] - places[0]) / (len(places) - 1)
     off = np.linalg.norm(steps - step, axis=1)
     if off.max() > SAME_DISTANCE * usual:
         k = int(np.abs(distances - usual).argmax())
         raise ValueError(
-            f"has slices {usual:.3g} mm apart, but {distances[k]:.3g} mm after slice {k + 1}: some are "
-            "missing; export it again"
+            f"has slices {usual:.3g} mm apart, but {distances[k]:.3g} mm after slice {k + 1}: "
+            "slices may be missing; export it again with equal distances"
         )
     return np.asarray(step)
 
@@ -144,13 +158,13 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _header(path: Path) -> Any:
-    """Without pixels; None if it can't be parsed."""
+    """Return the header without pixels; None if it cannot be parsed."""
     pydicom = require("pydicom", "dicom", USE)
     try:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
     except OSError:
         raise
-    except Exception:  # whatever pydicom trips over in a damaged file
+    except Exception:  # pydicom raises many types for damaged files
         return None
 
 
@@ -162,8 +176,8 @@ def _is_slice(header: Any) -> bool:
     return is_ct and has_image and not localiser and hasattr(header, "SeriesInstanceUID")
 
 
-def _place(header: Any) -> float:
-    """Along the slices' normal; what lacks it stays where it is, and is found wanting when read."""
+def _position(header: Any) -> float:
+    """Return the position along the slice normal; 0 if unknown, which `series_layout` reports."""
     place = getattr(header, "ImagePositionPatient", None)
     direction = getattr(header, "ImageOrientationPatient", None)
     if place is None or direction is None or len(place) != 3 or len(direction) != 6:
@@ -173,28 +187,29 @@ def _place(header: Any) -> float:
 
 
 def _names(folder: Path, firsts: dict[str, tuple[Path, Any]]) -> dict[str, str]:
-    """A name for each series by its UID; letters, digits and a few signs only."""
+    """Return UID -> name, made of letters, digits, ``_`` and ``-``."""
     names: dict[str, str] = {}
     for uid, (path, _) in firsts.items():
         below = path.parent.relative_to(folder)
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", str(below) if below.parts else folder.resolve().name)
         names[uid] = plain.strip("-") or "series"
-    for add in (lambda uid: getattr(firsts[uid][1], "SeriesNumber", None), lambda uid: uid[-8:]):
+    numbers = {uid: getattr(header, "SeriesNumber", None) for uid, (_, header) in firsts.items()}
+    for suffixes in (numbers, {uid: uid[-8:] for uid in firsts}):
         shared = {name for name in names.values() if list(names.values()).count(name) > 1}
         for uid in [uid for uid, name in names.items() if name in shared]:
-            names[uid] = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{names[uid]}_{add(uid)}")
+            names[uid] = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{names[uid]}_{suffixes[uid]}")
     return names
 
 
-def _pixels(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """``[rows, columns]`` int16 HU of one file, whatever its compression."""
-    sitk = require("SimpleITK", "dicom", USE)
+def _pixels(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.int16]:
+    """Return ``[rows, columns]`` HU of one file; ``shape`` is (columns, rows)."""
+    sitk: Any = require("SimpleITK", "dicom", USE)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
         plane = sitk.GetArrayFromImage(image).reshape(shape[1], shape[0])
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{path.name} can't be decoded; export it again") from error
+        raise ValueError(f"{path.name} cannot be decoded; export it again") from error
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-        raise ValueError(f"{path.name} holds NaN or infinite values; export it again")
-    return np.rint(plane).clip(INT16.min, INT16.max).astype(np.int16)
+        raise ValueError(f"{path.name} contains NaN or infinite values; export it again")
+    return np.asarray(np.rint(plane).clip(INT16.min, INT16.max), np.int16)

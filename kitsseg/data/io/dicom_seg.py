@@ -1,9 +1,10 @@
-"""A label volume as a DICOM segmentation object, which refers to the series that it was made of."""
+"""Writing of label volumes as DICOM segmentation objects that refer to their source series."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import kitsseg
 from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
@@ -16,18 +17,24 @@ from kitsseg.system.optional_packages import require
 USE = "writing DICOM SEG"
 
 
-def save_seg(path: Path, scan: Scan, turned: np.ndarray, layout: Layout) -> None:
-    """Write ``turned`` ``[S, H, W]`` class ids of a series, whole or not at all.
+def save_seg(path: Path, scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout) -> None:
+    """Write a DICOM SEG file. The file is replaced atomically.
+
+    Args:
+        path: the file.
+        scan: the source series.
+        turned: ``[S, H, W]`` class ids, in `kitsseg.data.io.header.ORIENTATION`.
+        layout: of the series.
 
     Raises:
-        ValueError: a package is missing, or the series lacks what a segmentation must say.
+        ValueError: a required package is missing, or the series lacks a required attribute.
     """
     highdicom = require("highdicom", "dicom", USE)
     pydicom = require("pydicom", "dicom", USE)
     sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in scan.files]
     frames = np.ascontiguousarray(layout.in_file_axes(turned).transpose(2, 1, 0))
     try:
-        made = highdicom.seg.Segmentation(
+        segmentation = highdicom.seg.Segmentation(
             source_images=sources,
             pixel_array=frames,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
@@ -43,11 +50,13 @@ def save_seg(path: Path, scan: Scan, turned: np.ndarray, layout: Layout) -> None
             content_label="KIDNEY_TUMOUR",
             series_description="Kidney and tumour (kitsseg)",
         )
-    except (AttributeError, TypeError, ValueError) as error:  # what a source lacks
-        raise ValueError(f"{scan.path} (series {scan.name}): no DICOM SEG of it ({error})") from error
-    made.ContentCreatorName = ""  # must be there, and nobody is it
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{scan.path} (series {scan.name}): cannot be written as DICOM SEG ({error})"
+        ) from error
+    segmentation.ContentCreatorName = ""  # required, may be empty
     with replacing(path) as temporary:
-        made.save_as(temporary)
+        segmentation.save_as(temporary)
 
 
 def _descriptions() -> list[Any]:

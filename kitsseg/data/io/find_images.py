@@ -1,4 +1,4 @@
-"""CT volumes of any origin: which files are images, and what their results will be called."""
+"""Search for CT volumes, and names for their results."""
 
 import re
 from pathlib import Path
@@ -9,25 +9,25 @@ from kitsseg.data.sources.kits import IMAGE_NAME, case_folders
 from kitsseg.system.obstacles import is_there, obstacle
 
 NIFTI = (".nii.gz", ".nii")
-CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's, at the end of a name
+CHANNEL = re.compile(r"(.+)_(\d{4})")  # a name with nnU-Net's channel number
 
 
 def find_images(path: Path) -> Found:
-    """The volumes at ``path``.
+    """Return the volumes at ``path``.
 
     Args:
-        path: a NIfTI file; a folder of them, with nnU-Net's ``_0000`` or without; KiTS19, or one of its
-            cases; else a folder with DICOM series, however deep. Other files are left alone.
+        path: a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19
+            folder or one of its cases; or a folder with DICOM series at any depth.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there is no volume.
     """
     if path.is_file():
         if not path.name.endswith(NIFTI):
-            raise ValueError(f"{path}: is neither .nii nor .nii.gz; of DICOM files, give the folder")
+            raise ValueError(f"{path}: must be .nii or .nii.gz; for DICOM, pass the folder")
         return Found([_scan(path)], {})
     if not path.is_dir():
-        raise ValueError(f"{path}: there's no such file or folder")
+        raise ValueError(f"{path}: no such file or folder")
     if is_id(path.resolve().name) and (path / IMAGE_NAME).is_file():
         return Found([_scan(path.resolve() / IMAGE_NAME)], {})
     if cases := case_folders(path):
@@ -38,7 +38,7 @@ def find_images(path: Path) -> Found:
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     volumes = [p for p in files if p.name.endswith(NIFTI)]
     if volumes:
-        return _named_apart(volumes, len(files) - len(volumes))
+        return _with_unique_names(volumes, len(files) - len(volumes))
     from kitsseg.data.io.dicom import find_series
 
     return find_series(path)
@@ -58,18 +58,20 @@ def _scan(path: Path) -> Scan:
     return Scan(channel[1] if channel and channel[2] == "0000" else name, ending, path)
 
 
-def _named_apart(volumes: list[Path], others: int) -> Found:
-    """Each volume with a name of its own; those whose results would get another's name are problems."""
+def _with_unique_names(volumes: list[Path], others: int) -> Found:
+    """Return the volumes with unique names; a volume whose name is taken becomes a problem."""
     scans: dict[str, Scan] = {}
     problems: dict[str, str] = {}
     for path in volumes:
         scan = _scan(path)
         channel = CHANNEL.fullmatch(scan.name)
         if channel is not None and f"{channel[1]}_0000{scan.ending}" in {p.name for p in volumes}:
-            problems[path.name] = f"{path}: is a further channel; CT has one, _0000"
+            problems[path.name] = f"{path}: is another channel; CT has only _0000"
         elif scan.name in scans:
             first = scans[scan.name].path.name
-            problems[path.name] = f"{path}: its results would be named as {first}'s; rename one"
+            problems[path.name] = (
+                f"{path}: its results would have the same name as those of {first}; rename one"
+            )
         else:
             scans[scan.name] = scan
     return Found(list(scans.values()), problems, others)

@@ -1,32 +1,30 @@
-"""NIfTI volumes read once, checked, as arrays (slices, H, W) in KiTS19's orientation.
+"""Reading of NIfTI images and labels as arrays ``[S, H, W]`` in KiTS19's orientation.
 
-A file is decompressed a piece at a time, each piece converted into a slab of planes, and each slab
-turned on its way into the result, so that reading takes little more memory than the result itself,
-whatever the file's type.
+A file is decompressed and converted in pieces, and turned slab by slab into the result. Reading takes
+little more memory than the result, whatever the stored type.
 """
 
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.case import SAME_CLASSES, Case
-from kitsseg.data.io import past_cache
-from kitsseg.data.io.header import Layout, parse_layout
+from kitsseg.data.io.header import Layout, copy_transposed, parse_layout
 from kitsseg.data.io.stream import DamagedError, Stream
 from kitsseg.data.io.voxels import Scaling, ToClasses, ToHu
 
-SLAB_BYTES = 1 << 26  # of converted planes in memory at once; with fewer, turning takes longer
-PIECE = 1 << 17  # voxels that are converted at once
+SLAB_BYTES = 1 << 26  # converted planes in memory at once; fewer make turning slower
+PIECE = 1 << 17  # voxels converted at once; they fit into the processor's cache
 AFFINE_TOLERANCE_MM = 1e-2
-FETCH, EXPORT = "fetch it again", "copy or export it again"  # of KiTS19; of any other origin
+FETCH, EXPORT = "fetch it again", "copy or export it again"  # remedies for KiTS19 and for other files
 REMEDIES: dict[int | None, str] = {
-    errno.EISDIR: "put the file in the folder's place",
-    errno.EACCES: "allow this user to read it, as chmod a+r does",
+    errno.EISDIR: "replace the folder by the file",
+    errno.EACCES: "allow this user to read it, for example by chmod a+r",
 }
 
 T = TypeVar("T")
@@ -38,13 +36,12 @@ class Image:
 
     Attributes:
         hu: ``[S, H, W]`` int16.
-        range_hu: its lowest and highest value.
-        layout: how it lay in its file.
-        stored_range: the lowest and highest value before they were rounded and kept within int16;
-            None if nobody looked.
+        range_hu: lowest and highest value of ``hu``.
+        layout: layout in the file.
+        stored_range: lowest and highest value before rounding and clipping; None if unknown.
     """
 
-    hu: np.ndarray
+    hu: npt.NDArray[np.int16]
     range_hu: tuple[int, int]
     layout: Layout
     stored_range: tuple[float, float] | None = None
@@ -52,9 +49,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Mask:
-    """``label`` ``[S, H, W]`` uint8, class ids, and how it lay in its file."""
+    """A label volume in memory.
 
-    label: np.ndarray
+    Attributes:
+        label: ``[S, H, W]`` uint8 class ids.
+        layout: layout in the file.
+    """
+
+    label: npt.NDArray[np.uint8]
     layout: Layout
 
 
@@ -63,21 +65,21 @@ class Volume:
     """A case in memory.
 
     Attributes:
-        image: ``[S, H, W]`` int16, HU.
-        label: ``[S, H, W]`` uint8, class ids.
-        spacing_mm: distance of slices, rows and columns.
+        image: ``[S, H, W]`` int16 HU.
+        label: ``[S, H, W]`` uint8 class ids.
+        spacing_mm: spacing of slices, rows and columns.
     """
 
-    image: np.ndarray
-    label: np.ndarray
+    image: npt.NDArray[np.int16]
+    label: npt.NDArray[np.uint8]
     spacing_mm: tuple[float, float, float]
 
 
 def read_case(case: Case) -> Volume:
-    """Image and label of a case.
+    """Return image and label of a case.
 
     Raises:
-        ValueError: one line that names the file, what is wrong and what helps.
+        ValueError: a file cannot be used. The message is one line with file, problem and remedy.
     """
     image = read_image(case.image)
     mask = read_mask(case.label, case.classes)
@@ -92,26 +94,35 @@ def check_same_grid(
     whose: str = "image",
     remedy: str = "fetch both files again",
 ) -> None:
-    """Raise `ValueError` unless the label in ``path`` lies on its image's grid, or on ``whose``."""
+    """Raise `ValueError` unless the label ``path`` has the grid of ``other``.
+
+    Args:
+        path: the label file, for the message.
+        layout: of the label.
+        other: of the volume to compare with.
+        whose: name of that volume, for the message.
+        remedy: for the message.
+    """
     if layout.turned_shape != other.turned_shape:
         raise ValueError(
             f"{path}: has shape {layout.turned_shape}, its {whose} {other.turned_shape}; {remedy}"
         )
-    apart = np.abs(layout.turned_affine - other.turned_affine).max()
-    if apart > AFFINE_TOLERANCE_MM:
+    difference_mm = np.abs(layout.turned_affine - other.turned_affine).max()
+    if difference_mm > AFFINE_TOLERANCE_MM:
         raise ValueError(
-            f"{path}: its affine differs from the {whose}'s by up to {apart:.3g} mm; {remedy}"
+            f"{path}: its affine differs from the {whose}'s by up to {difference_mm:.3g} mm; {remedy}"
         )
 
 
 def read_image(path: Path, remedy: str = FETCH) -> Image:
-    """A CT volume: HU rounded to integers and kept within int16.
+    """Return a CT volume in HU, rounded to integers and clipped to int16.
 
     Args:
-        remedy: what helps if the file is damaged.
+        path: ``.nii`` or ``.nii.gz``.
+        remedy: what the message proposes if the file is damaged.
 
     Raises:
-        ValueError: one line that names the file, what is wrong and what helps.
+        ValueError: the file cannot be used. The message is one line with file, problem and remedy.
     """
     convert = ToHu()
     hu, layout = _read(path, convert, remedy)
@@ -122,107 +133,86 @@ def read_image(path: Path, remedy: str = FETCH) -> Image:
 
 
 def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = FETCH) -> Mask:
-    """A label volume; ``classes[stored]`` is the class id that a stored number means.
+    """Return a label volume.
 
     Args:
-        remedy: what helps if the file is damaged.
+        path: ``.nii`` or ``.nii.gz``.
+        classes: ``classes[stored]`` is the class id of a stored value.
+        remedy: what the message proposes if the file is damaged.
 
     Raises:
-        ValueError: one line that names the file, what is wrong and what helps.
+        ValueError: the file cannot be used. The message is one line with file, problem and remedy.
     """
-    convert = ToClasses(classes)
-    label, layout = _read(path, convert, remedy)
+    label, layout = _read(path, ToClasses(classes), remedy)
     return Mask(label, layout)
 
 
-def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> np.ndarray:
-    """A label volume alone: ``[S, H, W]`` uint8 class ids; see `read_mask`."""
+def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> npt.NDArray[np.uint8]:
+    """Return only the class ids ``[S, H, W]`` of a label volume; see `read_mask`."""
     return read_mask(path, classes).label
 
 
 def read_layout(path: Path) -> Layout:
-    """The header alone."""
-    return _opened(path, parse_layout, FETCH)
+    """Return the layout of a NIfTI file. Only its header is read."""
+    return _with_stream(path, parse_layout, FETCH)
 
 
 class Convert(Protocol):
-    """A file's voxels, a piece at a time, into what is read of it: `ToHu` or `ToClasses`."""
+    """Conversion of stored voxels, piece by piece: `ToHu` or `ToClasses`."""
 
-    dtype: np.dtype
+    dtype: np.dtype[Any]
 
-    def __call__(self, piece: np.ndarray, scaling: Scaling, out: np.ndarray) -> None: ...
+    def __call__(self, piece: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) -> None: ...
 
     def finish(self) -> None: ...
 
 
-def _read(path: Path, convert: Convert, remedy: str = FETCH) -> tuple[np.ndarray, Layout]:
-    """All voxels through ``convert``, in `ORIENTATION`."""
+def _read(path: Path, convert: Convert, remedy: str = FETCH) -> tuple[npt.NDArray[Any], Layout]:
+    """Return all voxels, converted and in `ORIENTATION`."""
 
-    def voxels(stream: Stream) -> tuple[np.ndarray, Layout]:
+    def voxels(stream: Stream) -> tuple[npt.NDArray[Any], Layout]:
         layout = parse_layout(stream)
         stream.skip(layout.offset)
-        # Untouched zeros take no memory, and most of a label volume stays so; an image is filled.
-        make = np.zeros if convert.dtype == np.uint8 else np.empty
-        turned = past_cache.aligned(make, layout.turned_shape, convert.dtype)
+        turned = np.empty(layout.turned_shape, convert.dtype)
         view = layout.in_file_axes(turned)
         i, j, k = layout.shape
         planes = max(1, SLAB_BYTES // (i * j * convert.dtype.itemsize))
-        buffer = np.empty((min(planes, k), j, i), convert.dtype)  # a file's first axis runs fastest
+        buffer = np.empty((min(planes, k), j, i), convert.dtype)  # the first axis runs fastest in a file
         for first in range(0, k, planes):
             slab = buffer[: min(planes, k - first)]
             _fill(slab.reshape(-1), stream, layout, convert)
-            _place(slab, view[:, :, first : first + len(slab)])
+            copy_transposed(slab, view[:, :, first : first + len(slab)])
         stream.finish()
         convert.finish()
         return turned, layout
 
-    return _opened(path, voxels, remedy)
+    return _with_stream(path, voxels, remedy)
 
 
-def _fill(slab: np.ndarray, stream: Stream, layout: Layout, convert: Convert) -> None:
-    """Read as many voxels as ``slab`` ``[N]`` has, of `Convert`'s type; in place if it's the file's."""
+def _fill(slab: npt.NDArray[Any], stream: Stream, layout: Layout, convert: Convert) -> None:
+    """Read and convert ``len(slab)`` voxels into ``slab`` ``[N]``, in place if the types are equal."""
     native = layout.dtype.newbyteorder("=")
-    held = None if native == slab.dtype else np.empty(min(PIECE, len(slab)), native)
+    buffer = None if native == slab.dtype else np.empty(min(PIECE, len(slab)), native)
     for first in range(0, len(slab), PIECE):
         out = slab[first : first + PIECE]
-        piece = out if held is None else held[: len(out)]
+        piece = out if buffer is None else buffer[: len(out)]
         stream.fill(piece.data.cast("B"))
         if not layout.dtype.isnative:
             piece.byteswap(inplace=True)
         convert(piece, layout.scaling, out)
 
 
-def _opened(path: Path, use: Callable[[Stream], T], remedy: str) -> T:
-    """What ``use`` makes of the file; its problems and the disk's in one line that names the file."""
+def _with_stream(path: Path, use: Callable[[Stream], T], remedy: str) -> T:
+    """Return ``use`` of the opened file; raise any problem as a `ValueError` that names the file."""
     try:
         with Stream(path) as stream:
             return use(stream)
     except DamagedError as error:
         raise ValueError(f"{path}: {error}; {remedy}") from error
     except OSError as error:
-        told = REMEDIES.get(error.errno, remedy)
-        raise ValueError(f"{path}: can't be read ({error.strerror or error}); {told}") from error
+        remedy = REMEDIES.get(error.errno, remedy)
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
     except MemoryError as error:
-        raise ValueError(f"{path}: doesn't fit into memory; read fewer cases at once") from error
+        raise ValueError(f"{path}: does not fit into memory; read fewer cases at once") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _place(slab: np.ndarray, view: np.ndarray) -> None:
-    """Copy a slab (k, j, i) into ``view`` (i, j, k), all zeros, whose memory may run along any axis.
-
-    Plane by plane along the two axes that run fastest on either side, since NumPy's own transposed
-    copy misses the cache on every voxel: ten times as slow for KiTS19's files.
-    """
-    fastest = int(np.argmin(np.abs(view.strides)))
-    if fastest == 0 or min(slab.shape) == 1:
-        view[...] = slab.T
-        return
-    # Most planes of a label volume are zeros, which need no copying; of an image, next to none.
-    mostly_zeros = slab.dtype == np.uint8
-    for number in range(slab.shape[1 if fastest == 2 else 0]):
-        plane = slab[:, number, :] if fastest == 2 else slab[number]
-        if mostly_zeros and not plane.max():
-            continue
-        target = view[:, number, :] if fastest == 2 else view[:, :, number]
-        target[...] = cv2.transpose(plane)

@@ -1,4 +1,4 @@
-"""An image to segment and the name of its result."""
+"""A scan on disk, and the result of a search for scans."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,13 @@ from kitsseg.data.case import CASE_FILE
 
 @dataclass(frozen=True)
 class Scan:
-    """A CT volume that lies somewhere.
+    """A CT volume on disk.
 
     Attributes:
-        name: of its results, such as ``case_00210``.
-        ending: of its results' files, ``.nii.gz`` or ``.nii``.
-        path: the file; of a DICOM series its folder.
-        files: of a DICOM series, in the order of its slices; else none.
+        name: base name of the result files, such as ``case_00210``.
+        ending: extension of the result files, ``.nii.gz`` or ``.nii``.
+        path: the NIfTI file, or the folder of a DICOM series.
+        files: the files of a DICOM series in slice order; empty for NIfTI.
     """
 
     name: str
@@ -24,14 +24,20 @@ class Scan:
 
     @property
     def number(self) -> int | None:
-        """KiTS19's number of the case, by its name."""
+        """The KiTS19 case number in the name; None if there is none."""
         match = CASE_FILE.fullmatch(f"{self.name}.nii")
         return None if match is None else int(match[1])
 
 
 @dataclass(frozen=True)
 class Found:
-    """The volumes, a problem for each file that can't be one, and how many others there are."""
+    """Result of a search for scans.
+
+    Attributes:
+        scans: the usable scans.
+        problems: file name -> error message, for files that cannot be used.
+        others: number of ignored files.
+    """
 
     scans: list[Scan]
     problems: dict[str, str]

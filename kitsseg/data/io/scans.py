@@ -1,6 +1,11 @@
-"""A scan of any origin as HU in KiTS19's orientation, checked for what CT can't be."""
+"""Reading of scans in any supported format, one after the other or one ahead."""
 
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -11,10 +16,10 @@ from kitsseg.data.io.voxels import INT16
 
 
 def read_scan(scan: Scan, offset_hu: int = 0) -> Image:
-    """The volume, with ``offset_hu`` added to each voxel.
+    """Return the volume in HU, with ``offset_hu`` added to each voxel.
 
     Raises:
-        ValueError: one line that names the file, what is wrong and what helps.
+        ValueError: the scan cannot be used. The message is one line with file, problem and remedy.
     """
     if scan.files:
         from kitsseg.data.io.dicom import read_series
@@ -30,8 +35,47 @@ def read_scan(scan: Scan, offset_hu: int = 0) -> Image:
 
 
 def shifted(image: Image, offset_hu: int) -> Image:
-    """The volume with ``offset_hu`` added, kept within int16."""
-    for plane in image.hu:  # in place, a plane at a time
+    """Add ``offset_hu`` to the volume in place, clip to int16, and return the new `Image`."""
+    for plane in image.hu:  # one plane at a time, to bound memory
         plane[...] = np.clip(plane.astype(np.int32) + offset_hu, INT16.min, INT16.max)
     low, high = (int(np.clip(v + offset_hu, INT16.min, INT16.max)) for v in image.range_hu)
     return replace(image, range_hu=(low, high), stored_range=None)
+
+
+class ReadAhead:
+    """Read scans in order; a thread reads the next one while the caller processes the current one."""
+
+    def __init__(self, scans: Iterable[Scan], offset_hu: int = 0) -> None:
+        self._scans, self._offset_hu = iter(scans), offset_hu
+        # A thread is enough: decompression and conversion release the GIL.
+        self._pool = ThreadPoolExecutor(1, "read")
+        self._waiting: deque[Future[Image]] = deque()
+        self._submit()
+
+    def take(self) -> Image:
+        """Return the volume of the next scan.
+
+        Raises:
+            ValueError: the scan cannot be used; see `read_scan`.
+        """
+        future = self._waiting.popleft()
+        try:
+            return future.result()
+        finally:
+            self._submit()
+
+    def _submit(self) -> None:
+        for scan in self._scans:
+            self._waiting.append(self._pool.submit(read_scan, scan, self._offset_hu))
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)

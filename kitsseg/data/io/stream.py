@@ -1,30 +1,31 @@
-"""A file's bytes in order, decompressed as they are read; nothing of it is held for long."""
+"""Sequential reading of plain or gzip-compressed files in bounded memory."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from isal import isal_zlib
 
 GZIP_MAGIC = b"\x1f\x8b"
+NIFTI_HEADER_SIZES = {348, 540}  # NIfTI-1 and NIfTI-2; a file starts with this number
 READ = 1 << 18  # bytes read from the file at once
-WINDOW = 1 << 22  # decompressed bytes held at once
-MAX_RATIO = 1032  # deflate can't pack tighter
-ZlibError: Any = isal_zlib.error  # its stub gives an instance
+WINDOW = 1 << 22  # decompressed bytes in memory at once
+MAX_RATIO = 1032  # upper limit of deflate's compression ratio
+ZlibError: Any = isal_zlib.error  # the stub declares an instance
 
 
 class DamagedError(ValueError):
-    """The bytes end early or can't be decompressed; the message lacks the file's name."""
+    """The data is truncated or cannot be decompressed. The message does not name the file."""
 
 
-def decompressed(file: BufferedReader) -> Generator[bytes, None, None]:
-    """The contents in pieces of at most `WINDOW` bytes, of a gzip file decompressed.
+def decompressed(file: BufferedReader) -> Iterator[bytes]:
+    """Yield the contents of a file, decompressed if it is gzip, in pieces of at most `WINDOW` bytes.
 
     Raises:
-        DamagedError: the gzip data is cut off, or its checksum or structure is wrong.
+        DamagedError: the gzip data is truncated, or its checksum or structure is wrong.
     """
     chunk = file.read(READ)
     if not chunk.startswith(GZIP_MAGIC):
@@ -39,33 +40,34 @@ def decompressed(file: BufferedReader) -> Generator[bytes, None, None]:
             rest = stream.unused_data.lstrip(b"\0") if stream.eof else stream.unconsumed_tail
             chunk = rest or file.read(READ)
             if stream.eof and (chunk := chunk.lstrip(b"\0")):
-                # A further stream follows (zeros only fill up); each has its own checksum.
+                # Another gzip member follows. Zeros between members are padding.
                 stream = isal_zlib.decompressobj(wbits=31)
-        while not stream.eof and (held := stream.decompress(b"", WINDOW)):
-            yield held  # what the limit on its output held back
+        while not stream.eof and (pending := stream.decompress(b"", WINDOW)):
+            yield pending
     except ZlibError as error:
         raise DamagedError(f"is damaged ({error})") from error
     if not stream.eof:
-        raise DamagedError(f"is cut off after {os.fstat(file.fileno()).st_size} bytes")
+        raise DamagedError(f"is truncated after {os.fstat(file.fileno()).st_size} bytes")
 
 
 class Stream:
-    """`decompressed` as a thing to read from; closes its file at the end of a ``with`` block.
+    """Reader over `decompressed`, used as a context manager.
 
-    ``most_bytes`` is how many bytes the contents can have at most, by the file's own size.
+    Attributes:
+        max_bytes: upper limit of the decompressed size, derived from the file size.
 
     Raises:
-        OSError: the file can't be read.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
-        packed = self._file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-        self.most_bytes = os.fstat(self._file.fileno()).st_size * (MAX_RATIO if packed else 1)
+        is_gzip = self._file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+        self.max_bytes = os.fstat(self._file.fileno()).st_size * (MAX_RATIO if is_gzip else 1)
         self._chunks = decompressed(self._file)
-        self._held = memoryview(b"")
+        self._pending = memoryview(b"")
 
-    def __enter__(self) -> "Stream":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -74,30 +76,29 @@ class Stream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._chunks.close()
         self._file.close()
 
     def peek(self, count: int) -> bytes:
-        """The next ``count`` bytes, or as many as are left; they stay to be read."""
-        while len(self._held) < count and (chunk := next(self._chunks, None)) is not None:
-            self._held = memoryview(bytes(self._held) + chunk)
-        return bytes(self._held[:count])
+        """Return the next ``count`` bytes, or fewer at the end, without consuming them."""
+        while len(self._pending) < count and (chunk := next(self._chunks, None)) is not None:
+            self._pending = memoryview(bytes(self._pending) + chunk)
+        return bytes(self._pending[:count])
 
     def skip(self, count: int) -> None:
-        """Leave out ``count`` bytes.
+        """Skip ``count`` bytes.
 
         Raises:
-            DamagedError: there are fewer.
+            DamagedError: fewer bytes are left.
         """
         assert count >= 0
         while count:
             count -= len(self._take(count))
 
     def fill(self, buffer: memoryview) -> None:
-        """Read as many bytes as ``buffer`` (of bytes) has.
+        """Read ``len(buffer)`` bytes into ``buffer``.
 
         Raises:
-            DamagedError: there are fewer.
+            DamagedError: fewer bytes are left.
         """
         done = 0
         while done < len(buffer):
@@ -106,16 +107,37 @@ class Stream:
             done += len(piece)
 
     def finish(self) -> int:
-        """Read to the end, so that every checksum is compared; how many bytes there still were."""
-        left = len(self._held) + sum(map(len, self._chunks))
-        self._held = memoryview(b"")
+        """Read to the end, which verifies every checksum, and return the number of bytes read."""
+        left = len(self._pending) + sum(map(len, self._chunks))
+        self._pending = memoryview(b"")
         return left
 
     def _take(self, count: int) -> memoryview:
-        while not self._held:
+        while not self._pending:
             chunk = next(self._chunks, None)
             if chunk is None:
-                raise DamagedError("ends before its last voxel")
-            self._held = memoryview(chunk)
-        piece, self._held = self._held[:count], self._held[count:]
+                raise DamagedError("ends before the last voxel")
+            self._pending = memoryview(chunk)
+        piece, self._pending = self._pending[:count], self._pending[count:]
         return piece
+
+
+def check_nifti_gz(path: Path) -> None:
+    """Check that a ``.nii.gz`` file is complete, by decompressing all of it in bounded memory.
+
+    Raises:
+        ValueError: the file is truncated, damaged or not a compressed NIfTI file.
+    """
+    with path.open("rb") as file:
+        start = file.read(24)
+    if not start.startswith(GZIP_MAGIC):
+        raise ValueError(f"{path.name} is not a gzip file: it starts with {start!r}")
+    try:
+        with Stream(path) as stream:
+            start = stream.peek(4)
+            stream.finish()
+    except DamagedError as error:
+        raise ValueError(f"{path.name} {error}") from error
+    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
+    if not sizes & NIFTI_HEADER_SIZES:
+        raise ValueError(f"{path.name} is not a NIfTI file: its data starts with {start!r}")

@@ -1,23 +1,22 @@
-"""Volumes of uint8 as NIfTI files on the grid of the image that they belong to."""
+"""Writing of uint8 volumes as NIfTI files on the grid of their image."""
 
 from pathlib import Path
 from typing import Any
 
-import cv2
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 from isal import igzip
 
-from kitsseg.data.bounding_box import bounding_box
-from kitsseg.data.io.header import HEADERS, Layout
+from kitsseg.data.io.header import HEADERS, Layout, copy_transposed
 from kitsseg.data.io.stream import Stream
 from kitsseg.system.files import replacing
 
-BLOCK_BYTES = 1 << 24  # of the file in memory at once
+BLOCK_BYTES = 1 << 24  # size of the block that is written at once
 
 
 def read_header(path: Path) -> Any:
-    """A NIfTI file's own header, which `kitsseg.data.io.header.read_layout` has found to be one."""
+    """Return the nibabel header of a NIfTI file that `kitsseg.data.io.nifti` has read before."""
     with Stream(path) as stream:
         start = stream.peek(max(HEADERS))
     size = next(n for n in HEADERS if n in (int.from_bytes(start[:4], o) for o in ("little", "big")))
@@ -25,7 +24,7 @@ def read_header(path: Path) -> Any:
 
 
 def make_header(layout: Layout) -> Any:
-    """A header for a volume that comes from no NIfTI file."""
+    """Return a nibabel header for a volume that was not read from NIfTI."""
     header = nib.Nifti1Header()
     header.set_data_shape(layout.shape)
     header.set_qform(layout.affine, code="scanner")
@@ -34,57 +33,40 @@ def make_header(layout: Layout) -> Any:
     return header
 
 
-def save_volume(path: Path, turned: np.ndarray, layout: Layout, header: Any, unit: float = 1) -> None:
-    """Write ``turned`` ``[S, H, W]`` uint8 along the axes of its image, whole or not at all.
+def save_volume(
+    path: Path, turned: npt.NDArray[np.uint8], layout: Layout, header: Any, unit: float = 1
+) -> None:
+    """Write a volume along the axes of its image. The file is replaced atomically.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
-        header: of the image; its shape, affines, units and texts stay, its extensions don't.
-        unit: what a voxel's 1 means.
+        turned: ``[S, H, W]``, in `kitsseg.data.io.header.ORIENTATION`.
+        layout: of the image.
+        header: of the image. Shape, affines, units and texts are kept; extensions are dropped.
+        unit: the slope, that is the value of a stored 1.
     """
     header = header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(unit, 0)
-    header["cal_min"] = header["cal_max"] = 0  # the image's window
+    header["cal_min"] = header["cal_max"] = 0  # the image's display window
     header["vox_offset"] = header.single_vox_offset
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         if path.suffix != ".gz":
             _write(file, turned, layout, header)
             return
-        # Without a time or a name in it: the same volume is the same file.
-        with igzip.IGzipFile("", "wb", 2, file, 0) as zipped:
-            _write(zipped, turned, layout, header)
+        # Name and time are omitted so that equal volumes give equal files.
+        with igzip.IGzipFile("", "wb", 2, file, 0) as gzip_file:
+            _write(gzip_file, turned, layout, header)
 
 
-def _write(file: Any, turned: np.ndarray, layout: Layout, header: Any) -> None:
+def _write(file: Any, turned: npt.NDArray[np.uint8], layout: Layout, header: Any) -> None:
     file.write(header.binaryblock + bytes(header.single_vox_offset - len(header.binaryblock)))
     view = layout.in_file_axes(turned)
-    box = bounding_box(view)
     i, j, k = layout.shape
-    block = np.zeros((max(1, min(k, BLOCK_BYTES // (i * j))), j, i), np.uint8)
+    block = np.empty((max(1, min(k, BLOCK_BYTES // (i * j))), j, i), np.uint8)
     for first in range(0, k, len(block)):
-        last = min(first + len(block), k)
-        if box is not None:  # most of a label volume is zeros, which stay
-            planes = slice(max(first, box[2].start), min(last, box[2].stop))
-            block[...] = 0
-            if planes.start < planes.stop:
-                inside = slice(planes.start - first, planes.stop - first)
-                _place(view[box[0], box[1], planes], block[inside, box[1], box[0]])
-        file.write(block[: last - first].data)
-
-
-def _place(view: np.ndarray, block: np.ndarray) -> None:
-    """Copy ``view`` (i, j, k), whose memory may run along any axis, into ``block`` (k, j, i).
-
-    Plane by plane along the two axes that run fastest on either side, as when reading (`nifti`): NumPy's
-    own transposed copy takes ten times as long.
-    """
-    fastest = int(np.argmin(np.abs(view.strides)))
-    if fastest == 0:
-        block[...] = view.T
-        return
-    for number in range(block.shape[1 if fastest == 2 else 0]):
-        plane = view[:, number, :] if fastest == 2 else view[:, :, number]
-        target = block[:, number, :] if fastest == 2 else block[number]
-        target[...] = cv2.transpose(plane)
+        planes = view[:, :, first : first + len(block)]
+        part = block[: planes.shape[2]]
+        copy_transposed(planes, part)
+        file.write(part.data)

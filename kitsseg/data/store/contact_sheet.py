@@ -1,8 +1,9 @@
-"""One picture of a prepared data set: a slice a case with its labels outlined."""
+"""Contact sheet of a store: one slice per case with its labels outlined."""
 
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.drawing import (
     CAPTION,
@@ -13,8 +14,8 @@ from kitsseg.data.drawing import (
     TILE,
     TUMOUR_COLOUR,
     WINDOW_HU,
-    outlined,
-    write,
+    draw_outlines,
+    draw_text,
 )
 from kitsseg.data.labels import BACKGROUND, TUMOUR
 from kitsseg.data.store.store import Store
@@ -22,10 +23,10 @@ from kitsseg.data.store.store import Store
 MAX_TILES = 300
 
 
-def contact_sheet(store: Store) -> np.ndarray:
-    """``[H, W, 3]`` uint8 (B, G, R): of each case the slice with most tumour, or else most kidney.
+def contact_sheet(store: Store) -> npt.NDArray[np.uint8]:
+    """Return a ``[H, W, 3]`` BGR picture with the `telling_slice` of each case.
 
-    Of more than `MAX_TILES` cases as many, evenly spread.
+    If there are more than `MAX_TILES` cases, `MAX_TILES` of them are shown, evenly spaced.
     """
     cases = np.unique(np.linspace(0, len(store.ids) - 1, MAX_TILES).round().astype(int))
     columns = math.ceil(math.sqrt(len(cases) * 1.4))
@@ -39,31 +40,35 @@ def contact_sheet(store: Store) -> np.ndarray:
     return sheet
 
 
-def telling_slice(pixels: np.ndarray) -> int:
-    """Of counts ``[S, classes]``: the slice with most tumour, else most foreground, else the middle."""
+def telling_slice(pixels: npt.NDArray[np.int64]) -> int:
+    """Return the slice with most tumour, else most foreground, else the middle slice.
+
+    Args:
+        pixels: ``[S, classes]``, number of pixels per slice and class.
+    """
     for counts in (pixels[:, TUMOUR], pixels[:, BACKGROUND + 1 :].sum(axis=1)):
         if counts.any():
             return int(counts.argmax())
     return len(pixels) // 2
 
 
-def _tile(store: Store, case: int) -> np.ndarray:
+def _tile(store: Store, case: int) -> npt.NDArray[np.uint8]:
     index = store.index
     z = telling_slice(index.pixels[index.case == case])
     image, label = store.images(case)[z], store.labels(case)[z]
     scale = TILE / max(image.shape)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    picture = outlined(image, label, size)
+    picture = draw_outlines(image, label, size)
     tile = np.full((TILE + CAPTION, TILE, 3), PAPER, np.uint8)
     top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
     tile[top : top + size[1], left : left + size[0]] = picture
     name = store.ids[case].removeprefix("case_")
-    write(tile, f"{name}  slice {z}", (4, TILE + CAPTION - 5), INK)
+    draw_text(tile, f"{name}  slice {z}", (4, TILE + CAPTION - 5), INK)
     return tile
 
 
-def _legend(sheet: np.ndarray, shown: int, cases: int) -> None:
+def _legend(sheet: npt.NDArray[np.uint8], shown: int, cases: int) -> None:
     number = f"{cases} cases" if shown == cases else f"{shown} of {cases} cases"
-    write(sheet, f"{number}, {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
-    write(sheet, "kidney + tumour", (230, 18), KIDNEY_COLOUR)
-    write(sheet, "tumour", (355, 18), TUMOUR_COLOUR)
+    draw_text(sheet, f"{number}, {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
+    draw_text(sheet, "kidney + tumour", (230, 18), KIDNEY_COLOUR)
+    draw_text(sheet, "tumour", (355, 18), TUMOUR_COLOUR)

@@ -1,8 +1,10 @@
-"""A prepared data set at a glance: how many slices of what, and the spread of its cases, as a table."""
+"""Summary of a store as Markdown tables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.case_statistics import PERCENTILES
 from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
@@ -13,36 +15,36 @@ MEDIAN = PERCENTILES.index(50)
 
 
 def markdown(store: Store) -> str:
-    """A sentence on the slices, then two Markdown tables.
+    """Return `summary` and two Markdown tables.
 
-    The first has a row a figure and its quantiles over cases, the second a row a class and the
-    percentiles of its HU in a case: their median over cases, and their 5th and 95th percentile.
+    The first table has one row per statistic, with its quantiles over cases. The second has one row per
+    class, with the HU percentiles within a case: median (5th to 95th percentile) over cases.
     """
     over_cases = _table(
         ["over cases", "cases", *QUANTILES],
-        [[name, *_cells(values)] for name, values in figures(store).items()],
+        [[name, *_cells(values)] for name, values in case_values(store).items()],
     )
     within = _table(
         ["HU within a case, over cases: median (5 % to 95 %)", *(f"{p} %" for p in PERCENTILES)],
-        [[name, *map(_spread, hu_over_cases(store, name))] for name in CLASSES],
+        [[name, *map(_spread, class_percentiles(store, name))] for name in CLASSES],
     )
     return "\n".join([summary(store), "", *over_cases, "", *within])
 
 
 def summary(store: Store) -> str:
-    """How many cases and slices there are, and slices of each kind."""
+    """Return the number of cases, slices and slices of each kind, as a sentence."""
     index = store.index
     kidney = index.pixels[:, KIDNEY] > 0
-    alone = int((index.has_tumour & ~kidney).sum())
+    tumour_only = int((index.has_tumour & ~kidney).sum())
     return (
         f"{len(store.ids)} cases, {len(index.z)} slices: {index.foreground.sum()} with kidney or "
-        f"tumour, {index.has_tumour.sum()} with tumour ({alone} of them without kidney), "
-        f"{(~index.foreground).sum()} background alone"
+        f"tumour, {index.has_tumour.sum()} with tumour ({tumour_only} of them without kidney), "
+        f"{(~index.foreground).sum()} with background only"
     )
 
 
-def figures(store: Store) -> dict[str, np.ndarray]:
-    """``[cases]`` values of each figure; NaN where a case has none."""
+def case_values(store: Store) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the values ``[cases]`` of each statistic; NaN where it is undefined for a case."""
     cards, index = store.cards, store.index
     voxels = np.stack([index.pixels[index.case == case].sum(axis=0) for case in range(len(store.ids))])
     voxel_ml = np.array([_stored_voxel_ml(store, case) for case in range(len(store.ids))])
@@ -65,27 +67,27 @@ def figures(store: Store) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, float) for name, values in out.items()}
 
 
-def hu_over_cases(store: Store, name: str) -> np.ndarray:
-    """``[percentiles, cases]`` HU of a class; cases without it aren't among them."""
+def class_percentiles(store: Store, name: str) -> npt.NDArray[np.float64]:
+    """Return the HU percentiles ``[percentiles, cases]`` of a class, for the cases that contain it."""
     known = [card["hu"][name] for card in store.cards if card["hu"][name] is not None]
     return np.asarray(known, float).reshape(-1, len(PERCENTILES)).T
 
 
 def _stored_voxel_ml(store: Store, case: int) -> float:
-    """A stored pixel stands for more than one when slices were scaled down."""
+    """Return the volume of a stored voxel, which scaling makes larger than a native one."""
     grid = store.grid(case)
-    shrunk = np.prod(grid.native) / np.prod(grid.scaled)
-    return float(np.prod(store.cards[case]["spacing_mm"]) * shrunk / 1000)
+    native_pixels = np.prod(grid.native) / np.prod(grid.scaled)
+    return float(np.prod(store.cards[case]["spacing_mm"]) * native_pixels / 1000)
 
 
-def _cells(values: np.ndarray) -> list[str]:
+def _cells(values: npt.NDArray[Any]) -> list[str]:
     known = values[~np.isnan(values)]
     if not len(known):
         return ["0", *["–"] * len(QUANTILES)]
     return [str(len(known)), *(f"{q:.4g}" for q in np.percentile(known, list(QUANTILES.values())))]
 
 
-def _spread(values: np.ndarray) -> str:
+def _spread(values: npt.NDArray[Any]) -> str:
     if not len(values):
         return "–"
     low, middle, high = np.percentile(values, [5, 50, 95])
@@ -93,7 +95,7 @@ def _spread(values: np.ndarray) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of Markdown."""
+    """Return the lines of a Markdown table."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = ["| " + " | ".join(_align(row, widths)) + " |" for row in (head, *rows)]
     rule = "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths))
@@ -101,5 +103,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """The first to the left, numbers to the right."""
+    """Align the first cell left, the others right."""
     return [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]

@@ -1,25 +1,29 @@
-"""Between a case's own in-plane grid and the square on which it is stored and computed."""
+"""Mapping between native slices and stored slices."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, CLASSES
 
-# Every shipped network takes sides that are multiples of this.
+# Height and width of a network's input must be multiples of this.
 DIVISOR = 32
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How a slice of ``native`` (H, W) pixels lies in a stored one.
+    """Mapping of a native slice to a stored slice.
 
-    The slice is scaled with its aspect kept until its longer side has ``size`` pixels and centred in
-    a ``size`` x ``size`` square; the rest is air. ``size=None`` stores slices as they are.
+    A slice is scaled until its longer side has ``size`` pixels, with its aspect ratio kept, and centred
+    in a ``size`` x ``size`` square that is padded with air.
 
-    ``aspect`` is the height of a native pixel over its width. Where that isn't 1, as when a sagittal
-    volume is turned, scaling makes the pixels square, since networks know bodies by their shape.
+    Attributes:
+        native: (H, W) of the native slice.
+        size: side of the stored square; None keeps the native size.
+        aspect: height of a native pixel divided by its width. Scaling makes pixels square.
     """
 
     native: tuple[int, int]
@@ -44,24 +48,24 @@ class Grid:
 
     @property
     def inside(self) -> tuple[slice, slice]:
-        """Where in the stored slice the scaled one lies."""
+        """Position of the scaled slice in the stored slice."""
         rows, cols = (
             ((outer - inner) // 2, inner) for outer, inner in zip(self.stored, self.scaled, strict=True)
         )
         return slice(rows[0], sum(rows)), slice(cols[0], sum(cols))
 
-    def fit_image(self, image: np.ndarray) -> np.ndarray:
-        """``[S, H, W]`` int16 HU on the native grid -> the stored grid, averaged over areas."""
+    def fit_image(self, image: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        """Return native HU ``[S, H, W]`` on the stored grid, averaged over areas."""
         if self.scaled == self.stored == self.native:
             return image
         out = np.full((len(image), *self.stored), AIR_HU, np.int16)
         rows, cols = self.inside
         for stored, native in zip(out, image, strict=True):
-            stored[rows, cols] = self._scale(native, self.scaled)
+            stored[rows, cols] = self._scale(native)
         return out
 
-    def fit_label(self, label: np.ndarray) -> np.ndarray:
-        """``[S, H, W]`` class ids -> the stored grid: the class with the largest share of a pixel."""
+    def fit_label(self, label: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return native class ids ``[S, H, W]`` on the stored grid: the class with the largest area."""
         if self.scaled == self.stored == self.native:
             return label
         out = np.zeros((len(label), *self.stored), np.uint8)
@@ -71,48 +75,32 @@ class Grid:
                 self._vote(native, stored[rows, cols])
         return out
 
-    def _vote(self, native: np.ndarray, scaled: np.ndarray) -> None:
-        """Fill ``scaled``, all background: on equal shares the lower class wins."""
-        across = self.native[0] // self.scaled[0]
-        if across > 1 and self.native == (across * self.scaled[0], across * self.scaled[1]):
-            # Every pixel is the mean of a block of its own: blocks without a label need no vote.
-            rows, cols = (_blocks(native.max(axis=axis), across) for axis in (1, 0))
-            native = native[
-                rows.start * across : rows.stop * across, cols.start * across : cols.stop * across
-            ]
-            scaled = scaled[rows, cols]
-        size = scaled.shape
-        most = self._scale((native == 0).astype(np.float32), size)
+    def _vote(self, native: npt.NDArray[np.uint8], scaled: npt.NDArray[np.uint8]) -> None:
+        """Fill ``scaled``, which must be background; the lower class wins on equal areas."""
+        largest = self._scale((native == 0).astype(np.float32))
         for c in range(1, len(CLASSES)):
             mask = native == c
             if mask.any():
-                share = self._scale(mask.astype(np.float32), size)
-                more = share > most
-                scaled[more] = c
-                most = np.maximum(most, share, out=most)
+                share = self._scale(mask.astype(np.float32))
+                scaled[share > largest] = c
+                largest = np.maximum(largest, share)
 
-    def _scale(self, plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-        """``[H, W]``, a slice or a part of it, with ``size`` (H, W) pixels."""
+    def _scale(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return ``plane`` ``[H, W]`` at the size `scaled`."""
         if self.scaled == self.native:
             return plane
         shrinks = any(scaled < native for scaled, native in zip(self.scaled, self.native, strict=True))
-        return cv2.resize(
-            plane,
-            size[::-1],
-            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-        )
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(plane, self.scaled[::-1], interpolation=interpolation)
 
 
-def _blocks(holds: np.ndarray, across: int) -> slice:
-    """The blocks of ``across`` pixels that hold anything, first to last."""
-    (where,) = np.nonzero(holds)
-    return slice(int(where[0]) // across, int(where[-1]) // across + 1)
+def neighbourhood(z: npt.NDArray[np.int64], slices: int, neighbours: int) -> npt.NDArray[np.int64]:
+    """Return the slice indices that a network sees, ``[B, 2 neighbours + 1]``.
 
-
-def neighbourhood(z: np.ndarray, slices: int, neighbours: int) -> np.ndarray:
-    """The slices that a network sees for slices ``z`` ``[B]``: numbers ``[B, 2 neighbours + 1]``.
-
-    The slice itself is in the middle; beyond the volume's ends the last slice is repeated.
+    Args:
+        z: ``[B]``, indices of the centre slices.
+        slices: number of slices of the volume; its first and last slice are repeated beyond the ends.
+        neighbours: number of slices on either side.
     """
-    around = np.arange(-neighbours, neighbours + 1)
-    return np.clip(np.asarray(z)[:, None] + around, 0, slices - 1)
+    offsets = np.arange(-neighbours, neighbours + 1)
+    return np.asarray(np.clip(np.asarray(z)[:, None] + offsets, 0, slices - 1))

@@ -1,7 +1,6 @@
-"""From NIfTI to the store: each case checked and written once, atomically."""
+"""Preparation of cases: check the files, write the slices into the store, atomically per case."""
 
 import errno
-import io
 import json
 import logging
 import os
@@ -13,12 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import hu_percentiles, pixels_by_slice
-from kitsseg.data.io import past_cache
 from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import lacking
@@ -33,14 +33,16 @@ LEFT_BEHIND = re.compile(r"\.(case_\d+)(?:-new|-old|\.lock)")
 
 
 class BadCasesError(ValueError):
-    """Cases can't be used: a line each."""
+    """Some cases cannot be used. The message has one line per case."""
 
 
 @dataclass
 class Outcome:
-    """What came of a case: the problem because of which it isn't in the store, or none ("").
+    """Result of preparing one case.
 
-    ``notes`` are what to look at though it is, a line each with the file and the remedy.
+    Attributes:
+        problem: why the case is not in the store; empty if it is.
+        notes: warnings about a prepared case, one line each, with file and remedy.
     """
 
     problem: str = ""
@@ -50,19 +52,21 @@ class Outcome:
 def prepare(
     cases: list[Case], folder: Path, size: int | None, workers: int = 1, skip_bad: bool = False
 ) -> Store:
-    """Write what is missing or out of date of ``cases`` into ``folder`` and open it.
+    """Prepare missing and outdated cases, and return the opened store.
 
-    Several processes may do so at once: a case is prepared by one of them, and the others wait. What
-    was prepared before an interruption stays.
+    Several processes may prepare the same store at once; each case is prepared by one of them. After an
+    interruption, prepared cases are kept.
 
     Args:
+        cases: the cases of the store.
+        folder: of the store.
         size: see `kitsseg.data.store.grid.Grid`.
-        workers: processes; each holds one case at a time, at most three times its size as int16.
-        skip_bad: go on without the cases that can't be used, with a warning for each.
+        workers: number of processes. Each needs up to three times the size of a volume as int16.
+        skip_bad: leave out cases that cannot be used, with a warning, instead of raising.
 
     Raises:
-        BadCasesError: cases that can't be used; the others are prepared.
-        ValueError: the disk's problem, or no case is left.
+        BadCasesError: some cases cannot be used. All others are prepared.
+        ValueError: the folder cannot be written, or no case is usable.
     """
     remove_leftovers(folder)
     missing = [c for c in cases if not is_current(c, folder)]
@@ -74,9 +78,9 @@ def prepare(
             results = over_cases(job, missing, workers, "preparing cases")
             done = dict(zip((c.id for c in missing), results, strict=True))
         except OSError as error:
-            raise ValueError(_about_disk(error, cases, folder)) from error
-    problems = {id_: each.problem for id_, each in done.items() if each.problem}
-    for note in (note for each in done.values() for note in each.notes):
+            raise ValueError(_disk_message(error, cases, folder)) from error
+    problems = {id_: outcome.problem for id_, outcome in done.items() if outcome.problem}
+    for note in (note for outcome in done.values() for note in outcome.notes):
         log.warning(note)
     if problems and not skip_bad:
         raise BadCasesError("\n".join(problems.values()))
@@ -84,65 +88,65 @@ def prepare(
         log.warning(f"left out: {problem}")
     good = [c.id for c in cases if c.id not in problems]
     if not good:
-        raise ValueError(f"none of the {len(cases)} cases can be used")
+        raise ValueError(f"none of the {len(cases)} cases can be used; see the warnings above")
     return Store(folder, good)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a store, of cases as well that nobody prepares again.
+    """Remove the temporary files of killed processes from a store.
 
-    What another process is at stays, and so does all in a folder that can't be written to.
+    Files of running processes are kept. Nothing happens in a folder without write permission.
     """
     found = (LEFT_BEHIND.fullmatch(path.name) for path in folder.glob(".*"))
     for case in sorted({match[1] for match in found if match}):
-        at_once = Event()
-        at_once.set()
-        with suppress(StoppedError, OSError), locked(folder / case, at_once, lambda note: None):
+        stop = Event()
+        stop.set()
+        with suppress(StoppedError, OSError), locked(folder / case, stop, lambda note: None):
             _clear(folder, case)
     remove_abandoned(folder)
 
 
 def _clear(folder: Path, case: str) -> tuple[Path, Path]:
-    """Remove a killed process's folders of a case that this one holds; where they were."""
+    """Remove and return the temporary and the old folder of a case. The caller must hold its lock."""
     temporary, old = (folder / f".{case}-{kind}" for kind in ("new", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     return temporary, old
 
 
-def _about_disk(error: OSError, cases: list[Case], folder: Path) -> str:
+def _disk_message(error: OSError, cases: list[Case], folder: Path) -> str:
     done = sum(is_current(c, folder) for c in cases)
-    remedy = f"{done} of {len(cases)} cases are prepared, and the same command goes on from there"
+    remedy = f"{done} of {len(cases)} cases are prepared; run the same command again to resume"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{folder}: the disk is full; make room or set data.prepared to another folder: {remedy}"
+        return f"{folder}: the disk is full; free some space or change data.prepared; {remedy}"
     return f"{error.filename or folder}: {error.strerror or error}; {remedy}"
 
 
-def fingerprint(case: Case) -> list[list[int]]:
-    """Length in bytes and time of change of both files."""
+def file_versions(case: Case) -> list[list[int]]:
+    """Return size in bytes and modification time in ns of image and label."""
     return [[f.stat().st_size, f.stat().st_mtime_ns] for f in (case.image, case.label)]
 
 
 def is_current(case: Case, folder: Path) -> bool:
-    """Whether the store holds this case, whole, as its files are now."""
-    kept = folder / case.id
+    """Return whether the store contains the case, complete and made from the current files."""
+    stored = folder / case.id
     try:
-        card = json.loads((kept / CARD).read_text())
-        whole = card["bytes"] == [(kept / name).stat().st_size for name in (IMAGE, LABEL)]
-        same = card["files"] == fingerprint(case) and card["classes"] == list(case.classes)
+        card = json.loads((stored / CARD).read_text())
+        complete = card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
+        same = card["files"] == file_versions(case) and card["classes"] == list(case.classes)
     except (OSError, ValueError, KeyError):
         return False
-    return bool(whole and same)
+    return bool(complete and same)
 
 
 def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
-    """Write one case unless another process did so meanwhile.
+    """Prepare one case unless another process has done so.
 
     Raises:
-        OSError: the folder can't be written to.
+        OSError: the folder cannot be written.
     """
     with locked(folder / case.id, Event(), lambda note: None):
-        # Only what a killed process left behind can be there now.
+        # Leftovers of a killed process, since this one holds the lock.
         temporary, old = _clear(folder, case.id)
         if is_current(case, folder):
             return Outcome()
@@ -151,27 +155,27 @@ def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
             notes = _write_case(case, temporary, size)
             target = folder / case.id
             if target.exists():
-                os.replace(target, old)  # a folder can't be renamed over another
+                os.replace(target, old)  # os.replace cannot overwrite a folder
             os.replace(temporary, target)
         except ValueError as error:
             return Outcome(str(error))
         except MemoryError:
-            return Outcome(f"{case.image}: doesn't fit into memory; set data.prepare_workers=1")
+            return Outcome(f"{case.image}: does not fit into memory; set data.prepare_workers=1")
         finally:
             _clear(folder, case.id)
     return Outcome(notes=notes)
 
 
 def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
-    """The notes on it."""
-    # nibabel takes a tenth of a second, which what is prepared already needn't wait for.
+    """Read, check and write one case into ``folder``; return warnings."""
+    # Imported here because nibabel is slow to import and a prepared store does not need it.
     from kitsseg.data.io.hu_checks import ABOUT_OFFSET, OFFSET, image_problems, is_offset
     from kitsseg.data.io.nifti import check_same_grid, read_image, read_mask
 
     if problems := lacking(case):
         raise ValueError(problems[0])
     try:
-        files = fingerprint(case)
+        files = file_versions(case)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}; fetch it again") from error
     image = read_image(case.image)
@@ -182,16 +186,16 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
         notes.append(f"{case.image}: {ABOUT_OFFSET}; if so, subtract {OFFSET}")
     height, width = image.hu.shape[1:]
     grid = Grid((height, width), size)
-    with ThreadPoolExecutor(1) as beside:  # the disk writes while the rest is computed
-        written = [beside.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
+    with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
+        writes = [writer.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
         mask = read_mask(case.label, case.classes)
         check_same_grid(case.label, mask.layout, image.layout)
         label = grid.fit_label(mask.label)
-        written.append(beside.submit(_save, folder / LABEL, label))
+        writes.append(writer.submit(_save, folder / LABEL, label))
         pixels = pixels_by_slice(label)
         percentiles = hu_percentiles(image.hu, mask.label)
-        for file in written:
-            file.result()
+        for write in writes:
+            write.result()
     card = {
         "id": case.id,
         "files": files,
@@ -205,16 +209,12 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     }
     (folder / CARD).write_text(json.dumps(card))
     if percentiles[CLASSES[KIDNEY]] is percentiles[CLASSES[TUMOUR]] is None:
-        notes.append(f"{case.label}: is background alone; fetch it again, or exclude the case")
+        notes.append(f"{case.label}: contains only background; fetch it again, or exclude the case")
     return notes
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    """A file for `np.load`, as `np.save` writes it but for more space behind its header."""
-    told = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
-    with io.BytesIO() as start:
-        np.lib.format.write_array_header_1_0(start, told | {"shape": array.shape})
-        header = start.getvalue()
-    length = past_cache.BLOCK - 10  # where its values then lie is a place that a disk writes at
-    header = header[:8] + length.to_bytes(2, "little") + header[10:-1].ljust(length - 1) + b"\n"
-    past_cache.write(path, [header, array.data.cast("B")])
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a ``.npy`` file. Unlike `np.save`, keep the errno of a full disk."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)

@@ -1,13 +1,16 @@
-"""Prepared slices: one memory-mapped ``.npy`` of int16 HU and one of uint8 classes a case."""
+"""The store of prepared cases: per case one ``.npy`` of int16 HU and one of uint8 class ids."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from kitsseg.data.labels import TUMOUR
 from kitsseg.data.store.grid import Grid
 
 VERSION = 2
@@ -15,9 +18,9 @@ IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 
 def store_folder(prepared: str | Path, root: Path, size: int | None) -> Path:
-    """Where the slices of ``root`` at ``size`` lie: named by all that determines them but the files.
+    """Return the folder of the store for data set ``root`` and slice size ``size``.
 
-    The files' own lengths and times are in each case's card, so a changed file is prepared again.
+    The versions of the source files are not part of the name. They are in the card of each case.
     """
     root = root.resolve()
     key = hashlib.sha256(json.dumps([VERSION, str(root), size]).encode()).hexdigest()[:8]
@@ -26,31 +29,36 @@ def store_folder(prepared: str | Path, root: Path, size: int | None) -> Path:
 
 @dataclass(frozen=True)
 class Index:
-    """Every stored slice, one row each, sorted by case and position.
+    """All stored slices, sorted by case and position.
 
     Attributes:
-        case: ``[N]``, the case's number in the store's list of ids.
-        z: ``[N]``, the slice's number in its case.
-        pixels: ``[N, classes]``, how many of its pixels have each class.
+        case: ``[N]``, index of the case in `Store.ids`.
+        z: ``[N]``, index of the slice in its case.
+        pixels: ``[N, classes]``, number of pixels per class.
     """
 
-    case: np.ndarray
-    z: np.ndarray
-    pixels: np.ndarray
+    case: npt.NDArray[np.int64]
+    z: npt.NDArray[np.int64]
+    pixels: npt.NDArray[np.int64]
 
     @property
-    def foreground(self) -> np.ndarray:
-        """``[N]`` bool: there is kidney or tumour."""
+    def foreground(self) -> npt.NDArray[np.bool_]:
+        """``[N]``, whether the slice contains kidney or tumour."""
         return np.asarray(self.pixels[:, 1:].any(axis=1))
 
     @property
-    def has_tumour(self) -> np.ndarray:
-        """``[N]`` bool."""
-        return self.pixels[:, 2] > 0
+    def has_tumour(self) -> npt.NDArray[np.bool_]:
+        """``[N]``, whether the slice contains tumour."""
+        return np.asarray(self.pixels[:, TUMOUR] > 0)
 
 
 class Store:
-    """The prepared cases ``ids`` in ``folder`` (which `kitsseg.data.store.prepare` fills)."""
+    """Read access to prepared cases.
+
+    Args:
+        folder: written by `kitsseg.data.store.prepare.prepare`.
+        ids: of the cases.
+    """
 
     def __init__(self, folder: Path, ids: list[str]) -> None:
         self.folder, self.ids = folder, ids
@@ -62,8 +70,7 @@ class Store:
             z=np.concatenate([np.arange(n) for n in lengths]),
             pixels=np.concatenate(counts),
         )
-        # Bound per store: workers inherit or rebuild it, and a file is opened once a process.
-        self._open = cache(lambda case, name: np.load(folder / ids[case] / name, mmap_mode="r"))
+        self._open = cache(self._open_file)  # one memory map per file and process
 
     def __getstate__(self) -> dict[str, object]:
         return {"folder": self.folder, "ids": self.ids}
@@ -71,15 +78,19 @@ class Store:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def images(self, case: int) -> np.ndarray:
-        """``[S, H, W]`` int16, memory-mapped."""
+    def images(self, case: int) -> npt.NDArray[np.int16]:
+        """Return the HU ``[S, H, W]`` of a case, memory-mapped."""
         return self._open(case, IMAGE)
 
-    def labels(self, case: int) -> np.ndarray:
-        """``[S, H, W]`` uint8, memory-mapped."""
+    def labels(self, case: int) -> npt.NDArray[np.uint8]:
+        """Return the class ids ``[S, H, W]`` of a case, memory-mapped."""
         return self._open(case, LABEL)
 
     def grid(self, case: int) -> Grid:
-        """How the case's slices lie on its own grid."""
+        """Return the mapping between the native and the stored slices of a case."""
         height, width = self.cards[case]["native"]
         return Grid((height, width), self.cards[case]["size"])
+
+    def _open_file(self, case: int, name: str) -> npt.NDArray[Any]:
+        array: npt.NDArray[Any] = np.load(self.folder / self.ids[case] / name, mmap_mode="r")
+        return array

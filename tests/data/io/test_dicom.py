@@ -1,4 +1,4 @@
-"""DICOM series among other files: sorted, placed, in HU."""
+"""`kitsseg.data.io.dicom`: series are found, sorted and read in HU."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ SAGITTAL = (0, 1, 0, 0, 0, -1)
 
 
 def write_slice(path: Path, hu: np.ndarray, uid: str, place: Sequence[float], **tags: Any) -> None:
-    """One CT slice ``[rows, columns]``; stored with an intercept of -1024."""
+    """Write a CT slice ``[rows, columns]`` with an intercept of -1024."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID = CT
     meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
@@ -48,14 +48,14 @@ def write_slice(path: Path, hu: np.ndarray, uid: str, place: Sequence[float], **
 
 
 def volume() -> np.ndarray:
-    """``[6, 64, 56]`` HU, each slice different."""
+    """Return ``[6, 64, 56]`` HU; all slices differ."""
     return blocky(3)[0][:, :, :56]
 
 
 def write_series(
     folder: Path, uid: str = "1.2.5.1", step: Sequence[float] = (0, 0, 3), **tags: Any
 ) -> None:
-    """The volume from foot to head, under names in no order."""
+    """Write `volume` from foot to head, with unsorted file names."""
     for k, plane in enumerate(volume()):
         place = np.array([-20.0, -30, 100]) + k * np.array(step)
         write_slice(folder / f"IM{(k * 5) % 7}", plane, uid, place, InstanceNumber=9 - k, **tags)
@@ -67,7 +67,7 @@ def only(folder: Path) -> Image:
 
 
 def by_simpleitk(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """``[k, j, i]`` HU and the affine (right, anterior, superior), by another reader."""
+    """Return ``[k, j, i]`` HU and the RAS affine, as read by SimpleITK."""
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
     image = sitk.ReadImage(names)
     affine = np.eye(4)
@@ -80,7 +80,7 @@ def by_simpleitk(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     ("direction", "step"),
     [(AXIAL, (0, 0, 3)), (AXIAL, (0, 0, -3)), (SAGITTAL, (3, 0, 0)), ((0, 1, 0, 1, 0, 0), (0, 0, 2.5))],
 )
-def test_a_series_lies_where_another_reader_puts_it(
+def test_agrees_with_simpleitk(
     tmp_path: Path, direction: Sequence[float], step: Sequence[float]
 ) -> None:
     write_series(tmp_path / "ct", step=step, ImageOrientationPatient=list(direction))
@@ -155,13 +155,13 @@ def cut_pixels(folder: Path) -> None:
     ("spoil", "text"),
     [
         (lambda folder: (folder / "IM3").unlink(), "has slices 3 mm apart, but 6 mm after slice 2"),
-        (one_more(ImagePositionPatient=[-20.0, -30, 103]), "has two slices at one place, .*103"),
+        (one_more(ImagePositionPatient=[-20.0, -30, 103]), "has two slices at one position, .*103"),
         (one_more(ImageOrientationPatient=list(SAGITTAL)), "has slices of several directions"),
         (one_more(PixelSpacing=[0.9, 0.7]), r"has pixels of \[0.7, 0.8, 0.9\] mm"),
         (one_more(Rows=32, PixelData=b"\0" * 32 * 56 * 2), r"has slices of several sizes, \[\(56, 32\)"),
         (one_more(ImagePositionPatient=None), "lacks ImagePositionPatient"),
-        (one_more(NumberOfFrames=5), "holds several frames in one file; convert it to NIfTI"),
-        (cut_pixels, "IM3 can't be decoded"),
+        (one_more(NumberOfFrames=5), "contains several frames in one file; convert it to NIfTI"),
+        (cut_pixels, "IM3 cannot be decoded"),
     ],
 )
 def test_series_that_are_no_volume(tmp_path: Path, spoil: Callable[[Path], None], text: str) -> None:
@@ -174,7 +174,7 @@ def test_series_that_are_no_volume(tmp_path: Path, spoil: Callable[[Path], None]
 
 def test_no_ct_at_all(tmp_path: Path) -> None:
     write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), Modality="MR")
-    with pytest.raises(ValueError, match="and no DICOM files of CT$"):
+    with pytest.raises(ValueError, match="or DICOM files of CT$"):
         find_images(tmp_path)
 
 

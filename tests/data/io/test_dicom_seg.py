@@ -1,4 +1,4 @@
-"""Segmentation objects: what other programs read of them; those that aren't installed are skipped."""
+"""`kitsseg.data.io.dicom_seg`: other programs read what is written."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ highdicom = pytest.importorskip("highdicom")
 
 
 def saved(folder: Path, empty: bool = False, **series: Any) -> tuple[Scan, np.ndarray, Layout]:
-    """``seg.dcm`` of a series: which, the label ``[S, H, W]`` within, and how the series lies."""
+    """Write ``seg.dcm``; return the series, the label ``[S, H, W]`` and the layout."""
     from kitsseg.data.io.dicom_seg import save_seg
 
     write_series(folder / "ct", **series)
@@ -40,10 +40,10 @@ def saved(folder: Path, empty: bool = False, **series: Any) -> tuple[Scan, np.nd
 
 
 def program(name: str) -> str:
-    """Where a program lies: on the path, or beside Python as a package brings it."""
+    """Return the path of a program; skip the test if it is not installed."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.is_file() else shutil.which(name)
-    return found if found is not None else pytest.skip(f"{name} isn't installed")
+    return found if found is not None else pytest.skip(f"{name} is not installed")
 
 
 @pytest.mark.parametrize("step", [(0, 0, 3), (0, 0, -3), (0, 0.5, 3)])
@@ -75,7 +75,7 @@ def test_a_segmentation_object_refers_to_its_slices(
     ],
 )
 def test_slicers_reader_puts_the_labels_where_they_were(tmp_path: Path, series: dict[str, Any]) -> None:
-    """3D Slicer reads segmentation objects by dcmqi."""
+    """3D Slicer reads segmentation objects with dcmqi."""
     reader = program("segimage2itkimage")
     _, label, layout = saved(tmp_path, **series)
     (tmp_path / "out").mkdir()
@@ -88,7 +88,7 @@ def test_slicers_reader_puts_the_labels_where_they_were(tmp_path: Path, series: 
     assert "absent" not in done.stderr and "Failed" not in done.stderr
     (path,) = (tmp_path / "out").glob("*.nii.gz")
     out = nib.load(path)
-    # It leaves out slices at the ends that hold nothing: each voxel is looked up where it lies.
+    # dcmqi omits empty slices at the ends, so voxels are compared by position.
     own = np.asarray(layout.in_file_axes(label))
     values = np.asanyarray(out.dataobj)
     inside = np.argwhere(values >= 0)
@@ -108,7 +108,7 @@ def test_slicers_reader_puts_the_labels_where_they_were(tmp_path: Path, series: 
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_validator_finds_no_error(tmp_path: Path, empty: bool) -> None:
-    """dciodvfy, of dicom3tools, compares an object with the standard's tables."""
+    """dciodvfy of dicom3tools checks an object against the standard."""
     saved(tmp_path, empty, StudyTime="101500")
     done = subprocess.run([program("dciodvfy"), tmp_path / "seg.dcm"], capture_output=True, text=True)
     said = done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Which files are CT volumes, and what their results are called."""
+"""`kitsseg.data.io.find_images`: which files are found, and the names of their results."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def test_a_file(tmp_path: Path) -> None:
     assert names(tmp_path / "c_0000.nii") == ["c.nii"]
     assert names(tmp_path / "case_00007/imaging.nii.gz") == ["case_00007.nii.gz"]
     assert names(tmp_path / "case_00007") == ["case_00007.nii.gz"]
-    with pytest.raises(ValueError, match="x.txt: is neither .nii nor .nii.gz; of DICOM files, give the"):
+    with pytest.raises(ValueError, match="x.txt: must be .nii or .nii.gz; for DICOM, pass the"):
         find_images(tmp_path / "x.txt")
-    with pytest.raises(ValueError, match="nosuch: there's no such file or folder"):
+    with pytest.raises(ValueError, match="nosuch: no such file or folder"):
         find_images(tmp_path / "nosuch")
 
 
@@ -51,7 +51,7 @@ def test_nnunet(tmp_path: Path) -> None:
     touch(tmp_path, "KiTS_00210_0000.nii.gz", "KiTS_00211_0000.nii.gz", "KiTS_00211_0001.nii.gz")
     found = find_images(tmp_path)
     assert [(s.name, s.number) for s in found.scans] == [("KiTS_00210", 210), ("KiTS_00211", 211)]
-    assert found.problems["KiTS_00211_0001.nii.gz"].endswith("is a further channel; CT has one, _0000")
+    assert found.problems["KiTS_00211_0001.nii.gz"].endswith("is another channel; CT has only _0000")
 
 
 def test_results_of_one_name(tmp_path: Path) -> None:
@@ -59,12 +59,12 @@ def test_results_of_one_name(tmp_path: Path) -> None:
     found = find_images(tmp_path)
     assert sorted(s.name for s in found.scans) == ["a", "b", "scan_2019"]
     assert {name: text.split(": ")[1] for name, text in found.problems.items()} == {
-        "a.nii.gz": "its results would be named as a.nii's; rename one",
-        "b_0000.nii.gz": "its results would be named as b.nii.gz's; rename one",
+        "a.nii.gz": "its results would have the same name as those of a.nii; rename one",
+        "b_0000.nii.gz": "its results would have the same name as those of b.nii.gz; rename one",
     }
 
 
 def test_nothing_there(tmp_path: Path) -> None:
     touch(tmp_path, "x.txt")
-    with pytest.raises(ValueError, match="holds no .nii"):
+    with pytest.raises(ValueError, match="contains no .nii"):
         find_images(tmp_path)

@@ -1,4 +1,4 @@
-"""What no CT can be, though its file is whole: verify and prepare say the same of it."""
+"""`kitsseg.data.io.hu_checks`: verify and prepare agree on implausible volumes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,25 +49,25 @@ NORMALISED = ((np.clip(HU, -100, 300) + 100) / 400).astype(np.float32)
 REFUSED: dict[str, tuple[Callable[[Case], None], str]] = {
     "slices far apart": (
         far_slices,
-        r"has a spacing of \(9523.* mm, outside 0.1-50; correct its header",
+        r"has a spacing of \(9523.* mm; must be between 0.1 and 50; correct its header",
     ),
     "a slope of 1e30": (
         scaled(1e30),
-        r"holds values from -1.024e\+33 to .*, which no HU are; correct its",
+        r"contains values from -1.024e\+33 to .*, outside the range of HU; correct its",
     ),
     "one voxel that is clipped": (
         image_of(with_column(40000)),
-        "holds values from -1024 to 40000, which no HU are",
+        "contains values from -1024 to 40000, outside the range of HU",
     ),
     "normalised to 0-1": (
         image_of(NORMALISED),
-        "holds values from 0 to .*, less than 100 apart.*export it",
+        "contains values from 0 to .*, less than 100 apart.*export it",
     ),
     "normalised to mean 0": (
         image_of((NORMALISED * 6 - 3).round(2)),
-        "holds values from -3 to 1.62, .*; export it in HU, without normalising it",
+        "contains values from -3 to 1.62, .*; export it in HU, without normalisation",
     ),
-    "the label in its place": (swapped, "holds values from 0 to 2, .*; exchange image and label"),
+    "the label in its place": (swapped, "contains values from 0 to 2, .*; exchange image and label"),
     "constant": (image_of(HU * 0), "every voxel has the same value; export it again"),
 }
 ACCEPTED: dict[str, Callable[[Case], None]] = {
@@ -78,7 +78,7 @@ ACCEPTED: dict[str, Callable[[Case], None]] = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_no_ct_can_be_is_refused_by_both(tmp_path: Path, kind: str) -> None:
+def test_implausible_values_are_refused(tmp_path: Path, kind: str) -> None:
     spoil, text = REFUSED[kind]
     case = write_case(tmp_path / "raw", 0, HU, LABEL)
     spoil(case)
@@ -89,7 +89,7 @@ def test_what_no_ct_can_be_is_refused_by_both(tmp_path: Path, kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
-def test_what_is_odd_but_can_be_is_accepted_by_both(
+def test_unusual_but_possible_values_are_accepted(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     case = write_case(tmp_path / "raw", 0, HU, LABEL)
@@ -106,7 +106,7 @@ def test_an_offset_is_a_note_and_a_warning(
     stored = (np.clip(HU, -1024, None) + 1024).astype(np.uint16)
     cases = [write_case(tmp_path / "raw", number, stored, LABEL) for number in range(2)]
     finding = inspect(cases[0], False, None)
-    text = "holds no value below 0, and much at about 1024: CT stored with an offset, it seems"
+    text = "contains no value below 0 but many near 1024: probably CT stored with an offset"
     assert finding.state == OK and finding.notes == [text]
     assert len(prepare(cases, tmp_path / "store", None, workers).ids) == 2
     assert caplog.messages == [f"{case.image}: {text}; if so, subtract 1024" for case in cases]
@@ -115,8 +115,11 @@ def test_an_offset_is_a_note_and_a_warning(
 def test_a_label_of_background_alone_is_bad_and_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Verify tells what is wrong with KiTS19; elsewhere one may train on a patient without kidneys."""
+    """KiTS19 has no such case, but another data set may contain patients without kidneys."""
     case = write_case(tmp_path / "raw", 0, HU, LABEL * 0)
-    assert inspect(case, False, None).problems == [f"{case.label}: is background alone; fetch it again"]
+    (problem,) = inspect(case, False, None).problems
+    assert problem.startswith(f"{case.label}: ") and "background" in problem
     assert prepare([case], tmp_path / "store", None).ids == ["case_00000"]
-    assert caplog.messages == [f"{case.label}: is background alone; fetch it again, or exclude the case"]
+    assert caplog.messages == [
+        f"{case.label}: contains only background; fetch it again, or exclude the case"
+    ]

@@ -1,4 +1,4 @@
-"""Files that aren't what they should be: thirty kinds and more, one line each."""
+"""Malformed files: each kind raises a message of one line with problem and remedy."""
 
 import gzip
 import os
@@ -18,7 +18,7 @@ from tests.conftest import AFFINE, blocky, write_case
 
 
 def header_with(path: Path, offset: int, value: bytes) -> None:
-    """Change some bytes of a compressed file's header."""
+    """Overwrite bytes in the header of a compressed file."""
     data = bytearray(gzip.decompress(path.read_bytes()))
     data[offset : offset + len(value)] = value
     path.write_bytes(gzip.compress(bytes(data), 1))
@@ -30,7 +30,7 @@ def in_version_2(case: Case) -> None:
 
 
 def unpacked_with_too_large_a_shape(case: Case) -> None:
-    """Not compressed for all its name; of its 200 MB the disk keeps nothing but the header."""
+    """Write an uncompressed, sparse file of 200 MB under the name of a compressed one."""
     header_with(case.image, 42, struct.pack("<3h", 30000, 30000, 100))
     case.image.write_bytes(gzip.decompress(case.image.read_bytes()))
     os.truncate(case.image, 200 << 20)
@@ -96,41 +96,41 @@ def unreadable(case: Case) -> None:
 
 
 IMAGE, LABEL = "imaging", "segmentation"
-# How the last part of each line begins: what to do.
-REMEDIES = "fetch|put|export|convert|correct|relabel|set|exchange"
+# First words of the remedies.
+REMEDIES = "fetch|replace|allow|export|convert|correct|relabel|set|exchange"
 MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "empty file": (lambda c: c.image.write_bytes(b""), IMAGE, "is empty"),
     "html page": (
         lambda c: c.image.write_text("<!DOCTYPE html><html>404"),
         "imaging",
-        "isn't NIfTI.*DOCTYPE",
+        "is not a NIfTI file.*DOCTYPE",
     ),
     "git lfs pointer": (
         lambda c: c.image.write_text("version https://git-lfs"),
         "imaging",
-        "isn't NIfTI",
+        "is not a NIfTI file",
     ),
     "gzip of text": (
         lambda c: c.image.write_bytes(gzip.compress(b"hello" * 99)),
         "imaging",
-        "isn't NIfTI",
+        "is not a NIfTI file",
     ),
     "compressed twice": (
         lambda c: c.image.write_bytes(gzip.compress(c.image.read_bytes())),
         "imaging",
         "compressed twice",
     ),
-    "cut off in the gzip header": (cut(5), IMAGE, "is cut off after 5 bytes"),
-    "cut off in the nifti header": (cut(60), IMAGE, "is cut off after 60 bytes"),
-    "cut off in the voxels": (cut(2000), IMAGE, "is cut off after 2000 bytes; fetch it again"),
-    "a few voxels short": (short_of_voxels, IMAGE, "ends before its last voxel"),
-    "a flipped bit": (flipped_bit, IMAGE, "(is damaged|isn't NIfTI|ends before|is cut off)"),
+    "cut off in the gzip header": (cut(5), IMAGE, "is truncated after 5 bytes"),
+    "cut off in the nifti header": (cut(60), IMAGE, "is truncated after 60 bytes"),
+    "cut off in the voxels": (cut(2000), IMAGE, "is truncated after 2000 bytes; fetch it again"),
+    "a few voxels short": (short_of_voxels, IMAGE, "ends before the last voxel"),
+    "a flipped bit": (flipped_bit, IMAGE, "(is damaged|is not a NIfTI file|ends before|is truncated)"),
     "a wrong checksum": (wrong_checksum, IMAGE, "is damaged"),
-    "a folder in its place": (unreadable, IMAGE, r"can't be read .Is a directory.; put the file"),
+    "a folder in its place": (unreadable, IMAGE, r"cannot be read .Is a directory.; replace the folder"),
     "missing": (
         lambda c: c.image.unlink(),
         IMAGE,
-        "can't be read .No such file or directory.; fetch it again",
+        "cannot be read .No such file or directory.; fetch it again",
     ),
     "a header of another magic": (
         lambda c: header_with(c.image, 344, b"ni1\0"),
@@ -140,17 +140,17 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "voxels before the file": (
         lambda c: header_with(c.image, 108, struct.pack("<f", -16)),
         "imaging",
-        r"damaged header .its voxels begin at byte -16, before 352",
+        r"damaged header .voxel offset -16; at least 352",
     ),
     "voxels from the first byte": (
         lambda c: header_with(c.image, 108, bytes(4)),
         "imaging",
-        r"damaged header .its voxels begin at byte 0, before 352",
+        r"damaged header .voxel offset 0; at least 352",
     ),
     "voxels in the header of version 2": (
         in_version_2,
         "imaging",
-        r"damaged header .its voxels begin at byte 352, before 544",
+        r"damaged header .voxel offset 352; at least 544",
     ),
     "an unknown number type": (
         lambda c: header_with(c.image, 70, b"\x39\x30"),
@@ -160,7 +160,7 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "no dimensions": (
         lambda c: header_with(c.image, 40, bytes(2)),
         IMAGE,
-        "has 1 dimensions.*: export the whole series",
+        "has 1 dimensions.*; export the whole series",
     ),
     "a dimension of zero": (lambda c: header_with(c.image, 44, bytes(2)), IMAGE, "has no voxels"),
     "a negative dimension": (
@@ -171,22 +171,22 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "more voxels than bytes": (
         lambda c: header_with(c.image, 42, struct.pack("<3h", 30000, 30000, 30000)),
         "imaging",
-        "promises",
+        "more than the file can contain",
     ),
     "more voxels than bytes, unpacked": (
         unpacked_with_too_large_a_shape,
         "imaging",
-        r"promises \(30000, 30000, 100\) voxels, more than its bytes can hold; fetch it again",
+        r"has shape \(30000, 30000, 100\) in its header, more than the file can contain; fetch it again",
     ),
     "four dimensions": (
         image_of(np.zeros((6, 64, 64, 2), np.int16)),
         IMAGE,
-        "has 4 dimensions.*: export one volume",
+        "has 4 dimensions.*; export one volume",
     ),
     "two dimensions": (
         image_of(np.zeros((64, 64), np.int16)),
         IMAGE,
-        "has 2 dimensions.*: export the whole series",
+        "has 2 dimensions.*; export the whole series",
     ),
     "zero spacing": (
         lambda c: (
@@ -215,11 +215,11 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "complex numbers": (
         image_of(np.ones((6, 64, 64), np.complex64)),
         "imaging",
-        "holds complex64 values; export HU or labels",
+        "contains complex64 values; export HU or labels",
     ),
     "colours": (rgb, IMAGE, "export HU or labels, as integers or floats"),
-    "nan": (with_nan, IMAGE, "holds NaN or infinite values"),
-    "infinity": (lambda c: with_nan(c, np.inf), IMAGE, "holds NaN or infinite values"),
+    "nan": (with_nan, IMAGE, "contains NaN or infinite values"),
+    "infinity": (lambda c: with_nan(c, np.inf), IMAGE, "contains NaN or infinite values"),
     "constant": (
         image_of(np.full((6, 64, 64), 7, np.int16)),
         "imaging",
@@ -236,7 +236,7 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: 5": (
         label_of(lambda a: np.where(a > 1, 7, a).astype(np.uint8)),
         "segmentation",
-        r"holds labels \[7\]; it may hold 0 background, 1 kidney, 2 tumour; relabel it",
+        r"contains labels \[7\]; allowed are 0 background, 1 kidney, 2 tumour; relabel it",
     ),
     "label: cysts": (
         label_of(lambda a: a + (a > 1)),
@@ -246,27 +246,27 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: negative": (
         label_of(lambda a: -a.astype(np.int16)),
         "segmentation",
-        r"holds labels \[-2, -1\].*; relabel it, or export it again",
+        r"contains labels \[-2, -1\].*; relabel it, or export it again",
     ),
     "label: the image in its place": (
         lambda c: shutil.copy(c.image, c.label),
         "segmentation",
-        r"holds labels \[-1024, .*these look like HU: exchange image and label",
+        r"contains labels \[-1024, .*these look like HU: exchange image and label",
     ),
     "label: fractions": (
         label_of(lambda a: a.astype(np.float32) / 2),
         "segmentation",
-        r"holds labels \[0.5\].*; relabel it, or export it again",
+        r"contains labels \[0.5\].*; relabel it, or export it again",
     ),
     "label: nan": (
         label_of(lambda a: np.where(a > 1, np.nan, a)),
         "segmentation",
-        r"holds labels \[nan\].*; relabel it, or export it again",
+        r"contains labels \[nan\].*; relabel it, or export it again",
     ),
     "label: cut off": (
         lambda c: c.label.write_bytes(c.label.read_bytes()[:90]),
         "segmentation",
-        "is cut off",
+        "is truncated",
     ),
 }
 
@@ -276,7 +276,7 @@ def test_there_are_thirty_kinds() -> None:
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, kind: str) -> None:
+def test_the_message_names_file_problem_and_remedy(tmp_path: Path, kind: str) -> None:
     spoil, file, text = MALFORMED[kind]
     case = write_case(tmp_path, 0, *blocky(0))
     nib.save(nib.Nifti1Image(blocky(0)[1], AFFINE), case.label)

@@ -1,4 +1,4 @@
-"""README's bound: a case takes at most three times its volume's size as int16, whatever its type."""
+"""Memory of prepare: at most three times the volume as int16, for any stored type."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.conftest import AFFINE
 
 SHAPE = (120, 512, 512)
 INT16_BYTES = 2 * 120 * 512 * 512
-# A fresh process, by its own peak: the one that getrusage gives may be its parent's.
+# A new process, measured by VmHWM: getrusage may report the parent's peak.
 PREPARE = """
 import sys
 from pathlib import Path
@@ -32,7 +32,7 @@ print(peak_bytes() - imported)
 
 
 def write(path: Path, array: np.ndarray, scaling: tuple[float, float] | None = None) -> None:
-    """Not compressed, which would take longer than all the rest; the name may say what it will."""
+    """Write an uncompressed file, which is faster, whatever its name says."""
     image = nib.Nifti1Image(array, AFFINE)
     if scaling is not None:
         image.header.set_slope_inter(*scaling)
@@ -41,7 +41,7 @@ def write(path: Path, array: np.ndarray, scaling: tuple[float, float] | None = N
     path.with_name("plain.nii").rename(path)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM exists on Linux only")
 @pytest.mark.parametrize(
     ("dtype", "scaling"),
     [

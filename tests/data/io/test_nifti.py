@@ -1,4 +1,4 @@
-"""Reading NIfTI: equal to nibabel's reading of the same file, and a line for all that is wrong."""
+"""`kitsseg.data.io.nifti`: equality with nibabel's reading, and error messages."""
 
 import errno
 import itertools
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitsseg.data.io import nifti, past_cache
-from kitsseg.data.io.header import ORIENTATION
+from kitsseg.data.io import nifti
+from kitsseg.data.io.header import ORIENTATION, Layout
 from kitsseg.data.io.nifti import EXPORT, read_case, read_image, read_label, read_layout, read_mask
 from kitsseg.data.io.voxels import ToHu
 from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME
@@ -27,7 +27,7 @@ CODES = [
 
 
 def by_nibabel(path: Path) -> nib.Nifti1Image:
-    """The independent way: nibabel's own reader and reorientation."""
+    """Read and reorient with nibabel."""
     loaded = nib.load(path)
     target = nib.orientations.axcodes2ornt(ORIENTATION)
     change = nib.orientations.ornt_transform(nib.io_orientation(loaded.affine), target)
@@ -35,7 +35,7 @@ def by_nibabel(path: Path) -> nib.Nifti1Image:
 
 
 def affine_of(codes: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Of a volume whose own axes run as ``codes`` say."""
+    """Return the affine of a volume with axes ``codes``."""
     turned = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), shape)
     return np.asarray(turned @ np.diag([2.5, 0.7, 0.9, 1]))
 
@@ -72,17 +72,17 @@ def test_any_file_is_read_as_nibabel_reads_it(
 ) -> None:
     path = tmp_path_factory.mktemp("any") / ("a.nii.gz" if packed else "a.nii")
     rng, kind_of = np.random.default_rng(0), np.dtype(dtype)
-    if wide and kind_of.kind in "iu":  # all that the type can say
+    if wide and kind_of.kind in "iu":  # the full range of the type
         limits = np.iinfo(kind_of)
         values = rng.integers(limits.min, limits.max, shape, kind_of.newbyteorder("="), True)
     else:
         values = rng.integers(-99 if kind_of.kind != "u" else 0, 120, shape)
     values = values.astype(dtype)
     if kind_of.kind == "f":
-        values /= 4  # halves as well, which are rounded to the even number
+        values /= 4  # includes halves, which are rounded to even
     kind = nib.Nifti2Image if second else nib.Nifti1Image
     image = kind(values, affine_of(codes, shape), dtype=np.dtype(dtype))
-    if scaling is not None:  # the values are stored as they are, and scaled when read
+    if scaling is not None:  # values are stored unscaled
         image.header.set_slope_inter(*scaling)
     image.to_filename(path)
     with pytest.MonkeyPatch.context() as patch:
@@ -120,11 +120,11 @@ def test_cysts_become_kidney(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(stored, AFFINE), path)
     label = read_label(path, (0, 1, 2, 1))
     assert np.array_equal(label, np.array([0, 1, 2, 1])[stored])
-    with pytest.raises(ValueError, match=r"holds labels \[3\].*data=kits23 or source=kits23"):
+    with pytest.raises(ValueError, match=r"contains labels \[3\].*data=kits23 or source=kits23"):
         read_label(path)
 
 
-def test_zeros_after_the_data_and_one_volume_of_four_dimensions_are_fine(tmp_path: Path) -> None:
+def test_trailing_zeros_and_a_fourth_axis_of_length_one(tmp_path: Path) -> None:
     image, label = blocky(2)
     case = write_case(tmp_path, 0, image[..., None], label)
     case.label.write_bytes(case.label.read_bytes() + bytes(600))
@@ -132,7 +132,7 @@ def test_zeros_after_the_data_and_one_volume_of_four_dimensions_are_fine(tmp_pat
     assert np.array_equal(volume.image, image) and np.array_equal(volume.label, label)
 
 
-def test_hu_beyond_int16_are_kept_at_its_ends(tmp_path: Path) -> None:
+def test_hu_are_clipped_to_int16(tmp_path: Path) -> None:
     image = np.zeros((2, 32, 32), np.float32)
     image[0, 0, :3] = -1e6, 1e6, 2.5
     path = tmp_path / "wide.nii.gz"
@@ -141,23 +141,23 @@ def test_hu_beyond_int16_are_kept_at_its_ends(tmp_path: Path) -> None:
     assert read.hu[0, 0, :3].tolist() == [-32768, 32767, 2] and read.range_hu == (-32768, 32767)
 
 
-def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = write_case(tmp_path, 0, *blocky(0))
-    if os.geteuid() == 0:  # who may read all
+    if os.geteuid() == 0:  # root may read any file
         denied = PermissionError(errno.EACCES, "Permission denied", str(case.image))
         monkeypatch.setattr(nifti, "parse_layout", Mock(side_effect=denied))
     case.image.chmod(0)
-    with pytest.raises(ValueError, match="can't be read .Permission denied.; allow this user to read"):
+    with pytest.raises(ValueError, match="cannot be read .Permission denied.; allow this user to read"):
         read_image(case.image)
 
 
-def test_what_memory_cannot_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> np.ndarray:
         raise MemoryError
 
     case = write_case(tmp_path, 0, *blocky(0))
-    monkeypatch.setattr(past_cache, "aligned", full)
-    with pytest.raises(ValueError, match=f"^{case.image}: doesn't fit into memory; read fewer cases"):
+    monkeypatch.setattr(Layout, "in_file_axes", full)
+    with pytest.raises(ValueError, match=f"^{case.image}: does not fit into memory; read fewer cases"):
         read_image(case.image)
 
 
@@ -170,13 +170,13 @@ def test_the_header_alone(tmp_path: Path) -> None:
     assert {case.image.name, case.label.name} == {IMAGE_NAME, LABEL_NAME}
 
 
-def test_the_remedy_is_that_of_the_files_origin(tmp_path: Path) -> None:
-    """Nobody can fetch another program's prediction, or a hospital's CT."""
+def test_the_remedy_depends_on_the_origin(tmp_path: Path) -> None:
+    """Predictions and CT of a hospital cannot be fetched again."""
     cut, text = tmp_path / "cut.nii.gz", tmp_path / "text.nii"
     nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4)), cut)
     cut.write_bytes(cut.read_bytes()[:-9])
     text.write_text("not a volume")
-    for path, problem in ((cut, "is cut off after [0-9]+ bytes"), (text, "isn't NIfTI: .*")):
+    for path, problem in ((cut, "is truncated after [0-9]+ bytes"), (text, "is not a NIfTI file: .*")):
         with pytest.raises(ValueError, match=f"{path}: {problem}; fetch it again$"):
             read_mask(path)
         with pytest.raises(ValueError, match=f"{path}: {problem}; write it again$"):

@@ -1,4 +1,4 @@
-"""Label volumes lie exactly where their image lies, whatever its axes, type and byte order."""
+"""`kitsseg.data.io.write`: written volumes have the grid of their image."""
 
 import gzip
 from pathlib import Path
@@ -23,7 +23,7 @@ def volumes() -> tuple[np.ndarray, np.ndarray]:
 
 
 def turned_image(axes: str) -> tuple[nib.Nifti1Image, np.ndarray]:
-    """The volume as an image that lies along ``axes``, and its label likewise."""
+    """Return image and label of `volumes`, reoriented to ``axes``."""
     change = ornt_transform(axcodes2ornt("IPL"), axcodes2ornt(axes))
     image, label = (apply_orientation(volume, change) for volume in volumes())
     return nib.Nifti1Image(image, AFFINE @ inv_ornt_aff(change, SHAPE)), label

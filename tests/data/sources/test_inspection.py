@@ -35,8 +35,8 @@ def nan(image: np.ndarray) -> np.ndarray:
     [
         (same, lambda a: a[:, :, 1:], f"{LABEL_NAME}: has shape (6, 64, 63), its image (6, 64, 64); "),
         (same, lambda a: a[1:], f"{LABEL_NAME}: has shape (5, 64, 64), its image (6, 64, 64); "),
-        (nan, same, "imaging.nii.gz: holds NaN or infinite values; "),
-        (lambda a: a.astype(np.float32) * np.inf, same, "imaging.nii.gz: holds NaN or infinite"),
+        (nan, same, "imaging.nii.gz: contains NaN or infinite values; "),
+        (lambda a: a.astype(np.float32) * np.inf, same, "imaging.nii.gz: contains NaN or infinite"),
     ],
 )  # fmt: skip
 def test_arrays_that_cannot_be_used(raw: Path, images: Any, labels: Any, text: str) -> None:
@@ -64,7 +64,7 @@ def test_a_label_that_lies_elsewhere(raw: Path, moved_mm: float, apart: str | No
 def test_a_file_that_ends_early(raw: Path, name: str, cut: int) -> None:
     path = raw / "case_00001" / name
     path.write_bytes(path.read_bytes()[:-cut])
-    expect_only_problem(raw, f"{name}: is cut off after {path.stat().st_size} bytes; fetch it again")
+    expect_only_problem(raw, f"{name}: is truncated after {path.stat().st_size} bytes; fetch it again")
 
 
 @pytest.mark.parametrize("slices_mm", [0.09, 0.11, 49.9, 50.1])
@@ -128,7 +128,7 @@ def test_what_is_unusual_but_taken_care_of(raw: Path) -> None:
     assert code == 0 and found["state"] == "ok" and found["axes"] == "RAS"
     assert found["notes"] == [
         "lies as RAS; turned when it's read",
-        "holds no value below 0, and much at about 1024: CT stored with an offset, it seems",
+        "contains no value below 0 but many near 1024: probably CT stored with an offset",
         "no tumour",
     ]
 

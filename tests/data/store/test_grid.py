@@ -1,4 +1,4 @@
-"""A case's own in-plane grid and the stored square."""
+"""`kitsseg.data.store.grid`."""
 
 import cv2
 import numpy as np

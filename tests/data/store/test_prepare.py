@@ -1,4 +1,4 @@
-"""NIfTI -> store: the right pixels in the right place, written once, and clear refusals."""
+"""`kitsseg.data.store.prepare`: content of the store, updates and bad cases."""
 
 import os
 import re
@@ -109,7 +109,7 @@ def test_wide_slices_keep_their_aspect(size: int | None) -> None:
 
 
 def some_bad(raw: Path) -> list[Case]:
-    """Three cases, of which only the second can be used."""
+    """Return three cases; only the second is usable."""
     flat, label = blocky(0)
     return [
         write_case(raw, 0, np.zeros_like(flat), label),
@@ -118,7 +118,7 @@ def some_bad(raw: Path) -> list[Case]:
     ]
 
 
-def test_all_bad_cases_are_told_and_the_good_ones_prepared(tmp_path: Path) -> None:
+def test_all_bad_cases_are_reported_and_good_ones_prepared(tmp_path: Path) -> None:
     cases = some_bad(tmp_path / "raw")
     with pytest.raises(ValueError) as refusal:
         prepare(cases, tmp_path / "store", 64)
@@ -147,7 +147,7 @@ def test_a_folder_that_lacks_a_file_is_a_bad_case(
     (root / "case_00003" / "segmentation.nii.gz").unlink()
     (root / "case_00005" / "imaging.nii.gz").unlink()
     (root / "case_00005" / "imaging.nii.gz").mkdir()
-    (root / "case_00210").mkdir()  # of the test cases nobody has the labels
+    (root / "case_00210").mkdir()  # test cases have no labels
     cases = Kits19(test="210-299").find(root)
     assert len(cases) == 6
     with pytest.raises(ValueError) as refusal:

@@ -1,4 +1,4 @@
-"""What stops preparing: a full disk, kills, other processes; and how it goes on."""
+"""`kitsseg.data.store.prepare`: full disks, killed and concurrent processes."""
 
 import errno
 import os
@@ -37,10 +37,10 @@ def test_a_full_disk_is_a_line_and_nothing_half_written(
 
     monkeypatch.setattr(prepare_module, "_save", full)
     with pytest.raises(
-        ValueError, match="the disk is full; make room .* 2 of 6 cases are prepared"
-    ) as told:
+        ValueError, match="the disk is full; free some space .* 2 of 6 cases are prepared"
+    ) as refusal:
         prepare(block_cases, tmp_path, None)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["case_00000", "case_00001"]
     monkeypatch.undo()
     assert prepare(block_cases, tmp_path, None).ids == [c.id for c in block_cases]
@@ -55,8 +55,8 @@ def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path) -> None:
     assert 0 < len(there) < 6 and all(is_current(c, store) for c in cases if c.id in there)
 
 
-def test_what_a_killed_process_left_goes(block_cases: list[Case], tmp_path: Path) -> None:
-    """Between any two steps of writing a case: half a new folder, or the old one put aside."""
+def test_leftovers_of_a_killed_process_are_removed(block_cases: list[Case], tmp_path: Path) -> None:
+    """A process can be killed between any two steps of replacing a case."""
     prepare(block_cases, tmp_path, None)
     (tmp_path / ".case_00000-new").mkdir()
     (tmp_path / ".case_00000-new" / "image.npy").write_bytes(b"half")
@@ -69,10 +69,10 @@ def test_what_a_killed_process_left_goes(block_cases: list[Case], tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == [c.id for c in block_cases]
 
 
-def test_what_was_left_of_current_cases_goes_unless_it_is_held(
+def test_leftovers_of_current_cases_are_removed_unless_locked(
     block_cases: list[Case], tmp_path: Path
 ) -> None:
-    """Killed after the last step that counts: such a case isn't prepared again."""
+    """A process killed after the last rename leaves files of a current case."""
     prepare(block_cases, tmp_path, None)
     for name in (".case_00000-old", ".case_00001-new", ".case_00002-old"):
         (tmp_path / name).mkdir()
@@ -112,7 +112,7 @@ prepare(list_cases(Path(sys.argv[1])), Path(sys.argv[2]), 96, int(sys.argv[3]))
 
 def preparing(raw: Path, store: Path, workers: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", PREPARE, str(raw), str(store), str(workers)]
-    # A group of its own, so that its workers can be killed with it.
+    # Its own process group, so that its workers are killed as well.
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -123,14 +123,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def bigger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cases that take a while."""
+    """Cases that take long enough to be interrupted."""
     root = tmp_path_factory.mktemp("bigger")
     for number in range(12):
         write_case(root, number, *blocky(number, 24, 256, 256))
     return root
 
 
-def test_killed_at_any_moment_it_ends_as_if_undisturbed(bigger: Path, tmp_path: Path) -> None:
+def test_resuming_after_kills_gives_the_same_store(bigger: Path, tmp_path: Path) -> None:
     cases = list_cases(bigger)
     prepare(cases, tmp_path / "calm", 96)
     rng = random.Random(0)

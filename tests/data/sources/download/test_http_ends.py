@@ -58,9 +58,9 @@ def test_another_kind_of_file_is_named_and_costs_nothing(
     ("body", "text"),
     [
         (BODY[:-9] + b"x" + BODY[-8:], "is damaged"),
-        (BODY[:1000], "is cut off after 1000 bytes"),
-        (gzip.compress(b"hello"), "holds no NIfTI volume"),
-        (b"", "isn't gzip"),
+        (BODY[:1000], "is truncated after 1000 bytes"),
+        (gzip.compress(b"hello"), "is not a NIfTI file"),
+        (b"", "is not a gzip file"),
     ],
     ids=["checksum", "cut", "other", "empty"],
 )
