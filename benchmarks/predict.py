@@ -29,7 +29,7 @@ from kitsseg.data.io.nifti import read_image
 from kitsseg.data.io.write import read_header, save_volume
 from kitsseg.data.store.grid import Grid
 from kitsseg.inference import checkpoint, export_formats
-from kitsseg.inference.body_crop import find_body, on_stored
+from kitsseg.inference.body_crop import crop_on_stored_grid, find_body
 from kitsseg.inference.segmenter import EMPTY_HU, MARGIN, Segmenter
 from kitsseg.models.unet import UNet
 from kitsseg.models.window import Window
@@ -101,7 +101,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
         step = max(1, segmenter._pixels_at_once // math.prod(grid.stored))
         body = find_body(read.hu, EMPTY_HU)
         assert body is not None
-        rows, columns = on_stored(body, grid, MARGIN)
+        rows, columns = crop_on_stored_grid(body, grid, MARGIN)
         stored = torch.from_numpy(grid.fit_image(read.hu[air : slices - air]))[:, None]
         inputs = WINDOW(stored[..., rows, columns]).contiguous(memory_format=torch.channels_last)
         taken, _, _ = seconds(lambda: bare(segmenter, inputs, step))  # noqa: B023

@@ -58,7 +58,6 @@ def check_predict(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"checkpoint: expected a file or a list of files, got {paths!r}")
     choices = {
         "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
-        "runtime": ("auto", "torch", "onnx"),
     }
     for name, allowed in choices.items():
         if type(value := plain.get(name)) is str and value not in allowed:

@@ -120,7 +120,6 @@ class PredictConfig:
     offset_hu: int = MISSING
     device: str = MISSING
     precision: str = MISSING
-    runtime: str = MISSING
     trusted: list[str] = MISSING
     postprocess: dict[str, Any] | None = None
 

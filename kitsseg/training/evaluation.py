@@ -18,7 +18,7 @@ from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.evaluation.confusion import volume_counts
 from kitsseg.evaluation.metrics import dice
-from kitsseg.inference.slicewise import segment
+from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
 
@@ -42,7 +42,7 @@ def evaluate(
         net: put into evaluation mode, on ``trainer``'s device.
         data: opened.
         trainer: whose device and precision are used.
-        mirror_axes: of test-time mirroring, see `kitsseg.inference.slicewise.segment`.
+        mirror_axes: of test-time mirroring, see `kitsseg.inference.slicewise.segment_stored`.
         stage: what the figures are of, for the log.
         predictions: where the validation cases' label volumes are kept, ``case_00042.nii.gz``.
 
@@ -62,7 +62,7 @@ def evaluate(
             mine, desc=title, unit="case", leave=False, disable=distributed.rank() > 0 or None
         ):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
-            label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
+            label = segment_stored(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
             source = data.cases[case]
             truth = read_mask(source.label, source.classes)
             own[case] = {
