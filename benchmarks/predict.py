@@ -90,7 +90,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     """
     path, image = folder / "x.ckpt", folder / f"ct{air}.nii.gz"
     write_checkpoint(path, size, width)
-    segmenter = Segmenter.load(path, device="cpu", runtime="torch")
+    segmenter = Segmenter.load(path, device="cpu")
     if not image.is_file():
         nib.save(nib.Nifti1Image(draw(slices, air), AFFINE), image)
     grid = Grid((512, 512), size)
@@ -134,8 +134,7 @@ def runtimes(folder: Path, width: int) -> None:
         ("PyTorch, bfloat16", "x.ckpt", "bf16-mixed"),
         ("ONNX Runtime, float32", "x.onnx", "32-true"),
     ):
-        runtime = "onnx" if file == "x.onnx" else "torch"
-        segmenter = Segmenter.load(folder / file, device="cpu", precision=precision, runtime=runtime)
+        segmenter = Segmenter.load(folder / file, device="cpu", precision=precision)
         bare(segmenter, image, 4)
         taken = [seconds(lambda: bare(segmenter, image, 4))[0] for _ in range(8)]  # noqa: B023
         line.append(f"{name} {np.median(taken) / len(image) * 1000:.1f}")
@@ -153,7 +152,6 @@ def memory(folder: Path, slices: int, width: int) -> None:
         f"input={folder}/two",
         f"output={folder}/out",
         "device=cpu",
-        "runtime=torch",
     ]
     start = time.monotonic()
     process = subprocess.Popen(

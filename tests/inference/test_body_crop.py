@@ -1,4 +1,4 @@
-"""Where there is a body, and how much of a slice the networks then see."""
+"""Tests of finding the body and cropping slices to it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A checkpoint says what it is, loads anywhere, and runs nothing of a stranger's."""
+"""Tests of checkpoints: content, loading, and files that must be refused."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Networks as ONNX and torch.export files give what the originals give."""
+"""Tests that exported networks give the outputs of the originals."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which slices a picture of a volume shows."""
+"""Tests of the slices that the overview picture shows."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Networks applied to a volume: averaged, on its own grid, empty slices left out, maps by hand."""
+"""Tests of segmentation: averaging, native grid, empty slices, maps computed by hand."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A volume in, labels out: on its own grid, whatever the chunks, sizes and neighbours."""
+"""Tests of slice-wise inference: batches, sizes, neighbours, mirroring, native grid."""
 
 import math
 from contextlib import nullcontext
