@@ -98,7 +98,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     for _ in range(repeats):
         taken, _, read = seconds(lambda: read_image(image))
         times["reading"].append(taken)
-        step = max(1, segmenter._pixels_at_once // math.prod(grid.stored))
+        step = max(1, segmenter._pixels_per_batch // math.prod(grid.stored))
         body = find_body(read.hu, EMPTY_HU)
         assert body is not None
         rows, columns = crop_on_stored_grid(body, grid, MARGIN)

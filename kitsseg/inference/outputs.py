@@ -11,7 +11,8 @@ from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.write import make_header, read_header, save_volume
 from kitsseg.data.labels import OFFICIAL, REGIONS
 from kitsseg.inference import quicklook
-from kitsseg.inference.segmenter import UNCERTAINTY, Segmenter
+from kitsseg.inference.segmenter import Segmenter
+from kitsseg.inference.slicewise import UNCERTAINTY
 from kitsseg.system.files import replacing
 
 

@@ -14,12 +14,18 @@ from torch import Tensor
 
 from kitsseg.data.io.nifti import EXPORT, read_image
 from kitsseg.data.io.voxels import INT16
-from kitsseg.data.labels import BACKGROUND, CLASSES, OFFICIAL, REGIONS
+from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import Grid, neighbourhood
 from kitsseg.inference import checkpoint, export_formats
 from kitsseg.inference.body_crop import View, crop_on_stored_grid, find_body
 from kitsseg.inference.checkpoint import Loaded
-from kitsseg.inference.slicewise import argmax, average_on_native_grid, pad, predict_probabilities
+from kitsseg.inference.slicewise import (
+    argmax,
+    average_on_native_grid,
+    make_map,
+    pad,
+    predict_probabilities,
+)
 from kitsseg.system import hardware
 
 log = logging.getLogger("kitsseg")
@@ -29,7 +35,6 @@ MARGIN = 16  # pixels around the body that the networks see at least; fewer chan
 # Pixels of the network's input per batch. Larger batches need more memory and are not faster.
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
 SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
-UNCERTAINTY = "uncertainty"
 Labels = npt.NDArray[np.uint8]
 PostProcess = Callable[[Labels, Sequence[float]], Labels]
 
@@ -225,7 +230,7 @@ class Segmenter:
         for part, native in average_on_native_grid(pairs, networks, self._pixels_per_batch):
             result.label[z[part]] = argmax(native).cpu().numpy()
             for name, values in result.maps.items():
-                values[z[part]] = _map(native, name)
+                values[z[part]] = make_map(native, name)
 
     def _predict(
         self, member: Loaded, hu: npt.NDArray[np.int16], z: npt.NDArray[np.intp], view: View
@@ -289,15 +294,3 @@ def _pixel_aspect(spacing_mm: Sequence[float]) -> float:
     """Return the height of a pixel divided by its width, 1 if it is nearly square."""
     aspect = float(spacing_mm[1]) / float(spacing_mm[2])
     return 1.0 if abs(aspect - 1) < SQUARE_TOLERANCE else aspect
-
-
-def _map(probabilities: Tensor, name: str) -> npt.NDArray[np.uint8]:
-    """Return the map ``[B, H, W]`` of probabilities ``[B, C, H, W]``, see `Segmentation`."""
-    if name == UNCERTAINTY:
-        values = torch.special.entr(probabilities).sum(1) / np.log(len(CLASSES))
-    elif name in OFFICIAL:
-        values = probabilities[:, list(REGIONS[name])].sum(1)
-    else:
-        raise ValueError(f"maps={name} must be one of {', '.join((*OFFICIAL, UNCERTAINTY))}")
-    scaled: npt.NDArray[np.uint8] = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    return scaled

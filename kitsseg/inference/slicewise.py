@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kitsseg.data.labels import AIR_HU
+from kitsseg.data.labels import AIR_HU, CLASSES, OFFICIAL, REGIONS
 from kitsseg.data.store.grid import DIVISOR, Grid, neighbourhood
 from kitsseg.models.window import Window
 
@@ -20,6 +20,7 @@ from kitsseg.models.window import Window
 SLICES_PER_BATCH = 16
 # Resampling is much faster when its data fits into the processor's cache.
 NATIVE_PIXELS_PER_BATCH = 1 << 18
+UNCERTAINTY = "uncertainty"
 
 
 @torch.inference_mode()
@@ -133,3 +134,15 @@ def to_native(probabilities: Tensor, grid: Grid, buffer: Tensor | None = None) -
     for stored, native in planes:
         cv2.resize(stored, grid.native[::-1], dst=native, interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def make_map(probabilities: Tensor, name: str) -> npt.NDArray[np.uint8]:
+    """Return the map ``[B, H, W]`` of probabilities ``[B, C, H, W]``, see `Segmentation.maps`."""
+    if name == UNCERTAINTY:
+        values = torch.special.entr(probabilities).sum(1) / np.log(len(CLASSES))
+    elif name in OFFICIAL:
+        values = probabilities[:, list(REGIONS[name])].sum(1)
+    else:
+        raise ValueError(f"maps={name} must be one of {', '.join((*OFFICIAL, UNCERTAINTY))}")
+    scaled: npt.NDArray[np.uint8] = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return scaled
