@@ -29,7 +29,7 @@ from kitsseg.data.io.nifti import read_image
 from kitsseg.data.io.write import read_header, save_volume
 from kitsseg.data.store.grid import Grid
 from kitsseg.inference import checkpoint, export_formats
-from kitsseg.inference.body_crop import find_body, on_stored
+from kitsseg.inference.body_crop import crop_on_stored_grid, find_body
 from kitsseg.inference.segmenter import EMPTY_HU, MARGIN, Segmenter
 from kitsseg.models.unet import UNet
 from kitsseg.models.window import Window
@@ -90,7 +90,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     """
     path, image = folder / "x.ckpt", folder / f"ct{air}.nii.gz"
     write_checkpoint(path, size, width)
-    segmenter = Segmenter.load(path, device="cpu", runtime="torch")
+    segmenter = Segmenter.load(path, device="cpu")
     if not image.is_file():
         nib.save(nib.Nifti1Image(draw(slices, air), AFFINE), image)
     grid = Grid((512, 512), size)
@@ -98,10 +98,10 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
     for _ in range(repeats):
         taken, _, read = seconds(lambda: read_image(image))
         times["reading"].append(taken)
-        step = max(1, segmenter._pixels_at_once // math.prod(grid.stored))
+        step = max(1, segmenter._pixels_per_batch // math.prod(grid.stored))
         body = find_body(read.hu, EMPTY_HU)
         assert body is not None
-        rows, columns = on_stored(body, grid, MARGIN)
+        rows, columns = crop_on_stored_grid(body, grid, MARGIN)
         stored = torch.from_numpy(grid.fit_image(read.hu[air : slices - air]))[:, None]
         inputs = WINDOW(stored[..., rows, columns]).contiguous(memory_format=torch.channels_last)
         taken, _, _ = seconds(lambda: bare(segmenter, inputs, step))  # noqa: B023
@@ -134,8 +134,7 @@ def runtimes(folder: Path, width: int) -> None:
         ("PyTorch, bfloat16", "x.ckpt", "bf16-mixed"),
         ("ONNX Runtime, float32", "x.onnx", "32-true"),
     ):
-        runtime = "onnx" if file == "x.onnx" else "torch"
-        segmenter = Segmenter.load(folder / file, device="cpu", precision=precision, runtime=runtime)
+        segmenter = Segmenter.load(folder / file, device="cpu", precision=precision)
         bare(segmenter, image, 4)
         taken = [seconds(lambda: bare(segmenter, image, 4))[0] for _ in range(8)]  # noqa: B023
         line.append(f"{name} {np.median(taken) / len(image) * 1000:.1f}")
@@ -153,7 +152,6 @@ def memory(folder: Path, slices: int, width: int) -> None:
         f"input={folder}/two",
         f"output={folder}/out",
         "device=cpu",
-        "runtime=torch",
     ]
     start = time.monotonic()
     process = subprocess.Popen(

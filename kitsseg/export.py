@@ -1,4 +1,4 @@
-"""Write a checkpoint's network as an ONNX and a torch.export file, each compared with the original.
+"""Export the network of a checkpoint as ONNX and torch.export files and compare their outputs.
 
 ``python -m kitsseg.export --help``
 """
@@ -11,11 +11,11 @@ from kitsseg.config import command_line
 
 
 def run(cfg: DictConfig) -> None:
-    """Load, export, compare, say what there is.
+    """Load the checkpoint, write and compare the files, and print their paths.
 
     Raises:
-        ValueError: the checkpoint can't be used or exported, or a package is missing.
-        OSError: the output can't be written.
+        ValueError: the checkpoint cannot be used or exported, or a package is missing.
+        OSError: the output cannot be written.
     """
     from kitsseg.inference import checkpoint, export_formats
 
@@ -29,12 +29,12 @@ def run(cfg: DictConfig) -> None:
             difference = writers[name](loaded, path)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
-        print(f"{path}: equal to {source.name} but for {difference:.1g} of the largest logit")
+        print(f"{path}: differs from {source.name} by {difference:.1g} of the largest logit")
 
 
 def main() -> None:
-    """The command."""
-    command_line.hand_over("export", run, "the same command begins anew")
+    """Run the command."""
+    command_line.hand_over("export", run, "run the same command again")
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def test_its_checkpoint_serves_on_either_device(run: Path) -> None:
     assert not any("_orig_mod" in name for name in checkpoint.weights(checkpoint.read(path)))
     image = np.random.default_rng(0).integers(-200, 300, (5, 64, 64)).astype(np.int16)
     on = {
-        d: Segmenter.load(path, device=d, precision="32-true", runtime="torch") for d in ("cpu", "cuda")
+        d: Segmenter.load(path, device=d, precision="32-true") for d in ("cpu", "cuda")
     }
     labels = {name: each(image) for name, each in on.items()}
     assert (labels["cpu"] != labels["cuda"]).mean() < 1e-3
@@ -182,7 +182,7 @@ def test_a_full_gpu_gets_fewer_slices_at_once(
     image = np.random.default_rng(0).integers(-200, 300, (64, 512, 512)).astype(np.int16)
     path = trained(tmp_path / "best.ckpt", 512, seed=0)
     expected = Segmenter.load(path, device="cuda", precision="32-true")(image)
-    monkeypatch.setattr(segmenter, "PIXELS_AT_ONCE_ELSEWHERE", image.size)
+    monkeypatch.setattr(segmenter, "PIXELS_PER_BATCH_GPU", image.size)
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info()
     torch.cuda.set_per_process_memory_fraction(0.6e9 / total)

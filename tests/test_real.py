@@ -10,7 +10,7 @@ from kitsseg.data.io.nifti import read_case
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.split import MLPerf42, Seeded
 from kitsseg.data.store.prepare import prepare
-from kitsseg.inference.slicewise import segment
+from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
 from kitsseg.training.evaluation import compare
 
@@ -48,7 +48,7 @@ def test_what_resizing_alone_costs(tmp_path: Path, size: int | None) -> None:
     store = prepare(cases, tmp_path, size)
     for number, case in enumerate(cases):
         label = torch.from_numpy(np.array(store.labels(number)))
-        out = segment(
+        out = segment_stored(
             Oracle(), Window(-79, 304, 101, 76.9), store.images(number), store.grid(number), 0, (),
             torch.device("cpu"), lambda: torch.inference_mode(),
         )  # fmt: skip

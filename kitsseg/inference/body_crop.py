@@ -1,43 +1,57 @@
-"""The part of a volume's slices in which there is a body, for networks that needn't see more."""
+"""Crop slices to the body, for networks whose output at a pixel depends on nearby pixels only."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import DIVISOR, Grid
 
-Part = tuple[slice, slice]
+Crop = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class View:
-    """What networks of one ``size`` see of a volume's slices: all of the stored grid or a part."""
+    """The part of the stored slices that networks of one ``size`` see.
+
+    Attributes:
+        size: side of the stored slices in pixels; None for the native grid.
+        grid: maps native slices to stored slices.
+        crop: rows and columns of the stored slices; None for all.
+    """
 
     size: int | None
     grid: Grid
-    part: Part | None
+    crop: Crop | None
 
-    def part_of(self, stored: np.ndarray) -> np.ndarray:
-        """``[S, h, w]`` on the stored grid, as far as the networks see it."""
-        return stored if self.part is None else stored[:, self.part[0], self.part[1]]
+    def crop_slices(self, stored: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        """Return the visible part ``[S, h, w]`` of stored slices ``[S, H, W]``."""
+        return stored if self.crop is None else stored[:, self.crop[0], self.crop[1]]
 
-    def whole_of(self, likely: Tensor) -> Tensor:
-        """Probabilities of what the networks see -> of the stored grid, background round it."""
-        if self.part is None:
-            return likely
-        rows, columns = self.part
-        whole = likely.new_zeros(*likely.shape[:2], *self.grid.stored)
+    def uncrop(self, probabilities: Tensor) -> Tensor:
+        """Return probabilities ``[B, C, H, W]`` on the stored grid, background outside the crop.
+
+        Args:
+            probabilities: ``[B, C, h, w]`` of the visible part, perhaps padded below and to the right.
+        """
+        if self.crop is None:
+            return probabilities
+        rows, columns = self.crop
+        whole = probabilities.new_zeros(*probabilities.shape[:2], *self.grid.stored)
         whole[:, BACKGROUND] = 1
-        inside = likely[..., : rows.stop - rows.start, : columns.stop - columns.start]
+        inside = probabilities[..., : rows.stop - rows.start, : columns.stop - columns.start]
         whole[..., rows, columns] = inside
         return whole
 
 
-def find_body(hu: np.ndarray, above_hu: int) -> Part | None:
-    """Rows and columns that hold all voxels of ``[S, H, W]`` above ``above_hu``; None without any."""
+def find_body(hu: npt.NDArray[np.int16], above_hu: int) -> Crop | None:
+    """Return the rows and columns that contain all voxels of ``[S, H, W]`` above ``above_hu``.
+
+    Returns None if there are no such voxels.
+    """
     plane = hu.max(axis=0) > above_hu
     if not plane.any():
         return None
@@ -45,14 +59,18 @@ def find_body(hu: np.ndarray, above_hu: int) -> Part | None:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def on_stored(body: Part, grid: Grid, margin: int) -> Part:
-    """Where a native ``body`` lies on the stored grid, with ``margin`` of its pixels round it.
+def crop_on_stored_grid(body: Crop, grid: Grid, margin: int) -> Crop:
+    """Return the crop of the stored slice that contains ``body`` and ``margin`` pixels around it.
 
-    It begins and ends at multiples of `DIVISOR`, as far as the stored slice reaches: elsewhere a network
-    that halves its image would pair other pixels than in the whole slice.
+    The crop starts and ends at multiples of `DIVISOR` or at the edge of the slice, so that pooling
+    groups the same pixels as in the whole slice.
+
+    Args:
+        body: rows and columns on the native grid.
+        margin: in pixels of the stored grid.
     """
     rows, columns = (
-        _side(
+        _interval(
             body[axis], grid.scaled[axis] / grid.native[axis], grid.inside[axis].start,
             grid.stored[axis], margin,
         )
@@ -61,7 +79,7 @@ def on_stored(body: Part, grid: Grid, margin: int) -> Part:
     return rows, columns
 
 
-def _side(body: slice, scale: float, shift: int, stored: int, margin: int) -> slice:
-    first = math.floor(body.start * scale) + shift - margin
-    last = math.ceil(body.stop * scale) + shift + margin
-    return slice(max(first // DIVISOR * DIVISOR, 0), min(-(-last // DIVISOR) * DIVISOR, stored))
+def _interval(body: slice, scale: float, offset: int, length: int, margin: int) -> slice:
+    first = math.floor(body.start * scale) + offset - margin
+    last = math.ceil(body.stop * scale) + offset + margin
+    return slice(max(first // DIVISOR * DIVISOR, 0), min(-(-last // DIVISOR) * DIVISOR, length))

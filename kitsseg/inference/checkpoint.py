@@ -1,4 +1,4 @@
-"""Checkpoints that say what they are: plain containers and tensors, loaded without running code."""
+"""Read and describe checkpoints: tensors and plain values, loaded without running code."""
 
 import importlib
 import math
@@ -16,8 +16,8 @@ from kitsseg.data.store.grid import DIVISOR
 from kitsseg.models.window import Window
 
 FORMAT = 1
-# The networks that a checkpoint may name. Packages won't do: some of MONAI's networks fetch their
-# weights from an address among their arguments.
+# The networks that a checkpoint may build. Allowing whole packages would be unsafe: some networks of
+# MONAI download weights from a URL among their arguments.
 OWN = "kitsseg.models."
 TRUSTED = (
     f"{OWN}*",
@@ -25,17 +25,23 @@ TRUSTED = (
     "monai.networks.nets.BasicUNet",
     "monai.networks.nets.SegResNet",
 )
-# What layers of theirs have to do with all of a slice. Others of that kind aren't in them.
-WIDE = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
-# No network has more of anything; beyond, a file wants to exhaust the machine.
+# Layers of these networks whose statistics cover a whole slice.
+GLOBAL_LAYERS = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
+# Limits far above real networks; larger values could exhaust memory.
 MAX_NUMBER, MAX_ITEMS, MAX_SIZE, MAX_NEIGHBOURS = 16384, 64, 4096, 32
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network as it was trained, in evaluation mode, and all that it takes to use it.
+    """A trained network in evaluation mode and what is needed to apply it.
 
-    ``local`` says that what it finds at a pixel is known to follow from the pixels around alone.
+    Attributes:
+        net: normalised slices ``[B, 2 neighbours + 1, H, W]`` -> logits ``[B, classes, H, W]``.
+        window: normalisation of HU.
+        size: side of the stored slices in pixels; None for the native grid.
+        neighbours: adjacent slices on either side that the network sees.
+        provenance: versions, commit and configuration of the training run.
+        local: whether the logits of a pixel are known to depend on nearby pixels only.
     """
 
     net: nn.Module
@@ -53,13 +59,11 @@ def header(
     neighbours: int,
     provenance: dict[str, Any],
 ) -> dict[str, Any]:
-    """What makes a checkpoint self-contained; plain containers only.
+    """Return the description that makes a checkpoint self-contained, as plain values.
 
     Args:
         network: ``_target_`` and arguments.
-        size: side of the stored slices in pixels, or None for the native grid.
-        neighbours: slices on either side that the network sees.
-        provenance: versions, commit, configuration.
+        window, size, neighbours, provenance: see `Loaded`.
     """
     return {
         "format": FORMAT,
@@ -73,108 +77,109 @@ def header(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content: tensors and plain containers.
+    """Return the content of a checkpoint: tensors and plain values.
 
     Raises:
-        ValueError: the file is damaged or foreign.
+        ValueError: the file cannot be read, is damaged, or holds no weights.
     """
     try:
-        # weights_only: tensors and plain containers; nothing in the file is ever executed.
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # never runs code
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path}: is not a checkpoint that can be loaded: it is damaged, or holds more than "
-            f"tensors and plain values, which isn't run ({_reason(error)})"
+            f"{path}: not a loadable checkpoint: damaged, or with objects other than tensors and plain "
+            f"values, which are not loaded ({first_line(error)})"
         ) from error
-    except Exception as error:  # whatever the unpickler trips over in a damaged file
-        raise ValueError(f"{path}: is not a checkpoint that can be loaded ({_reason(error)})") from error
+    except Exception as error:  # the unpickler raises any type on a damaged file
+        raise ValueError(f"{path}: not a loadable checkpoint ({first_line(error)})") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        raise ValueError(f"{path}: holds no weights under 'state_dict'; it isn't kitsseg's")
+        raise ValueError(f"{path}: no weights under 'state_dict'; not a checkpoint of kitsseg")
     return checkpoint
 
 
 def weights(content: dict[str, Any]) -> dict[str, Tensor]:
-    """The network's state, keys as the network itself names them."""
+    """Return the state dict of the network from the content of a checkpoint."""
     state = content["state_dict"]
     return {k.removeprefix("net."): v for k, v in state.items() if str(k).startswith("net.")}
 
 
 def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
-    """Build the network that ``path`` describes and give it its weights.
+    """Return the network that ``path`` describes, with its weights.
 
     Args:
-        trusted: dotted paths of further classes that a checkpoint may build; only what the caller's
-            own machine has is ever imported, but it is run.
+        trusted: dotted paths of further network classes that the checkpoint may build. Their code is
+            imported from this machine and run.
 
     Raises:
-        ValueError: the file is damaged, foreign, of another format, or names another class than those.
+        ValueError: the file is damaged, has another format, or names a class that is not trusted.
     """
     content = read(path)
-    about = content.get("kitsseg")
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ValueError(f"{path}: lacks kitsseg's description of format {FORMAT}; train again")
+    description = content.get("kitsseg")
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ValueError(f"{path}: no description of format {FORMAT} under 'kitsseg'; train again")
     try:
-        window, size, neighbours, provenance = _described(about)
-        net = _network(about["network"], weights(content), trusted)
-        _try_out(net, neighbours)
+        window, size, neighbours, provenance = _parse_description(description)
+        net = _restore(description["network"], weights(content), trusted)
+        _check_output(net, neighbours)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Loaded(net, window, size, neighbours, provenance, is_local(net))
 
 
 def is_local(net: nn.Module) -> bool:
-    """Whether it is one of `TRUSTED`, and no layer of it takes statistics of the whole slice."""
+    """Return whether ``net`` is in `TRUSTED` and no layer computes statistics over the whole slice."""
     module, monai = type(net).__module__, "monai.networks.nets."
     known = module.startswith(monai) and f"{monai}{type(net).__name__}" in TRUSTED
-    wide = any(isinstance(layer, WIDE) for layer in net.modules())
-    return (known or module.startswith(OWN)) and not wide
+    has_global_layer = any(isinstance(layer, GLOBAL_LAYERS) for layer in net.modules())
+    return (known or module.startswith(OWN)) and not has_global_layer
 
 
-def _described(about: dict[str, Any]) -> tuple[Window, int | None, int, dict[str, Any]]:
-    """What the description says beside the network, checked."""
-    lacks = {"network", "window", "size", "neighbours", "classes", "provenance"} - set(about)
-    if lacks:
-        raise ValueError(f"its description lacks {', '.join(sorted(lacks))}; train again")
-    size, neighbours = about["size"], about["neighbours"]
+def _parse_description(
+    description: dict[str, Any],
+) -> tuple[Window, int | None, int, dict[str, Any]]:
+    """Return window, size, neighbours and provenance after checking them."""
+    missing = {"network", "window", "size", "neighbours", "classes", "provenance"} - set(description)
+    if missing:
+        raise ValueError(f"the description lacks {', '.join(sorted(missing))}; train again")
+    size, neighbours = description["size"], description["neighbours"]
     if size is not None and not (type(size) is int and DIVISOR <= size <= MAX_SIZE):
-        raise ValueError(f"says size={size!r}; it must lie in [{DIVISOR}, {MAX_SIZE}] or be None")
+        raise ValueError(f"size={size!r} must lie in [{DIVISOR}, {MAX_SIZE}] or be None")
     if not (type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
-        raise ValueError(f"says neighbours={neighbours!r}; it must lie in [0, {MAX_NEIGHBOURS}]")
-    if about["classes"] != list(CLASSES):
-        raise ValueError(f"tells apart {about['classes']!r}; kitsseg's classes are {list(CLASSES)}")
-    if not isinstance(about["provenance"], dict):
-        raise ValueError("its provenance isn't a dict; train again")
-    window = about["window"]
+        raise ValueError(f"neighbours={neighbours!r} must lie in [0, {MAX_NEIGHBOURS}]")
+    if description["classes"] != list(CLASSES):
+        raise ValueError(f"classes={description['classes']!r} must be {list(CLASSES)}")
+    if not isinstance(description["provenance"], dict):
+        raise ValueError("provenance must be a dict; train again")
+    window = description["window"]
     if not isinstance(window, dict) or not all(
         type(value) in (int, float) and math.isfinite(value) for value in window.values()
     ):
-        raise ValueError(f"says window={window!r}; its values must be finite numbers")
+        raise ValueError(f"window={window!r}: the values must be finite numbers")
     try:
-        return Window(**window), size, neighbours, about["provenance"]
+        return Window(**window), size, neighbours, description["provenance"]
     except TypeError as error:
-        raise ValueError(f"says window={window!r}, which isn't one ({error})") from error
+        raise ValueError(f"window={window!r}: not the arguments of Window ({error})") from error
 
 
-def _network(about: Any, state: dict[str, Tensor], trusted: Sequence[str]) -> nn.Module:
-    """The network of this description with these weights, in evaluation mode."""
-    arguments = dict(about) if isinstance(about, dict) else {}
+def _restore(network: Any, state: dict[str, Tensor], trusted: Sequence[str]) -> nn.Module:
+    """Return the described network with the weights ``state``, in evaluation mode."""
+    arguments = dict(network) if isinstance(network, dict) else {}
     target = arguments.pop("_target_", None)
     if not (isinstance(target, str) and _is_trusted(target, trusted)) or not _is_plain(arguments):
         raise ValueError(
-            f"wants to build {target or 'nothing'} with {arguments!r:.200}; allowed are "
-            f"{', '.join((*TRUSTED, *trusted))} with plain arguments"
+            f"network {target or '(none)'} with {arguments!r:.200} is not allowed; allowed are "
+            f"{', '.join((*TRUSTED, *trusted))} with plain arguments. If you trust its code, add it "
+            "to trusted"
         )
-    kind = _locate(target)
-    with torch.device("meta"):  # names and shapes: a lie about them costs no memory
-        net = _build(kind, arguments)
+    network_class = _locate(target)
+    with torch.device("meta"):  # check names and shapes before allocating memory
+        net = _build(network_class, arguments)
     _check_weights(net, state)
-    # Floating-point weights in float32, whatever they are kept in.
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     net.load_state_dict(state, assign=True)
-    if any(t.is_meta for t in (*net.parameters(), *net.buffers())):  # some that aren't in the state
-        net = _build(kind, arguments)
+    if any(t.is_meta for t in (*net.parameters(), *net.buffers())):  # non-persistent buffers
+        net = _build(network_class, arguments)
         net.load_state_dict(state)
     return net.eval().requires_grad_(False)
 
@@ -184,7 +189,7 @@ def _is_trusted(target: str, trusted: Sequence[str]) -> bool:
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether a value is of plain types and sizes, with no component within."""
+    """Return whether a value consists of plain types of limited size, without nested components."""
     if depth > 4:
         return False
     if isinstance(value, Mapping):
@@ -193,64 +198,65 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     if isinstance(value, (list, tuple)):
         return len(value) <= MAX_ITEMS and all(_is_plain(item, depth + 1) for item in value)
     if type(value) in (int, float):
-        return abs(value) <= MAX_NUMBER
+        return bool(abs(value) <= MAX_NUMBER)
     return value is None or type(value) in (bool, str)
 
 
 def _locate(target: str) -> type[nn.Module]:
-    """The class of that name; only networks, and of ours only those defined here."""
+    """Return the network class of that dotted path; under `OWN` only classes defined there."""
     module, _, name = target.rpartition(".")
     try:
-        kind = getattr(importlib.import_module(module), name)
+        network_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"its network {target} isn't there ({_reason(error)})") from error
-    foreign = target.startswith(OWN) and not str(getattr(kind, "__module__", "")).startswith(OWN)
-    if foreign or not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise ValueError(f"wants to build {target}, which isn't a network")
-    return kind
+        raise ValueError(f"network {target} cannot be imported ({first_line(error)})") from error
+    defined_in = str(getattr(network_class, "__module__", ""))
+    foreign = target.startswith(OWN) and not defined_in.startswith(OWN)
+    if foreign or not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
+        raise ValueError(f"{target} is not a network")
+    return network_class
 
 
-def _build(kind: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
+def _build(network_class: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
     try:
-        return kind(**arguments)
-    except Exception as error:  # any network, any arguments
-        raise ValueError(f"{kind.__name__} can't be built as it says ({_reason(error)})") from error
+        return network_class(**arguments)
+    except Exception as error:  # arbitrary networks and arguments
+        raise ValueError(f"{network_class.__name__} cannot be built ({first_line(error)})") from error
 
 
 def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
-    wanted = net.state_dict()
-    strange = sorted(set(wanted) ^ set(state))
-    if strange:
+    """Raise `ValueError` unless ``state`` has the names, shapes and kinds of the weights of ``net``."""
+    expected, name_of_net = net.state_dict(), type(net).__name__
+    differing = sorted(set(expected) ^ set(state))
+    if differing:
         raise ValueError(
-            f"its weights aren't those of its {type(net).__name__}: {len(strange)} names differ, such "
-            f"as {strange[0]}"
+            f"the weights do not match {name_of_net}: {len(differing)} names differ, e.g. {differing[0]}"
         )
-    for name, value in wanted.items():
-        held = state[name]
-        if not isinstance(held, Tensor) or held.layout != torch.strided or held.is_quantized:
-            raise ValueError(f"its weight {name} isn't a dense tensor")
-        if held.shape != value.shape or held.is_floating_point() != value.is_floating_point():
+    for name, value in expected.items():
+        stored = state[name]
+        if not isinstance(stored, Tensor) or stored.layout != torch.strided or stored.is_quantized:
+            raise ValueError(f"weight {name} is not a dense tensor")
+        if stored.shape != value.shape or stored.is_floating_point() != value.is_floating_point():
             raise ValueError(
-                f"its weight {name} is {held.dtype} {tuple(held.shape)}; its {type(net).__name__} "
-                f"has {value.dtype} {tuple(value.shape)}"
+                f"weight {name} is {stored.dtype} {tuple(stored.shape)}; {name_of_net} "
+                f"expects {value.dtype} {tuple(value.shape)}"
             )
-        if held.is_floating_point() and not held.isfinite().all():
-            raise ValueError(f"its weight {name} holds NaN or infinite numbers; train again")
+        if stored.is_floating_point() and not stored.isfinite().all():
+            raise ValueError(f"weight {name} has NaN or infinite values; train again")
 
 
 @torch.inference_mode()
-def _try_out(net: nn.Module, neighbours: int) -> None:
-    """Raise `ValueError` unless the network takes the slices and gives the classes."""
+def _check_output(net: nn.Module, neighbours: int) -> None:
+    """Raise `ValueError` unless the network maps slices to logits of all classes."""
     side = 2 * DIVISOR
     try:
         shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, side, side)).shape)
-    except Exception as error:  # any network
-        raise ValueError(f"its network can't be used ({_reason(error)})") from error
+    except Exception as error:  # arbitrary networks
+        raise ValueError(f"the network cannot be applied ({first_line(error)})") from error
     if shape != (1, len(CLASSES), side, side):
-        raise ValueError(f"its network gives {shape}, not (1, {len(CLASSES)}, {side}, {side})")
+        raise ValueError(f"the network returns {shape}, not (1, {len(CLASSES)}, {side}, {side})")
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of what an error says."""
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error message, or the name of its type, at most 200 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,8 +1,8 @@
-"""Checkpoints as ONNX and torch.export files, for programs without kitsseg; ONNX files as networks.
+"""Write networks as ONNX and torch.export files, and load ONNX files.
 
-The graph takes HU as float32, ``image_hu`` ``[slices, 2 neighbours + 1, rows, columns]``, rows and
-columns multiples of `DIVISOR`, and gives ``logits`` ``[slices, classes, rows, columns]``; the window is
-part of it.
+Input ``image_hu``: float32 HU, ``[slices, 2 neighbours + 1, rows, columns]``; rows and columns must be
+multiples of `DIVISOR`. Output ``logits``: ``[slices, classes, rows, columns]``. The graph includes the
+window.
 """
 
 import json
@@ -17,52 +17,59 @@ from torch import Tensor, nn
 
 from kitsseg.data.labels import CLASSES
 from kitsseg.data.store.grid import DIVISOR
-from kitsseg.inference.checkpoint import MAX_NEIGHBOURS, MAX_SIZE, Loaded
+from kitsseg.inference.checkpoint import MAX_NEIGHBOURS, MAX_SIZE, Loaded, first_line
 from kitsseg.models.window import Window
 from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
 
 KEY, FORMAT = "kitsseg", 1
 INPUT, OUTPUT = "image_hu", "logits"
-TOLERANCE = 1e-3  # of the largest logit; rounding stays far below
+TOLERANCE = 1e-3  # relative to the largest logit; rounding errors are far smaller
 
 
 class FromHU(nn.Module):
-    """A network with its window before it."""
+    """A network preceded by its window."""
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__()
         self.window, self.net = loaded.window, loaded.net
 
     def forward(self, image_hu: Tensor) -> Tensor:
-        return self.net(self.window(image_hu))
+        """Return the logits of slices in HU."""
+        logits: Tensor = self.net(self.window(image_hu))
+        return logits
 
 
 class OnnxNet(nn.Module):
-    """An ONNX graph run by ONNX Runtime on the processor, wherever its input lies."""
+    """An ONNX graph, run by ONNX Runtime on the CPU; the output is on the device of the input."""
 
     def __init__(self, model: bytes) -> None:
         super().__init__()
         runtime = require("onnxruntime", "onnx", "running ONNX")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # errors
         self.session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def forward(self, image_hu: Tensor) -> Tensor:
+        """Return the logits of slices in HU."""
         values = np.ascontiguousarray(image_hu.float().cpu().numpy())
         (logits,) = self.session.run([OUTPUT], {INPUT: values})
         return torch.from_numpy(logits).to(image_hu.device)
 
 
 def export_onnx(loaded: Loaded, path: Path) -> float:
-    """Write ``path``; the largest difference of its logits from the network's, over the largest logit.
+    """Write an ONNX file and compare it with the network.
+
+    Returns:
+        The largest absolute difference of the logits divided by the largest absolute logit.
 
     Raises:
-        ValueError: a package is missing, the network can't be exported, or the graph gives other values.
+        ValueError: a package is missing, the export fails, or the difference exceeds `TOLERANCE`.
+        OSError: the file cannot be written.
     """
     require("onnxscript", "onnx", "exporting to ONNX")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # says which packages it could also use
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides hints at optional packages
     net = FromHU(loaded).eval()
     try:
         with warnings.catch_warnings():
@@ -73,10 +80,10 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
             )  # fmt: skip
         assert program is not None
         model = program.model_proto
-    except Exception as error:  # any network
-        raise ValueError(f"its network can't be exported to ONNX ({_reason(error)})") from error
+    except Exception as error:  # arbitrary networks
+        raise ValueError(f"the network cannot be exported to ONNX ({first_line(error)})") from error
     entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, json.dumps(_about(loaded))
+    entry.key, entry.value = KEY, json.dumps(_describe(loaded))
     content = model.SerializeToString()
     difference = _difference(net, OnnxNet(content), loaded)
     with replacing(path) as temporary:
@@ -85,30 +92,36 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
 
 
 def export_program(loaded: Loaded, path: Path) -> float:
-    """Write ``path`` for ``torch.export.load``; the difference as in `export_onnx`.
+    """Write a file for ``torch.export.load`` and compare it with the network.
+
+    Returns:
+        The difference, as in `export_onnx`.
 
     Raises:
-        ValueError: the network can't be exported, or the file gives other values.
+        ValueError: the export fails, or the difference exceeds `TOLERANCE`.
+        OSError: the file cannot be written.
     """
     net = FromHU(loaded).eval()
     try:
         with warnings.catch_warnings(), replacing(path) as temporary:
             warnings.simplefilter("ignore")
             program = torch.export.export(net, (_example(loaded),), dynamic_shapes=(_shapes(),))
-            torch.export.save(program, temporary, extra_files={KEY: json.dumps(_about(loaded))})
+            torch.export.save(program, temporary, extra_files={KEY: json.dumps(_describe(loaded))})
             difference = _difference(net, torch.export.load(temporary).module(), loaded)
     except (OSError, ValueError):
         raise
-    except Exception as error:  # any network
-        raise ValueError(f"its network can't be exported ({_reason(error)})") from error
+    except Exception as error:  # arbitrary networks
+        raise ValueError(f"the network cannot be exported ({first_line(error)})") from error
     return difference
 
 
 def load_onnx(path: Path) -> Loaded:
-    """The network in a file of `export_onnx`; its window is within, so `Loaded.window` does nothing.
+    """Return the network of a file of `export_onnx`, run by ONNX Runtime.
+
+    The graph includes the window, so `Loaded.window` leaves int16 HU unchanged.
 
     Raises:
-        ValueError: it's damaged, foreign, or reads other files.
+        ValueError: a package is missing, or the file is damaged, foreign or refers to other files.
     """
     onnx = require("onnx", "onnx", "reading ONNX")
     try:
@@ -116,25 +129,27 @@ def load_onnx(path: Path) -> Loaded:
         model = onnx.load_model_from_string(content)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # protobuf's own
-        raise ValueError(f"{path}: isn't an ONNX file ({_reason(error)})") from error
-    if _reads_other_files(model, onnx.TensorProto.EXTERNAL):
-        raise ValueError(f"{path}: keeps weights in other files; kitsseg's ONNX files are whole")
-    size, neighbours, provenance, local = _described(path, model)
+    except Exception as error:  # protobuf errors
+        raise ValueError(f"{path}: not an ONNX file ({first_line(error)})") from error
+    if _has_external_data(model, onnx.TensorProto.EXTERNAL):
+        raise ValueError(
+            f"{path}: refers to other files or has subgraphs; not written by kitsseg.export"
+        )
+    size, neighbours, provenance, local = _parse_description(path, model)
     try:
         net = OnnxNet(content)
         shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, DIVISOR, DIVISOR)).shape)
     except ValueError:
         raise
-    except Exception as error:  # ONNX Runtime's own
-        raise ValueError(f"{path}: can't be run ({_reason(error)})") from error
+    except Exception as error:  # ONNX Runtime errors
+        raise ValueError(f"{path}: cannot be run ({first_line(error)})") from error
     if shape != (1, len(CLASSES), DIVISOR, DIVISOR):
-        raise ValueError(f"{path}: gives {shape}, not (1, {len(CLASSES)}, {DIVISOR}, {DIVISOR})")
+        raise ValueError(f"{path}: returns {shape}, not (1, {len(CLASSES)}, {DIVISOR}, {DIVISOR})")
     limits = np.iinfo(np.int16)
     return Loaded(net, Window(limits.min, limits.max, 0, 1), size, neighbours, provenance, local)
 
 
-def _about(loaded: Loaded) -> dict[str, Any]:
+def _describe(loaded: Loaded) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "size": loaded.size,
@@ -145,33 +160,34 @@ def _about(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _described(path: Path, model: Any) -> tuple[int | None, int, dict[str, Any], bool]:
-    texts = {entry.key: entry.value for entry in model.metadata_props}
+def _parse_description(path: Path, model: Any) -> tuple[int | None, int, dict[str, Any], bool]:
+    """Return size, neighbours, provenance and local from the metadata of a model."""
+    properties = {entry.key: entry.value for entry in model.metadata_props}
     try:
-        about = json.loads(texts[KEY])
+        about = json.loads(properties[KEY])
         size, neighbours, classes = about["size"], about["neighbours"], about["classes"]
         known = about["format"] == FORMAT and classes == list(CLASSES)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: lacks kitsseg's description; make it by kitsseg.export") from error
+        raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export") from error
     fits = size is None or (type(size) is int and DIVISOR <= size <= MAX_SIZE)
     if not (known and fits and type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
-        raise ValueError(f"{path}: has a description that can't be; make it by kitsseg.export")
+        raise ValueError(f"{path}: invalid metadata; write it by kitsseg.export")
     return size, neighbours, dict(about.get("provenance", {})), about.get("local") is True
 
 
-def _reads_other_files(model: Any, external: int) -> bool:
-    """Whether any tensor of the graph says that it lies elsewhere, which a stranger's mustn't."""
+def _has_external_data(model: Any, external: int) -> bool:
+    """Return whether a tensor may be stored in another file, which an untrusted model must not read."""
     tensors = [*model.graph.initializer]
     for node in [*model.graph.node, *(n for f in model.functions for n in f.node)]:
         for attribute in node.attribute:
             if attribute.graphs or attribute.HasField("g"):
-                return True  # a graph within, which no network of ours has
+                return True  # subgraphs, which exported networks do not have, are not searched
             tensors += [attribute.t, *attribute.tensors]
     return any(tensor.data_location == external for tensor in tensors)
 
 
 def _example(loaded: Loaded) -> Tensor:
-    # Of two slices and unlike sides: what is 1 or equal would be taken for fixed.
+    # torch.export would treat sizes of 1, and equal sizes, as constants.
     return torch.randn(2, 2 * loaded.neighbours + 1, 4 * DIVISOR, 6 * DIVISOR) * 100
 
 
@@ -182,15 +198,10 @@ def _shapes() -> dict[int, Any]:
 
 @torch.inference_mode()
 def _difference(net: nn.Module, exported: Any, loaded: Loaded) -> float:
-    """On an image of another shape than the one exported with."""
+    """Return the relative difference on an image of another shape than the example."""
     image = torch.randn(1, 2 * loaded.neighbours + 1, 3 * DIVISOR, 2 * DIVISOR) * 100
-    wanted, made = net(image), exported(image)
-    difference = float((wanted - made).abs().max() / wanted.abs().max().clamp_min(1e-6))
+    expected, actual = net(image), exported(image)
+    difference = float((expected - actual).abs().max() / expected.abs().max().clamp_min(1e-6))
     if not difference <= TOLERANCE:
-        raise ValueError(f"the exported network gives other values, by {difference:.2g}")
+        raise ValueError(f"the exported network differs by {difference:.2g} of the largest logit")
     return difference
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -1,10 +1,11 @@
-"""One picture of one segmented volume: slices through the kidneys with what was found outlined."""
+"""Draw an overview picture of a segmented volume: slices with outlined labels."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.drawing import (
@@ -20,24 +21,25 @@ from kitsseg.data.drawing import (
 )
 from kitsseg.data.labels import TUMOUR
 
-SIDE, COLUMNS, ROWS = 224, 4, 3  # pixels of a tile, tiles
+SIDE, COLUMNS, ROWS = 224, 4, 3  # side of a tile in pixels, columns and rows of tiles
 
 
-def quick_look(
+def draw(
     name: str,
-    hu: np.ndarray,
-    label: np.ndarray,
+    hu: npt.NDArray[np.int16],
+    label: npt.NDArray[np.uint8],
     spacing_mm: Sequence[float],
     volumes_ml: Mapping[str, float],
-) -> np.ndarray:
-    """``[H, W, 3]`` uint8 (B, G, R).
+) -> npt.NDArray[np.uint8]:
+    """Return a picture ``[H, W, 3]`` uint8 in BGR order.
 
     Args:
+        name: name of the case.
         hu, label: ``[S, H, W]``, slices from head to foot, rows from front to back.
         spacing_mm: of slices, rows and columns.
-        volumes_ml: by region, for the line at the top.
+        volumes_ml: volume of each region, for the header line.
     """
-    chosen = telling_slices(label, COLUMNS * ROWS)
+    chosen = choose_slices(label, COLUMNS * ROWS)
     rows = math.ceil(len(chosen) / COLUMNS)
     picture = np.full((HEADER + rows * (SIDE + CAPTION), COLUMNS * SIDE, 3), PAPER, np.uint8)
     volumes = ", ".join(f"{region} {ml:.1f} ml" for region, ml in volumes_ml.items())
@@ -55,10 +57,11 @@ def quick_look(
     return picture
 
 
-def telling_slices(label: np.ndarray, count: int) -> list[int]:
-    """Up to ``count`` slices, evenly spread over those that hold something (of none, over all).
+def choose_slices(label: npt.NDArray[np.uint8], count: int) -> list[int]:
+    """Return up to ``count`` slice indices, evenly spaced over the extent of the label.
 
-    The one nearest to the slice with most tumour gives way to that.
+    The slice with the most tumour voxels replaces the nearest of them. An empty label counts as filling
+    the whole volume.
     """
     box = bounding_box(label)
     ends = (0, len(label)) if box is None else (box[0].start, box[0].stop)
@@ -66,13 +69,13 @@ def telling_slices(label: np.ndarray, count: int) -> list[int]:
     if box is not None:
         tumour = (label[box] == TUMOUR).sum(axis=(1, 2))
         if tumour.any():
-            most = box[0].start + int(tumour.argmax())
-            chosen[np.abs(chosen - most).argmin()] = most
+            largest = box[0].start + int(tumour.argmax())
+            chosen[np.abs(chosen - largest).argmin()] = largest
     return [int(z) for z in chosen]
 
 
-def png(picture: np.ndarray) -> bytes:
-    """``picture`` as the bytes of a PNG file."""
+def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
+    """Return ``picture`` as the content of a PNG file."""
     done, data = cv2.imencode(".png", picture)
     assert done
     return data.tobytes()

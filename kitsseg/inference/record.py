@@ -1,4 +1,4 @@
-"""What a folder of predictions says of itself: ``predict.json`` and ``volumes.csv``."""
+"""Describe a folder of predictions in ``predict.json`` and ``volumes.csv``."""
 
 import csv
 import hashlib
@@ -20,18 +20,19 @@ Row = dict[str, str]
 
 
 class PredictionRecord:
-    """The two files of one folder; a case's row is written after all else of it, so a row is proof.
+    """Write ``predict.json`` once and ``volumes.csv`` after each case.
+
+    The row of a case is written after its other files, so it shows that they are complete.
 
     Args:
-        folder: is made if it isn't there.
-        settings: all that the label volumes follow from; plain values.
-        checkpoints: where their checkpoints lay, for people.
-        computed: on and by what they were computed, for people.
-        keep: go on with what is there, which must have been made with the same settings.
+        folder: created if it does not exist.
+        settings: plain values that determine the predictions.
+        checkpoints: paths of the checkpoints, for information.
+        computed: device, precision and runtimes, for information.
+        keep: keep existing results, which must have the same settings.
 
     Raises:
-        ValueError: what is there was made with other settings, or isn't a record; or the
-            folder can't be written.
+        ValueError: the folder holds results of other settings or a damaged record, or is not writable.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class PredictionRecord:
     ) -> None:
         self.folder = folder
         self.rows: dict[str, Row] = {}
-        about = {
+        information = {
             "version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints),
             "computed": computed,
         }  # fmt: skip
@@ -53,16 +54,16 @@ class PredictionRecord:
             self.rows = _read_rows(folder / CSV)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not self.rows:  # those of a run with other settings are nobody's proof
+            if not self.rows:  # may be of another run
                 (folder / CSV).unlink(missing_ok=True)
-            write_json(folder / JSON, about | {"settings": settings})
+            write_json(folder / JSON, information | {"settings": settings})
         except OSError as error:
             raise ValueError(
                 f"output={folder}: {error.strerror or error}; name another folder"
             ) from error
 
     def add(self, case: str, row: dict[str, Any]) -> None:
-        """A case's figures, or its problem: a row, at once on the disk."""
+        """Store the row of a case (its metrics or its problem) and write ``volumes.csv``."""
         self.rows[case] = {"case": case} | {name: str(value) for name, value in row.items()}
         out = io.StringIO()
         writer = csv.DictWriter(out, [*COLUMNS, "problem"], restval="", lineterminator="\n")
@@ -71,37 +72,36 @@ class PredictionRecord:
         write_text(self.folder / CSV, out.getvalue())
 
     def is_done(self, case: str, files: Sequence[Path]) -> bool:
-        """Whether a case has its row and its files from an earlier run."""
+        """Return whether a case has a row without a problem and all its files."""
         row = self.rows.get(case)
         return row is not None and not row.get("problem") and all(path.is_file() for path in files)
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:
-    """The files in one archive, as they are, whole or not at all."""
+    """Write the files, uncompressed, to an archive that appears only when complete."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for each in files:
-            archive.write(each, each.name)
+        for file in files:
+            archive.write(file, file.name)
 
 
 def _check_same(path: Path, settings: dict[str, Any]) -> None:
+    """Raise `ValueError` unless the record at ``path`` has the same settings."""
     try:
-        held = json.loads(path.read_text())["settings"]
+        stored = json.loads(path.read_text())["settings"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}: isn't a record of predictions ({error!r}); use a new output"
-        ) from error
-    wanted = json.loads(json.dumps(settings))
-    differ = [key for key in {**wanted, **held} if held.get(key) != wanted.get(key)]
+        raise ValueError(f"{path}: not a record of predictions ({error!r}); use a new output") from error
+    current = json.loads(json.dumps(settings))
+    differ = [key for key in {**current, **stored} if stored.get(key) != current.get(key)]
     if differ:
         raise ValueError(
-            f"{path}: what is there was made with other settings ({', '.join(differ)}); use a new "
-            "output, or skip_existing=false to replace it"
+            f"{path}: made with other settings ({', '.join(differ)}); use a new output, or "
+            "skip_existing=false to replace the results"
         )
 
 

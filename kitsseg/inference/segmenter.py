@@ -1,4 +1,4 @@
-"""Trained networks applied to a CT volume: ``Segmenter.load("best.ckpt")("ct.nii.gz")``."""
+"""Apply trained networks to a CT volume: ``Segmenter.load("best.ckpt")("ct.nii.gz")``."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,63 +8,71 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from kitsseg.data.io.nifti import EXPORT, read_image
 from kitsseg.data.io.voxels import INT16
-from kitsseg.data.labels import BACKGROUND, CLASSES, OFFICIAL, REGIONS
+from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import Grid, neighbourhood
 from kitsseg.inference import checkpoint, export_formats
-from kitsseg.inference.backends import choose
-from kitsseg.inference.body_crop import View, find_body, on_stored
+from kitsseg.inference.body_crop import View, crop_on_stored_grid, find_body
 from kitsseg.inference.checkpoint import Loaded
-from kitsseg.inference.slicewise import likeliest, natively, pad, probabilities
+from kitsseg.inference.slicewise import (
+    argmax,
+    average_on_native_grid,
+    make_map,
+    pad,
+    predict_probabilities,
+)
 from kitsseg.system import hardware
 
 log = logging.getLogger("kitsseg")
 
-EMPTY_HU = -500  # a slice that isn't denser anywhere is air alone
-MARGIN = 16  # pixels that the networks see round a body, at least: with fewer, more labels change
-# Of the network's input, and on the way back; larger batches only need more memory.
-PIXELS_AT_ONCE = {"cpu": 1 << 18}
-PIXELS_AT_ONCE_ELSEWHERE = 1 << 22
-SQUARE = 0.01  # pixels whose sides differ by less count as square
-UNCERTAINTY = "uncertainty"
-PostProcess = Callable[[np.ndarray, Sequence[float]], np.ndarray]
+EMPTY_HU = -500  # a slice without a voxel above this contains only air
+MARGIN = 16  # pixels around the body that the networks see at least; fewer change more labels
+# Pixels of the network's input per batch. Larger batches need more memory and are not faster.
+PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
+SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
+Labels = npt.NDArray[np.uint8]
+PostProcess = Callable[[Labels, Sequence[float]], Labels]
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What was found in a volume.
+    """The result for one volume.
 
     Attributes:
-        label: ``[S, H, W]`` uint8, class ids.
-        maps: ``[S, H, W]`` uint8 each, a number from 0 to 255 that means 0 to 1: under ``kidney`` and
-            ``tumour`` the probability of that official region (the kidney's includes the tumour), under
-            ``uncertainty`` the entropy of the classes' probabilities over its maximum, log 3. All are of
-            the average over the networks and their mirror images, before any post-processing.
+        label: class ids, ``[S, H, W]`` uint8.
+        maps: ``[S, H, W]`` uint8 each; 0 to 255 represents 0 to 1. ``kidney`` and ``tumour`` hold the
+            probability of that official region (the kidney region includes the tumour), ``uncertainty``
+            the entropy of the class probabilities divided by log 3. All maps are averages over networks
+            and mirror images, before post-processing.
     """
 
-    label: np.ndarray
-    maps: dict[str, np.ndarray]
+    label: Labels
+    maps: dict[str, npt.NDArray[np.uint8]]
 
 
 class Segmenter:
-    """One network, or several whose probabilities are averaged, each with its own preprocessing.
+    """Segment volumes by one network or by the average probabilities of several.
 
     Args:
-        members: as `checkpoint.load` gives them.
+        members: networks with their preprocessing, from `checkpoint.load` or `load_onnx`.
         mirror_axes: average over slices and their mirror images along these axes (0 rows, 1 columns)
             and their combinations.
-        postprocess: what cleans a label volume, given the spacing in mm; None: nothing.
-        device: ``auto``, ``cpu``, ``cuda`` and so on.
-        precision: ``auto`` (what the hardware computes in), ``32-true``, ``bf16-mixed``, ``16-mixed``.
-        crop: show the networks only the part of the slices that holds a body, and `MARGIN` pixels round
-            it; the rest is background. None: if all networks are local, whose labels hardly change.
+        postprocess: function of a label volume and its spacing in mm; None for no post-processing.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``. ONNX files always run on the CPU.
+        precision: ``auto``, ``32-true``, ``bf16-mixed`` or ``16-mixed``. ONNX files run in float32.
+        crop: show the networks only the body and at least `MARGIN` pixels around it; the rest is
+            background. None: crop if all networks are local, whose labels hardly change.
+
+    Attributes:
+        computed: device, precision, runtime of each network (``torch`` or ``onnx``), and crop.
 
     Raises:
-        ValueError: a value is out of its range, there's no such device, or it's full.
+        ValueError: an argument is out of range, or the device is missing or full.
     """
 
     def __init__(
@@ -77,7 +85,7 @@ class Segmenter:
         crop: bool | None = None,
     ) -> None:
         if not members:
-            raise ValueError("members: there must be at least one network")
+            raise ValueError("members: must hold at least one network")
         if not set(mirror_axes) <= {0, 1} or len(set(mirror_axes)) < len(mirror_axes):
             raise ValueError(f"mirror_axes={list(mirror_axes)} may hold 0 and 1, each once")
         self.device = hardware.choose_device(device)
@@ -90,11 +98,12 @@ class Segmenter:
             "device": str(self.device), "precision": self.precision, "runtime": runtimes,
             "crop": self.crop,
         }  # fmt: skip
-        self._pixels_at_once = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE_ELSEWHERE)
-        # Those of one size share the scaled slices and the way back.
+        on_cpu = self.device.type == "cpu"
+        self._pixels_per_batch = PIXELS_PER_BATCH_CPU if on_cpu else PIXELS_PER_BATCH_GPU
+        # Networks of one size share the stored slices and the resampling to the native grid.
         self._groups: dict[int | None, list[Loaded]] = {}
         for member in members:
-            self._move(member)
+            self._move_to_device(member)
             self._groups.setdefault(member.size, []).append(member)
 
     @classmethod
@@ -107,154 +116,158 @@ class Segmenter:
         precision: str = "auto",
         trusted: Sequence[str] = (),
         crop: bool | None = None,
-        runtime: str = "auto",
     ) -> "Segmenter":
-        """A segmenter from one checkpoint (or ONNX file of `kitsseg.export`) or several.
+        """Return a segmenter of one or several files.
 
-        For the other arguments, see the class.
+        ONNX Runtime runs ``.onnx`` files of `kitsseg.export`; PyTorch runs all others, which must be
+        checkpoints. The other arguments are those of the class.
 
         Args:
-            trusted: networks that a checkpoint may name beside kitsseg's own, see `checkpoint.load`.
-            runtime: ``torch``, ``onnx`` (ONNX Runtime, on the processor), or ``auto``, see
-                `runtime.choose`; what was chosen, and why, is in ``computed``.
+            trusted: further networks that a checkpoint may build, see `checkpoint.load`.
 
         Raises:
-            ValueError: one line that names the file or the argument, what is wrong and what helps.
+            ValueError: a file cannot be used, or an argument is out of range.
         """
-        each = [Path(p).expanduser() for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
-        on = hardware.choose_device(device)
-        chosen = [choose(_load(path, trusted), path, runtime, on, precision) for path in each]
-        made = cls([one.member for one in chosen], mirror_axes, postprocess, device, precision, crop)
-        made.computed["why"] = [one.why for one in chosen]
-        return made
+        files = [paths] if isinstance(paths, (str, Path)) else paths
+        members = [_load(Path(path).expanduser(), trusted) for path in files]
+        return cls(members, mirror_axes, postprocess, device, precision, crop)
 
     def __call__(
-        self, image: np.ndarray | str | Path, spacing_mm: Sequence[float] | None = None
-    ) -> np.ndarray:
-        """Class ids of a volume: 0 background, 1 kidney, 2 tumour.
+        self, image: npt.NDArray[Any] | str | Path, spacing_mm: Sequence[float] | None = None
+    ) -> Labels:
+        """Return the class ids of a volume: 0 background, 1 kidney, 2 tumour.
 
         Args:
-            image: a NIfTI file, or HU ``[S, H, W]``: slices from head to foot, rows from front to back,
-                columns to the patient's left.
-            spacing_mm: of an array's slices, rows and columns; without, its pixels count as square.
+            image: a NIfTI file, or an array in HU, ``[S, H, W]``: slices from head to foot, rows from
+                front to back, columns towards the patient's left.
+            spacing_mm: of slices, rows and columns of an array; by default its pixels are square.
 
         Returns:
-            uint8, of an array in its shape, of a file along its own axes: with its affine, it lies where
-            the image lies.
+            uint8; the shape of the array, or the axes of the file, to be saved with its affine.
 
         Raises:
-            ValueError: one line that says what is wrong and what helps.
+            ValueError: the image cannot be segmented, or post-processing lacks ``spacing_mm``.
         """
         if not isinstance(image, np.ndarray):
-            read = read_image(Path(image).expanduser(), EXPORT)
-            label = self.segment(read.hu, read.layout.spacing_mm).label
-            return np.ascontiguousarray(read.layout.in_file_axes(label))
+            volume = read_image(Path(image).expanduser(), EXPORT)
+            label = self.segment(volume.hu, volume.layout.spacing_mm).label
+            return np.ascontiguousarray(volume.layout.in_file_axes(label))
         if spacing_mm is None and self.postprocess is not None:
-            raise ValueError("spacing_mm: an array's post-processing needs it (slices, rows, columns)")
+            raise ValueError("spacing_mm: required for post-processing of an array")
         return self.segment(_as_hu(image), (1, 1, 1) if spacing_mm is None else spacing_mm).label
 
     @torch.inference_mode()
     def segment(
-        self, hu: np.ndarray, spacing_mm: Sequence[float], maps: Sequence[str] = ()
+        self, hu: npt.NDArray[np.int16], spacing_mm: Sequence[float], maps: Sequence[str] = ()
     ) -> Segmentation:
-        """What is in a volume.
+        """Segment a volume.
 
-        Slices in which no voxel is above `EMPTY_HU` are background, and no network is asked; nor, with
-        `crop`, about what is far from the body in the others. What doesn't fit into the device's memory
-        is tried again with half as many slices at once, as is all that follows.
+        Slices without a voxel above `EMPTY_HU` are background without running a network. If a batch does
+        not fit into the device's memory, the batch size is halved for the rest of the volume and for
+        later volumes.
 
         Args:
             hu: ``[S, H, W]`` int16, oriented as in `__call__`.
             spacing_mm: of slices, rows and columns.
-            maps: of `Segmentation.maps`, those wanted; each takes as much memory as the label.
+            maps: keys of `Segmentation.maps` to compute; each needs as much memory as the label.
 
         Raises:
-            ValueError: a single slice doesn't fit into the device's memory.
+            ValueError: a single slice does not fit into the device's memory.
         """
-        made = Segmentation(
-            np.zeros(hu.shape, np.uint8), {n: np.zeros(hu.shape, np.uint8) for n in maps}
+        result = Segmentation(
+            np.zeros(hu.shape, np.uint8), {name: np.zeros(hu.shape, np.uint8) for name in maps}
         )
-        grids = {size: Grid(hu.shape[1:], size, _aspect(spacing_mm)) for size in self._groups}
-        body = find_body(hu, EMPTY_HU) if self.crop else None
-        views = [
-            View(size, grid, None if body is None else on_stored(body, grid, MARGIN))
-            for size, grid in grids.items()
-        ]
+        views = self._views(hu, spacing_mm)
         pixels = max(view.grid.stored[0] * view.grid.stored[1] for view in views)
-        filled = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
-        done = 0
-        while done < len(filled):
-            z = filled[done : done + max(1, self._pixels_at_once // pixels)]
+        remaining = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
+        while len(remaining):
+            z = remaining[: max(1, self._pixels_per_batch // pixels)]
             try:
-                self._fill(made, hu, z, views)
+                self._segment_slices(result, hu, z, views)
             except RuntimeError as error:
                 if not hardware.is_out_of_memory(error):
                     raise
             else:
-                done += len(z)
+                remaining = remaining[len(z) :]
                 continue
-            self._take_less(len(z), pixels)  # out here, since the error holds all that was in memory
+            # Outside the except block, because the exception keeps the tensors alive.
+            self._halve_batch(len(z), pixels)
         if self.postprocess is None:
-            return made
-        return Segmentation(self.postprocess(made.label, spacing_mm), made.maps)
+            return result
+        return Segmentation(self.postprocess(result.label, spacing_mm), result.maps)
 
-    def _fill(self, made: Segmentation, hu: np.ndarray, z: np.ndarray, views: Sequence[View]) -> None:
-        """Write what is in slices ``z``.
+    def _views(self, hu: npt.NDArray[np.int16], spacing_mm: Sequence[float]) -> list[View]:
+        """Return what the networks of each size see of a volume."""
+        native, aspect = (hu.shape[1], hu.shape[2]), _pixel_aspect(spacing_mm)
+        grids = {size: Grid(native, size, aspect) for size in self._groups}
+        body = find_body(hu, EMPTY_HU) if self.crop else None
+        return [
+            View(size, grid, None if body is None else crop_on_stored_grid(body, grid, MARGIN))
+            for size, grid in grids.items()
+        ]
 
-        Unless there are maps, slices that are background on every stored grid stay so: what is the
-        likeliest in all four corners is the likeliest between them.
-        """
+    def _segment_slices(
+        self,
+        result: Segmentation,
+        hu: npt.NDArray[np.int16],
+        z: npt.NDArray[np.intp],
+        views: Sequence[View],
+    ) -> None:
+        """Write the labels and maps of slices ``z`` to ``result``."""
         sums = [
-            reduce(torch.add, (self._stored(member, hu, z, view) for member in self._groups[view.size]))
+            reduce(torch.add, (self._predict(member, hu, z, view) for member in self._groups[view.size]))
             for view in views
         ]
-        if not made.maps:
-            found = [(likeliest(each) != BACKGROUND).flatten(1).any(1) for each in sums]
+        if not result.maps:
+            # Skip resampling where all stored slices are background: where it has the highest
+            # probability at all neighbours of a point, it has it there after interpolation too.
+            found = [(argmax(total) != BACKGROUND).flatten(1).any(1) for total in sums]
             rows = torch.stack(found).any(0).cpu().numpy()
             if not rows.all():
-                z, sums = z[rows], [each[rows] for each in sums]
-        members = sum(map(len, self._groups.values()))
-        grids = [view.grid for view in views]
-        for part, likely in natively([*zip(sums, grids, strict=True)], members, self._pixels_at_once):
-            made.label[z[part]] = likeliest(likely).cpu().numpy()
-            for name, values in made.maps.items():
-                values[z[part]] = _map(likely, name)
+                z, sums = z[rows], [total[rows] for total in sums]
+        networks = sum(map(len, self._groups.values()))
+        pairs = [(total, view.grid) for total, view in zip(sums, views, strict=True)]
+        for part, native in average_on_native_grid(pairs, networks, self._pixels_per_batch):
+            result.label[z[part]] = argmax(native).cpu().numpy()
+            for name, values in result.maps.items():
+                values[z[part]] = make_map(native, name)
 
-    def _stored(self, member: Loaded, hu: np.ndarray, z: np.ndarray, view: View) -> Tensor:
-        """One network's probabilities ``[B, C, h, w]`` of slices ``z``, on its own grid."""
-        seen = neighbourhood(z, len(hu), member.neighbours)
-        needed, where = np.unique(seen, return_inverse=True)
-        images = view.part_of(view.grid.fit_image(hu[needed]))[where.reshape(seen.shape)]
+    def _predict(
+        self, member: Loaded, hu: npt.NDArray[np.int16], z: npt.NDArray[np.intp], view: View
+    ) -> Tensor:
+        """Return the probabilities ``[B, C, h, w]`` of slices ``z`` on the stored grid of a network."""
+        stack = neighbourhood(z, len(hu), member.neighbours)
+        needed, inverse = np.unique(stack, return_inverse=True)
+        images = view.crop_slices(view.grid.fit_image(hu[needed]))[inverse.reshape(stack.shape)]
         image = member.window(pad(torch.from_numpy(images).to(self.device)))
         image = image.contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            return view.whole_of(probabilities(member.net, image, self.mirror_axes))
+            return view.uncrop(predict_probabilities(member.net, image, self.mirror_axes))
 
-    def _move(self, member: Loaded) -> None:
+    def _move_to_device(self, member: Loaded) -> None:
         try:
             hardware.ready(member.net.to(self.device).eval(), channels_last=True, compile=False)
         except RuntimeError as error:
             if not hardware.is_out_of_memory(error):
                 raise
             raise ValueError(
-                f"device={self.device}: the network doesn't fit into its memory; free it, "
-                "or add device=cpu"
+                f"device={self.device}: not enough memory for the network; free memory or use device=cpu"
             ) from error
 
-    def _take_less(self, slices: int, pixels: int) -> None:
-        """Go on with half as many slices at once.
+    def _halve_batch(self, slices: int, pixels: int) -> None:
+        """Halve the batch size after a batch of ``slices`` slices did not fit.
 
         Raises:
-            ValueError: there was only one.
+            ValueError: the batch had a single slice.
         """
         if slices == 1:
             raise ValueError(
-                f"device={self.device}: a slice of {pixels} pixels doesn't fit into its memory; free "
-                "it, or add device=cpu"
+                f"device={self.device}: not enough memory for a slice of {pixels} pixels; free memory "
+                "or use device=cpu"
             )
-        self._pixels_at_once = slices // 2 * pixels
+        self._pixels_per_batch = slices // 2 * pixels
         log.warning(
-            "device=%s: its memory is too small for %d slices at once; going on with %d",
+            "device=%s: not enough memory for %d slices per batch; continuing with %d",
             self.device, slices, slices // 2,
         )  # fmt: skip
         if self.device.type == "cuda":
@@ -265,28 +278,19 @@ def _load(path: Path, trusted: Sequence[str]) -> Loaded:
     return export_formats.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
 
 
-def _as_hu(image: np.ndarray) -> np.ndarray:
-    """``[S, H, W]`` of any number type -> int16."""
+def _as_hu(image: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    """Return an array ``[S, H, W]`` of any number type as int16."""
     if image.ndim != 3 or 0 in image.shape:
-        raise ValueError(f"image has shape {image.shape}; it must be [S, H, W], none of them 0")
+        raise ValueError(f"image has shape {image.shape}; expected [S, H, W], all at least 1")
     if image.dtype == np.int16:
         return image
     if not np.isfinite(image).all():
-        raise ValueError("image holds NaN or infinite values; replace them by air, -1024 HU")
-    return np.rint(image).clip(INT16.min, INT16.max).astype(np.int16)
+        raise ValueError("image has NaN or infinite values; replace them by air, -1024 HU")
+    hu: npt.NDArray[np.int16] = np.rint(image).clip(INT16.min, INT16.max).astype(np.int16)
+    return hu
 
 
-def _aspect(spacing_mm: Sequence[float]) -> float:
+def _pixel_aspect(spacing_mm: Sequence[float]) -> float:
+    """Return the height of a pixel divided by its width, 1 if it is nearly square."""
     aspect = float(spacing_mm[1]) / float(spacing_mm[2])
-    return 1.0 if abs(aspect - 1) < SQUARE else aspect
-
-
-def _map(likely: Tensor, name: str) -> np.ndarray:
-    """Of probabilities ``[B, C, H, W]`` a map ``[B, H, W]`` uint8, see `Segmentation`."""
-    if name == UNCERTAINTY:
-        values = torch.special.entr(likely).sum(1) / np.log(len(CLASSES))
-    elif name in OFFICIAL:
-        values = likely[:, list(REGIONS[name])].sum(1)
-    else:
-        raise ValueError(f"maps={name} must be {', '.join((*OFFICIAL, UNCERTAINTY))}")
-    return (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return 1.0 if abs(aspect - 1) < SQUARE_TOLERANCE else aspect

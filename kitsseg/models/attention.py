@@ -1,4 +1,4 @@
-"""The additive attention gate of Oktay et al. 2018 (arXiv:1804.03999, section 2 and equation 1)."""
+"""Additive attention gate."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,19 +7,22 @@ from kitsseg.models.blocks import make_norm
 
 
 class AttentionGate(nn.Module):
-    """One coefficient in [0, 1] per pixel of a skip connection, multiplied into it.
+    """Multiply a skip connection by one coefficient in [0, 1] per pixel.
 
-    ``alpha = sigmoid(psi(relu(W_x x + W_g g)))`` (paper section 2.1: kappa), where ``x`` is the skip
-    ``[B, skip_channels, H, W]`` and ``g`` the decoder's features one level below,
-    ``[B, gating_channels, H / 2, W / 2]``, which know more context.
+    ``alpha = sigmoid(psi(relu(W_x x + W_g g)))``, where ``x`` is the skip, ``[B, skip_channels, H, W]``,
+    and ``g`` the decoder features one level below, ``[B, gating_channels, H / 2, W / 2]``.
+    Source: Oktay et al. 2018, arXiv:1804.03999, section 2, equation 1; the paper's section 2.1 (kappa).
 
     Args:
         skip_channels: channels of ``x``.
         gating_channels: channels of ``g``.
-        inner_channels: width of the sum of the two projections.
-        stride: 2 computes alpha on the coarse grid of ``g`` and interpolates it, as Oktay's grid
-            attention does; 1 computes it on every pixel of ``x`` (``g`` interpolated).
-        norm: normalisation after each projection; ``none`` is Oktay's form.
+        inner_channels: channels of both projections.
+        stride: 2 computes alpha on the grid of ``g`` and interpolates it (Oktay's grid attention);
+            1 interpolates the projection of ``g`` and computes alpha on every pixel of ``x``.
+        norm: normalisation after each projection; ``none`` as in Oktay et al.
+
+    Raises:
+        ValueError: ``stride`` is not 1 or 2, or ``inner_channels`` is below 1.
     """
 
     def __init__(
@@ -27,9 +30,9 @@ class AttentionGate(nn.Module):
     ) -> None:
         super().__init__()
         if stride not in (1, 2):
-            raise ValueError(f"gate_stride={stride} is not 1 (every pixel) or 2 (coarse grid)")
+            raise ValueError(f"gate_stride={stride} must be 1 (every pixel) or 2 (coarse grid)")
         if inner_channels < 1:
-            raise ValueError(f"the gate's inner width is {inner_channels}; it must be at least 1")
+            raise ValueError(f"inner_channels={inner_channels} must be at least 1")
         self.from_skip = nn.Conv2d(skip_channels, inner_channels, stride, stride, bias=False)
         self.from_gating = nn.Conv2d(gating_channels, inner_channels, 1)
         self.norm_skip = make_norm(norm, inner_channels)
@@ -37,16 +40,16 @@ class AttentionGate(nn.Module):
         self.psi = nn.Conv2d(inner_channels, 1, 1)
 
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
-        """alpha for each pixel of ``x``: ``[B, 1, H, W]``, in [0, 1]."""
+        """Return alpha, ``[B, 1, H, W]`` in [0, 1]."""
         skip = self.norm_skip(self.from_skip(x))
         gating = self.norm_gating(self.from_gating(g))
         if gating.shape[2:] != skip.shape[2:]:
             gating = F.interpolate(gating, skip.shape[2:], mode="bilinear", align_corners=False)
-        alpha = self.psi(F.relu(skip + gating)).sigmoid()
+        alpha: Tensor = self.psi(F.relu(skip + gating)).sigmoid()
         if alpha.shape[2:] != x.shape[2:]:
             alpha = F.interpolate(alpha, x.shape[2:], mode="bilinear", align_corners=False)
         return alpha
 
     def forward(self, x: Tensor, g: Tensor) -> Tensor:
-        """The attenuated skip, ``[B, skip_channels, H, W]``."""
+        """Return the attenuated skip, ``[B, skip_channels, H, W]``."""
         return x * self.coefficients(x, g)

@@ -1,4 +1,4 @@
-"""The paper's two networks: a 2D U-Net (section 2, Fig. 1) and the same with attention gates (2.1)."""
+"""2D U-Net and attention U-Net (the paper's section 2, Fig. 1, and section 2.1)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,25 +8,25 @@ from kitsseg.models.blocks import ConvBlock, Upsample, check_input
 
 
 class UNet(nn.Module):
-    """A symmetric 2D U-Net: image ``[B, in_channels, H, W]`` -> logits ``[B, classes, H, W]``.
+    """Symmetric 2D U-Net: image ``[B, in_channels, H, W]`` -> logits ``[B, classes, H, W]``.
 
-    In training, with deep supervision, it gives a list: those logits, then a coarser level's each, of
-    half the size of the one before (Lee et al. 2015, arXiv:1409.5185; nnU-Net).
+    In training mode with ``supervised > 0`` it returns a list: these logits, then those of each coarser
+    level, each half the size of the one before (deep supervision: Lee et al. 2015, arXiv:1409.5185).
 
     Args:
         in_channels: input channels.
-        classes: output channels, one logit a class.
-        width: channels of the first level; each level below has twice as many.
-        depth: how often the image is halved; H and W must be multiples of ``2 ** depth``.
+        classes: output channels, one logit per class.
+        width: channels of the first level; doubled at each level below.
+        depth: number of poolings; H and W must be multiples of ``2 ** depth``.
         norm: ``batch``, ``instance``, ``group`` or ``none``.
         up: ``transpose`` (learned) or ``bilinear``.
-        dropout: share of channels dropped after the blocks of the two deepest levels.
-        supervised: how many levels of the decoder beside the finest give logits, too, in training.
-        class_prior: shares of the pixels, one a class: what the logits say before any training, by the
-            head's bias (Lin et al. 2017, arXiv:1708.02002, section 3.3); None: PyTorch's random bias.
+        dropout: probability of dropping a channel after each block of the two deepest levels.
+        supervised: number of decoder levels below the finest that return logits in training mode.
+        class_prior: fraction of pixels per class. The bias of the head is initialised to predict it
+            (Lin et al. 2017, arXiv:1708.02002, section 3.3). None: PyTorch's random bias.
 
     Raises:
-        ValueError: a parameter out of its range, or an input whose size doesn't fit.
+        ValueError: an argument is out of range, or the size of the input does not fit.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class UNet(nn.Module):
         )
         self.bottleneck = block(self.channels[-2], self.channels[-1], depth)
         self.pool = nn.MaxPool2d(2)
-        # decoder[0] is the deepest, so that the lists are walked in the order of computation.
+        # From the deepest level to the finest, the order of computation.
         levels = range(depth - 1, -1, -1)
         self.upsample = nn.ModuleList(
             Upsample(self.channels[level + 1], self.channels[level], up) for level in levels
@@ -74,21 +74,28 @@ class UNet(nn.Module):
             block(2 * self.channels[level], self.channels[level], level) for level in levels
         )
         self.head = make_head(self.channels[0], classes, class_prior)
-        # From fine to coarse, as their logits are listed.
+        # From fine to coarse, the order of the returned list.
         self.coarse_heads = nn.ModuleList(
             make_head(self.channels[level], classes, class_prior) for level in range(1, supervised + 1)
         )
 
     @property
     def divisor(self) -> int:
-        """H and W of the input must be multiples of this."""
+        """The number of which H and W of the input must be multiples."""
         return int(2**self.depth)
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """What of ``skip`` decoder step ``step`` sees, given the features one level ``below``: all."""
+        """Return ``skip`` as decoder step ``step`` uses it; subclasses may gate it by ``below``.
+
+        Args:
+            step: 0 for the deepest level.
+            skip: ``[B, C, H, W]``.
+            below: features one level below, ``[B, 2 C, H / 2, W / 2]``.
+        """
         return skip
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        """Return logits, or a list of logits from fine to coarse (see the class)."""
         check_input(image, self.in_channels, self.divisor)
         features, skips = image, []
         for block in self.encoder:
@@ -108,13 +115,19 @@ class UNet(nn.Module):
 
 
 def make_head(channels: int, classes: int, class_prior: list[float] | None) -> nn.Conv2d:
-    """Features -> logits; with a prior, its softmax gives that on features of 0."""
+    """Return the 1 x 1 convolution from features to logits.
+
+    With ``class_prior``, the softmax of its bias is the prior.
+
+    Raises:
+        ValueError: ``class_prior`` is not one positive fraction per class with a sum of 1.
+    """
     head = nn.Conv2d(channels, classes, 1)
     if class_prior is not None:
         shares = torch.tensor(class_prior, dtype=torch.float64, device="cpu")
         if len(shares) != classes or not (shares > 0).all() or abs(float(shares.sum()) - 1) > 1e-6:
             raise ValueError(
-                f"class_prior={class_prior} must hold {classes} shares above 0 that add up to 1"
+                f"class_prior={class_prior} must hold {classes} fractions above 0 that sum to 1"
             )
         assert head.bias is not None
         with torch.no_grad():
@@ -123,15 +136,18 @@ def make_head(channels: int, classes: int, class_prior: list[float] | None) -> n
 
 
 class AttentionUNet(UNet):
-    """The U-Net with additive attention gates on its skips (paper section 2.1; Oktay et al. 2018).
+    """U-Net with additive attention gates on its skips (the paper's section 2.1; Oktay et al. 2018).
+
+    The other arguments are those of `UNet`.
 
     Args:
-        gate_ratio: inner width of a gate over the channels of its skip.
+        gate_ratio: inner channels of a gate divided by the channels of its skip, in (0, 4].
         gate_stride: 2 computes the coefficients on the coarse grid, 1 on every pixel.
-        gate_norm: normalisation inside the gate; ``none`` is Oktay's form.
-        gate_first: whether the first skip, of the image's own size, has a gate, too, as in MONAI's
-            network. Oktay's has none there, since features so shallow say little of what is sought.
-        Others: see `UNet`.
+        gate_norm: normalisation inside the gate; ``none`` as in Oktay et al.
+        gate_first: gate the skip at full resolution too, as MONAI does. Oktay et al. do not.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -154,7 +170,7 @@ class AttentionUNet(UNet):
         if not 0 < gate_ratio <= 4:
             raise ValueError(f"gate_ratio={gate_ratio} must lie in (0, 4]")
         if depth == 1 and not gate_first:
-            raise ValueError("gate_first=false leaves a network of depth=1 without any gate: use true")
+            raise ValueError("gate_first=false: depth=1 would have no gate; set gate_first=true")
         self.gates = nn.ModuleList(
             AttentionGate(
                 self.channels[level],
@@ -167,5 +183,8 @@ class AttentionUNet(UNet):
         )
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """The skip, attenuated by its gate if it has one."""
-        return self.gates[step](skip, below) if step < len(self.gates) else skip
+        """Return the skip, attenuated by its gate if it has one."""
+        if step >= len(self.gates):
+            return skip
+        gated: Tensor = self.gates[step](skip, below)
+        return gated

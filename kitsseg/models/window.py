@@ -1,13 +1,16 @@
-"""From Hounsfield units to what the network sees."""
+"""Normalisation of Hounsfield units."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Window(nn.Module):
-    """Clip to [``low_hu``, ``high_hu``], then subtract ``mean_hu`` and divide by ``sd_hu``.
+    """Clip to [``low_hu``, ``high_hu``], subtract ``mean_hu`` and divide by ``sd_hu``.
 
-    It runs on the device: a slice travels as int16, half the bytes of float32.
+    The window is applied on the device, so that slices are transferred as int16.
+
+    Raises:
+        ValueError: ``low_hu`` is not below ``high_hu``, or ``sd_hu`` is not above 0.
     """
 
     def __init__(self, low_hu: float, high_hu: float, mean_hu: float, sd_hu: float) -> None:
@@ -19,9 +22,9 @@ class Window(nn.Module):
         self.low_hu, self.high_hu, self.mean_hu, self.sd_hu = low_hu, high_hu, mean_hu, sd_hu
 
     def forward(self, image: Tensor) -> Tensor:
-        """Any shape, HU in any number type -> float32 of the same shape."""
+        """Return ``image`` (HU, any shape and dtype) normalised, as float32."""
         return image.to(torch.float32).clamp(self.low_hu, self.high_hu).sub(self.mean_hu) / self.sd_hu
 
     def settings(self) -> dict[str, float]:
-        """The arguments that make this window again."""
+        """Return the constructor arguments."""
         return {name: getattr(self, name) for name in ("low_hu", "high_hu", "mean_hu", "sd_hu")}

@@ -18,7 +18,7 @@ from kitsseg.data.labels import OFFICIAL, REGIONS
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.evaluation.confusion import volume_counts
-from kitsseg.inference.slicewise import segment
+from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
 
@@ -43,7 +43,7 @@ def evaluate(
         window: maps HU to the input of the network.
         data: after `setup`.
         trainer: defines device and precision.
-        mirror_axes: axes of test-time mirroring, see `kitsseg.inference.slicewise.segment`.
+        mirror_axes: axes of test-time mirroring, see `kitsseg.inference.slicewise.segment_stored`.
         stage: name of the stage, for the log.
         predictions: folder for the label volumes of the validation cases.
 
@@ -62,7 +62,7 @@ def evaluate(
         hidden = distributed.rank() > 0 or None
         for case in tqdm(mine, desc=title, unit="case", leave=False, disable=hidden):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
-            label = segment(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
+            label = segment_stored(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
             source = data.cases[case]
             truth = read_mask(source.label, source.classes)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000

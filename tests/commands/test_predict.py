@@ -1,4 +1,4 @@
-"""The command `kitsseg.predict`: what it writes, and what it refuses."""
+"""Tests of `kitsseg.predict`: its output files and its errors."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ from tests.inference.test_segmenter import trained
 def test_the_command_from_end_to_end(guesser: Path, blocks: Path, tmp_path: Path) -> None:
     arguments = [
         f"checkpoint={guesser}", f"input={blocks}", "output=out", "cases=[0,2]", "mirror_axes=[1]",
-        "probabilities=true", "uncertainty=true", "postprocess=kidneys", "device=cpu", "runtime=torch",
+        "probabilities=true", "uncertainty=true", "postprocess=kidneys", "device=cpu",
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "kitsseg.predict", *arguments], cwd=tmp_path, env=environment(),
@@ -69,9 +69,7 @@ def test_the_command_from_end_to_end(guesser: Path, blocks: Path, tmp_path: Path
 def test_it_is_what_the_segmenter_gives(guesser: Path, blocks: Path, tmp_path: Path) -> None:
     other = trained(tmp_path / "y.ckpt", 32, seed=5)
     assert predict([guesser, other], blocks, tmp_path / "out", "quicklook=false", "mirror_axes=[0]") == 0
-    segmenter = Segmenter.load(
-        [guesser, other], mirror_axes=[0], device="cpu", precision="32-true", runtime="torch"
-    )
+    segmenter = Segmenter.load([guesser, other], mirror_axes=[0], device="cpu", precision="32-true")
     for number in range(6):
         wanted = segmenter(blocks / f"case_0000{number}" / "imaging.nii.gz")
         assert np.array_equal(values(tmp_path / "out" / f"case_0000{number}.nii.gz"), wanted)
@@ -89,11 +87,11 @@ def test_a_submission(guesser: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert nib.load(out / "prediction_00210.nii.gz").shape == (6, 64, 64)
     assert predict(guesser, tmp_path / "raw", out, "submission=true", "skip_existing=true") == 1
     said = capsys.readouterr()
-    assert said.err.count(": isn't in the input") == 88
+    assert said.err.count(": not in the input") == 88
     assert said.out.endswith("2 volumes segmented, 2 of them by an earlier run, 88 with problems\n"
                              f"{out}/volumes.csv\n")  # fmt: skip
-    assert "predictions.zip isn't written" in said.err and not (out / "predictions.zip").exists()
-    with pytest.raises(ValueError, match="cases: 7 is no test case; a submission holds 210-299"):
+    assert "predictions.zip is not written" in said.err and not (out / "predictions.zip").exists()
+    with pytest.raises(ValueError, match="cases: 7 is not a test case; a submission holds 210-299"):
         predict(guesser, tmp_path / "raw", out, "submission=true", "cases=7")
 
 
@@ -103,7 +101,7 @@ def test_an_output_that_cannot_be_written(guesser: Path, blocks: Path, tmp_path:
         done = subprocess.run(
             [
                 sys.executable, "-m", "kitsseg.predict", f"checkpoint={guesser}", f"input={blocks}",
-                f"output={output}", "device=cpu", "runtime=torch",
+                f"output={output}", "device=cpu",
             ],
             cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
         )  # fmt: skip
@@ -114,7 +112,7 @@ def test_an_output_that_cannot_be_written(guesser: Path, blocks: Path, tmp_path:
 
 def test_a_checkpoint_that_is_none(blocks: Path, tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="x.ckpt: is not a checkpoint"):
+    with pytest.raises(ValueError, match="x.ckpt: not a loadable checkpoint"):
         predict(tmp_path / "x.ckpt", blocks, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -131,6 +129,7 @@ def test_a_checkpoint_that_is_none(blocks: Path, tmp_path: Path) -> None:
         ("precision=16", "precision: 16 must be one of auto, 32-true, bf16-mixed, 16-mixed"),
         ("postprocess=kidney", "postprocess=kidney: there's no such choice; did you mean kidneys?"),
         ("uncertainity=true", "uncertainity: no such key; did you mean uncertainty?"),
+        ("runtime=onnx", "runtime: no such key"),
     ],
 )
 def test_mistakes_are_one_line(override: str, problem: str) -> None:
@@ -140,6 +139,6 @@ def test_mistakes_are_one_line(override: str, problem: str) -> None:
 
 def test_the_fixture_knows_three_classes(guesser: Path, blocks: Path) -> None:
     assert checkpoint.load(guesser).size == 64
-    segmenter = Segmenter.load(guesser, device="cpu", precision="32-true", runtime="torch")
+    segmenter = Segmenter.load(guesser, device="cpu", precision="32-true")
     label = segmenter(blocks / "case_00000" / "imaging.nii.gz")
     assert np.bincount(label.ravel(), minlength=3).min() > 100

@@ -1,4 +1,4 @@
-"""The command `kitsseg.predict` after an interruption, a kill, a full disk."""
+"""Tests of `kitsseg.predict` after an interruption, a kill and a full disk."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.conftest import blocky, write_case
 from tests.helpers.predicting import environment, predict, rows
 
 
-def test_what_is_there_is_made_again_unless_asked(
+def test_existing_results_are_kept_only_with_skip_existing(
     guesser: Path, blocks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -31,11 +31,10 @@ def test_what_is_there_is_made_again_unless_asked(
     assert (out / "case_00000.nii.gz").stat().st_mtime > 0 and list(rows(out)) == ["case_00000"]
 
 
-def test_a_killed_run_goes_on(guesser: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes(guesser: Path, tmp_path: Path) -> None:
     for number in range(12):
         write_case(tmp_path / "raw", number, *blocky(number, 12, 128, 128))
     arguments = [f"checkpoint={guesser}", "input=raw", "output=out", "device=cpu", "skip_existing=true"]
-    arguments += ["runtime=torch"]
     command = [sys.executable, "-m", "kitsseg.predict", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL)
     for _ in range(1200):
@@ -53,20 +52,20 @@ def test_a_killed_run_goes_on(guesser: Path, tmp_path: Path) -> None:
     assert len(kept) >= len(there) - 1
 
 
-def test_a_full_disk_stops_it_and_it_goes_on(
+def test_a_run_resumes_after_a_full_disk(
     guesser: Path, blocks: Path, small_disk: Path, tmp_path: Path
 ) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(bytes(180_000))
     arguments = [f"checkpoint={guesser}", f"input={blocks}", f"output={small_disk}/out", "device=cpu"]
-    arguments += ["runtime=torch", "skip_existing=true", "cases=[0-3]", "quicklook=false"]
+    arguments += ["skip_existing=true", "cases=[0-3]", "quicklook=false"]
     command = [sys.executable, "-m", "kitsseg.predict", *arguments]
     run_it = {"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True}
     done = subprocess.run(command, **run_it)
     assert done.returncode == 1
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("kitsseg")]
-    assert line.endswith("No space left on device; make room: skip_existing=true goes on from here")
-    assert not list((small_disk / "out").rglob(".*"))  # nothing half-written is left
+    assert line.endswith("No space left on device; make room: skip_existing=true resumes")
+    assert not list((small_disk / "out").rglob(".*"))  # no unfinished files
     filler.unlink()
     done = subprocess.run(command, **run_it)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The command `kitsseg.predict` on volumes of all kinds, good and bad."""
+"""Tests of `kitsseg.predict` on valid and invalid volumes."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.helpers.predicting import ct, predict, rows, values
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    """Volumes of all kinds, good and bad, and a thousand files that are none."""
+    """Return a folder with valid and invalid volumes and a thousand other files."""
     folder = tmp_path / "odd"
     folder.mkdir()
     image = blocky(0)[0]
@@ -64,7 +64,7 @@ def test_oddities(guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.Captur
     assert len(lines) == len(texts)
     for line, (name, text) in zip(sorted(lines), texts.items(), strict=True):
         assert line.startswith(f"kitsseg.predict: {odd / name}: ") and text in line
-    assert "8 volumes segmented, 8 with problems; 1000 other files left alone" in said.out
+    assert "8 volumes segmented, 8 with problems; 1000 other files ignored" in said.out
     out = tmp_path / "out"
     good = [p.name for p in odd.iterdir() if ".nii" in p.name and not p.name.startswith("bad")]
     assert sorted(p.name for p in out.iterdir() if ".nii" in p.name) == sorted(good)
@@ -77,12 +77,14 @@ def test_oddities(guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.Captur
     assert rows(out)["bad_nan"]["problem"].endswith("export it again")
 
 
-def test_an_offset_is_taken_away_when_told(guesser: Path, odd: Path, tmp_path: Path) -> None:
+def test_offset_hu_is_added(guesser: Path, odd: Path, tmp_path: Path) -> None:
     assert predict(guesser, odd / "bad_offset.nii.gz", tmp_path / "a", "offset_hu=-1024") == 0
     assert predict(guesser, odd / "good.nii.gz", tmp_path / "b") == 0
     first, second = tmp_path / "a" / "bad_offset.nii.gz", tmp_path / "b" / "good.nii.gz"
     assert np.array_equal(values(first), values(second))
-    clipped = np.clip(blocky(0)[0], 0, None).astype(np.int16)  # windowed at its source: no offset
+    clipped = np.clip(blocky(0)[0], 0, None).astype(
+        np.int16
+    )  # windowed at its source, without an offset
     ct(tmp_path, "clipped.nii.gz", clipped)
     assert read_scan(Scan("x", ".nii.gz", tmp_path / "clipped.nii.gz")).range_hu[0] == 0
 
@@ -105,7 +107,7 @@ def test_dicom_in_labels_and_segmentation_objects_out(
     (tmp_path / "in" / "readme.txt").touch()
     assert predict(guesser, tmp_path / "in", tmp_path / "out", "dicom_seg=true") == 1
     said = capfd.readouterr()
-    assert "2 volumes segmented, 1 with problems; 1 other files left alone" in said.out
+    assert "2 volumes segmented, 1 with problems; 1 other files ignored" in said.out
     assert "(series c): has slices 3 mm apart, but 6 mm after" in said.err
     label = nib.load(tmp_path / "out" / "a.nii.gz")
     assert label.shape == (56, 64, 6) and np.allclose(np.diag(label.affine), (-0.7, -0.8, 3, 1))
@@ -119,4 +121,4 @@ def test_dicom_seg_of_nifti_has_no_effect(
     guesser: Path, blocks: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(guesser, blocks, tmp_path / "out", "dicom_seg=true", "cases=0") == 0
-    assert "dicom_seg=true has no effect: the input isn't DICOM" in capfd.readouterr().err
+    assert "dicom_seg=true has no effect: the input is not DICOM" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""The command `kitsseg.predict` on small volumes, for its tests."""
+"""Run `kitsseg.predict` on small volumes."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ def predict(path: Path | list[Path], source: Path, output: Path, *overrides: str
     listed = f"[{','.join(map(str, path))}]" if isinstance(path, list) else path
     given = [f"checkpoint={listed}", f"input={source}", f"output={output}", "device=cpu"]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return run(compose("predict", [*given, "precision=32-true", "runtime=torch", *overrides]))
+        return run(compose("predict", [*given, "precision=32-true", *overrides]))
 
 
 def rows(folder: Path) -> dict[str, dict[str, str]]:

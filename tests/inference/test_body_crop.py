@@ -1,4 +1,4 @@
-"""Where there is a body, and how much of a slice the networks then see."""
+"""Tests of finding the body and cropping slices to it."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kitsseg.data.store.grid import Grid
 from kitsseg.inference import segmenter
-from kitsseg.inference.body_crop import View, find_body, on_stored
+from kitsseg.inference.body_crop import View, crop_on_stored_grid, find_body
 from kitsseg.inference.checkpoint import is_local
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.models.unet import UNet
@@ -43,17 +43,17 @@ def test_the_part_that_networks_see(
     body: tuple[slice, slice], native: tuple[int, int], size: int | None, margin: int,
     part: tuple[slice, slice],
 ) -> None:  # fmt: skip
-    assert on_stored(body, Grid(native, size), margin) == part
+    assert crop_on_stored_grid(body, Grid(native, size), margin) == part
 
 
 def test_what_is_not_seen_is_background() -> None:
     grid = Grid((64, 64), None)
     view = View(None, grid, (slice(32, 64), slice(0, 32)))
     likely = torch.full((2, 3, 32, 32), 1 / 3)
-    whole = view.whole_of(likely)
+    whole = view.uncrop(likely)
     assert torch.equal(whole[:, :, 32:, :32], likely) and whole.shape == (2, 3, 64, 64)
     assert (whole[:, 0, :32] == 1).all() and (whole[:, 1:, :32] == 0).all() and (whole.sum(1) == 1).all()
-    assert View(None, grid, None).whole_of(likely) is likely
+    assert View(None, grid, None).uncrop(likely) is likely
 
 
 @pytest.mark.parametrize("size", [None, 64])
@@ -106,7 +106,7 @@ def test_probabilities_beside_the_body_are_those_of_background() -> None:
     image = np.full((2, 256, 256), -1000, np.int16)
     image[0, 100:110, 100:110] = 0
     made = make(member(Constant(0.1, 0.8, 0.1)), crop=True).segment(image, (1, 1, 1), ("kidney",))
-    rows, columns = on_stored(
+    rows, columns = crop_on_stored_grid(
         (slice(100, 110), slice(100, 110)), Grid((256, 256), None), segmenter.MARGIN
     )
     wanted = np.zeros(image.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""Networks applied to a volume: averaged, on its own grid, empty slices left out, maps by hand."""
+"""Tests of segmentation: averaging, native grid, empty slices, maps computed by hand."""
 
 import math
 from pathlib import Path
@@ -14,7 +14,7 @@ from kitsseg.evaluation.postprocess import PostProcessing
 from kitsseg.inference import checkpoint, segmenter
 from kitsseg.inference.checkpoint import Loaded
 from kitsseg.inference.segmenter import Segmenter
-from kitsseg.inference.slicewise import segment
+from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.unet import UNet
 from kitsseg.models.window import Window
 from tests.conftest import AFFINE, blocky
@@ -64,13 +64,11 @@ def test_it_gives_what_the_training_evaluates(tmp_path: Path, size: int | None, 
     path = trained(tmp_path / "x.ckpt", size, neighbours)
     image = blocky(0, slices=7)[0]
     loaded, grid = checkpoint.load(path), Grid((64, 64), size)
-    wanted = segment(
+    wanted = segment_stored(
         loaded.net, loaded.window, grid.fit_image(image), grid, neighbours, (1,), torch.device("cpu"),
         torch.no_grad,
     )  # fmt: skip
-    out = Segmenter.load(path, mirror_axes=[1], device="cpu", precision="32-true", runtime="torch")(
-        image
-    )
+    out = Segmenter.load(path, mirror_axes=[1], device="cpu", precision="32-true")(image)
     assert out.dtype == np.uint8 and np.bincount(wanted.ravel()).min() > 100
     assert (out != wanted).mean() < 1e-4  # other batches, other last bits
 
@@ -128,13 +126,13 @@ def test_leaving_out_empty_slices_changes_nothing(tmp_path: Path) -> None:
     image = rng.integers(-200, 300, (12, 50, 70)).astype(np.int16)
     image[3:9] = -200  # the networks see the same everywhere, borders aside
     paths = [trained(tmp_path / f"{seed}.ckpt", size, seed=seed) for seed, size in ((3, 32), (4, 64))]
-    lazy = Segmenter.load(paths, device="cpu", precision="32-true", runtime="torch")
+    lazy = Segmenter.load(paths, device="cpu", precision="32-true")
     assert np.array_equal(lazy(image), lazy.segment(image, (1, 1, 1), ("tumour",)).label)
 
 
 @pytest.mark.parametrize("limit", [1, 64 * 64 * 5])
 def test_batches_and_neighbours(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    monkeypatch.setitem(segmenter.PIXELS_AT_ONCE, "cpu", limit)
+    monkeypatch.setattr(segmenter, "PIXELS_PER_BATCH_CPU", limit)
     rng = np.random.default_rng(0)
     image = rng.integers(-200, 300, (13, 64, 64)).astype(np.int16)
     image[[3, 8]] = -1000
@@ -165,14 +163,14 @@ class Small(nn.Module):
 def test_a_full_device_gets_fewer_slices_at_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: RuntimeError
 ) -> None:
-    monkeypatch.setitem(segmenter.PIXELS_AT_ONCE, "cpu", 64 * 64 * 12)
+    monkeypatch.setattr(segmenter, "PIXELS_PER_BATCH_CPU", 64 * 64 * 12)
     image = np.random.default_rng(0).integers(-200, 300, (13, 64, 64)).astype(np.int16)
     net = Small(4, error)
     made = make(member(net))
     assert np.array_equal(made(image), expected(image))
     assert net.asked == [12, 6, 3, 3, 3, 3, 1]
     assert [r.getMessage() for r in caplog.records] == [
-        f"device=cpu: its memory is too small for {n} slices at once; going on with {n // 2}"
+        f"device=cpu: not enough memory for {n} slices per batch; continuing with {n // 2}"
         for n in (12, 6)
     ]
     made(image)
@@ -181,7 +179,7 @@ def test_a_full_device_gets_fewer_slices_at_once(
 
 def test_a_slice_that_does_not_fit_is_one_line() -> None:
     full = torch.cuda.OutOfMemoryError("CUDA out of memory.")
-    with pytest.raises(ValueError, match="device=cpu: a slice of 4096 pixels doesn't fit into its mem"):
+    with pytest.raises(ValueError, match="device=cpu: not enough memory for a slice of 4096 pixels"):
         make(member(Small(0, full)))(blocky(0)[0])
     with pytest.raises(RuntimeError, match="mistake of ours"):
         make(member(Small(0, RuntimeError("a mistake of ours"))))(blocky(0)[0])
@@ -190,7 +188,7 @@ def test_a_slice_that_does_not_fit_is_one_line() -> None:
         def to(self, *args: object, **kwargs: object) -> nn.Module:  # type: ignore[override]
             raise full
 
-    with pytest.raises(ValueError, match="device=cpu: the network doesn't fit into its memory; free it"):
+    with pytest.raises(ValueError, match="device=cpu: not enough memory for the network; free memory"):
         make(member(Huge()))
 
 
@@ -219,7 +217,7 @@ def test_post_processing_comes_last() -> None:
     cleaned = make(member(Threshold()), postprocess=PostProcessing(largest_kidneys=1))
     assert cleaned(image, (1, 1, 1)).sum() == 3 * 400
     assert make(member(Threshold()))(image).sum() == 3 * 400 + 4
-    with pytest.raises(ValueError, match="spacing_mm: an array's post-processing needs it"):
+    with pytest.raises(ValueError, match="spacing_mm: required for post-processing"):
         cleaned(image)
 
 
@@ -235,9 +233,9 @@ def test_arrays_of_other_types() -> None:
 @pytest.mark.parametrize(
     ("image", "text"),
     [
-        (np.zeros((4, 4)), r"image has shape \(4, 4\); it must be \[S, H, W\]"),
-        (np.zeros((0, 4, 4)), "none of them 0"),
-        (np.full((1, 4, 4), np.nan), "holds NaN or infinite values; replace them"),
+        (np.zeros((4, 4)), r"image has shape \(4, 4\); expected \[S, H, W\]"),
+        (np.zeros((0, 4, 4)), "all at least 1"),
+        (np.full((1, 4, 4), np.nan), "has NaN or infinite values; replace them"),
         ("nosuch.nii.gz", "nosuch.nii.gz: cannot be read"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A volume in, labels out: on its own grid, whatever the chunks, sizes and neighbours."""
+"""Tests of slice-wise inference: batches, sizes, neighbours, mirroring, native grid."""
 
 import math
 from contextlib import nullcontext
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kitsseg.data.labels import AIR_HU
 from kitsseg.data.store.grid import Grid, neighbourhood
 from kitsseg.inference import slicewise
-from kitsseg.inference.slicewise import segment
+from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.unet import UNet
 from kitsseg.models.window import Window
 
@@ -48,7 +48,7 @@ def expected(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(64, 64), (50, 79)])
 def test_every_slice_at_its_place_whatever_the_chunks(slices: int, size: tuple[int, int]) -> None:
     image = hu(slices, *size)
-    out = segment(Threshold(), IDENTITY, image, Grid(size, None), 0, (), CPU, nullcontext)
+    out = segment_stored(Threshold(), IDENTITY, image, Grid(size, None), 0, (), CPU, nullcontext)
     assert out.dtype == np.uint8 and np.array_equal(out, expected(image))
 
 
@@ -56,7 +56,7 @@ def test_every_slice_at_its_place_whatever_the_chunks(slices: int, size: tuple[i
 def test_native_size_comes_back(size: int) -> None:
     grid = Grid((60, 100), size)
     native = hu(3, 60, 100)
-    out = segment(Threshold(), IDENTITY, grid.fit_image(native), grid, 0, (), CPU, nullcontext)
+    out = segment_stored(Threshold(), IDENTITY, grid.fit_image(native), grid, 0, (), CPU, nullcontext)
     assert out.shape == native.shape
     wrong = (out != expected(native)).mean()
     assert wrong < (0.06 if size < 100 else 0.03)  # along the edges only
@@ -65,7 +65,9 @@ def test_native_size_comes_back(size: int) -> None:
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_neighbours_of_a_chunks_first_and_last_slices(channel: int) -> None:
     image = hu(35, 64, 64)
-    out = segment(Threshold(channel), IDENTITY, image, Grid((64, 64), None), 1, (), CPU, nullcontext)
+    out = segment_stored(
+        Threshold(channel), IDENTITY, image, Grid((64, 64), None), 1, (), CPU, nullcontext
+    )
     source = np.clip(np.arange(35) + channel - 1, 0, 34)
     assert np.array_equal(out, expected(image[source]))
 
@@ -83,9 +85,9 @@ def test_a_batch_is_its_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     net = UNet(width=4, depth=2).eval()
     image = np.random.default_rng(0).integers(-200, 300, (9, 64, 64)).astype(np.int16)
     window = Window(-79, 304, 101, 76.9)
-    whole = segment(net, window, image, Grid((64, 64), None), 0, (), CPU, nullcontext)
-    monkeypatch.setattr(slicewise, "SLICES_AT_ONCE", 2)
-    parts = segment(net, window, image, Grid((64, 64), None), 0, (), CPU, nullcontext)
+    whole = segment_stored(net, window, image, Grid((64, 64), None), 0, (), CPU, nullcontext)
+    monkeypatch.setattr(slicewise, "SLICES_PER_BATCH", 2)
+    parts = segment_stored(net, window, image, Grid((64, 64), None), 0, (), CPU, nullcontext)
     assert (whole != parts).mean() < 1e-4
 
 
@@ -126,7 +128,7 @@ class Lopsided(nn.Module):
     ],
 )
 def test_mirroring_averages_probabilities(axes: tuple[int, ...], corners: list[float]) -> None:
-    likely = slicewise.probabilities(Lopsided(), torch.zeros(2, 1, 64, 64), axes)
+    likely = slicewise.predict_probabilities(Lopsided(), torch.zeros(2, 1, 64, 64), axes)
     assert likely.shape == (2, 3, 64, 64)
     seen = [likely[1, 1, row, col].item() for row in (0, 63) for col in (0, 63)]
     assert seen == pytest.approx(corners)
@@ -144,9 +146,9 @@ def test_the_way_back_is_torchs_bilinear_interpolation(native: tuple[int, int]) 
 
 def test_the_first_of_the_likeliest() -> None:
     likely = torch.tensor([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [0.3, 0.3, 0.4], [1, 1, 1]])[..., None]
-    assert slicewise.likeliest(likely).tolist() == [[0], [1], [2], [0]]
+    assert slicewise.argmax(likely).tolist() == [[0], [1], [2], [0]]
     many = torch.randn(4, 5, 7, 9, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(slicewise.likeliest(many), many.argmax(1).to(torch.uint8))
+    assert torch.equal(slicewise.argmax(many), many.argmax(1).to(torch.uint8))
 
 
 @pytest.mark.parametrize("pixels", [1, 96 * 80 * 2, 1 << 20])
@@ -160,7 +162,10 @@ def test_a_few_native_slices_at_a_time_are_the_same(pixels: int, native: tuple[i
     for count in (1, 2, 3):
         wanted = sum(whole[1:count], whole[0]) / count if count > 1 else whole[0].clone()
         sums = [(each.clone(), grid) for each, grid in zip(likely[:count], grids, strict=False)]
-        parts = [(part, part_of.clone()) for part, part_of in slicewise.natively(sums, count, pixels)]
+        parts = [
+            (part, part_of.clone())
+            for part, part_of in slicewise.average_on_native_grid(sums, count, pixels)
+        ]
         assert [part.start for part, _ in parts] == list(
             range(0, 5, max(1, pixels // math.prod(native)))
         )

@@ -1,4 +1,4 @@
-"""The networks: shapes, wiring, and an attention gate computed by hand."""
+"""Tests of the networks: shapes, wiring, and an attention gate computed by hand."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,15 +21,16 @@ def test_shapes(make: Callable[..., UNet], depth: int, height: int, width: int) 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "group", "none"])
 @pytest.mark.parametrize("up", ["transpose", "bilinear"])
-def test_options_train_every_parameter(norm: str, up: str) -> None:
+def test_every_option_trains_every_parameter(norm: str, up: str) -> None:
     net = AttentionUNet(width=4, depth=2, norm=norm, up=up, dropout=0.1, gate_norm=norm)
     net(torch.randn(2, 1, 16, 16)).square().mean().backward()
-    idle = [n for n, p in net.named_parameters() if p.grad is None]
-    assert not idle
+    assert all(p.grad is not None for p in net.parameters())
 
 
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 1, 2), (2, 3, 5), (3, 8, 4)])
-def test_up_convolution_is_pytorchs_in_either_memory_format(batch: int, height: int, width: int) -> None:
+def test_up_convolution_equals_conv_transpose_in_both_memory_formats(
+    batch: int, height: int, width: int
+) -> None:
     layer = UpConvolution(6, 4).double()
     plain = nn.ConvTranspose2d(6, 4, 2, stride=2).double()
     plain.load_state_dict(layer.state_dict())
@@ -53,7 +54,7 @@ def test_channels_double_by_level() -> None:
 
 
 def test_parameter_count_of_the_classical_network() -> None:
-    # Ronneberger's channels (64 to 1024), bias-free convolutions with batch norm.
+    # Channels of Ronneberger et al. (64 to 1024), convolutions without bias, batch norm.
     conv = sum(9 * i * o for i, o in [(1, 64), (64, 64), (64, 128), (128, 128), (128, 256),
         (256, 256), (256, 512), (512, 512), (512, 1024), (1024, 1024), (1024, 512), (512, 512),
         (512, 256), (256, 256), (256, 128), (128, 128), (128, 64), (64, 64)])  # fmt: skip
@@ -94,15 +95,15 @@ def test_gate_by_hand_on_the_coarse_grid() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_coefficients_lie_in_0_1_one_a_pixel(stride: int) -> None:
+def test_one_coefficient_per_pixel_in_0_1(stride: int) -> None:
     gate = AttentionGate(6, 12, 3, stride, "batch")
     alpha = gate.coefficients(torch.randn(2, 6, 8, 12) * 50, torch.randn(2, 12, 4, 6) * 50)
     assert alpha.shape == (2, 1, 8, 12)
     assert alpha.min() >= 0 and alpha.max() <= 1
 
 
-def test_gates_get_the_skip_and_what_lies_one_level_below() -> None:
-    """Gate wiring is a common mistake: x and g swapped, or g taken from the wrong level."""
+def test_gates_receive_the_skip_and_the_level_below() -> None:
+    """Guard against swapped arguments and against features from the wrong level."""
     net = AttentionUNet(width=4, depth=3, gate_first=True).eval()
     seen = []
     for gate in net.gates:
@@ -128,7 +129,7 @@ def test_open_gates_give_the_plain_network() -> None:
     torch.testing.assert_close(gated(image), plain(image))
 
 
-def test_the_first_skip_without_a_gate_reaches_the_decoder_as_it_is() -> None:
+def test_the_first_skip_has_no_gate_by_default() -> None:
     net = AttentionUNet(width=4, depth=3)
     assert [gate.from_skip.in_channels for gate in net.gates] == [16, 8]
     skip = torch.randn(1, 4, 32, 32)
@@ -136,7 +137,7 @@ def test_the_first_skip_without_a_gate_reaches_the_decoder_as_it_is() -> None:
     assert net(torch.randn(1, 1, 32, 32)).shape == (1, 3, 32, 32)
 
 
-def test_deep_supervision_gives_coarser_logits_in_training_only() -> None:
+def test_deep_supervision_returns_coarser_logits_in_training_only() -> None:
     net = AttentionUNet(width=4, depth=3, supervised=2)
     image = torch.randn(2, 1, 32, 48)
     found = net(image)
@@ -163,11 +164,11 @@ def test_coarser_logits_come_from_their_own_level() -> None:
     assert [float(logits.mean()) for logits in found] == [0.0, 1.0, 2.0]
 
 
-def test_class_prior_is_what_the_untrained_network_says_of_no_features() -> None:
+def test_head_predicts_the_class_prior_for_zero_features() -> None:
     net = UNet(width=4, depth=2, class_prior=[0.9, 0.07, 0.03], supervised=1)
     for head in (net.head, *net.coarse_heads):
-        said = head(torch.zeros(1, head.in_channels, 1, 1)).softmax(1).flatten()
-        torch.testing.assert_close(said, torch.tensor([0.9, 0.07, 0.03]))
+        predicted = head(torch.zeros(1, head.in_channels, 1, 1)).softmax(1).flatten()
+        torch.testing.assert_close(predicted, torch.tensor([0.9, 0.07, 0.03]))
 
 
 @pytest.mark.parametrize(
@@ -177,16 +178,16 @@ def test_class_prior_is_what_the_untrained_network_says_of_no_features() -> None
         ({"depth": 0}, "depth=0 must be at least 1"),
         ({"classes": 1}, "classes=1 must be at least 2"),
         ({"dropout": 1.0}, r"dropout=1.0 must lie in \[0, 1\)"),
-        ({"norm": "layer"}, "norm='layer' is not one of batch, instance, group, none"),
-        ({"up": "nearest"}, "up='nearest' is not one of transpose, bilinear"),
-        ({"gate_stride": 3}, "gate_stride=3 is not 1"),
+        ({"norm": "layer"}, "norm='layer' must be one of batch, instance, group, none"),
+        ({"up": "nearest"}, "up='nearest' must be one of transpose, bilinear"),
+        ({"gate_stride": 3}, "gate_stride=3 must be 1"),
         ({"gate_ratio": 0.0}, "gate_ratio=0.0 must lie in"),
-        ({"gate_norm": "x"}, "norm='x' is not one of"),
-        ({"depth": 1}, "gate_first=false leaves a network of depth=1 without any"),
+        ({"gate_norm": "x"}, "norm='x' must be one of"),
+        ({"depth": 1}, "gate_first=false: depth=1 would have no gate"),
         ({"supervised": 2}, r"supervised=2 must lie in \[0, depth=2\)"),
-        ({"class_prior": [0.9, 0.1]}, "must hold 3 shares above 0 that add up to 1"),
-        ({"class_prior": [0.9, 0.1, 0.1]}, "must hold 3 shares above 0 that add up to 1"),
-        ({"class_prior": [0.9, 0.1, 0.0]}, "must hold 3 shares above 0 that add up to 1"),
+        ({"class_prior": [0.9, 0.1]}, "must hold 3 fractions above 0 that sum to 1"),
+        ({"class_prior": [0.9, 0.1, 0.1]}, "must hold 3 fractions above 0 that sum to 1"),
+        ({"class_prior": [0.9, 0.1, 0.0]}, "must hold 3 fractions above 0 that sum to 1"),
     ],
 )
 def test_ranges(arguments: dict[str, object], text: str) -> None:
@@ -194,8 +195,8 @@ def test_ranges(arguments: dict[str, object], text: str) -> None:
         AttentionUNet(**{"width": 4, "depth": 2, **arguments})  # type: ignore[arg-type]
 
 
-def test_a_size_that_does_not_fit_is_refused_with_one_that_does() -> None:
-    with pytest.raises(ValueError, match="50 x 64 .* multiples of 16: pad it to 64 x 64"):
+def test_the_error_for_a_wrong_input_size_names_a_valid_size() -> None:
+    with pytest.raises(ValueError, match="50 x 64 .* multiples of 16: pad to 64 x 64"):
         UNet(width=4)(torch.zeros(1, 1, 50, 64))
     with pytest.raises(ValueError, match=r"expected \[B, 1, H, W\]"):
         UNet(width=4)(torch.zeros(1, 3, 64, 64))
