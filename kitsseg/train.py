@@ -92,7 +92,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
 
     tunes = validation.is_on(cfg.finetune)
 
-    def figures(trainer: "pl.Trainer", stage: str, kept: str) -> metrics.Figures:
+    def figures(trainer: "pl.Trainer", stage: str, kept: str) -> metrics.SplitScores:
         from kitsseg.training.evaluation import (
             evaluate,  # not before it trains: that takes a tenth of a second
         )

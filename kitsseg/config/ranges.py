@@ -127,12 +127,12 @@ WORKERS: dict[str, tuple[float, float]] = {"workers": (1, 64)}
 
 def check_evaluate(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """The ranges of the values, which no class stands for."""
-    from kitsseg.evaluation.cases import parse_chosen
+    from kitsseg.evaluation.cases import parse_cases
 
     problems = []
     if "source" in built and not any(has_opaque(cases := plain.get("cases"))):
         try:
-            parse_chosen(cases, built["source"].numbers)
+            parse_cases(cases, built["source"].numbers)
         except ValueError as error:
             problems.append(str(error))
     missing = plain.get("missing")

@@ -33,7 +33,7 @@ def evaluate(
     mirror_axes: Sequence[int],
     stage: str,
     predictions: Path,
-) -> metrics.Figures:
+) -> metrics.SplitScores:
     """Segment all training and validation cases, and compare each with its own label volume.
 
     Ranks share the cases; a case is one rank's, so its figures don't depend on how many there are.
@@ -53,11 +53,11 @@ def evaluate(
     device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     net = net.to(device).eval()
     number = {case: i for i, case in enumerate(data.store.ids)}
-    figures: metrics.Figures = {}
+    figures: metrics.SplitScores = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
         title = f"{stage}, {part} cases"
         mine = ids[distributed.rank() :: distributed.count()]
-        own: metrics.CaseFigures = {}
+        own: metrics.CaseScores = {}
         for case in tqdm(
             mine, desc=title, unit="case", leave=False, disable=distributed.rank() > 0 or None
         ):
@@ -73,7 +73,7 @@ def evaluate(
                 header = read_header(source.label)
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout, header)
         figures[part] = distributed.gather(own, ids)
-        log.info(f"{title}: {metrics.summary(figures[part], OFFICIAL)}")
+        log.info(f"{title}: {metrics.format_means(figures[part], OFFICIAL)}")
     return figures
 
 
