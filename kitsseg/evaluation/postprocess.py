@@ -1,7 +1,7 @@
 """Clean label volumes by the size and position of their connected components.
 
-Each function takes a label volume ``[S, H, W]`` and returns a new one. A *kidney* is a connected component
-of kidney and tumour together, as in the official score.
+Each function takes a label volume ``[S, H, W]`` and returns a new one. A *kidney* is a connected
+component of kidney and tumour together, as in the official score.
 """
 
 from collections.abc import Sequence

@@ -34,7 +34,7 @@ def test_each_malformed_prediction_is_a_line_and_the_others_are_scored(
     save(predicted / "case_00077.nii.gz", blocky(0)[1])
     (predicted / "mean.nii.gz").touch()
     expected["case_00077"] = "no ground truth; select cases"
-    expected["mean.nii.gz"] = "no case id in the file's name"
+    expected["mean.nii.gz"] = "no case id in the file name"
     assert evaluate(predicted, blocks, tmp_path / "out") == 1
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if line.startswith("kitsseg.evaluate: ")]
@@ -58,7 +58,8 @@ def test_two_files_of_one_case(blocks: Path, predicted: Path, tmp_path: Path) ->
     (problem,) = record(tmp_path / "out")["problems"].items()
     assert problem == (
         "case_00000",
-        f"{predicted}: 2 files for this case, KiTS_00000.nii.gz and case_00000.nii.gz; remove all but one",
+        f"{predicted}: 2 files for this case, KiTS_00000.nii.gz and case_00000.nii.gz; "
+        "remove all but one",
     )
 
 

@@ -80,7 +80,8 @@ def test_two_files_of_a_case_are_one_problem(tmp_path: Path) -> None:
     found, problems = find_label_volumes(tmp_path)
     assert list(found) == ["case_00002"]
     assert problems == {
-        "case_00001": f"{tmp_path}: 2 files for this case, case_00001.nii.gz and prediction_00001.nii.gz; "
+        "case_00001": f"{tmp_path}: 2 files for this case, case_00001.nii.gz and "
+        "prediction_00001.nii.gz; "
         "remove all but one"
     }
 
