@@ -1,18 +1,17 @@
-"""Compare label volumes of any origin with KiTS19's labels, case by case.
+"""Compare predicted label volumes with the ground truth, case by case.
 
 ``python -m kitsseg.evaluate --help``
 """
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 import kitsseg
 from kitsseg.config import command_line, validation
 from kitsseg.config.components import instantiate
-from kitsseg.evaluation.cases import choose, pair, score_pair
 
 if TYPE_CHECKING:
     from kitsseg.evaluation.record import Evaluation
@@ -21,37 +20,24 @@ SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and post
 
 
 def run(cfg: DictConfig) -> int:
-    """Evaluate, write, print; the exit code.
+    """Evaluate the cases, write the results, print the means and return the exit code.
 
     Raises:
-        ValueError: there's nothing to evaluate, or (``strict``) any case has a problem.
+        ValueError: If a folder holds no label volumes, or if ``strict`` is set and a case has a problem.
     """
-    from kitsseg.data.case import is_id
-    from kitsseg.data.parallel import over_cases
-    from kitsseg.evaluation.prediction_files import PREDICTION_NAME, find_masks
+    from kitsseg.evaluation.cases import find_pairs
     from kitsseg.evaluation.record import Evaluation
+    from kitsseg.evaluation.scores import score_pair, score_pairs
 
     predictions, truth, output = (
         Path(path).expanduser() for path in (cfg.predictions, cfg.truth, cfg.output)
     )
     source = instantiate(cfg.source)
-    predicted, unusable = find_masks(predictions, (PREDICTION_NAME, source.label_name))
-    known, unknown = find_masks(truth, (source.label_name,))
-    if not predicted and not unusable:
-        raise ValueError(f"predictions={predictions} holds no label volumes such as case_00042.nii.gz")
-    if not known and not unknown:
-        raise ValueError(f"truth={truth} holds no label volumes, nor case_XXXXX/{source.label_name}")
-    asked = validation.plain(cfg.cases)
-    chosen = choose(asked, [*predicted, *unusable], [*known, *unknown], source.numbers)
-    refused = {
-        name: reason
-        for name, reason in (unknown | unusable).items()
-        if name in chosen or not is_id(name)
-    }
-    pairs, missing, problems = pair(chosen, predicted, known, refused, cfg.missing == "zero")
-    for case, reason in problems.items():
-        if cfg.strict:
-            raise ValueError(f"{case}: {reason}")
+    selection = find_pairs(
+        predictions, truth, source, validation.plain(cfg.cases), missing_is_empty=cfg.missing == "zero"
+    )
+    if cfg.strict:
+        selection.raise_first_problem()
     output.mkdir(parents=True, exist_ok=True)
     postprocess = instantiate(cfg.postprocess) if validation.is_on(cfg.postprocess) else None
     job = partial(
@@ -61,15 +47,7 @@ def run(cfg: DictConfig) -> int:
         matching=instantiate(cfg.lesions),
         postprocess=postprocess,
     )
-    figures: dict[str, Any] = {}
-    results = over_cases(job, pairs, cfg.workers, "evaluating")
-    for each, (scored, problem) in zip(pairs, results, strict=True):
-        if scored is not None:
-            figures[each.id] = scored
-        elif cfg.strict:
-            raise ValueError(f"{each.id}: {problem}")
-        else:
-            problems[each.id] = problem
+    scores, problems = score_pairs(job, selection.pairs, cfg.workers, cfg.strict)
     evaluation = Evaluation(
         name=predictions.resolve().name if cfg.name is None else cfg.name,
         predictions=str(predictions),
@@ -78,29 +56,23 @@ def run(cfg: DictConfig) -> int:
             **{key: validation.plain(cfg[key]) for key in SETTINGS},
             "postprocess": None if postprocess is None else validation.plain(cfg.postprocess),
         },
-        cases=dict(sorted(figures.items())),
-        missing=missing,
-        problems=dict(sorted(problems.items())),
+        cases=dict(sorted(scores.items())),
+        missing=selection.missing,
+        problems=dict(sorted((selection.problems | problems).items())),
         kitsseg=kitsseg.__version__,
     )
     evaluation.write(output)
-    return report(evaluation, len(chosen), output)
-
-
-# ---- cases
-
-
-# ---- what came of it
+    return report(evaluation, len(selection.chosen), output)
 
 
 def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
-    """Print the means, and a line for every problem; the exit code."""
+    """Print the means and one line per problem; return the exit code."""
     from kitsseg.evaluation.record import CSV, JSON, POSTPROCESSED, table
 
     summary = evaluation.summary()
-    print(f"{len(evaluation.cases)} of {expected} cases evaluated; means with 95 % intervals over cases")
+    print(f"{len(evaluation.cases)} of {expected} cases evaluated; mean over cases [95 % interval]")
     if evaluation.missing and evaluation.settings["missing"] == "zero":
-        print(f"without a prediction, so scored as empty: {', '.join(evaluation.missing)}")
+        print(f"no prediction, scored as empty: {', '.join(evaluation.missing)}")
     if POSTPROCESSED in summary:
         print(f"\nas predicted\n{table(summary['as_predicted'])}")
         print(f"\npost-processed\n{table(summary[POSTPROCESSED])}")
@@ -113,7 +85,7 @@ def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     command_line.hand_over("evaluate", run, "nothing was written")
 
 

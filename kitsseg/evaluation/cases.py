@@ -1,37 +1,99 @@
-"""Which cases are evaluated: ``cases`` of `kitsseg.evaluate`, and the two files of each."""
+"""Select the cases to evaluate and pair each prediction with its ground truth."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Protocol
 
 from kitsseg.data.case import is_id
 from kitsseg.data.sources.case_numbers import Numbers
 from kitsseg.data.sources.kits import NUMBERS
+from kitsseg.evaluation.prediction_files import PREDICTION_NAME, find_label_volumes
 
 ALL, PREDICTED = "all", "predicted"
 
 
+class LabelSource(Protocol):
+    """The part of a data source that the selection uses."""
+
+    @property
+    def label_name(self) -> str: ...
+
+    @property
+    def numbers(self) -> Numbers: ...
+
+
 @dataclass(frozen=True)
 class Pair:
-    """A case and its label volumes; without a prediction it is scored as an empty one."""
+    """The label volumes of a case; a prediction of None is scored as an empty one."""
 
     id: str
     prediction: Path | None
     truth: Path
 
 
-def parse_chosen(cases: object, numbers: Numbers = NUMBERS) -> list[str] | str | Path:
-    """The ids of a list, `ALL`, `PREDICTED` or the path of a run's ``split.json``.
+@dataclass(frozen=True)
+class Selection:
+    """The cases to evaluate.
+
+    Attributes:
+        chosen: Ids of the requested cases.
+        pairs: Label volumes of the cases that can be scored.
+        missing: Ids of the cases without a prediction.
+        problems: Why a case or file cannot be scored, by case id or file name.
+    """
+
+    chosen: list[str]
+    pairs: list[Pair]
+    missing: list[str]
+    problems: dict[str, str]
+
+    def raise_first_problem(self) -> None:
+        """Raise ValueError if there is a problem."""
+        for name, reason in self.problems.items():
+            raise ValueError(f"{name}: {reason}")
+
+
+def find_pairs(
+    predictions: Path, truth: Path, source: LabelSource, cases: object, missing_is_empty: bool
+) -> Selection:
+    """Return the label volumes of the requested cases.
 
     Args:
-        numbers: the cases that there are.
+        predictions: Folder of predicted label volumes.
+        truth: Folder of ground-truth label volumes.
+        source: Data source that names the label file and the valid case numbers.
+        cases: Requested cases, see `parse_cases`.
+        missing_is_empty: Whether to score a missing prediction as an empty one.
 
     Raises:
-        ValueError: it's something else.
+        ValueError: If a folder holds no label volumes or ``cases`` is invalid.
+    """
+    predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, source.label_name))
+    truths, bad_truths = find_label_volumes(truth, (source.label_name,))
+    if not predicted and not bad_predictions:
+        raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")
+    if not truths and not bad_truths:
+        raise ValueError(f"truth={truth}: holds no label volumes, nor case_XXXXX/{source.label_name}")
+    chosen = choose(cases, [*predicted, *bad_predictions], [*truths, *bad_truths], source.numbers)
+    problems = {
+        name: reason
+        for name, reason in (bad_truths | bad_predictions).items()
+        if name in chosen or not is_id(name)
+    }
+    return pair(chosen, predicted, truths, problems, missing_is_empty)
+
+
+def parse_cases(cases: object, numbers: Numbers = NUMBERS) -> list[str] | str | Path:
+    """Return a list of case ids, `ALL`, `PREDICTED` or the path of a run's ``split.json``.
+
+    Args:
+        cases: Value of the setting ``cases``.
+        numbers: Valid case numbers.
+
+    Raises:
+        ValueError: If ``cases`` is none of these.
     """
     if cases in (ALL, PREDICTED):
         return str(cases)
@@ -46,17 +108,18 @@ def parse_chosen(cases: object, numbers: Numbers = NUMBERS) -> list[str] | str |
 def choose(
     cases: object, predicted: Iterable[str], known: Iterable[str], numbers: Numbers = NUMBERS
 ) -> list[str]:
-    """The ids of the cases that should have figures, sorted.
+    """Return the sorted ids of the requested cases.
 
     Args:
-        cases, numbers: as in `parse_chosen`.
-        predicted: ids that have a prediction, usable or not; names that are no ids don't count.
-        known: the same of the truth.
+        cases: Requested cases, see `parse_cases`.
+        predicted: Names that have a prediction, readable or not. Names that are no case ids are ignored.
+        known: Names that have a ground truth, treated alike.
+        numbers: Valid case numbers.
 
     Raises:
-        ValueError: ``cases`` is a file that isn't a split.
+        ValueError: If ``cases`` names a file that is not a split.
     """
-    chosen = parse_chosen(cases, numbers)
+    chosen = parse_cases(cases, numbers)
     if isinstance(chosen, list):
         return chosen
     if isinstance(chosen, Path):
@@ -69,75 +132,36 @@ def _validation(path: Path) -> list[str]:
     try:
         return sorted(map(str, json.loads(path.read_text())["validation"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"cases={path} is not the split.json of a run ({error})") from error
+        raise ValueError(f"cases={path}: is not the split.json of a run ({error})") from error
 
 
 def pair(
-    chosen: Iterable[str],
+    chosen: list[str],
     predictions: Mapping[str, Path],
     truths: Mapping[str, Path],
     problems: Mapping[str, str],
     missing_is_empty: bool,
-) -> tuple[list[Pair], list[str], dict[str, str]]:
-    """The pairs of files, the cases without a prediction, and a problem for all that have no pair.
+) -> Selection:
+    """Return the pairs of files, the cases without a prediction, and the problems.
 
     Args:
-        chosen: ids that should have figures.
-        predictions, truths: files by id.
-        problems: of the files that were found, by id or name.
-        missing_is_empty: whether a case without a prediction makes a pair.
+        chosen: Ids of the requested cases.
+        predictions: Predicted label volumes by case id.
+        truths: Ground-truth label volumes by case id.
+        problems: Problems of the files found, by case id or file name.
+        missing_is_empty: Whether a case without a prediction forms a pair.
     """
-    pairs, missing, said = [], [], dict(problems)
+    selection = Selection(chosen, [], [], dict(problems))
     for case in chosen:
         if case in problems:
             continue
         if case not in truths:
-            said[case] = "there's no truth for it; choose the cases that have one with cases="
+            selection.problems[case] = "no ground truth; select cases that have one with cases="
             continue
         if case not in predictions:
-            missing.append(case)
+            selection.missing.append(case)
             if not missing_is_empty:
-                said[case] = "there's no prediction of it; missing=zero scores it as an empty one"
+                selection.problems[case] = "no prediction; missing=zero scores it as empty"
                 continue
-        pairs.append(Pair(case, predictions.get(case), truths[case]))
-    return pairs, missing, said
-
-
-REMEDY = "write it on the grid of the case's own image"
-AGAIN = "write it again"  # a prediction, which nobody can fetch
-# A case's figures, or why there are none.
-Scored = tuple[dict[str, Any] | None, str]
-
-
-def score_pair(
-    each: Pair,
-    classes: Sequence[int],
-    tolerance_mm: Mapping[str, float],
-    matching: Any,
-    postprocess: Callable[[Any, Sequence[float]], Any] | None,
-) -> Scored:
-    """The figures of one case, as predicted and ``postprocessed``; or the problem in one line.
-
-    ``classes[stored]`` is the class id that a number in either file means.
-    """
-    from kitsseg.data.io.nifti import check_same_grid, read_mask
-    from kitsseg.evaluation.scores import score
-
-    try:
-        truth = read_mask(each.truth, classes)
-        spacing_mm = truth.layout.spacing_mm
-        if each.prediction is None:
-            label = np.zeros_like(truth.label)
-        else:
-            prediction = read_mask(each.prediction, classes, AGAIN)
-            check_same_grid(each.prediction, prediction.layout, truth.layout, "truth", REMEDY)
-            label = prediction.label
-        figures = score(label, truth.label, spacing_mm, tolerance_mm, matching)
-        if postprocess is not None:
-            cleaned = postprocess(label, spacing_mm)
-            figures["postprocessed"] = score(cleaned, truth.label, spacing_mm, tolerance_mm, matching)
-    except ValueError as error:
-        return None, str(error)
-    except MemoryError:
-        return None, f"{each.prediction}: doesn't fit into memory; set workers=1"
-    return figures, ""
+        selection.pairs.append(Pair(case, predictions.get(case), truths[case]))
+    return selection

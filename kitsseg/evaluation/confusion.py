@@ -1,20 +1,19 @@
-"""How many voxels of each region two label volumes share, without torch: integers."""
+"""Voxel counts per region from two label volumes, as exact integers."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kitsseg.data.labels import CLASSES, REGIONS
 
-CHUNK = 1 << 20  # voxels counted at once: `np.bincount` makes eight bytes of each
+CHUNK = 1 << 20  # voxels per call of `np.bincount`, which converts its input to int64
 
 
-def volume_counts(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Voxels of each region in both, in the prediction and in the truth.
+def volume_counts(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return ``[regions, 3]``: voxels of each region in both volumes, the prediction and the truth.
 
     Args:
-        prediction, truth: ``[S, H, W]`` uint8 class ids.
-
-    Returns:
-        ``[regions, 3]`` int64, as `kitsseg.training.pixel_counts.region_counts` of a single case.
+        prediction: ``[S, H, W]`` class ids.
+        truth: ``[S, H, W]`` class ids.
     """
     table = confusion(prediction, truth)
     rows = []
@@ -24,10 +23,14 @@ def volume_counts(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.array(rows, np.int64)
 
 
-def confusion(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """``[classes, classes]`` int64: voxels by class in the prediction (rows) and in the truth."""
+def confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return ``[classes, classes]``: voxels by class in prediction (rows) and truth (columns).
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
     if prediction.shape != truth.shape:
-        raise ValueError(f"shapes {prediction.shape} and {truth.shape} differ; compare one grid only")
+        raise ValueError(f"prediction and truth: shapes {prediction.shape} and {truth.shape} differ")
     number = len(CLASSES)
     joint = (prediction * np.uint8(number) + truth).ravel()
     counts = np.zeros(number * number, np.int64)

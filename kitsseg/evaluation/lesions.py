@@ -1,22 +1,23 @@
-"""Tumours one by one: which of them were found, and which were made up.
+"""Detection of tumours, lesion by lesion.
 
-A lesion is a connected component (voxels that share a corner) of at least ``min_ml``. One of the truth
-is found if at least ``min_overlap`` of its voxels are predicted to be tumour, by whichever component;
-one of the prediction is false if less than ``min_overlap`` of its voxels are tumour in truth. So lesions
-that a prediction joins or parts are all found, and a component that floods an organ is a false one
-although it covers a lesion. Smaller components count on neither side.
+A lesion is a 26-connected component of at least ``min_ml``. A true lesion is found if at least
+``min_overlap`` of its voxels are predicted as tumour. A predicted lesion is a false positive if less
+than ``min_overlap`` of its voxels are tumour in the truth. Merged and split lesions count as found. A
+prediction that floods an organ is a false positive even if it covers a lesion. Smaller components are
+ignored on both sides.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kitsseg.evaluation.connected_components import components
 
 
 @dataclass(frozen=True)
 class Lesions:
-    """Numbers of lesions: in the truth, those of them that were found; predicted, those false."""
+    """Numbers of true lesions, true lesions found, predicted lesions and false positives."""
 
     truth: int
     found: int
@@ -25,27 +26,40 @@ class Lesions:
 
 
 class Matching:
-    """When a component is a lesion, and when two are the same."""
+    """Count lesions in two tumour masks.
+
+    Args:
+        min_ml: Volume of the smallest lesion.
+        min_overlap: Minimum fraction of a lesion that overlaps the other mask, in (0, 1].
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
 
     def __init__(self, min_ml: float = 0.1, min_overlap: float = 0.1) -> None:
         if not 0 <= min_ml < float("inf"):
-            raise ValueError(f"min_ml={min_ml} must be at least 0")
+            raise ValueError(f"min_ml={min_ml}: must be at least 0 and finite")
         if not 0 < min_overlap <= 1:
-            raise ValueError(f"min_overlap={min_overlap} must lie in (0, 1]: a share of a lesion")
+            raise ValueError(f"min_overlap={min_overlap}: must be in (0, 1]")
         self.min_ml, self.min_overlap = min_ml, min_overlap
 
-    def __call__(self, prediction: np.ndarray, truth: np.ndarray, voxel_ml: float) -> Lesions:
-        """Match two tumour masks ``[S, H, W]`` bool."""
+    def __call__(
+        self, prediction: NDArray[np.bool_], truth: NDArray[np.bool_], voxel_ml: float
+    ) -> Lesions:
+        """Return the lesion counts of two tumour masks ``[S, H, W]``."""
         both = prediction & truth
-        real = self._shares(truth, both, voxel_ml)
-        made = self._shares(prediction, both, voxel_ml)
-        found = int((real >= self.min_overlap).sum())
-        return Lesions(len(real), found, len(made), int((made < self.min_overlap).sum()))
+        true = self._overlaps(truth, both, voxel_ml)
+        predicted = self._overlaps(prediction, both, voxel_ml)
+        found = int((true >= self.min_overlap).sum())
+        return Lesions(len(true), found, len(predicted), int((predicted < self.min_overlap).sum()))
 
-    def _shares(self, mask: np.ndarray, both: np.ndarray, voxel_ml: float) -> np.ndarray:
-        """``[lesions]``: how much of each of ``mask``'s lesions lies in ``both``."""
+    def _overlaps(
+        self, mask: NDArray[np.bool_], both: NDArray[np.bool_], voxel_ml: float
+    ) -> NDArray[np.float64]:
+        """Return ``[lesions]``: the fraction of each lesion of ``mask`` that lies in ``both``."""
         numbers, sizes = components(mask)
         overlap = np.bincount(numbers[both], minlength=len(sizes))
         large = sizes * voxel_ml >= self.min_ml
         large[0] = False
-        return overlap[large] / sizes[large]
+        fractions: NDArray[np.float64] = overlap[large] / sizes[large]
+        return fractions

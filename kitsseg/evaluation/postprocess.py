@@ -1,28 +1,35 @@
-"""Rules of thumb that clean a label volume: components and holes, by volume in ml.
+"""Clean label volumes by the size and position of their connected components.
 
-Each function takes a label volume ``[S, H, W]`` uint8 and returns another; its argument stays as it is.
-A *kidney* is a connected component of kidney and tumour together, as in the official score.
+Each function takes a label volume ``[S, H, W]`` and returns a new one. A *kidney* is a connected
+component of kidney and tumour together, as in the official score.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pykdtree.kdtree import KDTree
 
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
 from kitsseg.evaluation.connected_components import FACES, components
 
+Label = NDArray[np.uint8]
+
 
 class PostProcessing:
-    """Kidneys first, then tumours, then holes; what isn't set is left alone.
+    """Apply the rules that are set: kidneys first, then tumours, then holes.
 
     Args:
-        largest_kidneys: how many kidneys to keep; None: all.
-        min_kidney_ml: smaller kidneys go; 0: none.
-        tumour_within_mm: tumours that lie farther from any kidney voxel go; None: none.
-        min_tumour_ml: smaller tumours become kidney where they touch it, else background; 0: none.
-        max_hole_ml: larger holes stay; 0: all.
+        largest_kidneys: Number of largest kidneys to keep. None keeps all.
+        min_kidney_ml: Remove smaller kidneys. 0 removes none.
+        tumour_within_mm: Remove tumours farther than this from every kidney voxel. None removes none.
+        min_tumour_ml: Relabel smaller tumours: kidney if they touch it, otherwise background.
+        max_hole_ml: Fill holes up to this volume. 0 fills none.
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
 
     def __init__(
@@ -34,7 +41,7 @@ class PostProcessing:
         max_hole_ml: float = 0,
     ) -> None:
         if largest_kidneys is not None and largest_kidneys < 1:
-            raise ValueError(f"largest_kidneys={largest_kidneys} must be at least 1, or null for all")
+            raise ValueError(f"largest_kidneys={largest_kidneys}: must be at least 1, or null for all")
         limits = {
             "min_kidney_ml": min_kidney_ml,
             "tumour_within_mm": tumour_within_mm,
@@ -43,17 +50,17 @@ class PostProcessing:
         }
         for name, value in limits.items():
             if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"{name}={value} must be at least 0")
+                raise ValueError(f"{name}={value}: must be at least 0 and finite")
         self.largest_kidneys = largest_kidneys
         self.min_kidney_ml = min_kidney_ml
         self.tumour_within_mm = tumour_within_mm
         self.min_tumour_ml = min_tumour_ml
         self.max_hole_ml = max_hole_ml
 
-    def __call__(self, label: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-        """A cleaned copy of ``label``, whose slices, rows and columns are ``spacing_mm`` apart."""
+    def __call__(self, label: Label, spacing_mm: Sequence[float]) -> Label:
+        """Return a cleaned copy of ``label``; ``spacing_mm`` is that of slices, rows and columns."""
         out = label.copy(order="K")
-        box = bounding_box(label)  # no rule adds anything outside it
+        box = bounding_box(label)  # no rule changes voxels outside it
         if box is None:
             return out
         part = np.ascontiguousarray(label[box])
@@ -70,8 +77,8 @@ class PostProcessing:
         return out
 
 
-def keep_kidneys(label: np.ndarray, largest: int | None, min_voxels: float) -> np.ndarray:
-    """Only the ``largest`` kidneys (None: all) of at least ``min_voxels``, tumours included."""
+def keep_kidneys(label: Label, largest: int | None, min_voxels: float) -> Label:
+    """Keep the ``largest`` kidneys (None keeps all) of at least ``min_voxels``, tumours included."""
     numbers, sizes = components(label > BACKGROUND)
     keep = _reaches(sizes, min_voxels)
     if largest is not None:
@@ -79,10 +86,10 @@ def keep_kidneys(label: np.ndarray, largest: int | None, min_voxels: float) -> n
     return np.where(keep[numbers], label, np.uint8(BACKGROUND))
 
 
-def drop_far_tumours(label: np.ndarray, spacing_mm: Sequence[float], within_mm: float) -> np.ndarray:
-    """Only tumours with a voxel next to a kidney voxel, or ``within_mm`` of one, centre to centre.
+def drop_far_tumours(label: Label, spacing_mm: Sequence[float], within_mm: float) -> Label:
+    """Keep tumours that touch a kidney voxel or lie within ``within_mm`` of one, centre to centre.
 
-    Without any kidney voxel, no tumour is near one: all go.
+    Without kidney voxels, all tumours are removed.
     """
     numbers, sizes = components(label == TUMOUR)
     keep = np.zeros(len(sizes), bool)
@@ -99,8 +106,8 @@ def drop_far_tumours(label: np.ndarray, spacing_mm: Sequence[float], within_mm: 
     return np.where(keep[numbers], label, np.uint8(BACKGROUND))
 
 
-def drop_small_tumours(label: np.ndarray, min_voxels: float) -> np.ndarray:
-    """Tumours below ``min_voxels`` become kidney where they touch it, else background."""
+def drop_small_tumours(label: Label, min_voxels: float) -> Label:
+    """Relabel tumours below ``min_voxels``: kidney if they touch it, otherwise background."""
     numbers, sizes = components(label == TUMOUR)
     small = ~_reaches(sizes, min_voxels)
     becomes = np.zeros(len(sizes), np.uint8)
@@ -108,10 +115,10 @@ def drop_small_tumours(label: np.ndarray, min_voxels: float) -> np.ndarray:
     return np.where(small[numbers], becomes[numbers], label)
 
 
-def fill_holes(label: np.ndarray, max_voxels: float) -> np.ndarray:
-    """Background of up to ``max_voxels``, closed in by kidney and tumour, becomes what it touches most.
+def fill_holes(label: Label, max_voxels: float) -> Label:
+    """Fill holes of up to ``max_voxels`` with the class that shares most faces with them.
 
-    A hole is closed if its voxels' faces lead nowhere outside; with equal faces it becomes kidney.
+    A hole is a 6-connected component of background that does not reach the border. Ties become kidney.
     """
     padded = np.pad(label, 1)
     numbers, sizes = components(padded == BACKGROUND, FACES)
@@ -129,17 +136,19 @@ def fill_holes(label: np.ndarray, max_voxels: float) -> np.ndarray:
     return filled[1:-1, 1:-1, 1:-1]
 
 
-def _reaches(sizes: np.ndarray, min_voxels: float) -> np.ndarray:
-    """Which components have ``min_voxels``; the outside, number 0, counts as one that does."""
-    reaches = sizes >= min_voxels * (1 - 1e-12)  # from ml and mm, so not exactly whole
+def _reaches(sizes: NDArray[np.int64], min_voxels: float) -> NDArray[np.bool_]:
+    """Return which components have at least ``min_voxels``; True for number 0, the outside."""
+    reaches: NDArray[np.bool_] = sizes >= min_voxels * (
+        1 - 1e-12
+    )  # tolerate rounding: computed from ml and mm
     reaches[0] = True
     return reaches
 
 
-def _touching(numbers: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The numbers of the components with a voxel that shares a corner with one of ``mask``."""
+def _touching(numbers: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the numbers of the components that touch ``mask``, corners included."""
     near = np.pad(mask, 1)
-    for axis in range(3):  # a cube of 3 x 3 x 3 is a line along each axis
+    for axis in range(3):  # a 3 x 3 x 3 dilation, one axis at a time
         lower, middle, upper = (
             np.take(near, range(start, near.shape[axis] - 2 + start), axis) for start in range(3)
         )
@@ -147,8 +156,8 @@ def _touching(numbers: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.unique(numbers[near & (numbers > 0)])
 
 
-def _border(mask: np.ndarray) -> np.ndarray:
-    """Voxels of ``mask`` with a face that leads out of it."""
+def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the voxels of ``mask`` with a face on its outside."""
     inner = np.pad(mask, 1)
     inside = mask.copy()
     for axis in range(3):
@@ -156,4 +165,5 @@ def _border(mask: np.ndarray) -> np.ndarray:
             window = [slice(1, -1)] * 3
             window[axis] = slice(start, start + mask.shape[axis])
             inside &= inner[tuple(window)]
-    return mask & ~inside
+    border: NDArray[np.bool_] = mask & ~inside
+    return border

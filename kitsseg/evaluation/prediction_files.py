@@ -1,4 +1,4 @@
-"""Label volumes of any origin: which file is of which case."""
+"""Find label volumes and their case ids in a folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,46 +10,46 @@ from kitsseg.system.obstacles import is_there, obstacle
 PREDICTION_NAME = "prediction.nii.gz"
 
 
-def find_masks(
+def find_label_volumes(
     folder: Path, names: Sequence[str] = (LABEL_NAME,)
 ) -> tuple[dict[str, Path], dict[str, str]]:
-    """The label volumes in a folder: files of their own, or in a folder a case as in KiTS19.
+    """Return the label volumes of a folder by case id, and the problems of unusable files.
 
     Args:
-        folder: of ``.nii.gz`` or ``.nii`` files or of folders ``case_XXXXX``, itself or its ``data/``
-            or ``dataset/``.
-        names: of the file in a case's folder; the first that is there is taken.
+        folder: Folder of ``.nii.gz`` or ``.nii`` files, or of folders ``case_XXXXX`` as in KiTS19. Its
+            ``data/`` or ``dataset/`` is searched if it holds neither.
+        names: File names inside a case folder. The first one present is used.
 
     Returns:
-        Paths by case id such as ``case_00042``, sorted, and a problem for each file that can't be used,
-        by case id or, without one, by file name.
+        Paths by case id such as ``case_00042``, sorted; and one problem per unusable file, by case id
+        or, if the name has none, by file name.
 
     Raises:
-        ValueError: there's no such folder.
+        ValueError: If the folder does not exist.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: there's no such folder")
+        raise ValueError(f"{folder}: no such folder")
     found: dict[str, list[Path]] = {}
     problems: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if is_there(path) and path.name.endswith((".nii", ".nii.gz")) and path.name[0] != ".":
             match = CASE_FILE.fullmatch(path.name)
             if match is None:
-                problems[path.name] = "no case id in the file's name; name it like case_00042.nii.gz"
+                problems[path.name] = "no case id in the file name; rename it like case_00042.nii.gz"
             else:
                 found.setdefault(f"case_{int(match[1]):05d}", []).append(path)
         elif is_id(path.name):
             inner = [path / name for name in names if is_there(path / name)]
             found.setdefault(path.name, []).extend(inner[:1])
-            blocked = [f"{path / name}: {said}" for name in names if (said := obstacle(path / name))]
+            blocked = [f"{path / name}: {why}" for name in names if (why := obstacle(path / name))]
             if blocked and not inner:
                 problems[path.name] = blocked[0]
     for case, paths in found.items():
         if len(paths) > 1:
             listed = " and ".join(str(path.relative_to(folder)) for path in paths)
-            problems[case] = f"{folder} holds {len(paths)} files of it, {listed}; leave one"
-    single = {case: each[0] for case, each in sorted(found.items()) if len(each) == 1}
-    for below in (folder / "data", folder / "dataset"):  # a checkout of KiTS19 or KiTS23
-        if not single and not problems and below.is_dir():
-            return find_masks(below, names)
+            problems[case] = f"{folder}: {len(paths)} files for this case, {listed}; remove all but one"
+    single = {case: paths[0] for case, paths in sorted(found.items()) if len(paths) == 1}
+    for subfolder in (folder / "data", folder / "dataset"):  # a clone of KiTS19 or KiTS23
+        if not single and not problems and subfolder.is_dir():
+            return find_label_volumes(subfolder, names)
     return single, problems

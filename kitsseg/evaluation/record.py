@@ -1,4 +1,4 @@
-"""What an evaluation leaves: ``evaluation.json``, ``evaluation.csv``, and the table of means."""
+"""Results of an evaluation: ``evaluation.json``, ``evaluation.csv`` and the table of means."""
 
 import csv
 import io
@@ -11,63 +11,68 @@ from typing import Any
 import numpy as np
 
 from kitsseg.data.labels import REGIONS
-from kitsseg.evaluation.metrics import CaseFigures
+from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.evaluation.stats import mean_interval
 from kitsseg.system.files import write_json, write_text
 
 VERSION = 1
 JSON, CSV = "evaluation.json", "evaluation.csv"
-# Title and name of what is given by region; the volume's error is one of three figures.
+# Title and key of the metrics per region.
 BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}
 POSTPROCESSED = "postprocessed"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a folder of label volumes.
+    """The metrics of a folder of label volumes.
 
     Attributes:
-        name: of what is evaluated.
-        predictions, truth: the folders.
-        settings: by which the figures were made.
-        cases: figures by case (`kitsseg.evaluation.scores.score`), and the same of the post-processed prediction
-            as ``postprocessed``.
-        missing: the cases without a prediction.
-        problems: why a case or a file gave no figures, by case or file.
+        name: Name of the evaluated model or method.
+        predictions: Folder of predictions.
+        truth: Folder of ground truth.
+        settings: Settings of the evaluation.
+        cases: Metrics by case (`kitsseg.evaluation.scores.score`), with those of the post-processed
+            prediction as ``postprocessed``.
+        missing: Cases without a prediction.
+        problems: Why a case or file was not scored, by case id or file name.
+        kitsseg: Version of kitsseg.
+        version: Version of the file format.
     """
 
     name: str
     predictions: str
     truth: str
     settings: dict[str, Any]
-    cases: CaseFigures
+    cases: CaseScores
     missing: list[str]
     problems: dict[str, str]
     kitsseg: str
     version: int = field(default=VERSION)
 
     def write(self, folder: Path) -> None:
-        """Both files, each whole or not at all, the JSON last: where it is, all is."""
-        write_text(folder / CSV, comma_separated(self.cases, self.problems))
+        """Write both files atomically, the JSON last: if it exists, the results are complete."""
+        write_text(folder / CSV, to_csv(self.cases, self.problems))
         write_json(folder / JSON, {**asdict(self), "summary": self.summary()})
 
     def summary(self) -> dict[str, Any]:
-        """Means over cases, of the predictions as they are and after post-processing."""
+        """Return the means over cases ``as_predicted`` and, if computed, ``postprocessed``."""
         parts = {"as_predicted": summarise(self.cases.values())}
         processed = [case[POSTPROCESSED] for case in self.cases.values() if POSTPROCESSED in case]
         return parts | ({POSTPROCESSED: summarise(processed)} if processed else {})
 
 
-def summarise(figures: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the cases that have a figure, and how many those are; lesions over all cases."""
-    cases = list(figures)
+def summarise(scores: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return each metric's mean over the cases where it is defined, and lesion counts over all cases."""
+    cases = list(scores)
     errors = {r: [case["volume_ml"][r]["error"] for case in cases] for r in REGIONS}
     out: dict[str, Any] = {
-        key: {region: mean([case[key][region] for case in cases]) for region in REGIONS}
+        key: {region: mean_with_interval([case[key][region] for case in cases]) for region in REGIONS}
         for key in BY_REGION.values()
     }
-    out["volume_error_ml"] = {region: mean(errors[region]) for region in REGIONS}
-    out["absolute_volume_error_ml"] = {region: mean(np.abs(errors[region])) for region in REGIONS}
+    out["volume_error_ml"] = {region: mean_with_interval(errors[region]) for region in REGIONS}
+    out["absolute_volume_error_ml"] = {
+        region: mean_with_interval(np.abs(errors[region])) for region in REGIONS
+    }
     names = ("truth", "found", "predicted", "false_positives")
     lesions = {name: sum(case["lesions"][name] for case in cases) for name in names}
     detected = [case["tumour_detected"] for case in cases if case["tumour_detected"] is not None]
@@ -80,8 +85,8 @@ def summarise(figures: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def mean(values: Iterable[float | None]) -> dict[str, Any]:
-    """The mean of the values that exist, its 95 % interval (None without), and their number."""
+def mean_with_interval(values: Iterable[float | None]) -> dict[str, Any]:
+    """Return the mean of the defined values, its 95 % interval and their number; None if undefined."""
     array = np.array(list(values), np.float64)  # None becomes NaN
     known = array[~np.isnan(array)]
     if not known.size:
@@ -90,8 +95,8 @@ def mean(values: Iterable[float | None]) -> dict[str, Any]:
     return interval | {"cases": known.size}
 
 
-def comma_separated(cases: CaseFigures, problems: Mapping[str, str]) -> str:
-    """A row a case, in full precision; a case or file with a problem has that instead of figures."""
+def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
+    """Return CSV text: one row per case in full precision, and one per problem."""
     rows = []
     for case in sorted({*cases, *problems}):
         row: dict[str, Any] = {"case": case}
@@ -100,7 +105,7 @@ def comma_separated(cases: CaseFigures, problems: Mapping[str, str]) -> str:
             if POSTPROCESSED in cases[case]:
                 row |= _columns(cases[case][POSTPROCESSED], f"{POSTPROCESSED}_")
         rows.append(row | {"problem": problems.get(case, "")})
-    # The fullest row has all columns; a problem stands last.
+    # The longest row has all columns; move "problem" to the end.
     names = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
     names = [*(name for name in names if name != "problem"), "problem"]
     out = io.StringIO()
@@ -110,21 +115,21 @@ def comma_separated(cases: CaseFigures, problems: Mapping[str, str]) -> str:
     return out.getvalue()
 
 
-def _columns(figures: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """One case's figures, flat; what doesn't exist is empty."""
-    flat = {f"{key}_{region}": figures[key][region] for key in BY_REGION.values() for region in REGIONS}
+def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the metrics of a case by column; undefined ones are empty."""
+    flat = {f"{key}_{region}": scores[key][region] for key in BY_REGION.values() for region in REGIONS}
     for region in REGIONS:
-        for part, value in figures["volume_ml"][region].items():
+        for part, value in scores["volume_ml"][region].items():
             flat[f"{part}_ml_{region}"] = value
-    flat |= {f"lesions_{name}": value for name, value in figures["lesions"].items()}
-    detected = figures["tumour_detected"]
+    flat |= {f"lesions_{name}": value for name, value in scores["lesions"].items()}
+    detected = scores["tumour_detected"]
     flat["tumour_detected"] = None if detected is None else int(detected)
     return {f"{prefix}{key}": "" if value is None else value for key, value in flat.items()}
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """The means for a terminal, with intervals; over how many cases, where not over all."""
-    total = max((each["cases"] for each in summary["volume_error_ml"].values()), default=0)
+    """Return the means with intervals as text, with the number of cases where some are undefined."""
+    total = max((region["cases"] for region in summary["volume_error_ml"].values()), default=0)
     lines = [["", *REGIONS]]
     keys = {
         **BY_REGION,
@@ -144,16 +149,16 @@ def table(summary: Mapping[str, Any]) -> str:
     text.append(
         f"lesions: {lesions['found']} of {lesions['truth']} found"
         + ("" if sensitivity is None else f" (sensitivity {sensitivity:.3f})")
-        + ("" if false is None else f", {false:.2f} false positives a case")
-        + f"; a tumour was detected in {detected['detected']} of {detected['cases']} cases with one"
+        + ("" if false is None else f", {false:.2f} false positives per case")
+        + f"; tumour detected in {detected['detected']} of {detected['cases']} cases with lesions"
     )
     return "\n".join(text)
 
 
-def _cell(mean: Mapping[str, Any], digits: int, total: int) -> str:
-    if mean["mean"] is None:
+def _cell(entry: Mapping[str, Any], digits: int, total: int) -> str:
+    if entry["mean"] is None:
         return "–"
-    some = "" if mean["cases"] == total else f" ({mean['cases']} cases)"
-    low, high = mean["low"], mean["high"]
+    count = "" if entry["cases"] == total else f" ({entry['cases']} cases)"
+    low, high = entry["low"], entry["high"]
     interval = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{mean['mean']:.{digits}f}{interval}{some}"
+    return f"{entry['mean']:.{digits}f}{interval}{count}"

@@ -1,61 +1,134 @@
-"""All figures of one case from two label volumes."""
+"""All metrics of a case, from two label volumes or their files."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kitsseg.data.bounding_box import bounding_box
+from kitsseg.data.io.nifti import check_same_grid, read_mask
 from kitsseg.data.labels import REGIONS, TUMOUR
+from kitsseg.data.parallel import over_cases
+from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.confusion import volume_counts
 from kitsseg.evaluation.lesions import Matching
-from kitsseg.evaluation.metrics import dice
+from kitsseg.evaluation.metrics import CaseScores, dice
 from kitsseg.evaluation.surface import surfaces
+
+PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
+# The metrics of a case and "", or None and the problem.
+Scored = tuple[dict[str, Any] | None, str]
+
+GRID_REMEDY = "write it on the grid of the case's own image"
+REWRITE = "write it again"
+
+
+def score_pairs(
+    job: Callable[[Pair], Scored], pairs: Sequence[Pair], workers: int, strict: bool
+) -> tuple[CaseScores, dict[str, str]]:
+    """Return the metrics and the problems, each by case id.
+
+    Args:
+        job: `score_pair` with its settings bound.
+        pairs: Label volumes of the cases.
+        workers: Number of processes.
+        strict: Whether to raise ValueError at the first problem.
+    """
+    scores: CaseScores = {}
+    problems: dict[str, str] = {}
+    results = over_cases(job, pairs, workers, "evaluating")
+    for pair, (scored, problem) in zip(pairs, results, strict=True):
+        if scored is not None:
+            scores[pair.id] = scored
+        elif strict:
+            raise ValueError(f"{pair.id}: {problem}")
+        else:
+            problems[pair.id] = problem
+    return scores, problems
+
+
+def score_pair(
+    pair: Pair,
+    classes: Sequence[int],
+    tolerance_mm: Mapping[str, float],
+    matching: Matching,
+    postprocess: PostProcess | None,
+) -> Scored:
+    """Return the metrics of a case, or the problem as one line.
+
+    Args:
+        pair: Label volumes of the case.
+        classes: ``classes[value]`` is the class id of a value stored in the files.
+        tolerance_mm: Tolerance of the surface Dice by region.
+        matching: Matching of lesions.
+        postprocess: If given, the metrics after post-processing are added as ``postprocessed``.
+    """
+    try:
+        truth = read_mask(pair.truth, classes)
+        spacing_mm = truth.layout.spacing_mm
+        if pair.prediction is None:
+            label = np.zeros_like(truth.label)
+        else:
+            prediction = read_mask(pair.prediction, classes, REWRITE)
+            check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", GRID_REMEDY)
+            label = prediction.label
+        scores = score(label, truth.label, spacing_mm, tolerance_mm, matching)
+        if postprocess is not None:
+            cleaned = postprocess(label, spacing_mm)
+            scores["postprocessed"] = score(cleaned, truth.label, spacing_mm, tolerance_mm, matching)
+    except ValueError as error:
+        return None, str(error)
+    except MemoryError:
+        return None, f"{pair.prediction}: does not fit into memory; set workers=1"
+    return scores, ""
 
 
 def score(
-    prediction: np.ndarray,
-    truth: np.ndarray,
+    prediction: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
     spacing_mm: Sequence[float],
     tolerance_mm: Mapping[str, float],
     matching: Matching,
 ) -> dict[str, Any]:
-    """One case's figures.
+    """Return the metrics of a case.
 
     Args:
-        prediction, truth: ``[S, H, W]`` uint8 class ids on one grid.
-        spacing_mm: of slices, rows and columns.
-        tolerance_mm: of the surface Dice, by region.
-        matching: of lesions.
+        prediction: ``[S, H, W]`` class ids.
+        truth: ``[S, H, W]`` class ids on the same grid.
+        spacing_mm: Spacing of slices, rows and columns.
+        tolerance_mm: Tolerance of the surface Dice by region.
+        matching: Matching of lesions.
 
     Returns:
-        Plain values; None stands for a figure that doesn't exist. By region: Dice and surface Dice
-        (None: neither there nor predicted; 0: only one of them), ``hd95_mm`` (None unless both), the
-        voxels in both, in the prediction and in the truth, and ``volume_ml`` of the prediction, of
-        the truth and their difference. Of the tumour: `kitsseg.evaluation.lesions.Lesions` and whether any of
-        them was found (None: there are none).
+        JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (None if
+        the region is absent from both volumes, 0 if absent from one), ``hd95_mm`` (None if absent from
+        either), ``voxels`` in both, in the prediction and in the truth, and ``volume_ml`` of the
+        prediction, the truth and their difference. For tumours: ``lesions``
+        (`kitsseg.evaluation.lesions.Lesions`) and ``tumour_detected``, whether any lesion was found
+        (None without lesions).
     """
     box = bounding_box(prediction | truth)
     if box is None:
         box = (slice(0, 0),) * 3
-    # Only now in the order that the rest is fast in: NIfTI's is the other one.
+    # NIfTI stores Fortran order; the computations below are faster in C order.
     prediction, truth = np.ascontiguousarray(prediction[box]), np.ascontiguousarray(truth[box])
     counts = volume_counts(prediction, truth)
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    surface: dict[str, float | None] = {}
+    surface_dice: dict[str, float | None] = {}
     hd95_mm: dict[str, float | None] = {}
     for region, classes in REGIONS.items():
         both = surfaces(_mask(prediction, classes), _mask(truth, classes), spacing_mm)
-        surface[region] = figure(both.dice(tolerance_mm[region]))
-        hd95_mm[region] = figure(both.hausdorff_mm(95))
+        surface_dice[region] = finite_or_none(both.dice(tolerance_mm[region]))
+        hd95_mm[region] = finite_or_none(both.hausdorff_mm(95))
     lesions = matching(prediction == TUMOUR, truth == TUMOUR, voxel_ml)
     return {
-        "dice": {r: figure(s) for r, s in zip(REGIONS, dice(counts).tolist(), strict=True)},
+        "dice": {r: finite_or_none(s) for r, s in zip(REGIONS, dice(counts).tolist(), strict=True)},
         "voxels": dict(zip(REGIONS, counts.tolist(), strict=True)),
         "voxel_ml": voxel_ml,
-        "surface_dice": surface,
+        "surface_dice": surface_dice,
         "hd95_mm": hd95_mm,
         "volume_ml": {
             region: {"prediction": p * voxel_ml, "truth": g * voxel_ml, "error": (p - g) * voxel_ml}
@@ -66,14 +139,14 @@ def score(
     }
 
 
-def figure(value: float) -> float | None:
-    """A value that JSON can hold: None for NaN and infinity."""
+def finite_or_none(value: float) -> float | None:
+    """Return ``value``, or None if it is NaN or infinite, which JSON cannot store."""
     return value if math.isfinite(value) else None
 
 
-def _mask(label: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:
-    """Where ``label`` is one of ``classes``, bool."""
-    mask = label == classes[0]
-    for each in classes[1:]:
-        mask |= label == each
+def _mask(label: NDArray[np.uint8], classes: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return where ``label`` is one of ``classes``."""
+    mask: NDArray[np.bool_] = label == classes[0]
+    for class_id in classes[1:]:
+        mask |= label == class_id
     return mask

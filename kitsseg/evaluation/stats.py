@@ -1,37 +1,39 @@
-"""What can be said of all patients from the few that were scored: intervals, paired tests.
+"""Confidence intervals and paired tests over cases.
 
-The sampling unit is the case. Slices never count, and seeds don't add cases: a case's value is its mean
-over the seeds that scored it. NaN is a case (or a seed's case) without a figure, and is left out.
+The case is the sampling unit. Seeds do not add cases: the value of a case is its mean over seeds. NaN
+marks an undefined value and is skipped.
 
 Intervals are bootstrap intervals of the mean over cases:
 
-- With one seed the cases are drawn anew, and the interval speaks of that one run's weights. With
-  several, cases and seeds are each drawn anew (Owen, "The pigeonhole bootstrap", Ann. Appl. Stat. 1,
-  2007), and the interval speaks of the recipe; it errs on the wide side (Owen and Eckles, Ann. Appl.
-  Stat. 6, 2012), except that two or three seeds show less than all of the spread between seeds.
-- BCa (Efron, JASA 82, 1987), since Dice is skewed, its tails widened for few cases by Student's t in
-  place of the normal and by sqrt(n / (n - 1)), by which the usual percentile interval is too short
-  (Hesterberg, American Statistician 69, 2015). How many of such intervals held the true mean, beside
-  those of other kinds, is in experiments/03_intervals.
+- With one seed, cases are resampled, and the interval describes the weights of that run. With several
+  seeds, cases and seeds are resampled independently (pigeonhole bootstrap: Owen, Ann. Appl. Stat. 1,
+  2007), and the interval describes the training recipe. It is conservative (Owen and Eckles, Ann. Appl.
+  Stat. 6, 2012), but two or three seeds underestimate the variance between seeds.
+- The limits are bias-corrected and accelerated (BCa: Efron, JASA 82, 1987), because Dice is skewed. For
+  few cases, the tails are widened by Student's t and by sqrt(n / (n - 1)) (Hesterberg, American
+  Statistician 69, 2015). experiments/03_intervals compares the coverage with that of other intervals.
 
-The draws come from a generator of the function's own: equal arguments give equal results.
+Every function seeds its own generator: equal arguments give equal results.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import special  # scipy.stats takes a second to import, and --help imports this
+from numpy.typing import ArrayLike, NDArray
+from scipy import special  # scipy.stats is slow to import
 
 DRAWS = 9999
 CONFIDENCE = 0.95
-DECIMALS = 12  # differences that differ only by rounding are ties, as SciPy's wilcoxon advises
+DECIMALS = 12  # rounds differences, so that floating-point noise does not break ties
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over cases and its interval; NaN where there is none."""
+    """A mean over cases and the limits of its interval; NaN if undefined."""
 
     mean: float
     low: float
@@ -40,14 +42,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two models on the same cases.
+    """A paired comparison of two models.
 
     Attributes:
-        difference: mean over cases of the first's value less the second's.
-        p: two-sided, of Wilcoxon's signed-rank test over cases.
-        effect: matched-pairs rank-biserial correlation, from -1 (the second is better in every case) by
-            0 to 1 (the first is).
-        cases: how many have a figure of both.
+        difference: Mean over cases of the first model's value minus the second's.
+        p: Two-sided p value of Wilcoxon's signed-rank test over cases.
+        effect: Matched-pairs rank-biserial correlation: 1 if the first model has the larger value in
+            every case, -1 if the second has.
+        cases: Number of cases in which both models have a value.
     """
 
     difference: Interval
@@ -59,20 +61,20 @@ class Paired:
 def mean_interval(
     values: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
-    """The mean over cases with its bootstrap interval (see the module).
+    """Return the mean over cases and its bootstrap interval.
 
     Args:
-        values: ``[cases]`` or ``[seeds, cases]``, NaN for no figure.
-        confidence: of the interval, within (0, 1).
-        draws: of the bootstrap, at least 1.
-        seed: of the draws.
+        values: ``[cases]`` or ``[seeds, cases]``, NaN where undefined.
+        confidence: Confidence level, in (0, 1).
+        draws: Number of bootstrap samples, at least 1.
+        seed: Seed of the bootstrap.
 
     Returns:
-        No cases: all NaN. One case: its value, and NaN for the interval, since one case doesn't show how
-        cases differ. Equal cases: an interval without width, for the same reason not to be trusted.
+        All NaN without cases. With one case, its value with NaN limits. If all cases are equal, the
+        interval has zero width, which understates the uncertainty.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: If an argument is out of range.
     """
     table = _known_cases(_table(values))
     rng = _generator(confidence, draws, seed)
@@ -86,29 +88,31 @@ def paired(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Paired:
-    """Two models on the same cases: how far they differ, and whether chance alone could do it.
+    """Compare two models on the same cases.
 
-    The interval draws seeds anew if there are several, and so speaks of the two recipes. The p value is
-    of the cases' means over the seeds that ran: it speaks of those runs' weights on other patients, and
-    of nothing that another seed might have brought.
+    The interval resamples seeds if there are several, and so describes the two recipes. The p value uses
+    the means over seeds: it describes these weights on other patients, not other seeds.
 
     Args:
-        a, b: ``[cases]`` or ``[seeds, cases]``, in the same order of cases, NaN for no figure. With as
-            many seeds, row by row the same seeds; else each side's seeds are drawn by themselves.
-        confidence, draws, seed: as of `mean_interval`.
+        a: ``[cases]`` or ``[seeds, cases]``, NaN where undefined.
+        b: The same for the second model, with cases in the same order. If both have the same number of
+            seeds, row i is the same seed in both; otherwise, seeds are resampled independently.
+        confidence: See `mean_interval`.
+        draws: See `mean_interval`.
+        seed: See `mean_interval`.
 
     Returns:
-        Cases without a figure on either side don't count. Without any: NaN and 0 cases. If all
-        differences are 0, p is 1 and the effect 0.
+        The comparison over the cases with a value in both. Without such cases, NaN and 0 cases. If all
+        differences are 0, p is 1 and the effect is 0.
 
     Raises:
-        ValueError: an argument out of its range, or another number of cases.
+        ValueError: If an argument is out of range or the numbers of cases differ.
     """
     left, right = _table(a), _table(b)
     if left.shape[1] != right.shape[1]:
         raise ValueError(
-            f"a has {left.shape[1]} cases and b has {right.shape[1]}: give the same cases in the same "
-            "order, NaN where one has no figure"
+            f"a has {left.shape[1]} cases and b has {right.shape[1]}: pass the same cases in the same "
+            "order, with NaN where a value is undefined"
         )
     rng = _generator(confidence, draws, seed)
     both = ~np.isnan(case_means(left)) & ~np.isnan(case_means(right))
@@ -118,17 +122,21 @@ def paired(
     return Paired(interval, *signed_rank(difference), int(both.sum()))
 
 
-def case_means(values: ArrayLike) -> np.ndarray:
-    """Each case's mean over the seeds that scored it ``[cases]``, from ``[seeds, cases]``."""
+def case_means(values: ArrayLike) -> Floats:
+    """Return ``[cases]``: the mean of ``[seeds, cases]`` over the seeds with a value."""
     table = _table(values)
-    return _weighted(table, np.ones((1, len(table))))[0]
+    means: Floats = _weighted(table, np.ones((1, len(table))))[0]
+    return means
 
 
 def seed_spread(values: ArrayLike) -> float:
-    """Sample standard deviation, over seeds, of the mean over the cases that all seeds scored.
+    """Return the sample standard deviation over seeds of the mean over cases.
 
     Args:
-        values: ``[seeds, cases]``; NaN comes back if there are fewer than two seeds or no such case.
+        values: ``[seeds, cases]``. Only cases with a value for every seed are used.
+
+    Returns:
+        NaN with fewer than two seeds or without such cases.
     """
     table = _table(values)
     common = table[:, ~np.isnan(table).any(axis=0)]
@@ -138,14 +146,20 @@ def seed_spread(values: ArrayLike) -> float:
 
 
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
-    """Wilcoxon's signed-rank test of paired differences ``[cases]``: two-sided p, and the effect.
+    """Return p and effect size of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945).
 
-    Zero differences are left out (``zero_method="wilcox"`` in SciPy), equal ones share their ranks, and
-    p is exact for any number of cases: over all signs that the ranks at hand could have had. It equals
-    ``scipy.stats.wilcoxon`` wherever that is exact, which with ties it is up to 13 cases only.
+    Zero differences are dropped (``zero_method="wilcox"`` in SciPy) and tied differences share their
+    mean rank. The two-sided p value is exact for any number of cases, also with ties: it enumerates the
+    distribution over all signs. It equals ``scipy.stats.wilcoxon`` where that is exact.
 
     The effect is the matched-pairs rank-biserial correlation: the rank sum of the positive differences
-    less that of the negative ones, over both (Kerby, Comprehensive Psychology 3, 2014).
+    minus that of the negative ones, divided by the total (Kerby, Comprehensive Psychology 3, 2014).
+
+    Args:
+        differences: ``[cases]`` paired differences without NaN.
+
+    Returns:
+        (NaN, NaN) without differences; (1, 0) if all are zero.
     """
     d = np.round(np.asarray(differences, np.float64), DECIMALS)
     if d.size == 0:
@@ -155,9 +169,9 @@ def signed_rank(differences: ArrayLike) -> tuple[float, float]:
         return 1.0, 0.0
     _, place, ties = np.unique(np.abs(d), return_inverse=True, return_counts=True)
     last = np.cumsum(ties)
-    ranks = (last - ties + 1 + last)[place]  # first plus last of those that share: twice the rank
+    ranks = (last - ties + 1 + last)[place]  # twice the mean rank, an integer
     positive, total = int(ranks[d > 0].sum()), int(ranks.sum())
-    chance = np.zeros(total + 1)  # of each sum of positive ranks
+    chance = np.zeros(total + 1)  # probability of each sum of positive ranks
     chance[0] = 1
     for rank in ranks:
         chance[rank:] += chance[:-rank].copy()
@@ -167,58 +181,60 @@ def signed_rank(differences: ArrayLike) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Scand. J. Stat. 6, 1979): p values that hold for all together.
+    """Return p values adjusted by Holm's step-down method (Scand. J. Stat. 6, 1979).
 
-    A NaN stays one and doesn't count as a comparison.
+    NaN stays NaN and does not count as a comparison.
     """
     p = np.asarray(p_values, np.float64)
     order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
-    out, least = p.copy(), 0.0
+    adjusted, largest = p.copy(), 0.0
     for rank, i in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * p[i]))
-        out[i] = least
-    return [float(each) for each in out]
+        largest = max(largest, min(1.0, (len(order) - rank) * p[i]))
+        adjusted[i] = largest
+    return [float(value) for value in adjusted]
 
 
-def _table(values: ArrayLike) -> np.ndarray:
-    """``[seeds, cases]`` of float64."""
+def _table(values: ArrayLike) -> Floats:
+    """Return ``[seeds, cases]`` from ``[cases]`` or ``[seeds, cases]``."""
     table = np.atleast_2d(np.asarray(values, np.float64))
     if table.ndim != 2 or len(table) == 0:
         raise ValueError(f"values of shape {np.shape(values)}: must be [cases] or [seeds, cases]")
     if np.isinf(table).any():
-        raise ValueError("values hold an infinite number: give NaN where a case has no figure")
+        raise ValueError("values: must not be infinite; pass NaN where a value is undefined")
     return table
 
 
-def _known_cases(table: np.ndarray) -> np.ndarray:
+def _known_cases(table: Floats) -> Floats:
     return table[:, ~np.isnan(table).all(axis=0)]
 
 
 def _generator(confidence: float, draws: int, seed: int) -> np.random.Generator:
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence} must lie in (0, 1), such as 0.95")
+        raise ValueError(f"confidence={confidence}: must be in (0, 1), such as 0.95")
     if draws < 1:
-        raise ValueError(f"draws={draws} must be at least 1")
+        raise ValueError(f"draws={draws}: must be at least 1")
     return np.random.default_rng(seed)
 
 
-def _weighted(table: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Each case's mean over seeds ``[draws, cases]``, by the seeds' ``weights`` ``[draws, seeds]``."""
+def _weighted(table: Floats, weights: NDArray[Any]) -> Floats:
+    """Return ``[draws, cases]``: means over seeds, weighted by ``[draws, seeds]``."""
     known = ~np.isnan(table)
     total, count = weights @ np.where(known, table, 0), weights @ known
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    means: Floats = np.full(total.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
-def _draw(tables: list[np.ndarray], draws: int, rng: np.random.Generator) -> np.ndarray:
-    """``[draws]``: the mean, or the mean difference of two tables, over cases and seeds drawn anew.
+def _draw(tables: list[Floats], draws: int, rng: np.random.Generator) -> Floats:
+    """Return bootstrap samples ``[draws]`` of the mean of a table or the mean difference of two.
 
-    Both tables get the same cases, and the same seeds if they have as many.
+    Both tables use the same resampled cases, and the same seeds if their numbers of seeds agree.
     """
     cases = tables[0].shape[1]
     if cases < 2:
         return np.empty(0)
     picked = rng.integers(cases, size=(draws, cases))
-    drawn: dict[int, np.ndarray] = {}
+    drawn: dict[int, NDArray[np.int64]] = {}
     means = []
     for table in tables:
         seeds = len(table)
@@ -229,15 +245,16 @@ def _draw(tables: list[np.ndarray], draws: int, rng: np.random.Generator) -> np.
         else:
             means.append(np.take_along_axis(_weighted(table, drawn[seeds]), picked, axis=1))
     values = means[0] if len(means) == 1 else means[0] - means[1]
-    # A case that none of the drawn seeds scored is left out of that draw; a draw without cases, too.
+    # A draw skips cases without a value for its seeds; a draw without any case is dropped.
     known = ~np.isnan(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0).sum(axis=1)
-    return np.round(total[count > 0] / count[count > 0], DECIMALS)
+    drawn_means: Floats = np.round(total[count > 0] / count[count > 0], DECIMALS)
+    return drawn_means
 
 
-def _interval(values: np.ndarray, drawn: np.ndarray, confidence: float) -> Interval:
-    """BCa with widened tails, from the cases' values ``[cases]`` and the drawn means ``[draws]``."""
+def _interval(values: Floats, drawn: Floats, confidence: float) -> Interval:
+    """Return the BCa interval with widened tails from ``[cases]`` values and ``[draws]`` means."""
     n = len(values)
     if n == 0:
         return Interval(float("nan"), float("nan"), float("nan"))

@@ -1,17 +1,18 @@
 """Surface Dice and robust Hausdorff distance in mm, weighted by surface area.
 
-The definition is that of DeepMind's surface-distance (Nikolov et al. 2018, arXiv 1809.04430), which
-KiTS21 and KiTS23 score with: the surface runs through the corners of voxels, each corner stands for
-the area in mm² that marching cubes gives it, and every corner's distance is that to the nearest corner
-of the other surface. Only the corners on the surfaces are looked at, not the volume between them.
+The definition is that of DeepMind's surface-distance (Nikolov et al. 2018, arXiv 1809.04430), used by
+KiTS21 and KiTS23. Surface elements lie at voxel corners. Marching cubes gives the area of each in mm².
+Its distance is that to the nearest element of the other surface.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from pykdtree.kdtree import KDTree  # scipy's takes minutes where one surface is far round the other
+from numpy.typing import NDArray
+from pykdtree.kdtree import KDTree  # SciPy's KDTree can take minutes if one surface encloses another
 from surface_distance.lookup_tables import create_table_neighbour_code_to_surface_area
 
 from kitsseg.data.bounding_box import bounding_box
@@ -19,24 +20,24 @@ from kitsseg.data.bounding_box import bounding_box
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Two surfaces' corners: their distance to the other surface and the area they stand for.
+    """Areas of the elements of two surfaces and their distances to the other surface.
 
     Attributes:
-        to_truth_mm, prediction_mm2: ``[corners of the prediction]`` float64.
-        to_prediction_mm, truth_mm2: ``[corners of the truth]`` float64.
-
-    Without another surface the distances are infinite.
+        to_truth_mm: ``[P]`` distance per element of the prediction, infinite without a truth.
+        prediction_mm2: ``[P]`` area per element of the prediction.
+        to_prediction_mm: ``[T]`` distance per element of the truth, infinite without a prediction.
+        truth_mm2: ``[T]`` area per element of the truth.
     """
 
-    to_truth_mm: np.ndarray
-    prediction_mm2: np.ndarray
-    to_prediction_mm: np.ndarray
-    truth_mm2: np.ndarray
+    to_truth_mm: NDArray[np.float64]
+    prediction_mm2: NDArray[np.float64]
+    to_prediction_mm: NDArray[np.float64]
+    truth_mm2: NDArray[np.float64]
 
     def dice(self, tolerance_mm: float) -> float:
-        """The share of both surfaces that lies within ``tolerance_mm`` of the other.
+        """Return the fraction of both surfaces within ``tolerance_mm`` of the other.
 
-        Neither surface is there: NaN. Only one is: 0.
+        NaN if both surfaces are empty, 0 if one is.
         """
         area = self.prediction_mm2.sum() + self.truth_mm2.sum()
         near = self.prediction_mm2[self.to_truth_mm <= tolerance_mm].sum()
@@ -44,9 +45,9 @@ class Surfaces:
         return float(near / area) if area > 0 else float("nan")
 
     def hausdorff_mm(self, percent: float = 95) -> float:
-        """The distance that ``percent`` of a surface's area stays below, the larger of the two ways.
+        """Return the larger of the two directed distances at the ``percent`` percentile of area.
 
-        Neither surface is there: NaN. Only one is: infinite.
+        NaN if both surfaces are empty, infinity if one is.
         """
         if not (self.prediction_mm2.size or self.truth_mm2.size):
             return float("nan")
@@ -56,12 +57,15 @@ class Surfaces:
         )
 
 
-def surfaces(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) -> Surfaces:
-    """Measure two masks.
+def surfaces(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: Sequence[float]
+) -> Surfaces:
+    """Return the surfaces of two masks.
 
     Args:
-        prediction, truth: ``[S, H, W]`` bool. What touches the volume's border is closed there.
-        spacing_mm: distance of slices, rows and columns.
+        prediction: ``[S, H, W]`` mask. Surfaces are closed at the border of the volume.
+        truth: ``[S, H, W]`` mask.
+        spacing_mm: Spacing of slices, rows and columns.
     """
     box = bounding_box(prediction | truth)
     if box is None:
@@ -79,41 +83,46 @@ def surfaces(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[flo
     )
 
 
-def corner_codes(mask: np.ndarray) -> np.ndarray:
-    """Which of the eight voxels round each corner are set.
+def corner_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return which of the eight voxels around each corner are set.
 
     Args:
-        mask: ``[S, H, W]`` bool; nothing is set outside it.
+        mask: ``[S, H, W]``, padded with False.
 
     Returns:
-        ``[S + 1, H + 1, W + 1]`` uint8: a bit a voxel, the first in (slice, row, column) highest.
+        ``[S + 1, H + 1, W + 1]``: one bit per voxel; the first in (slice, row, column) is the highest.
     """
-    bits: np.ndarray = np.pad(mask.view(np.uint8), 1)
+    bits: NDArray[Any] = np.pad(mask.view(np.uint8), 1)
     bits = (bits[..., :-1] << 1) | bits[..., 1:]
     bits = (bits[:, :-1] << 2) | bits[:, 1:]
-    return (bits[:-1] << 4) | bits[1:]
+    codes: NDArray[np.uint8] = (bits[:-1] << 4) | bits[1:]
+    return codes
 
 
-def _on_surface(codes: np.ndarray) -> np.ndarray:
-    return (codes != 0) & (codes != 0xFF)
+def _on_surface(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    on_surface: NDArray[np.bool_] = (codes != 0) & (codes != 0xFF)
+    return on_surface
 
 
 @lru_cache
-def _corner_areas(spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """``[256]``: the area in mm² of a corner, by its code."""
+def _corner_areas(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return ``[256]``: the area in mm² of a corner by its code."""
     return np.asarray(create_table_neighbour_code_to_surface_area(spacing_mm))
 
 
 def _nearest_mm(
-    corners: np.ndarray, others: np.ndarray, is_other: np.ndarray, spacing_mm: Sequence[float]
-) -> np.ndarray:
-    """Distances from ``corners`` ``[n, 3]`` to the nearest of ``others`` ``[m, 3]``.
+    corners: NDArray[np.intp],
+    others: NDArray[np.intp],
+    is_other: NDArray[np.bool_],
+    spacing_mm: Sequence[float],
+) -> NDArray[np.float64]:
+    """Return ``[n]``: the distances from ``corners`` to the nearest of ``others``.
 
     Args:
-        corners, others: integer positions.
-        is_other: ``[S, H, W]`` bool, the same as ``others``: a corner that is one of them needs no
-            search.
-        spacing_mm: of the positions.
+        corners: ``[n, 3]`` indices.
+        others: ``[m, 3]`` indices.
+        is_other: ``[S, H, W]`` mask of ``others``. Corners in it are at distance 0 and are not searched.
+        spacing_mm: Spacing of slices, rows and columns.
     """
     if not len(others):
         return np.full(len(corners), np.inf)
@@ -123,17 +132,19 @@ def _nearest_mm(
     if not len(apart):
         return out
     _, nearest = KDTree(others * spacing).query(corners[apart] * spacing)
-    # From whole steps, not from the tree's rounded positions: 2 x 0.1 mm is 0.2 mm everywhere.
+    # Compute from index differences, so that equal offsets give equal distances.
     steps_mm = (corners[apart] - others[nearest]) * spacing
     out[apart] = np.sqrt((steps_mm * steps_mm).sum(axis=1))
     return out
 
 
-def _percentile(distances_mm: np.ndarray, areas_mm2: np.ndarray, percent: float) -> float:
-    """The smallest distance within which ``percent`` of the area lies; 0 without any corner."""
+def _percentile(
+    distances_mm: NDArray[np.float64], areas_mm2: NDArray[np.float64], percent: float
+) -> float:
+    """Return the smallest distance that covers ``percent`` of the area; 0 for an empty surface."""
     if not distances_mm.size:
         return 0.0
-    # By distance, then area, so that equal corners in any order give the same rounding.
+    # Sort ties by area, so that rounding does not depend on the order of the corners.
     order = np.lexsort((areas_mm2, distances_mm))
     share = np.cumsum(areas_mm2[order]) / areas_mm2.sum()
     position = int(np.searchsorted(share, percent / 100))

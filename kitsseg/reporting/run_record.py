@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from kitsseg.evaluation.metrics import Figures
+from kitsseg.evaluation.metrics import SplitScores
 from kitsseg.system.files import write_json
 
 VERSION = 2
@@ -40,8 +40,8 @@ class Record:
     model: str
     seed: int
     overrides: list[str]
-    before: Figures
-    after: Figures | None
+    before: SplitScores
+    after: SplitScores | None
     split: dict[str, list[str]]
     epochs: dict[str, Any]
     config: dict[str, Any]
@@ -52,7 +52,7 @@ class Record:
     version: int = field(default=VERSION)
 
     @property
-    def final(self) -> Figures:
+    def final(self) -> SplitScores:
         """The figures of the run's last stage."""
         return self.before if self.after is None else self.after
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kitsseg.evaluation.metrics import Figures
+from kitsseg.evaluation.metrics import SplitScores
 
 
 class Run(Protocol):
@@ -16,10 +16,10 @@ class Run(Protocol):
     def seed(self) -> int: ...
 
     @property
-    def before(self) -> Figures: ...
+    def before(self) -> SplitScores: ...
 
     @property
-    def final(self) -> Figures: ...
+    def final(self) -> SplitScores: ...
 
 
 class NamedRun(Run, Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kitsseg.evaluation.metrics import CaseFigures
+from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.reporting import showcase, tables
 from kitsseg.reporting.run_record import Record
 
@@ -66,7 +66,7 @@ def _ml(figures: dict[str, Any], region: str, which: int) -> float | None:
     return None if voxels is None or each is None else round(voxels[which] * each, 3)
 
 
-def pictures(folder: Path, figures: CaseFigures) -> Iterator[Picture]:
+def pictures(folder: Path, figures: CaseScores) -> Iterator[Picture]:
     """A few slices of each case that the run in ``folder`` keeps to be looked at, head first.
 
     Args:

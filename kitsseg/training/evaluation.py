@@ -33,7 +33,7 @@ def evaluate(
     mirror_axes: Sequence[int],
     stage: str,
     predictions: Path,
-) -> metrics.Figures:
+) -> metrics.SplitScores:
     """Segment all training and validation cases and compare each with its label volume.
 
     Every case is computed by one rank, so its metrics do not depend on the number of ranks.
@@ -54,11 +54,11 @@ def evaluate(
     device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     net = net.to(device).eval()
     number = {case: i for i, case in enumerate(data.store.ids)}
-    figures: metrics.Figures = {}
+    figures: metrics.SplitScores = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
         title = f"{stage}, {part} cases"
         mine = ids[distributed.rank() :: distributed.world_size()]
-        own: metrics.CaseFigures = {}
+        own: metrics.CaseScores = {}
         hidden = distributed.rank() > 0 or None
         for case in tqdm(mine, desc=title, unit="case", leave=False, disable=hidden):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
@@ -71,7 +71,7 @@ def evaluate(
                 header = read_header(source.label)
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout, header)
         figures[part] = distributed.gather(own, ids)
-        log.info(f"{title}: {metrics.summary(figures[part], OFFICIAL)}")
+        log.info(f"{title}: {metrics.format_means(figures[part], OFFICIAL)}")
     return figures
 
 

@@ -145,7 +145,7 @@ class Experiment:
         environment = provenance.environment(device, precision, self.compiled)
         return {"environment": environment, "config": self.settings, "split": split}
 
-    def evaluate(self, trainer: pl.Trainer, stage: str, subfolder: str) -> metrics.Figures:
+    def evaluate(self, trainer: pl.Trainer, stage: str, subfolder: str) -> metrics.SplitScores:
         """Return the metrics of all cases; write the label volumes of the validation cases."""
         mirror_axes, folder = self.settings["mirror_axes"], self.folder / "predictions" / subfolder
         return evaluate(self.net, self.window, self.data, trainer, mirror_axes, stage, folder)
@@ -153,8 +153,8 @@ class Experiment:
     def record(
         self,
         about: dict[str, Any],
-        before: metrics.Figures,
-        after: metrics.Figures | None,
+        before: metrics.SplitScores,
+        after: metrics.SplitScores | None,
         fitted: dict[str, Any],
         seconds: dict[str, float],
         trainer: pl.Trainer,

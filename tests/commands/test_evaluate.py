@@ -176,15 +176,15 @@ def test_cases(blocks: Path, predicted: Path, tmp_path: Path) -> None:
         assert evaluate(predicted, blocks, tmp_path / "out", f"cases={chosen}") == 0
         assert list(record(tmp_path / "out")["cases"]) == [f"case_{number:05d}" for number in expected]
     split.write_text("[]")
-    with pytest.raises(ValueError, match="split.json is not the split.json of a run"):
+    with pytest.raises(ValueError, match="split.json: is not the split.json of a run"):
         evaluate(predicted, blocks, tmp_path / "out", f"cases={split}")
 
 
 def test_folders_with_nothing_in_them(blocks: Path, predicted: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    with pytest.raises(ValueError, match="none holds no label volumes such as case_00042.nii.gz"):
+    with pytest.raises(ValueError, match="none: holds no label volumes such as case_00042.nii.gz"):
         evaluate(tmp_path / "none", blocks, tmp_path / "out")
-    with pytest.raises(ValueError, match="none holds no label volumes, nor case_XXXXX/segmentation"):
+    with pytest.raises(ValueError, match="none: holds no label volumes, nor case_XXXXX/segmentation"):
         evaluate(predicted, tmp_path / "none", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -201,7 +201,7 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ("workers=0", "workers: 0 must lie in [1, 64]"),
         ("tolerance_mm.tumour=-1", "tolerance_mm.tumour: -1.0 must be at least 0"),
         ("tolerance_mm.cyst=1", "tolerance_mm.cyst: no such key (kidney, kidney_label, tumour)"),
-        ("lesions.min_overlap=0", "lesions: min_overlap=0 must lie in (0, 1]: a share of a lesion"),
+        ("lesions.min_overlap=0", "lesions: min_overlap=0: must be in (0, 1]"),
         (
             "cases=some",
             "cases: some must be labelled, test, all, a number, a range (0-41) or a list of these; or "
@@ -218,7 +218,7 @@ def test_one_mistake_is_one_line(override: str, problem: str) -> None:
 
 def test_ranges_of_post_processing() -> None:
     found = find_problems("evaluate", [*GIVEN, "postprocess=all", "postprocess.max_hole_ml=-1"])
-    assert found == ["postprocess: max_hole_ml=-1 must be at least 0"]
+    assert found == ["postprocess: max_hole_ml=-1: must be at least 0 and finite"]
 
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in CONFIG_DIR.glob("postprocess/*.yaml")))

@@ -20,7 +20,7 @@ def spoil(folder: Path, label: np.ndarray) -> dict[str, str]:
     save(folder / "prediction_00004.nii.gz", np.stack([label, label], axis=-1))
     return {
         "case_00000": "has shape (5, 64, 64), its truth (6, 64, 64)",
-        "case_00001": "there's no prediction of it; missing=zero scores it as an empty one",
+        "case_00001": "no prediction; missing=zero",
         "case_00002": "contains labels [3]; allowed are 0 background, 1 kidney, 2 tumour",
         "case_00003": "contains labels [0.8999",
         "case_00004": "dimensions",
@@ -33,8 +33,8 @@ def test_each_malformed_prediction_is_a_line_and_the_others_are_scored(
     expected = spoil(predicted, blocky(0)[1])
     save(predicted / "case_00077.nii.gz", blocky(0)[1])
     (predicted / "mean.nii.gz").touch()
-    expected["case_00077"] = "there's no truth for it; choose the cases that have one with cases="
-    expected["mean.nii.gz"] = "no case id in the file's name"
+    expected["case_00077"] = "no ground truth; select cases"
+    expected["mean.nii.gz"] = "no case id in the file name"
     assert evaluate(predicted, blocks, tmp_path / "out") == 1
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if line.startswith("kitsseg.evaluate: ")]
@@ -58,7 +58,8 @@ def test_two_files_of_one_case(blocks: Path, predicted: Path, tmp_path: Path) ->
     (problem,) = record(tmp_path / "out")["problems"].items()
     assert problem == (
         "case_00000",
-        f"{predicted} holds 2 files of it, KiTS_00000.nii.gz and case_00000.nii.gz; leave one",
+        f"{predicted}: 2 files for this case, KiTS_00000.nii.gz and case_00000.nii.gz; "
+        "remove all but one",
     )
 
 
@@ -96,7 +97,7 @@ def test_strict_stops_at_the_first_and_writes_nothing(
     with pytest.raises(ValueError, match=r"^case_00001: .*has shape \(5, 64, 64\)"):
         evaluate(predicted, blocks, tmp_path / "out", "strict=true")
     (predicted / "case_00000.nii.gz").unlink()
-    with pytest.raises(ValueError, match="^case_00000: there's no prediction of it"):
+    with pytest.raises(ValueError, match="^case_00000: no prediction"):
         evaluate(predicted, blocks, tmp_path / "out", "strict=true")
     assert not list((tmp_path / "out").iterdir())
 
@@ -111,4 +112,4 @@ def test_a_missing_case_as_an_empty_one(
     assert set(case["dice"].values()) == {0} and case["tumour_detected"] is False
     assert case["volume_ml"]["tumour"]["error"] == pytest.approx(-128 * 1.92e-3)
     assert out["missing"] == ["case_00000"] and out["problems"] == {}
-    assert "without a prediction, so scored as empty: case_00000\n" in capsys.readouterr().out
+    assert "no prediction, scored as empty: case_00000\n" in capsys.readouterr().out

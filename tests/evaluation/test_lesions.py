@@ -44,9 +44,9 @@ def test_voxels_that_share_a_corner_are_one_lesion() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, 0.1), "min_ml=-1 must be at least 0"),
-        ((0.1, 0), r"min_overlap=0 must lie in \(0, 1\]: a share of a lesion"),
-        ((0.1, float("nan")), "min_overlap=nan must lie in"),
+        ((-1, 0.1), "min_ml=-1: must be at least 0"),
+        ((0.1, 0), r"min_overlap=0: must be in \(0, 1\]"),
+        ((0.1, float("nan")), "min_overlap=nan: must be in"),
     ],
 )
 def test_ranges(arguments: tuple[float, float], message: str) -> None:

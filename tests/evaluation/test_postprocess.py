@@ -123,10 +123,10 @@ def test_nothing_asked_or_nothing_there_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"largest_kidneys": 0}, "largest_kidneys=0 must be at least 1, or null for all"),
-        ({"min_kidney_ml": -1}, "min_kidney_ml=-1 must be at least 0"),
-        ({"tumour_within_mm": float("nan")}, "tumour_within_mm=nan must be at least 0"),
-        ({"max_hole_ml": float("inf")}, "max_hole_ml=inf must be at least 0"),
+        ({"largest_kidneys": 0}, "largest_kidneys=0: must be at least 1, or null for all"),
+        ({"min_kidney_ml": -1}, "min_kidney_ml=-1: must be at least 0"),
+        ({"tumour_within_mm": float("nan")}, "tumour_within_mm=nan: must be at least 0"),
+        ({"max_hole_ml": float("inf")}, "max_hole_ml=inf: must be at least 0"),
     ],
 )
 def test_ranges(arguments: dict, message: str) -> None:

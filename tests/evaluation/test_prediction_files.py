@@ -8,7 +8,7 @@ import pytest
 
 from kitsseg.data.case import CASE_FILE
 from kitsseg.data.io.nifti import check_same_grid, read_mask
-from kitsseg.evaluation.prediction_files import find_masks
+from kitsseg.evaluation.prediction_files import find_label_volumes
 from tests.conftest import AFFINE
 
 LABEL = np.zeros((4, 5, 6), np.uint8)
@@ -57,50 +57,51 @@ def test_files_and_folders_are_found(tmp_path: Path) -> None:
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found, problems = find_masks(tmp_path)
+    found, problems = find_label_volumes(tmp_path)
     assert {case: str(path.relative_to(tmp_path)) for case, path in found.items()} == {
         "case_00001": "case_00001.nii",
         "case_00003": "prediction_00003.nii.gz",
         "case_00007": "case_00007/segmentation.nii.gz",
     }
-    assert problems == {"mean.nii.gz": "no case id in the file's name; name it like case_00042.nii.gz"}
+    assert problems == {"mean.nii.gz": "no case id in the file name; rename it like case_00042.nii.gz"}
 
 
 def test_a_prediction_in_a_cases_folder_goes_before_its_label(tmp_path: Path) -> None:
     for name in ("prediction.nii.gz", "segmentation.nii.gz"):
         (tmp_path / "case_00001").mkdir(exist_ok=True)
         (tmp_path / "case_00001" / name).touch()
-    found, _ = find_masks(tmp_path, ("prediction.nii.gz", "segmentation.nii.gz"))
+    found, _ = find_label_volumes(tmp_path, ("prediction.nii.gz", "segmentation.nii.gz"))
     assert found["case_00001"].name == "prediction.nii.gz"
 
 
 def test_two_files_of_a_case_are_one_problem(tmp_path: Path) -> None:
     for name in ("case_00001.nii.gz", "prediction_00001.nii.gz", "case_00002.nii.gz"):
         (tmp_path / name).touch()
-    found, problems = find_masks(tmp_path)
+    found, problems = find_label_volumes(tmp_path)
     assert list(found) == ["case_00002"]
     assert problems == {
-        "case_00001": f"{tmp_path} holds 2 files of it, case_00001.nii.gz and prediction_00001.nii.gz; "
-        "leave one"
+        "case_00001": f"{tmp_path}: 2 files for this case, case_00001.nii.gz and "
+        "prediction_00001.nii.gz; "
+        "remove all but one"
     }
 
 
 def test_a_checkout_of_kits19(tmp_path: Path) -> None:
     path = save(tmp_path / "data" / "case_00004" / "segmentation.nii.gz")
-    assert find_masks(tmp_path) == ({"case_00004": path}, {})
+    assert find_label_volumes(tmp_path) == ({"case_00004": path}, {})
 
 
 def test_a_link_that_leads_nowhere_is_a_problem_of_its_case(tmp_path: Path) -> None:
     path = save(tmp_path / "case_00004" / "segmentation.nii.gz")
     (tmp_path / "case_00005").symlink_to("away")
-    found, problems = find_masks(tmp_path)
+    found, problems = find_label_volumes(tmp_path)
     assert found == {"case_00004": path} and list(problems) == ["case_00005"]
     assert "its folder is a link to away, which isn't there" in problems["case_00005"]
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nosuch: there's no such folder"):
-        find_masks(tmp_path / "nosuch")
+    with pytest.raises(ValueError, match="nosuch: no such folder"):
+        find_label_volumes(tmp_path / "nosuch")
 
 
 # ---- what is read

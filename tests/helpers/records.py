@@ -6,7 +6,7 @@ from kitsseg.evaluation import metrics
 from kitsseg.reporting.run_record import Record
 
 
-def part(kidney: list[float | None], tumour: list[float | None], first: int = 0) -> metrics.CaseFigures:
+def part(kidney: list[float | None], tumour: list[float | None], first: int = 0) -> metrics.CaseScores:
     """Figures of cases numbered from ``first``."""
     return {
         f"case_{first + i:05d}": {"dice": {"kidney": k, "tumour": t, "kidney_label": k}, "voxels": {}}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kitsseg.evaluation.metrics import CaseFigures
+from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.reporting import showcase
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.showcase import Shown
@@ -25,7 +25,7 @@ def case(kidney: float | None, tumour: float | None, voxels: int = 1000) -> dict
     }
 
 
-def figures(tumour: list[float | None]) -> CaseFigures:
+def figures(tumour: list[float | None]) -> CaseScores:
     """Validation cases 10, 11, …, each twice as large a tumour as the one before."""
     return {f"case_{10 + i:05d}": case(0.95, t, 1000 * 2**i) for i, t in enumerate(tumour)}
 
