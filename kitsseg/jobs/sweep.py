@@ -224,7 +224,7 @@ def finish(folder: Path, since: float) -> None:
     from kitsseg.reporting.html import page
     from kitsseg.tracking.sweep_end import log_sweep
 
-    jobs = runs.below(folder)
+    jobs = runs.jobs_below(folder)
     records = any(each.record is not None for each in jobs)
     if records or len(jobs) > 1:
         try:

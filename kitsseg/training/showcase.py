@@ -10,7 +10,7 @@ import numpy as np
 
 from kitsseg.data.labels import TUMOUR
 from kitsseg.data.store.grid import DIVISOR, Grid
-from kitsseg.reporting.showcase import FOLDER, Shown
+from kitsseg.reporting.showcase import FOLDER, ExampleCase
 from kitsseg.system.files import replacing
 
 MAX_SIDE, MAX_SLICES, MARGIN_SLICES, AROUND = 256, 80, 3, 4
@@ -93,7 +93,7 @@ def write(
                 cv2.resize(gate, small.scaled[::-1], interpolation=cv2.INTER_NEAREST) for gate in gates
             ]
         grids = [(alpha.shape[0], alpha.shape[1]) for alpha in maps]
-        save(folder / FOLDER, Shown(role, case, z, image, masks, start, gates, grids))
+        save(folder / FOLDER, ExampleCase(role, case, z, image, masks, start, gates, grids))
 
 
 def to_grey(image_hu: np.ndarray, low_hu: float, high_hu: float) -> np.ndarray:
@@ -163,7 +163,7 @@ def _listening(net: Any) -> Iterator[list[Any]]:
             hook.remove()
 
 
-def save(folder: Path, shown: Shown) -> None:
+def save(folder: Path, shown: ExampleCase) -> None:
     """Write ``folder/ROLE.npz`` whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"mask_{name}": mask for name, mask in shown.masks.items()}

@@ -29,7 +29,7 @@ def begun(home: Path, *more: str) -> tuple[float, list[dict[str, Any]]]:
     done = command(home, *LINE, "+callbacks.begun._target_=tests.helpers.begun.Begun", *more)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    (job,) = runs.below(home / "outputs")
+    (job,) = runs.jobs_below(home / "outputs")
     assert job.state == "complete" and not list(job.folder.glob(".task.json"))
     found = [json.loads(path.read_text()) for path in sorted(home.glob("begun-*.json"))]
     return float(json.loads((job.folder / "status.json").read_text())["started"]), found
