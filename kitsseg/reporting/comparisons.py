@@ -24,15 +24,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference ``first - second`` in one region.
-
-    Attributes:
-        first, second: rows compared.
-        region: such as ``tumour``.
-        paired: difference, test and effect size.
-        p_holm: p value corrected for all comparisons.
-        validated: number of cases that each row validated.
-    """
+    """The difference ``first - second`` in one region; ``validated`` counts each row's cases."""
 
     first: Row
     second: Row
@@ -53,17 +45,15 @@ def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
     return [(row, rows[0]) for row in rows[1:]]
 
 
-def compare(
-    rows: Sequence[Row], regions: Sequence[str] = OFFICIAL, metric: str = "dice"
-) -> list[Comparison]:
-    """Return the differences of final validation metrics for all pairs and regions.
+def compare(rows: Sequence[Row]) -> list[Comparison]:
+    """Return the differences of final validation Dice for all pairs and official regions.
 
     The p values are corrected over all returned comparisons.
     """
     found = []
     for first, second in row_pairs(rows):
-        for region in regions:
-            a, b = (row.scores("validation", region, metric=metric) for row in (first, second))
+        for region in OFFICIAL:
+            a, b = (row.scores("validation", region) for row in (first, second))
             common = sorted(set(a.cases) & set(b.cases))
             paired = stats.paired(a.select(common).values, b.select(common).values)
             found.append((first, second, region, paired, (len(a.cases), len(b.cases))))

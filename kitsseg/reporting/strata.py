@@ -92,23 +92,21 @@ def stage_stratum(clinical: Mapping[str, Any]) -> tuple[int, str]:
     return len(STAGES), UNKNOWN
 
 
-def score_strata(
-    rows: Sequence[Row], strata: Strata, regions: Sequence[str] = OFFICIAL
-) -> list[StratumScores]:
+def score_strata(rows: Sequence[Row], strata: Strata) -> list[StratumScores]:
     """Return each row's final validation Dice in each stratum with its interval."""
     out = []
     for stratum, members in strata.members.items():
         for row in rows:
-            scores = {region: row.scores("validation", region).select(members) for region in regions}
+            scores = {region: row.scores("validation", region).select(members) for region in OFFICIAL}
             counts = {region: s.scored_cases for region, s in scores.items()}
             means = {region: stats.mean_interval(s.values) for region, s in scores.items()}
             out.append(StratumScores(row, stratum, counts, means))
     return out
 
 
-def stratum_head(strata: Strata, regions: Sequence[str] = OFFICIAL) -> list[str]:
+def stratum_head(strata: Strata) -> list[str]:
     """Return the column heads of the table that `stratum_cells` fills."""
-    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in regions)]
+    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)]
 
 
 def stratum_cells(scores: Sequence[StratumScores]) -> list[list[str]]:

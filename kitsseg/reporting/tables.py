@@ -24,32 +24,18 @@ COLUMN_SCORES = (
     ("validation", "tumour"),
 )
 # Rathnayaka et al., "Kidney Tumor Detection using Attention based U-Net", Table 1.
-PAPER = {
-    "UNet (paper)": (0.89, 0.80, 0.81, 0.37),
-    "UNet-Attention (paper)": (0.96, 0.90, 0.90, 0.57),
-}
+PAPER = {"UNet (paper)": (0.89, 0.80, 0.81, 0.37), "UNet-Attention (paper)": (0.96, 0.90, 0.90, 0.57)}
 
 
 def mean_dice(record: Record, after: bool = False) -> list[float]:
-    """Return a run's mean Dice over cases in the order of `COLUMNS`.
-
-    Args:
-        record: of the run.
-        after: whether to use the last stage instead of stage one.
-    """
+    """Return a run's mean Dice in the order of `COLUMNS`, of stage one or ``after`` all stages."""
     parts = record.final if after else record.before
     return [case_mean(parts[part], region) for part, region in COLUMN_SCORES]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of Table 1.
-
-    Attributes:
-        mean: mean over cases with its interval.
-        sd: standard deviation over seeds; NaN with one seed.
-        cases: number of cases in the mean.
-    """
+    """A mean over cases with its interval, standard deviation over seeds and number of cases."""
 
     mean: Interval
     sd: float
@@ -123,8 +109,8 @@ def note(done: Study) -> str:
         "all slices on the case's original grid and averaged over cases "
         f"({' or '.join(f'{t} train, {v} validation' for t, v in sorted(counts))}), {stage}. "
         "Dice is undefined where a region is absent from both truth and prediction; such cases are "
-        "excluded from the mean. Brackets: 95 % bootstrap interval of the mean, resampling cases (never "
-        "slices)"
+        "excluded from the mean. Intervals are 95 % bootstrap intervals of the mean, resampling cases "
+        "(never slices)"
     )
     if len(seeds) > 1:
         text += (

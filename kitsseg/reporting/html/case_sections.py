@@ -39,12 +39,7 @@ class RowShowcase:
 
 
 def find_showcases(rows: Sequence[Row], folders: Mapping[int, Path]) -> list[RowShowcase]:
-    """Return the example cases of each row's first run that has any.
-
-    Args:
-        rows: of the report.
-        folders: folders of the runs by ``id`` of the record.
-    """
+    """Return the example cases of each row's first run that has any; ``folders`` by ``id(record)``."""
     found = []
     for row in rows:
         for run in row.runs:

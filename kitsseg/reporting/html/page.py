@@ -89,13 +89,7 @@ def document(title: str, body: Html, data: dict[str, Any]) -> str:
 
 
 def header(title: str, jobs: Sequence[Job], full_labels: Mapping[str, str]) -> Html:
-    """Return the title, the legend of the rows and the button for the colour theme.
-
-    Args:
-        title: of the page.
-        jobs: all jobs.
-        full_labels: ``{short label: full label}`` of the rows.
-    """
+    """Return title, theme button and the legend of the rows, ``full_labels`` by short label."""
     counts = ", ".join(f"{n} {state}" for state, n in Counter(job.state for job in jobs).items())
     created = time.strftime("%Y-%m-%d %H:%M", time.localtime())
     legend = []

@@ -5,24 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.comparisons import Comparison
+from kitsseg.reporting.html import svg
 from kitsseg.reporting.html.markup import Html, el, join
 from kitsseg.reporting.html.row_dice import dice_by_case, fine_tuning_change, mean_dice
-from kitsseg.reporting.html.svg import (
-    BOTTOM,
-    COLOURS,
-    HEIGHT,
-    LEFT,
-    TOP,
-    WIDTH,
-    Frame,
-    line,
-    log_ticks,
-    marker,
-    plot,
-    spread_labels,
-    tick_text,
-    ticks,
-)
+from kitsseg.reporting.html.svg import BOTTOM, COLOURS, HEIGHT, LEFT, TOP, WIDTH, Frame
 from kitsseg.reporting.table_rows import Row
 
 LANE = 46  # height per row in plots with one lane per row
@@ -54,7 +40,9 @@ def plot_means(rows: Sequence[Row], region: str) -> Html:
     limits = dice_limits(*(dice_by_case(row, region) for row in rows))
     frame = Frame(limits, (0, len(rows)), height=height)
     parts = [
-        frame.axes(f"{region} Dice, validation", "", [(v, tick_text(v)) for v in ticks(*limits)], [])
+        frame.axes(
+            f"{region} Dice, validation", "", [(v, svg.tick_text(v)) for v in svg.ticks(*limits)], []
+        )
     ]
     for i, row in enumerate(rows):
         y = TOP + LANE * i + 30
@@ -72,9 +60,9 @@ def plot_means(rows: Sequence[Row], region: str) -> Html:
             left, right = frame.px(max(limits[0], mean.low)), frame.px(min(1, mean.high))
             parts.append(el("line", x1=left, x2=right, y1=y, y2=y, class_=f"bar {colour}"))
         label = f"{row.label}: {mean.mean:.3f}{interval_text(mean)}"
-        parts.append(marker(frame.px(mean.mean), y, i, label, extra="big"))
+        parts.append(svg.marker(frame.px(mean.mean), y, i, label, extra="big"))
         parts.append(el("text", f"{mean.mean:.3f}", x=WIDTH - 14, y=y - 14, class_="name end"))
-    return plot(f"Mean {region} Dice of each row with its interval", *parts, height=height)
+    return svg.plot(f"Mean {region} Dice of each row with its interval", *parts, height=height)
 
 
 def plot_differences(comparisons: Sequence[Comparison]) -> Html:
@@ -84,7 +72,7 @@ def plot_differences(comparisons: Sequence[Comparison]) -> Html:
     limit = max([0.02, *(abs(v) for v in ends if not math.isnan(v))]) * 1.08
     height = TOP + BOTTOM + LANE * len(comparisons)
     frame = Frame((-limit, limit), (0, 1), height=height)
-    labels = [(v, signed(v, 2) if v else "0") for v in ticks(-limit, limit, 6)]
+    labels = [(v, signed(v, 2) if v else "0") for v in svg.ticks(-limit, limit, 6)]
     parts = [frame.axes(f"difference in {region} Dice", "", labels, [])]
     zero = frame.px(0)
     parts.append(el("line", x1=zero, x2=zero, y1=TOP, y2=height - BOTTOM, class_="zero"))
@@ -98,7 +86,7 @@ def plot_differences(comparisons: Sequence[Comparison]) -> Html:
         tip = el("title", f"{signed(d.mean)}{interval_text(d)}, {c.paired.cases} cases")
         parts.append(el("circle", tip, cx=x, cy=y, r=5, class_="mark plain"))
         parts.append(el("text", signed(d.mean), x=WIDTH - 14, y=y - 14, class_="name end"))
-    return plot(f"Differences in {region} Dice between rows", *parts, height=height)
+    return svg.plot(f"Differences in {region} Dice between rows", *parts, height=height)
 
 
 def plot_cases_across(rows: Sequence[Row], region: str) -> Html:
@@ -112,8 +100,8 @@ def plot_cases_across(rows: Sequence[Row], region: str) -> Html:
         points = [(frame.px(i), frame.py(value)) for i, value in values.items()]
         tip = f"{case}: " + ", ".join(f"{rows[i].label} {value:.3f}" for i, value in values.items())
         parts.append(_case_line(points, tip, case))
-        parts += [marker(x, y, i, tip, case) for i, (x, y) in zip(values, points, strict=True)]
-    return plot(f"{region} Dice of each validation case in every row", *parts)
+        parts += [svg.marker(x, y, i, tip, case) for i, (x, y) in zip(values, points, strict=True)]
+    return svg.plot(f"{region} Dice of each validation case in every row", *parts)
 
 
 def plot_fine_tuning(row: Row, index: int, region: str) -> Html:
@@ -126,10 +114,10 @@ def plot_fine_tuning(row: Row, index: int, region: str) -> Html:
         gain = signed(after[case] - before[case])
         tip = f"{case}: {before[case]:.3f} before, {after[case]:.3f} after ({gain})"
         parts.append(_case_line(points, tip, case))
-        parts += [marker(x, y, index, tip, case) for x, y in points]
+        parts += [svg.marker(x, y, index, tip, case) for x, y in points]
     d = fine_tuning_change(row, region).difference
     change = f"{signed(d.mean)}{interval_text(d)}"
-    return plot(f"{row.label}: fine-tuning changed {region} Dice by {change}", *parts)
+    return svg.plot(f"{row.label}: fine-tuning changed {region} Dice by {change}", *parts)
 
 
 def plot_by_volume(rows: Sequence[Row], volumes_ml: Mapping[str, float]) -> Html:
@@ -138,18 +126,18 @@ def plot_by_volume(rows: Sequence[Row], volumes_ml: Mapping[str, float]) -> Html
     low, high = min(positive.values()) / 1.3, max(positive.values()) * 1.3
     scores = [dice_by_case(row, "tumour") for row in rows]
     frame = Frame((low, high), dice_limits(*scores), log_x=True)
-    labels = [(v, tick_text(v)) for v in log_ticks(low, high)]
+    labels = [(v, svg.tick_text(v)) for v in svg.log_ticks(low, high)]
     parts = [frame.axes("true tumour volume in ml (logarithmic)", "tumour Dice", labels)]
     for case, ml in positive.items():
         if len(ys := [frame.py(s[case]) for s in scores if case in s]) > 1:
             x = frame.px(ml)
-            parts.append(line([(x, min(ys)), (x, max(ys))], "thread", data_case=case))
+            parts.append(svg.line([(x, min(ys)), (x, max(ys))], "thread", data_case=case))
     for i, (row, s) in enumerate(zip(rows, scores, strict=True)):
         for case, value in s.items():
             if case in positive:
                 tip = f"{case}: {positive[case]:.1f} ml, {value:.3f} ({row.label})"
-                parts.append(marker(frame.px(positive[case]), frame.py(value), i, tip, case))
-    return plot("Tumour Dice of each validation case against its tumour volume", *parts)
+                parts.append(svg.marker(frame.px(positive[case]), frame.py(value), i, tip, case))
+    return svg.plot("Tumour Dice of each validation case against its tumour volume", *parts)
 
 
 def plot_learning(
@@ -178,7 +166,7 @@ def plot_learning(
     low, high = (min([0.0, *values]), max(values, default=1.0) * 1.05) if y_limits is None else y_limits
     single = len(rows) == 1
     frame = Frame((1, max(2.0, last)), (low, high), right=84 if single else 108)
-    labels = [(v, tick_text(v)) for v in ticks(1, max(2.0, last), 6) if v == int(v)]
+    labels = [(v, svg.tick_text(v)) for v in svg.ticks(1, max(2.0, last), 6) if v == int(v)]
     parts = [frame.axes("epoch", y_label, labels)]
     starts = {
         len(r.curves.get("train", []))
@@ -193,16 +181,16 @@ def plot_learning(
     ends: dict[str, tuple[float, int]] = {}  # label: height of the line's end and row
     for i, style, points in curves:
         places = [(frame.px(n), frame.py(min(high, max(low, v)))) for n, v in points]
-        parts.append(line(places, f"curve {style} row{i % COLOURS}"))
+        parts.append(svg.line(places, f"curve {style} row{i % COLOURS}"))
         ends.setdefault(
             LINE_NAMES[style] if single else abbreviate(rows[i].label, 14), (places[-1][1], i)
         )
-    heights = spread_labels([y for y, _ in ends.values()], 14, TOP, HEIGHT - BOTTOM)
+    heights = svg.spread_labels([y for y, _ in ends.values()], 14, TOP, HEIGHT - BOTTOM)
     for (text, (_, i)), y in zip(ends.items(), heights, strict=True):
         colour = f"name row{i % COLOURS}"
         parts.append(el("text", text, x=WIDTH - frame.right + 6, y=y + 4, class_=colour))
     whose = next(iter(rows.values())).label if single else "all rows"
-    return plot(f"{y_label} by epoch, {whose}", *parts)
+    return svg.plot(f"{y_label} by epoch, {whose}", *parts)
 
 
 def _curve(
@@ -220,8 +208,8 @@ def _curve(
 
 def _case_line(points: list[tuple[float, float]], tip: str, case: str) -> Html:
     """Return the line of a case, and a wide invisible line that is easy to hover over."""
-    touch = line(points, "touch", el("title", tip), data_case=case)
-    return join(line(points, "thread", data_case=case), touch)
+    touch = svg.line(points, "touch", el("title", tip), data_case=case)
+    return join(svg.line(points, "thread", data_case=case), touch)
 
 
 def dice_limits(*scores: Mapping[str, float]) -> tuple[float, float]:

@@ -10,13 +10,7 @@ from kitsseg.reporting.table_rows import Row
 
 
 def dice_by_case(row: Row, region: str, after: bool = True) -> dict[str, float]:
-    """Return each case's validation Dice, averaged over seeds, without undefined values.
-
-    Args:
-        row: to score.
-        region: such as ``tumour``.
-        after: whether to use the last stage instead of stage one.
-    """
+    """Return each case's defined validation Dice, averaged over seeds, ``after`` all stages or one."""
     scores = row.scores("validation", region, after)
     if not scores.cases:
         return {}

@@ -80,15 +80,7 @@ def plot(title: str, *parts: object, height: int = HEIGHT) -> Html:
 
 
 def marker(x: float, y: float, row: int, tip: str, case: str | None = None, extra: str = "") -> Html:
-    """Return a data point in the colour and shape of a row.
-
-    Args:
-        x, y: position.
-        row: index of the row.
-        tip: text shown on hover.
-        case: case id, for highlighting.
-        extra: further CSS classes.
-    """
+    """Return a data point in colour and shape of the row with index ``row``; ``tip`` shows on hover."""
     shape = SHAPES[(row + row // COLOURS) % len(SHAPES)]
     inner = el("title", tip)
     attributes = {"class_": f"mark row{row % COLOURS} {extra}".strip(), "data_case": case}
