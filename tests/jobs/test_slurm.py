@@ -47,7 +47,9 @@ def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path:
     done = command(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "outputs" / "demo"
-    states = [json.loads((p.parent / "status.json").read_text()) for p in run_record.find_records(folder)]
+    states = [
+        json.loads((p.parent / "status.json").read_text()) for p in run_record.find_records(folder)
+    ]
     assert [(s["status"], s["attempt"]) for s in states] == [("complete", 2)] * 2
     assert states[0]["slurm_job"] != states[1]["slurm_job"]
     for devices in (1, 2):

@@ -176,7 +176,10 @@ def test_a_sweep_over_experiments_of_ones_own_ends_with_its_table(tmp_path: Path
     done = command(tmp_path, *line, "finetune=none", "logger=none", "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "outputs" / "experiments"
-    assert [job.folder.name for job in runs.jobs_below(folder)] == ["experiment-narrow", "experiment-wide"]
+    assert [job.folder.name for job in runs.jobs_below(folder)] == [
+        "experiment-narrow",
+        "experiment-wide",
+    ]
     table = (folder / "table1.md").read_text()
     assert "unet, experiment=narrow" in table and "unet, experiment=wide" in table
 
