@@ -22,7 +22,7 @@ def run(cfg: DictConfig) -> None:
     from kitsseg.tracking import dashboard_panels
 
     folder = Path(cfg.runs).expanduser()
-    made = dashboard_panels.make(runs.find([folder]), folder, cfg.project, cfg.entity)
+    made = dashboard_panels.make(runs.find_jobs([folder]), folder, cfg.project, cfg.entity)
     print(dashboard_panels.outline(made))
     os.environ.setdefault("WANDB_SILENT", "true")
     from kitsseg.tracking import wandb_dashboard

@@ -1,4 +1,4 @@
-"""Table 1 and one self-contained page from any mixture of runs, sweeps and evaluations, at any time.
+"""Write Table 1 and the HTML report of any runs, sweeps and evaluations.
 
 ``python -m kitsseg.report --help``
 """
@@ -11,23 +11,23 @@ from kitsseg.config import command_line
 
 
 def run(cfg: DictConfig) -> None:
-    """Write tables and page, and say what they are made of.
+    """Write the tables and the page, and print which runs they contain.
 
     Raises:
-        ValueError: a folder doesn't exist or holds no run.
+        ValueError: a folder does not exist or contains no run.
     """
     from kitsseg.reporting import runs
     from kitsseg.reporting.html import page
 
-    given = list(cfg.runs) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
-    folders = [Path(folder).expanduser() for folder in given]
-    jobs = runs.find(folders)
+    names = list(cfg.runs) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
+    folders = [Path(name).expanduser() for name in names]
+    jobs = runs.find_jobs(folders)
     output = folders[0] if len(folders) == 1 else Path("report")
     if cfg.output is not None:
         output = Path(cfg.output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
     paths = page.publish(jobs, output)
-    print(f"{sum(job.record is not None for job in jobs)} of {len(jobs)} runs have figures")
+    print(f"{sum(job.record is not None for job in jobs)} of {len(jobs)} runs have results")
     for job in jobs:
         if job.reason:
             print(f"{job.state}: {job.folder} ({job.reason})")
@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     command_line.hand_over("report", run, "the same command begins anew")
 
 

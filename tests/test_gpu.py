@@ -127,7 +127,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_the_hardware_computes_well_is_chosen(run: Path) -> None:
-    records = [run_record.read(path) for path in run_record.find(run / "outputs")]
+    records = [run_record.read(path) for path in run_record.find_records(run / "outputs")]
     assert len(records) == 2
     for record in records:
         about = record.environment

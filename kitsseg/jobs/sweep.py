@@ -188,7 +188,7 @@ def finish(folder: Path, since: float) -> None:
         folder: folder of the run or sweep.
         since: when the command started. What failed before that is marked in the table only.
     """
-    jobs = runs.below(folder)
+    jobs = runs.jobs_below(folder)
     records = any(job.record is not None for job in jobs)
     if records or len(jobs) > 1:
         try:

@@ -1,4 +1,4 @@
-"""Figures -> cells, cells -> Markdown, CSV and LaTeX (booktabs), written whole or not at all."""
+"""Format numbers as table cells, and tables as Markdown, CSV and LaTeX (booktabs)."""
 
 import csv
 import io
@@ -11,7 +11,6 @@ from kitsseg.system.files import write_text
 
 Lines = Sequence[Sequence[str]]
 
-# What LaTeX takes for a command, and the signs that need one.
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "_": r"\_", "%": r"\%", "&": r"\&",
     "#": r"\#", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$", "≤": r"$\le$", "±": r"$\pm$",
@@ -20,12 +19,12 @@ LATEX = {
 
 
 def number(value: float, form: str = ".3f") -> str:
-    """A dash for a figure that doesn't exist."""
+    """Return the formatted value, or a dash for NaN."""
     return "–" if math.isnan(value) else format(value, form)
 
 
 def interval(values: Interval, sign: str = "", spread: float = math.nan) -> str:
-    """``mean ± spread [low, high]``, without what doesn't exist."""
+    """Return ``mean ± spread [low, high]``; parts that are NaN are omitted."""
     text = number(values.mean, f"{sign}.3f")
     if not math.isnan(spread):
         text += f" ± {spread:.3f}"
@@ -35,17 +34,17 @@ def interval(values: Interval, sign: str = "", spread: float = math.nan) -> str:
 
 
 def p_value(p: float) -> str:
-    """Three digits, and never 0."""
+    """Return ``p`` with three decimals, or ``<0.001``."""
     return "<0.001" if p < 0.001 else number(p)
 
 
 def exact(value: float) -> str:
-    """All digits, or nothing for a figure that doesn't exist."""
+    """Return the value with full precision, or an empty text for NaN."""
     return "" if math.isnan(value) else repr(float(value))
 
 
 def markdown(head: Sequence[str], body: Lines) -> str:
-    """Aligned columns."""
+    """Return a Markdown table with aligned columns."""
     lines = [list(head), *map(list, body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [
@@ -56,18 +55,18 @@ def markdown(head: Sequence[str], body: Lines) -> str:
     return "\n".join(text)
 
 
-def comma_separated(head: Sequence[str], body: Lines) -> str:
-    """A line a row."""
+def csv_text(head: Sequence[str], body: Lines) -> str:
+    """Return a CSV file's content."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([head, *body])
     return out.getvalue()
 
 
 def latex(head: Sequence[str], blocks: Sequence[Lines], caption: str) -> str:
-    """A booktabs table; a rule between blocks."""
+    """Return a booktabs table with a rule between blocks."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(escape, cells)) + r" \\"
+        return " & ".join(map(escape_latex, cells)) + r" \\"
 
     body = [text for block in blocks for text in (r"\midrule", *map(line, block))]
     return "\n".join(
@@ -75,7 +74,7 @@ def latex(head: Sequence[str], blocks: Sequence[Lines], caption: str) -> str:
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            r"\caption{" + escape(caption) + "}",
+            r"\caption{" + escape_latex(caption) + "}",
             r"\begin{tabular}{l" + "c" * (len(head) - 1) + "}",
             r"\toprule",
             line(head),
@@ -88,13 +87,13 @@ def latex(head: Sequence[str], blocks: Sequence[Lines], caption: str) -> str:
     )
 
 
-def escape(text: str) -> str:
-    """Plain text as LaTeX."""
-    return "".join(LATEX.get(sign, sign) for sign in text)
+def escape_latex(text: str) -> str:
+    """Return plain text with LaTeX's special characters escaped."""
+    return "".join(LATEX.get(character, character) for character in text)
 
 
-def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    """Each text under its name in ``folder``."""
+def write_texts(texts: Mapping[str, str], folder: Path) -> list[Path]:
+    """Write each text under its name in ``folder``, atomically, and return the paths."""
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]

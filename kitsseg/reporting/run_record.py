@@ -1,4 +1,4 @@
-"""The record of one run, ``result.json``: written once, atomically; all comparisons read only it."""
+"""Read and write ``result.json``, the record of one run. Tables and reports use only these records."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -9,31 +9,31 @@ from kitsseg.evaluation.metrics import SplitScores
 from kitsseg.system.files import write_json
 
 VERSION = 2
-# Version 1 had no curves, no clinical fields and no volume of a voxel: they are missing, not guessed.
 READABLE = (1, VERSION)
-ADDED: dict[str, Any] = {"curves": {}, "clinical": {}}
+# Version 1 lacks these fields and the voxel volume of each case.
+ADDED_IN_2: dict[str, Any] = {"curves": {}, "clinical": {}}
 RESULT, STATUS = "result.json", "status.json"
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a finished run leaves to be compared.
+    """The results of one run.
 
     Attributes:
-        name: of the experiment.
-        model: the chosen model configuration, such as ``attn_unet``.
-        seed: of the run.
-        overrides: what else the command line set, without the seed.
-        before: figures of stage one's best weights on both parts of the split.
-        after: of stage two's; None without fine-tuning.
-        split: the case ids that trained and validated.
-        epochs: of each stage, how many ran and the number of the best.
-        config: the resolved configuration.
-        environment: versions, commit, device, precision.
-        seconds: time of each phase.
-        curves: of each stage, a dict an epoch: its number from 0, ``train/loss``, ``val/loss``, ….
-        clinical: fields of each validation case by which it can be grouped; empty if none are known.
-        version: of the file that it was read from.
+        name: experiment name.
+        model: name of the model configuration, such as ``attn_unet``.
+        seed: random seed.
+        overrides: command-line overrides without the seed.
+        before: metrics of the best stage-one weights on both parts of the split.
+        after: metrics after fine-tuning; None without fine-tuning.
+        split: case ids by part, ``train`` and ``validation``.
+        epochs: for each stage, the number of epochs (``run``) and the best epoch (``best``).
+        config: resolved configuration.
+        environment: versions, commit, device and precision.
+        seconds: duration of each phase.
+        curves: for each stage, one dict per epoch: ``epoch`` from 0, ``train/loss``, ``val/loss``, ….
+        clinical: clinical fields by validation case; empty if unknown.
+        version: version of the file format.
     """
 
     name: str
@@ -53,50 +53,50 @@ class Record:
 
     @property
     def final(self) -> SplitScores:
-        """The figures of the run's last stage."""
+        """The metrics of the last stage."""
         return self.before if self.after is None else self.after
 
     def write(self, folder: Path) -> None:
-        """Write ``folder/result.json`` whole or not at all."""
+        """Write ``folder/result.json`` atomically."""
         write_json(folder / RESULT, asdict(self))
 
 
 def read(path: Path) -> Record:
-    """The record in ``path``.
+    """Return the record stored in ``path``.
 
     Raises:
-        ValueError: it isn't a record, or one of another version.
+        ValueError: the file is not a record or has an unsupported version.
     """
     try:
         values = json.loads(path.read_text())
         version = values.get("version")
     except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: is not a record of a run ({error})") from error
+        raise ValueError(f"{path}: not a record of a run ({error})") from error
     if version not in READABLE:
         raise ValueError(
-            f"{path}: is a record of version {version}; this kitsseg reads "
-            f"{' and '.join(map(str, READABLE))}: run the job again or use the kitsseg that wrote it"
+            f"{path}: record version {version} is not supported (supported: "
+            f"{', '.join(map(str, READABLE))}); run the job again or use the kitsseg that wrote it"
         )
-    known = {f.name for f in fields(Record)}
     if version == 1:
-        values = {**ADDED, **values}
-    if missing := known - set(values):
-        raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}; run the job again")
-    return Record(**{name: values[name] for name in known})
+        values = {**ADDED_IN_2, **values}
+    names = {f.name for f in fields(Record)}
+    if missing := names - set(values):
+        raise ValueError(f"{path}: missing {', '.join(sorted(missing))}; run the job again")
+    return Record(**{name: values[name] for name in names})
 
 
-def find(folder: Path) -> list[Path]:
-    """The records below ``folder``, in the order of their jobs."""
-    return sorted(folder.rglob(RESULT), key=lambda path: order(path.parent))
+def find_records(folder: Path) -> list[Path]:
+    """Return the paths of all records below ``folder`` in job order."""
+    return sorted(folder.rglob(RESULT), key=lambda path: job_order(path.parent))
 
 
-def order(folder: Path) -> tuple[int, str]:
-    """By which a sweep's jobs are sorted: the number that the job had in it, then the folder's name."""
+def job_order(folder: Path) -> tuple[int, str]:
+    """Return the sort key of a job folder: its number in the sweep, then its path."""
     try:
         number = json.loads((folder / STATUS).read_text()).get("number")
     except (OSError, ValueError, AttributeError):
         number = None
-    if not isinstance(number, int):  # an older kitsseg's: 0_model=unet
+    if not isinstance(number, int):  # older versions stored the number in the name: 0_model=unet
         first = folder.name.split("_")[0]
         number = int(first) if first.isdigit() else -1
     return number, str(folder)

@@ -1,4 +1,4 @@
-"""Validation figures by tumour size and stage."""
+"""Validation scores by tumour size and stage."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,31 +8,28 @@ from typing import Any
 from kitsseg.data.labels import OFFICIAL
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.stats import Interval
-from kitsseg.reporting import formats
-from kitsseg.reporting.formats import exact, interval
+from kitsseg.reporting.formats import csv_text, exact, interval
 from kitsseg.reporting.table_rows import Row
 
-# Between T1a, T1b, T2a and T2b of renal tumours (TNM of UICC and AJCC, 8th edition): largest diameter.
+# Largest diameters that separate T1a, T1b, T2a and T2b (TNM of UICC and AJCC, 8th edition).
 LIMITS_CM = (4, 7, 10)
 # Volumes of spheres with these diameters: 34, 180 and 524 ml.
 LIMITS_ML = tuple(math.pi / 6 * cm**3 for cm in LIMITS_CM)
 STAGES = ("T1a", "T1b", "T2", "T3", "T4")
 UNKNOWN = "not known"
 
-Clinical = Mapping[str, Mapping[str, Any]]
-
 
 @dataclass(frozen=True)
 class Strata:
-    """Cases divided by one property: ``members`` are case ids by stratum, in order, none empty."""
+    """A grouping of cases by one property; ``members`` maps each non-empty stratum to case ids."""
 
     name: str
     members: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class StratumFigures:
-    """One row's validation figures in one stratum: mean over its cases by region, and how many."""
+class StratumScores:
+    """A row's validation Dice in one stratum: number of cases and mean by region."""
 
     row: Row
     stratum: str
@@ -40,31 +37,30 @@ class StratumFigures:
     means: dict[str, Interval]
 
 
-def strata(table: Sequence[Row]) -> list[Strata]:
-    """How the validation cases of ``table`` divide: by diameter and stage, or else by volume.
+def divide_cases(rows: Sequence[Row]) -> list[Strata]:
+    """Return groupings of the validation cases by diameter (or else volume) and by stage.
 
-    Diameter and stage are the runs' ``clinical``: ``{case: {field: value}}``, as
-    `kitsseg.data.sources.clinical.read_clinical` gives it. Where no case has a diameter, the volume of the
-    tumour in the label (voxels times ``voxel_ml``) stands in for it. A property that no case has divides
-    nothing; a case that lacks it is in the stratum ``not known``.
+    Diameter and stage come from the records' ``clinical`` fields. If no case has a diameter, the
+    tumour volume of the label is used. A property that is unknown for all cases gives no grouping; a
+    case without the property is in the stratum ``not known``.
     """
-    figures: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     clinical: dict[str, Mapping[str, Any]] = {}
-    for row in table:
+    for row in rows:
         for run in row.runs:
             for case, entry in run.final.get("validation", {}).items():
-                if "voxel_ml" not in figures.get(case, {}):  # an older record may lack it
-                    figures[case] = entry
-            clinical = {**getattr(run, "clinical", {}), **clinical}
-    cases = sorted(figures)
-    size = divide("Tumour diameter", cases, lambda case: size_stratum(clinical.get(case, {})))
-    volume = divide("Tumour volume", cases, lambda case: volume_stratum(figures[case]))
-    stage = divide("Pathological stage", cases, lambda case: stage_stratum(clinical.get(case, {})))
-    return [found for found in (size if size is not None else volume, stage) if found is not None]
+                if "voxel_ml" not in entries.get(case, {}):  # records of version 1 lack it
+                    entries[case] = entry
+            clinical = {**run.clinical, **clinical}
+    cases = sorted(entries)
+    size = _divide("Tumour diameter", cases, lambda case: size_stratum(clinical.get(case, {})))
+    volume = _divide("Tumour volume", cases, lambda case: volume_stratum(entries[case]))
+    stage = _divide("Pathological stage", cases, lambda case: stage_stratum(clinical.get(case, {})))
+    return [strata for strata in (size if size is not None else volume, stage) if strata is not None]
 
 
-def divide(name: str, cases: Sequence[str], stratum: Callable[[str], tuple[int, str]]) -> Strata | None:
-    """The strata that hold cases, in order; None if nothing is known of any case."""
+def _divide(name: str, cases: Sequence[str], stratum: Callable[[str], tuple[int, str]]) -> Strata | None:
+    """Return the non-empty strata in order; None if the property is unknown for all cases."""
     found = {case: stratum(case) for case in cases}
     if all(label == UNKNOWN for _, label in found.values()):
         return None
@@ -73,13 +69,13 @@ def divide(name: str, cases: Sequence[str], stratum: Callable[[str], tuple[int, 
 
 
 def size_stratum(clinical: Mapping[str, Any]) -> tuple[int, str]:
-    """Place and label by ``radiographic_size``, the largest diameter in cm."""
-    return _between(_number(clinical.get("radiographic_size")), LIMITS_CM, "cm")
+    """Return position and label by ``radiographic_size``, the largest diameter in cm."""
+    return _between(_positive(clinical.get("radiographic_size")), LIMITS_CM, "cm")
 
 
 def volume_stratum(entry: Mapping[str, Any]) -> tuple[int, str]:
-    """Place and label by the tumour's volume in the label, from a case's figures."""
-    voxel_ml = _number(entry.get("voxel_ml"))
+    """Return position and label by the true tumour volume in a case's entry."""
+    voxel_ml = _positive(entry.get("voxel_ml"))
     counts = entry.get("voxels", {}).get("tumour")
     if voxel_ml is None or counts is None:
         return _between(None, LIMITS_ML, "ml")
@@ -88,58 +84,55 @@ def volume_stratum(entry: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def stage_stratum(clinical: Mapping[str, Any]) -> tuple[int, str]:
-    """Place and label by ``pathology_t_stage``, such as ``1a``; 2a and 2b are one, and so on."""
+    """Return position and label by ``pathology_t_stage``, such as ``1a``; 2a and 2b both give T2."""
     text = "T" + str(clinical.get("pathology_t_stage")).strip().removeprefix("T")
-    for place, label in enumerate(STAGES):
+    for position, label in enumerate(STAGES):
         if text.lower().startswith(label.lower()):
-            return place, label
+            return position, label
     return len(STAGES), UNKNOWN
 
 
-def figures(
-    table: Sequence[Row], divided: Strata, regions: Sequence[str] = OFFICIAL
-) -> list[StratumFigures]:
-    """Each row's final validation Dice in each stratum, with interval (see `kitsseg.evaluation.stats`)."""
+def score_strata(rows: Sequence[Row], strata: Strata) -> list[StratumScores]:
+    """Return each row's final validation Dice in each stratum with its interval."""
     out = []
-    for stratum, members in divided.members.items():
-        for row in table:
-            scores = {region: row.scores("validation", region).of(members) for region in regions}
-            counts = {region: each.known for region, each in scores.items()}
-            means = {region: stats.mean_interval(each.values) for region, each in scores.items()}
-            out.append(StratumFigures(row, stratum, counts, means))
+    for stratum, members in strata.members.items():
+        for row in rows:
+            scores = {region: row.scores("validation", region).select(members) for region in OFFICIAL}
+            counts = {region: s.scored_cases for region, s in scores.items()}
+            means = {region: stats.mean_interval(s.values) for region, s in scores.items()}
+            out.append(StratumScores(row, stratum, counts, means))
     return out
 
 
-def head(divided: Strata, regions: Sequence[str] = OFFICIAL) -> list[str]:
-    """Of the table that `lines` fills."""
-    return [divided.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in regions)]
+def stratum_head(strata: Strata) -> list[str]:
+    """Return the column heads of the table that `stratum_cells` fills."""
+    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)]
 
 
-def lines(found: Sequence[StratumFigures]) -> list[list[str]]:
-    """The cells under `head`."""
+def stratum_cells(scores: Sequence[StratumScores]) -> list[list[str]]:
+    """Return the cells under `stratum_head`, one line per stratum and row."""
     return [
-        [each.stratum, each.row.label, _cases(each), *(interval(m) for m in each.means.values())]
-        for each in found
+        [s.stratum, s.row.label, _case_counts(s), *(interval(m) for m in s.means.values())]
+        for s in scores
     ]
 
 
-def comma_separated(several: Sequence[tuple[Strata, Sequence[StratumFigures]]]) -> str:
-    """A line a stratum, row and region; full precision."""
+def strata_csv(several: Sequence[tuple[Strata, Sequence[StratumScores]]]) -> str:
+    """Return a CSV file with one line per stratum, row and region and full precision."""
     body = []
-    for divided, found in several:
-        for each in found:
-            for region, mean in each.means.items():
-                cells = [divided.name, each.stratum, each.row.label, region, str(each.cases[region])]
+    for strata, scores in several:
+        for s in scores:
+            for region, mean in s.means.items():
+                cells = [strata.name, s.stratum, s.row.label, region, str(s.cases[region])]
                 body.append([*cells, exact(mean.mean), exact(mean.low), exact(mean.high)])
-    names = ["by", "stratum", "model", "region", "cases", "mean", "low", "high"]
-    return formats.comma_separated(names, body)
+    return csv_text(["by", "stratum", "model", "region", "cases", "mean", "low", "high"], body)
 
 
-def _cases(each: StratumFigures) -> str:
-    return " / ".join(map(str, dict.fromkeys(each.cases.values())))
+def _case_counts(scores: StratumScores) -> str:
+    return " / ".join(map(str, dict.fromkeys(scores.cases.values())))
 
 
-def _number(value: object) -> float | None:
+def _positive(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) and value > 0 else None
@@ -148,8 +141,8 @@ def _number(value: object) -> float | None:
 def _between(value: float | None, limits: Sequence[float], unit: str) -> tuple[int, str]:
     if value is None:
         return len(limits) + 1, UNKNOWN
-    place = sum(value > limit for limit in limits)
-    low, high = (round(limits[i]) if 0 <= i < len(limits) else None for i in (place - 1, place))
+    position = sum(value > limit for limit in limits)
+    low, high = (round(limits[i]) if 0 <= i < len(limits) else None for i in (position - 1, position))
     if low is None:
-        return place, f"≤ {high} {unit}"
-    return place, f"> {low} {unit}" if high is None else f"> {low}, ≤ {high} {unit}"
+        return position, f"≤ {high} {unit}"
+    return position, f"> {low} {unit}" if high is None else f"> {low}, ≤ {high} {unit}"

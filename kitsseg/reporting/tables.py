@@ -1,8 +1,7 @@
-"""Records -> the paper's Table 1 with intervals, what differs, and strata: Markdown, CSV and LaTeX."""
+"""Format Table 1 of the paper with intervals, comparisons and strata as Markdown, CSV and LaTeX."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from kitsseg.evaluation import stats
@@ -10,54 +9,49 @@ from kitsseg.evaluation.metrics import case_mean
 from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting import comparisons, formats, strata
 from kitsseg.reporting.comparisons import Comparison
-from kitsseg.reporting.formats import exact, interval
+from kitsseg.reporting.formats import csv_text, exact, interval
 from kitsseg.reporting.run_record import Record
-from kitsseg.reporting.strata import Strata, StratumFigures
-from kitsseg.reporting.table_rows import Row, rows
+from kitsseg.reporting.strata import Strata, StratumScores
+from kitsseg.reporting.table_rows import Row, group_runs
 
 COLUMNS = ("Train Kidney", "Train Tumor", "Val Kidney", "Val Tumor")
 HEAD = ("Model", *COLUMNS)
-CELLS = (
+# Part of the split and region of each column.
+COLUMN_SCORES = (
     ("train", "kidney"),
     ("train", "tumour"),
     ("validation", "kidney"),
     ("validation", "tumour"),
 )
 # Rathnayaka et al., "Kidney Tumor Detection using Attention based U-Net", Table 1.
-PAPER = {
-    "UNet (paper)": (0.89, 0.80, 0.81, 0.37),
-    "UNet-Attention (paper)": (0.96, 0.90, 0.90, 0.57),
-}
+PAPER = {"UNet (paper)": (0.89, 0.80, 0.81, 0.37), "UNet-Attention (paper)": (0.96, 0.90, 0.90, 0.57)}
 
 
-def figures(record: Record, after: bool = False) -> list[float]:
-    """A run's case means in the order of `COLUMNS`, of stage one or ``after`` all stages."""
+def mean_dice(record: Record, after: bool = False) -> list[float]:
+    """Return a run's mean Dice in the order of `COLUMNS`, of stage one or ``after`` all stages."""
     parts = record.final if after else record.before
-    return [case_mean(parts[part], region) for part, region in CELLS]
+    return [case_mean(parts[part], region) for part, region in COLUMN_SCORES]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over cases with interval, its standard deviation over seeds, and of how many cases."""
+    """A mean over cases with its interval, standard deviation over seeds and number of cases."""
 
     mean: Interval
     sd: float
     cases: int
 
 
-def means(row: Row, after: bool = True) -> list[Cell]:
-    """A row's figures in the order of `COLUMNS`."""
-    scores = [row.scores(part, region, after) for part, region in CELLS]
-    return [Cell(stats.mean_interval(s.values), stats.seed_spread(s.values), s.known) for s in scores]
+def row_cells(row: Row, after: bool = True) -> list[Cell]:
+    """Return a row's values in the order of `COLUMNS`, of the last stage or of stage one."""
+    scores = [row.scores(part, region, after) for part, region in COLUMN_SCORES]
+    return [
+        Cell(stats.mean_interval(s.values), stats.seed_spread(s.values), s.scored_cases) for s in scores
+    ]
 
 
-def is_tuned(row: Row) -> bool:
-    """Whether a row's runs had a second stage; an evaluation has none that is known."""
-    return all(getattr(run, "after", None) is not None for run in row.runs)
-
-
-class Undone(NamedTuple):
-    """A job without figures: what it is called, its state (``failed``, …) and why that is so."""
+class MissingRun(NamedTuple):
+    """A job without a record: its label, its state (``failed``, …) and the reason."""
 
     label: str
     state: str
@@ -66,154 +60,156 @@ class Undone(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """What is computed of a set of records, once for all tables; and which jobs have none."""
+    """Everything that the tables show, computed once.
+
+    Attributes:
+        records: of all runs.
+        rows: the runs grouped by configuration.
+        final: cells of each row after the last stage.
+        before: cells of each row after stage one.
+        comparisons: paired differences between rows.
+        strata: groupings of the cases with the scores in each stratum.
+        missing: jobs without a record.
+    """
 
     records: Sequence[Record]
     rows: list[Row]
     final: list[list[Cell]]
     before: list[list[Cell]]
-    differences: list[Comparison]
-    strata: list[tuple[Strata, list[StratumFigures]]]
-    undone: Sequence[Undone] = ()
+    comparisons: list[Comparison]
+    strata: list[tuple[Strata, list[StratumScores]]]
+    missing: Sequence[MissingRun] = ()
 
 
-def study(records: Sequence[Record], undone: Sequence[Undone] = ()) -> Study:
-    """All figures of all tables; they mark what is ``undone``."""
-    table = rows(records)
+def study(records: Sequence[Record], missing: Sequence[MissingRun] = ()) -> Study:
+    """Return the statistics of ``records`` for all tables, which also list the ``missing`` runs."""
+    rows = group_runs(records)
     return Study(
         records,
-        table,
-        [means(row) for row in table],
-        [means(row, after=False) for row in table],
-        comparisons.compare(table),
-        [(divided, strata.figures(table, divided)) for divided in strata.strata(table)],
-        undone,
+        rows,
+        [row_cells(row) for row in rows],
+        [row_cells(row, after=False) for row in rows],
+        comparisons.compare(rows),
+        [(groups, strata.score_strata(rows, groups)) for groups in strata.divide_cases(rows)],
+        missing,
     )
 
 
 def note(done: Study) -> str:
-    """What the figures are, in words."""
+    """Return the note under Table 1: metric, aggregation, intervals and limitations."""
     counts = {(len(row.cases("train")), len(row.cases("validation"))) for row in done.rows}
-    seeds = sorted({r.seed for r in done.records})
-    tuned = {r.after is not None for r in done.records}
+    seeds = sorted({record.seed for record in done.records})
+    tuned = {record.after is not None for record in done.records}
     stage = {
         frozenset({True}): "after fine-tuning on tumour slices",
         frozenset({False}): "without fine-tuning",
-    }.get(frozenset(tuned), "after fine-tuning where the run had it")
+    }.get(frozenset(tuned), "after fine-tuning where a run includes it")
     text = (
-        "Dice of the official regions (kidney: label > 0, tumour: label > 1), on each case's own grid, "
-        "over all of its slices; mean over cases "
+        "Dice of the official regions (kidney: label > 0, tumour: label > 1), computed per case over "
+        "all slices on the case's original grid and averaged over cases "
         f"({' or '.join(f'{t} train, {v} validation' for t, v in sorted(counts))}), {stage}. "
-        "A region that a case neither has nor is given is left out of the mean. "
-        "In brackets the 95 % bootstrap interval over cases (slices never count as samples)"
+        "Dice is undefined where a region is absent from both truth and prediction; such cases are "
+        "excluded from the mean. Intervals are 95 % bootstrap intervals of the mean, resampling cases "
+        "(never slices)"
     )
     if len(seeds) > 1:
         text += (
-            ", with the seeds drawn anew as well where a row has several; a case's value is its mean "
-            f"over seeds. Seeds: {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
+            ", and seeds for models with several. Scores are averaged over seeds per case. "
+            f"Seeds: {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
         )
     else:
-        text += f"; with one seed ({seeds[0]}) it says nothing of what another seed would bring. "
+        text += f". Only seed {seeds[0]} was run, so the interval excludes variation between seeds. "
     if any(row.folds > 1 for row in done.rows):
         text += (
-            "Folds of one model are pooled: a case's validation value is of the fold in which it "
-            "validated, its training value the mean over the folds that trained on it; that the cases "
-            "of a fold share its weights, the interval doesn't know. "
+            "Folds of one model are pooled: a case's validation score comes from the fold that "
+            "validated it, its training score is the mean over the folds that trained on it. Cases of "
+            "one fold share its weights; the intervals do not account for this. "
         )
     return text + (
-        "The weights are those with the best validation loss, so the validation figures are somewhat "
-        "optimistic, which no interval knows of. The paper doesn't state its own conventions."
+        "The weights with the best validation loss were selected, so the validation scores are "
+        "optimistically biased; the intervals do not account for this. The paper does not state how "
+        "its values were computed."
     )
 
 
-def markdown(records: Sequence[Record]) -> str:
-    """Table 1, its stage-one counterpart, the paper's rows, differences and strata, with their notes."""
+def table1_markdown(records: Sequence[Record]) -> str:
+    """Return ``table1.md``: Table 1 before and after fine-tuning, comparisons, strata and notes."""
     return _markdown(study(records))
 
 
-def write(records: Sequence[Record], folder: Path) -> list[Path]:
-    """The tables of `texts` in ``folder``, each written whole or not at all."""
-    return formats.write(texts(study(records)), folder)
-
-
 def texts(done: Study) -> dict[str, str]:
-    """All tables by the names of their files.
+    """Return the content of all table files by file name.
 
     Returns:
-        ``table1.md`` (which has everything), ``.csv`` and ``.tex``; with several rows
-        ``differences.csv`` and ``.tex``; with cases that can be divided ``strata.csv``.
+        ``table1.md`` (all tables), ``table1.csv`` and ``table1.tex``; with several rows
+        ``differences.csv`` and ``differences.tex``; with known tumour sizes or stages ``strata.csv``.
     """
-    texts = {
-        "table1.md": _markdown(done),
-        "table1.csv": _comma_separated(done),
-        "table1.tex": _latex(done),
-    }
-    if done.differences:
-        lines = comparisons.lines(done.differences)
-        texts["differences.csv"] = comparisons.comma_separated(done.differences)
-        texts["differences.tex"] = formats.latex(comparisons.HEAD, [lines], comparisons.NOTE)
+    files = {"table1.md": _markdown(done), "table1.csv": _csv(done), "table1.tex": _latex(done)}
+    if done.comparisons:
+        cells = comparisons.comparison_cells(done.comparisons)
+        files["differences.csv"] = comparisons.comparison_csv(done.comparisons)
+        files["differences.tex"] = formats.latex(comparisons.HEAD, [cells], comparisons.NOTE)
     if done.strata:
-        texts["strata.csv"] = strata.comma_separated(done.strata)
-    return texts
+        files["strata.csv"] = strata.strata_csv(done.strata)
+    return files
 
 
 def _markdown(done: Study) -> str:
-    parts = [
-        "# Table 1\n",
-        formats.markdown(HEAD, _lines(done.rows, done.final) + _marks(done) + _paper()),
-    ]
-    parts += [f"\n{each.label} {each.state}: {each.reason}" for each in done.undone]
-    if tuned := [i for i, row in enumerate(done.rows) if is_tuned(row)]:
-        earlier = _lines([done.rows[i] for i in tuned], [done.before[i] for i in tuned])
-        parts.append("\nBefore fine-tuning (stage one):\n")
-        parts.append(formats.markdown(HEAD, earlier))
+    lines = _lines(done.rows, done.final) + _missing_lines(done) + _paper_lines()
+    parts = ["# Table 1\n", formats.markdown(HEAD, lines)]
+    parts += [f"\n{run.label} {run.state}: {run.reason}" for run in done.missing]
+    if tuned := [i for i, row in enumerate(done.rows) if row.is_fine_tuned]:
+        lines = _lines([done.rows[i] for i in tuned], [done.before[i] for i in tuned])
+        parts += ["\nBefore fine-tuning (stage one):\n", formats.markdown(HEAD, lines)]
     parts += ["", note(done)]
-    if done.differences:
-        lines = comparisons.lines(done.differences)
+    if done.comparisons:
+        lines = comparisons.comparison_cells(done.comparisons)
         parts += ["\n## Differences\n", formats.markdown(comparisons.HEAD, lines), "", comparisons.NOTE]
-    for divided, found in done.strata:
-        lines = strata.lines(found)
-        parts += [f"\n## {divided.name}\n", formats.markdown(strata.head(divided), lines)]
+    for groups, scores in done.strata:
+        table = formats.markdown(strata.stratum_head(groups), strata.stratum_cells(scores))
+        parts += [f"\n## {groups.name}\n", table]
     return "\n".join([*parts, ""])
 
 
-def _comma_separated(done: Study) -> str:
-    """Means, deviations over seeds, intervals and numbers of cases of both stages; full precision."""
+def _csv(done: Study) -> str:
+    """Return Table 1 of both stages as CSV with full precision."""
     kinds = ("mean", "sd", "low", "high", "cases")
     body = []
-    for row, *both in zip(done.rows, done.final, done.before, strict=True):
-        stages = zip(("final", "before fine-tuning"), both, strict=True)
-        for stage, found in stages if is_tuned(row) else [("final", both[0])]:
-            line = [row.label, stage, str(len(row.runs)), str(len({run.seed for run in row.runs}))]
-            for cell in found:
+    for row, final, before in zip(done.rows, done.final, done.before, strict=True):
+        stages = (
+            {"final": final, "before fine-tuning": before} if row.is_fine_tuned else {"final": final}
+        )
+        for stage, cells in stages.items():
+            line = [row.label, stage, str(len(row.runs)), str(len(row.seeds))]
+            for cell in cells:
                 line += map(exact, (cell.mean.mean, cell.sd, cell.mean.low, cell.mean.high))
                 line.append(str(cell.cases))
             body.append(line)
-    filled = len(CELLS) * len(kinds) + 2
-    body += [[each.label, each.state, *[""] * filled] for each in done.undone]
-    for name, *values in _paper():
+    empty = [""] * (len(COLUMNS) * len(kinds) + 2)
+    body += [[run.label, run.state, *empty] for run in done.missing]
+    for name, *values in _paper_lines():
         blank = [""] * (len(kinds) - 1)
         body.append([name, "final", "", "", *(text for value in values for text in (value, *blank))])
     head = ["model", "stage", "runs", "seeds", *(f"{c} {k}" for c in COLUMNS for k in kinds)]
-    return formats.comma_separated(head, body)
+    return csv_text(head, body)
 
 
 def _latex(done: Study) -> str:
-    """Table 1 with booktabs."""
-    return formats.latex(HEAD, [_lines(done.rows, done.final) + _marks(done), _paper()], note(done))
+    blocks = [_lines(done.rows, done.final) + _missing_lines(done), _paper_lines()]
+    return formats.latex(HEAD, blocks, note(done))
 
 
-def _lines(table: Sequence[Row], figures: Sequence[Sequence[Cell]]) -> list[list[str]]:
+def _lines(rows: Sequence[Row], cells: Sequence[Sequence[Cell]]) -> list[list[str]]:
     return [
-        [row.label, *(interval(cell.mean, spread=cell.sd) for cell in found)]
-        for row, found in zip(table, figures, strict=True)
+        [row.label, *(interval(cell.mean, spread=cell.sd) for cell in row_values)]
+        for row, row_values in zip(rows, cells, strict=True)
     ]
 
 
-def _marks(done: Study) -> list[list[str]]:
-    """A line a job without figures, which says so in every cell."""
-    return [[each.label, *[each.state] * len(COLUMNS)] for each in done.undone]
+def _missing_lines(done: Study) -> list[list[str]]:
+    """Return one line per missing run with its state in every column."""
+    return [[run.label, *[run.state] * len(COLUMNS)] for run in done.missing]
 
 
-def _paper() -> list[list[str]]:
+def _paper_lines() -> list[list[str]]:
     return [[name, *(f"{value:.2f}" for value in values)] for name, values in PAPER.items()]

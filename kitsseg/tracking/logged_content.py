@@ -38,9 +38,9 @@ class Picture:
 def numbers(record: Record) -> dict[str, float]:
     """Case means as in Table 1: ``final/val_tumor``, and ``before/…`` of a run that was fine-tuned."""
     names = [column.lower().replace(" ", "_") for column in tables.COLUMNS]
-    found = dict(zip((FINAL + n for n in names), tables.figures(record, after=True), strict=True))
+    found = dict(zip((FINAL + n for n in names), tables.mean_dice(record, after=True), strict=True))
     if record.after is not None:
-        found |= dict(zip((BEFORE + n for n in names), tables.figures(record), strict=True))
+        found |= dict(zip((BEFORE + n for n in names), tables.mean_dice(record), strict=True))
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 

@@ -14,7 +14,7 @@ from kitsseg.data.labels import TUMOUR
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.store.grid import DIVISOR, Grid
 from kitsseg.models.window import Window
-from kitsseg.reporting.showcase import FOLDER, Shown
+from kitsseg.reporting.showcase import FOLDER, ExampleCase
 from kitsseg.system.files import replacing
 from kitsseg.training.attention_maps import attention_maps
 
@@ -92,7 +92,7 @@ def write(
         gates = [resize_map(alpha, image.shape[1:]) for alpha in maps]
         grids = [(alpha.shape[0], alpha.shape[1]) for alpha in maps]
         image, masks, gates = _shrink(*_crop(image, masks, gates))
-        save(folder / FOLDER, Shown(role, case, z, image, masks, start, gates, grids))
+        save(folder / FOLDER, ExampleCase(role, case, z, image, masks, start, gates, grids))
 
 
 def _label_volumes(folder: Path, case: str, data: SliceDataModule) -> dict[str, Array]:
@@ -151,7 +151,7 @@ def body_box(image: Array, *masks: Array) -> tuple[slice, slice]:
     return rows, columns
 
 
-def save(folder: Path, shown: Shown) -> None:
+def save(folder: Path, shown: ExampleCase) -> None:
     """Write ``folder/ROLE.npz``."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"mask_{name}": mask for name, mask in shown.masks.items()}

@@ -21,7 +21,7 @@ def run(runs: object, output: Path | None) -> None:
 def test_a_folder_gets_its_own_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(str(sweep(tmp_path)), None)
     out = capsys.readouterr().out
-    assert out.startswith("2 of 4 runs have figures\nfailed: ")
+    assert out.startswith("2 of 4 runs have results\nfailed: ")
     assert "unfinished: " in out and out.endswith("report.html\n")
     assert (tmp_path / "report.html").is_file() and (tmp_path / "table1.tex").is_file()
 
@@ -55,4 +55,4 @@ def test_a_folder_without_runs_is_refused_in_a_line(tmp_path: Path) -> None:
         cwd=tmp_path, env=env, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"kitsseg.report: runs={tmp_path} holds no run")
+    assert done.stderr.startswith(f"kitsseg.report: runs={tmp_path}: holds no run")

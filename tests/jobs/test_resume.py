@@ -33,7 +33,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(one: Path, other: Path) -> None:
-    """Figures, curves and weights, bit by bit."""
+    """SplitScores, curves and weights, bit by bit."""
     first, second = (run_record.read(home / "run" / "result.json") for home in (one, other))
     for name in ("before", "after", "epochs", "curves", "split"):
         assert getattr(first, name) == getattr(second, name), name

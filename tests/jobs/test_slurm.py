@@ -47,13 +47,15 @@ def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path:
     done = command(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "outputs" / "demo"
-    states = [json.loads((p.parent / "status.json").read_text()) for p in run_record.find(folder)]
+    states = [
+        json.loads((p.parent / "status.json").read_text()) for p in run_record.find_records(folder)
+    ]
     assert [(s["status"], s["attempt"]) for s in states] == [("complete", 2)] * 2
     assert states[0]["slurm_job"] != states[1]["slurm_job"]
     for devices in (1, 2):
         log = (folder / f"trainer.devices-{devices}" / "train.log").read_text()
         assert log.count("resuming stage train after epoch 1") == 1
-    assert [run_record.read(p).epochs["train"]["run"] for p in run_record.find(folder)] == [2, 2]
+    assert [run_record.read(p).epochs["train"]["run"] for p in run_record.find_records(folder)] == [2, 2]
     assert "# Table 1" in done.stdout and (folder / "table1.md").is_file()
 
 
@@ -64,7 +66,7 @@ def test_tasks_of_slurms_are_the_ranks_one_job_runs_out_of_time_one_fails(tmp_pa
     tasks += ["data.workers=1", "hydra.launcher.timeout_min=10"]
     killed = {"KILL": "train:2", "KILL_BY": "preempt"}
     done = command(tmp_path, *SWEEP, *tasks, "finetune=none", "optimizer.lr=0.001,1e30", env=killed)
-    fine, diverged = runs.below(tmp_path / "outputs" / "demo")
+    fine, diverged = runs.jobs_below(tmp_path / "outputs" / "demo")
     assert (fine.state, diverged.state) == ("complete", "failed"), done.stdout + done.stderr
     assert json.loads((fine.folder / "status.json").read_text())["attempt"] == 2
     assert "val/loss is nan" in diverged.reason

@@ -33,7 +33,7 @@ def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: P
     done = command(tmp_path, *SWEEP, env={"KILL": "train:1", "KILL_RANK": "1", "KILL_BY": "error"})
     assert done.returncode == 1
     folder = tmp_path / "outputs" / "demo"
-    fine, diverged, *crashed = runs.below(folder)
+    fine, diverged, *crashed = runs.jobs_below(folder)
     assert fine.state == "complete" and fine.folder.name == "optimizer.lr-0.001+trainer.devices-1"
     assert diverged.reason.startswith("val/loss is nan after epoch 1; try a smaller optimizer.lr")
     assert "kitsseg.train: val/loss is nan" in done.stderr
@@ -47,7 +47,7 @@ def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: P
     record = (fine.folder / "result.json").read_bytes()
 
     done = command(tmp_path, *SWEEP)
-    again = runs.below(folder)
+    again = runs.jobs_below(folder)
     assert [job.state for job in again] == ["complete", "failed", "complete", "failed"]
     assert (fine.folder / "result.json").read_bytes() == record
     assert f"already complete: {fine.folder}" in done.stdout
@@ -73,7 +73,7 @@ def test_a_killed_sweep_leaves_no_process_behind(tmp_path: Path, kept: str) -> N
     finally:
         sweep.kill()
         sweep.wait()
-    left = runs.below(tmp_path / "outputs")
+    left = runs.jobs_below(tmp_path / "outputs")
     assert len(left) == (2 if kept else 1)
     assert {job.state for job in left} <= {"unfinished", "interrupted"}
 
@@ -111,7 +111,7 @@ def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path
     assert "trial 0 was cut off; it goes on" in done.stdout
     assert done.stdout.count("after epoch 1 of stage train") == 1
     assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
-    records = [run_record.read(path) for path in run_record.find(tmp_path / "outputs")]
+    records = [run_record.read(path) for path in run_record.find_records(tmp_path / "outputs")]
     assert len({record.config["optimizer"]["lr"] for record in records}) == 2
     best = max(metrics.case_mean(record.final["validation"], "tumour") for record in records)
     said = (tmp_path / "outputs/demo/optimization_results.yaml").read_text()
@@ -176,7 +176,10 @@ def test_a_sweep_over_experiments_of_ones_own_ends_with_its_table(tmp_path: Path
     done = command(tmp_path, *line, "finetune=none", "logger=none", "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "outputs" / "experiments"
-    assert [job.folder.name for job in runs.below(folder)] == ["experiment-narrow", "experiment-wide"]
+    assert [job.folder.name for job in runs.jobs_below(folder)] == [
+        "experiment-narrow",
+        "experiment-wide",
+    ]
     table = (folder / "table1.md").read_text()
     assert "unet, experiment=narrow" in table and "unet, experiment=wide" in table
 

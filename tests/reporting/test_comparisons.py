@@ -1,4 +1,4 @@
-"""Rows against each other."""
+"""Paired comparisons of rows."""
 
 import csv
 import io
@@ -9,21 +9,21 @@ import pytest
 
 from kitsseg.evaluation import stats
 from kitsseg.reporting import comparisons
-from kitsseg.reporting.table_rows import rows
+from kitsseg.reporting.table_rows import group_runs
 from tests.helpers.records import part, validated
 
 
-def test_few_rows_are_all_compared_and_many_with_the_first() -> None:
-    few = rows([validated(name, [0.5]) for name in "abc"])
-    names = [(x.label, y.label) for x, y in comparisons.pairs(few)]
+def test_few_rows_are_all_compared_many_only_with_the_first() -> None:
+    few = group_runs([validated(name, [0.5]) for name in "abc"])
+    names = [(x.label, y.label) for x, y in comparisons.row_pairs(few)]
     assert names == [("b", "a"), ("c", "a"), ("c", "b")]
-    many = rows([validated(name, [0.5]) for name in "abcde"])
-    assert [(x.label, y.label) for x, y in comparisons.pairs(many)] == [(n, "a") for n in "bcde"]
+    many = group_runs([validated(name, [0.5]) for name in "abcde"])
+    assert [(x.label, y.label) for x, y in comparisons.row_pairs(many)] == [(n, "a") for n in "bcde"]
     assert comparisons.compare(few[:1]) == []
 
 
-def test_only_cases_that_both_validated_count() -> None:
-    table = rows([validated("a", [0.1, 0.2, 0.3]), validated("b", [0.9, 0.7, 0.5, None], first=1)])
+def test_only_common_cases_count() -> None:
+    table = group_runs([validated("a", [0.1, 0.2, 0.3]), validated("b", [0.9, 0.7, 0.5, None], first=1)])
     kidney, tumour = comparisons.compare(table)
     # Cases 1 and 2: 0.9 - 0.2 and 0.7 - 0.3.
     assert kidney.paired.cases == 2 and kidney.validated == (4, 3)
@@ -31,13 +31,21 @@ def test_only_cases_that_both_validated_count() -> None:
     assert kidney.paired.effect == 1 and kidney.paired.p == 0.5
     assert (kidney.p_holm, tumour.p_holm) == (1.0, 1.0)
     line = ["b − a", "kidney", "2 of 4 and 3", "+0.550 [+0.400, +0.700]", "0.500", "1.000", "+1.00"]
-    assert comparisons.lines([kidney]) == [line]
+    assert comparisons.comparison_cells([kidney]) == [line]
 
 
-def test_no_common_case_is_said() -> None:
-    found = comparisons.compare(rows([validated("a", [0.1]), validated("b", [0.9], first=1)]))
-    assert comparisons.lines(found)[0] == ["b − a", "kidney", "0 of 1 and 1", "–", "–", "–", "–"]
-    (first, _) = csv.DictReader(io.StringIO(comparisons.comma_separated(found)))
+def test_no_common_case() -> None:
+    found = comparisons.compare(group_runs([validated("a", [0.1]), validated("b", [0.9], first=1)]))
+    assert comparisons.comparison_cells(found)[0] == [
+        "b − a",
+        "kidney",
+        "0 of 1 and 1",
+        "–",
+        "–",
+        "–",
+        "–",
+    ]
+    (first, _) = csv.DictReader(io.StringIO(comparisons.comparison_csv(found)))
     assert first["cases"] == "0" and first["p"] == first["difference"] == ""
 
 
@@ -48,7 +56,7 @@ def test_p_is_corrected_over_all_comparisons_and_regions() -> None:
         validated(name, list(base + better + rng.random(20) / 10))
         for name, better in {"a": 0, "b": 0.02, "c": 0.3}.items()
     ]
-    found = comparisons.compare(rows(runs))
+    found = comparisons.compare(group_runs(runs))
     assert len(found) == 6
     assert [each.p_holm for each in found] == stats.holm([each.paired.p for each in found])
     assert found[2].p_holm == 6 * found[2].paired.p  # the smallest of six
@@ -57,21 +65,21 @@ def test_p_is_corrected_over_all_comparisons_and_regions() -> None:
 def test_seeds_are_averaged_within_a_case() -> None:
     runs = [validated("a", [0.2, 0.4], seed=s) for s in (0, 1, 2)]
     runs += [validated("b", [0.3 + s / 10, 0.5 + s / 10], seed=s) for s in (0, 1)]
-    kidney, _ = comparisons.compare(rows(runs))
+    kidney, _ = comparisons.compare(group_runs(runs))
     assert kidney.paired.cases == 2 and kidney.paired.difference.mean == pytest.approx(0.15)
 
 
 def test_csv_has_all_digits() -> None:
-    found = comparisons.compare(rows([validated("a", [0.1, 0.5]), validated("b", [0.4, 0.9])]))
-    (first, _) = csv.DictReader(io.StringIO(comparisons.comma_separated(found)))
+    found = comparisons.compare(group_runs([validated("a", [0.1, 0.5]), validated("b", [0.4, 0.9])]))
+    (first, _) = csv.DictReader(io.StringIO(comparisons.comparison_csv(found)))
     assert float(first["difference"]) == found[0].paired.difference.mean
     assert (first["first"], first["second"], first["region"]) == ("b", "a", "kidney")
     assert (first["first validated"], first["second validated"]) == ("2", "2")
 
 
-def test_the_last_stage_is_compared() -> None:
+def test_last_stage_is_compared() -> None:
     tuned = {"train": {}, "validation": part([0.9], [0.9])}
     kidney, _ = comparisons.compare(
-        rows([validated("a", [0.5]), replace(validated("b", [0.4]), after=tuned)])
+        group_runs([validated("a", [0.5]), replace(validated("b", [0.4]), after=tuned)])
     )
     assert kidney.paired.difference.mean == pytest.approx(0.4)

@@ -1,4 +1,4 @@
-"""Cells and their layouts."""
+"""Formatting of cells and tables."""
 
 import math
 
@@ -8,7 +8,7 @@ from kitsseg.reporting import formats
 NAN = math.nan
 
 
-def test_cells() -> None:
+def test_numbers() -> None:
     assert formats.interval(Interval(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
     assert formats.interval(Interval(0.5, 0.25, 0.75), spread=0.01) == "0.500 ± 0.010 [0.250, 0.750]"
     assert formats.interval(Interval(-0.5, -0.75, 0.25), "+") == "-0.500 [-0.750, +0.250]"
@@ -31,7 +31,7 @@ def test_markdown_is_aligned() -> None:
     )
 
 
-def test_latex_takes_any_text() -> None:
+def test_latex_escapes_special_characters() -> None:
     text = formats.latex(("a", "b"), [[("x_1 & {$5^2}", "≤ 4 %")], [("y", "–")]], r"± 1 \ > 0 ~")
     assert r"x\_1 \& \{\$5\^{}2\} & $\le$ 4 \% \\" in text
     assert r"\caption{$\pm$ 1 \textbackslash{} $>$ 0 \~{}}" in text

@@ -1,19 +1,18 @@
-"""Validation cases by tumour size and stage."""
+"""Scores by tumour size and stage."""
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kitsseg.reporting import strata
-from kitsseg.reporting.table_rows import Row, rows
-from tests.helpers.records import part, validated
+from kitsseg.reporting.table_rows import Row, group_runs
+from tests.helpers.records import part, record, validated
 
 
 def with_clinical(dice: list[float], clinical: dict[str, dict[str, Any]]) -> Row:
-    figures = {"train": {}, "validation": part(dice, dice)}
-    return Row("r", [SimpleNamespace(seed=0, before=figures, final=figures, clinical=clinical)])
+    metrics = {"train": {}, "validation": part(dice, dice)}
+    return Row("r", [record(before=metrics, clinical=clinical)])
 
 
 @pytest.mark.parametrize(
@@ -24,7 +23,7 @@ def with_clinical(dice: list[float], clinical: dict[str, dict[str, Any]]) -> Row
         ("4", "not known"), (True, "not known"), (0, "not known"), (math.nan, "not known"),
     ],
 )  # fmt: skip
-def test_size_by_tnms_limits(size: object, label: str) -> None:
+def test_size_by_tnm_limits(size: object, label: str) -> None:
     assert strata.size_stratum({"radiographic_size": size})[1] == label
 
 
@@ -54,18 +53,18 @@ def test_volume_limits_are_spheres_of_the_diameters() -> None:
         labels = [strata.volume_stratum(entry(ml * f))[1] for f in (0.999, 1.001)]
         assert labels == [below, above]
     assert strata.volume_stratum({"voxels": {"tumour": [0, 5, 0]}, "voxel_ml": 1.0})[1] == "no tumour"
-    for lacking in ({}, {"voxels": {}}, {"voxels": {"tumour": [0, 0, 9]}}, {"voxel_ml": 0.1}):
-        assert strata.volume_stratum(lacking)[1] == "not known"
+    for incomplete in ({}, {"voxels": {}}, {"voxels": {"tumour": [0, 0, 9]}}, {"voxel_ml": 0.1}):
+        assert strata.volume_stratum(incomplete)[1] == "not known"
 
 
-def test_cases_are_divided_in_order_and_the_unknown_come_last() -> None:
+def test_strata_are_ordered_with_unknown_last() -> None:
     clinical = {
         "case_00000": {"radiographic_size": 12.0, "pathology_t_stage": "3"},
         "case_00001": {"radiographic_size": 2.4, "pathology_t_stage": "1a"},
         "case_00002": {"radiographic_size": 3.0, "pathology_t_stage": None},
         "case_00099": {"radiographic_size": 5.0},
     }
-    size, stage = strata.strata([with_clinical([0.2, 0.4, 0.8, 0.6], clinical)])
+    size, stage = strata.divide_cases([with_clinical([0.2, 0.4, 0.8, 0.6], clinical)])
     assert (size.name, stage.name) == ("Tumour diameter", "Pathological stage")
     assert list(size.members.items()) == [
         ("≤ 4 cm", ["case_00001", "case_00002"]),
@@ -75,27 +74,27 @@ def test_cases_are_divided_in_order_and_the_unknown_come_last() -> None:
     assert list(stage.members) == ["T1a", "T3", "not known"]
 
 
-def test_a_row_a_stratum_with_its_cases_and_interval() -> None:
+def test_one_line_per_stratum_and_row() -> None:
     clinical = {f"case_{i:05d}": {"radiographic_size": s} for i, s in enumerate((2, 3, 8))}
     table = [with_clinical([0.2, 0.4, 0.8], clinical), Row("s", [validated("s", [0.5], first=2)])]
-    (size,) = strata.strata(table)
-    assert strata.lines(strata.figures(table, size)) == [
+    (size,) = strata.divide_cases(table)
+    assert strata.stratum_cells(strata.score_strata(table, size)) == [
         ["≤ 4 cm", "r", "2", "0.300 [0.200, 0.400]", "0.300 [0.200, 0.400]"],
         ["≤ 4 cm", "s", "0", "–", "–"],
         ["> 7, ≤ 10 cm", "r", "1", "0.800", "0.800"],
         ["> 7, ≤ 10 cm", "s", "1", "0.500", "0.500"],
     ]
-    assert strata.head(size)[0] == "Tumour diameter"
+    assert strata.stratum_head(size)[0] == "Tumour diameter"
 
 
-def test_an_older_record_beside_a_newer_one_takes_no_volume_away() -> None:
+def test_volumes_come_from_any_record_that_has_them() -> None:
     old, new = validated("a", [0.5]), validated("a", [0.7], seed=1)
     new.before["validation"]["case_00000"].update(voxels={"tumour": [0, 0, 1]}, voxel_ml=50.0)
     for runs in ([old, new], [new, old]):
-        (volume,) = strata.strata(rows(runs))
+        (volume,) = strata.divide_cases(group_runs(runs))
         assert volume.members == {"> 34, ≤ 180 ml": ["case_00000"]}
 
 
-def test_records_without_either_divide_nothing() -> None:
-    assert strata.strata(rows([validated("a", [0.5])])) == []
-    assert strata.strata([]) == []
+def test_no_strata_without_sizes_and_stages() -> None:
+    assert strata.divide_cases(group_runs([validated("a", [0.5])])) == []
+    assert strata.divide_cases([]) == []

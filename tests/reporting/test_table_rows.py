@@ -1,15 +1,15 @@
-"""Which runs are one row, and what the row scored."""
+"""Grouping of runs into rows, and their scores."""
 
 import numpy as np
 import pytest
 
-from kitsseg.reporting.table_rows import Row, rows
+from kitsseg.reporting.table_rows import Row, group_runs
 from tests.helpers.records import part, record, validated
 
 
-def test_a_model_is_a_row_and_so_is_an_option_that_differs() -> None:
+def test_rows_differ_by_model_and_override() -> None:
     keep = {"overrides": ["model=unet", "data=x", "data.background_keep=0.1"]}
-    labels = [r.label for r in rows([record(), record("attn_unet"), record(**keep)])]
+    labels = [r.label for r in group_runs([record(), record("attn_unet"), record(**keep)])]
     assert labels == ["unet", "attn_unet", "unet, data.background_keep=0.1"]
 
 
@@ -20,10 +20,21 @@ def test_seeds_and_folds_share_a_row(plus: str) -> None:
         for first in range(3)
         for seed in range(2)
     ]
-    (row,) = rows(runs)
+    (row,) = group_runs(runs)
     assert row.label == "unet" and row.folds == 3 and len(row.runs) == 6
     other = validated("unet", [0.5], options=("split=kfold", "split.folds=3"))
-    assert len(rows([*runs, other])) == 2  # another way to divide is another row
+    assert len(group_runs([*runs, other])) == 2  # a different split is a different row
+
+
+def test_moved_classes_share_a_row() -> None:
+    targets = (
+        "kitsseg.data.datamodule.SliceDataModule",
+        "kitsseg.data.slices.datamodule.SliceDataModule",
+    )
+    moved = [validated("unet", [0.5], options=(f"data._target_={target}",)) for target in targets]
+    assert len(group_runs(moved)) == 1
+    other = validated("unet", [0.5], options=("data._target_=other.SliceDataModule",))
+    assert len(group_runs([*moved, other])) == 2
 
 
 def test_scores_by_seed_and_case() -> None:
@@ -32,18 +43,18 @@ def test_scores_by_seed_and_case() -> None:
     assert scores.seeds == [2, 5] and scores.cases == ["case_00000", "case_00001", "case_00002"]
     nan = float("nan")
     np.testing.assert_array_equal(scores.values, [[nan, 0.3, 0.5], [0.1, nan, nan]])
-    assert scores.known == 3
-    chosen = scores.of(["case_00002", "case_00099"])
+    assert scores.scored_cases == 3
+    chosen = scores.select(["case_00002", "case_00099"])
     np.testing.assert_array_equal(chosen.values, [[0.5, nan], [nan, nan]])
-    assert chosen.known == 1
+    assert chosen.scored_cases == 1
 
 
-def test_a_training_case_is_the_mean_over_the_folds_that_trained_on_it() -> None:
+def test_training_scores_are_averaged_over_folds() -> None:
     runs = [record(before={"train": part([v], [v]), "validation": {}}) for v in (0.4, 0.6)]
     assert Row("r", runs).scores("train", "kidney").values == pytest.approx(0.5)
 
 
-def test_stages_metrics_and_what_is_missing() -> None:
+def test_stages_metrics_and_missing_scores() -> None:
     after = {"train": {}, "validation": part([0.9], [0.8])}
     after["validation"]["case_00000"]["hd95_mm"] = {"tumour": 3.5, "kidney": None}
     row = Row("r", [record(after=after)])

@@ -1,28 +1,33 @@
-"""Records and the table made of them."""
+"""Records and tables."""
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kitsseg.reporting import run_record, tables
+from kitsseg.reporting import formats, run_record, tables
 from tests.helpers.records import part, record, validated
 
 
 def cells(*records: run_record.Record) -> list[list[str]]:
-    """The rows of Table 1, without the paper's."""
-    text = tables.markdown(records).splitlines()
+    """Return the rows of Table 1 without the paper's."""
+    text = tables.table1_markdown(records).splitlines()
     body = text[4 : text.index(next(line for line in text if "(paper)" in line))]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in body]
+
+
+def write(records: Sequence[run_record.Record], folder: Path) -> list[Path]:
+    return formats.write_texts(tables.texts(tables.study(records)), folder)
 
 
 def test_means_over_cases_and_seeds() -> None:
     (row,) = cells(*(record(seed=s, shift=d) for s, d in ((0, 0.0), (1, 0.1), (2, 0.2))))
     assert row == [
         "unet",
-        "0.850 ± 0.000 [0.800, 0.900]",  # of two cases the interval is their range
+        "0.850 ± 0.000 [0.800, 0.900]",  # the interval of two cases is their range
         "0.500 ± 0.000 [0.400, 0.600]",
         "0.900 ± 0.100",  # 0.8, 0.9, 1.0: the sample standard deviation is 0.1; one case, no interval
         "0.400 ± 0.100",
@@ -30,7 +35,7 @@ def test_means_over_cases_and_seeds() -> None:
 
 
 def test_folds_of_a_model_are_one_row() -> None:
-    """Four cases in two folds: each validates once, and trains in the other fold."""
+    """Four cases in two folds: each case is validated in one and trained on in the other."""
     runs = []
     for fold, (low, high) in enumerate([(0.1, 0.2), (0.3, 0.4)]):
         own, other = part([low, high], [low, high], 2 * fold), part([0.9] * 2, [0.8] * 2, 2 - 2 * fold)
@@ -47,21 +52,21 @@ def test_folds_of_a_model_are_one_row() -> None:
     (final,) = done.final
     assert [cell.cases for cell in final] == [4, 4, 4, 4]
     assert [cell.mean.mean for cell in final] == pytest.approx([0.9, 0.8, 0.25, 0.25])
-    text = tables.markdown(runs)
+    text = tables.table1_markdown(runs)
     assert "4 train, 4 validation" in text and "Folds of one model are pooled" in text
-    assert "Folds" not in tables.markdown(runs[:1])
+    assert "Folds" not in tables.table1_markdown(runs[:1])
 
 
-def test_slices_and_voxels_never_count() -> None:
-    """A case with a thousand times the voxels weighs as much as any other."""
+def test_cases_have_equal_weight() -> None:
+    """The number of voxels does not change a case's weight."""
     light, heavy = validated("unet", [0.2, 0.9, 0.7]), validated("unet", [0.2, 0.9, 0.7])
     heavy.before["validation"]["case_00000"]["voxels"] = {"tumour": [10**7, 10**7, 10**8]}
-    assert tables.markdown([light]) == tables.markdown([heavy])
+    assert tables.table1_markdown([light]) == tables.table1_markdown([heavy])
     assert [cell.cases for cell in tables.study([heavy]).final[0]] == [1, 1, 3, 3]
 
 
 def test_different_cases_in_one_row() -> None:
-    """Seeds with other validation cases: every case counts once, the spread is over the common ones."""
+    """Every case counts once; the spread over seeds uses the common cases."""
     (row,) = tables.study(
         [validated("unet", [0.2, 0.4, 0.6]), validated("unet", [0.6, 0.8], first=1, seed=1)]
     ).final
@@ -70,9 +75,9 @@ def test_different_cases_in_one_row() -> None:
     assert kidney.sd == pytest.approx(np.std([0.5, 0.7], ddof=1))
 
 
-def test_fine_tuned_figures_are_the_final_ones_and_the_others_stay() -> None:
+def test_fine_tuned_scores_are_final_and_stage_one_is_kept() -> None:
     after = {"train": part([1.0], [1.0]), "validation": part([0.95], [0.5])}
-    text = tables.markdown([record(after=after)])
+    text = tables.table1_markdown([record(after=after)])
     final, before = text.split("Before fine-tuning")
     assert "| unet                   | 1.000        | 1.000       | 0.950      | 0.500     |" in final
     assert "| unet  | 0.850 [0.800, 0.900] | 0.500 [0.400, 0.600] | 0.800      | 0.300     |" in before
@@ -81,13 +86,13 @@ def test_fine_tuned_figures_are_the_final_ones_and_the_others_stay() -> None:
     assert "1 train, 1 validation" in text
 
 
-def test_undefined_cases_are_left_out() -> None:
+def test_undefined_scores_are_excluded() -> None:
     some = {"train": part([0.9, None], [None, None]), "validation": part([1.0], [0.0])}
     assert cells(record(before=some)) == [["unet", "0.900", "–", "1.000", "0.000"]]
 
 
 def test_csv_is_exact_and_latex_is_booktabs(tmp_path: Path) -> None:
-    paths = tables.write([record("attn_unet", shift=1 / 3)], tmp_path)
+    paths = write([record("attn_unet", shift=1 / 3)], tmp_path)
     assert [p.name for p in paths] == ["table1.md", "table1.csv", "table1.tex"]
     rows = list(csv.DictReader((tmp_path / "table1.csv").open()))
     assert float(rows[0]["Val Tumor mean"]) == np.mean([0.3 + 1 / 3])
@@ -100,25 +105,25 @@ def test_csv_is_exact_and_latex_is_booktabs(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table1.csv", "table1.md", "table1.tex"]
 
 
-def test_several_models_bring_their_differences(tmp_path: Path) -> None:
+def test_several_models_are_compared(tmp_path: Path) -> None:
     runs = [validated("unet", [0.2, 0.3, 0.4]), validated("attn_unet", [0.3, 0.5, 0.7])]
-    names = [path.name for path in tables.write(runs, tmp_path)]
+    names = [path.name for path in write(runs, tmp_path)]
     assert names[3:] == ["differences.csv", "differences.tex"]
     text = (tmp_path / "table1.md").read_text()
-    assert text == tables.markdown(runs)
+    assert text == tables.table1_markdown(runs)
     assert (
         "| attn_unet − unet | tumour | 3     | +0.200 [+0.100, +0.300] | 0.250 | 0.500    | +1.00"
         in text
     )
-    assert "Wilcoxon signed-rank" in text and "Wilcoxon" not in tables.markdown(runs[:1])
+    assert "Wilcoxon signed-rank" in text and "Wilcoxon" not in tables.table1_markdown(runs[:1])
     assert r"attn\_unet $-$ unet & tumour & 3 & +0.200" in (tmp_path / "differences.tex").read_text()
 
 
-def test_volumes_divide_the_cases(tmp_path: Path) -> None:
+def test_strata_by_volume(tmp_path: Path) -> None:
     run = validated("unet", [0.2, 0.8, 0.9])
     for entry, ml in zip(run.before["validation"].values(), (10, 20, 600), strict=True):
         entry.update(voxels={"tumour": [0, 0, 1000 * ml]}, voxel_ml=0.001)
-    assert tables.write([run], tmp_path)[-1].name == "strata.csv"
+    assert write([run], tmp_path)[-1].name == "strata.csv"
     rows = list(csv.DictReader((tmp_path / "strata.csv").open()))
     assert [(r["stratum"], r["region"], r["cases"], float(r["mean"])) for r in rows] == [
         ("≤ 34 ml", "kidney", "2", 0.5),
@@ -129,7 +134,7 @@ def test_volumes_divide_the_cases(tmp_path: Path) -> None:
     assert "## Tumour volume" in (tmp_path / "table1.md").read_text()
 
 
-def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_record_round_trip(tmp_path: Path) -> None:
     record().write(tmp_path)
     assert run_record.read(tmp_path / "result.json") == record()
 
@@ -137,27 +142,27 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("{", "is not a record of a run"),
-        ("[]", "is not a record of a run"),
-        (json.dumps({"version": 0}), "version 0; this kitsseg reads 1 and 2"),
-        (json.dumps({"version": 1, "name": "t"}), "lacks after, before"),
+        ("{", "not a record of a run"),
+        ("[]", "not a record of a run"),
+        (json.dumps({"version": 0}), "record version 0 is not supported"),
+        (json.dumps({"version": 1, "name": "t"}), "missing after, before"),
     ],
 )
-def test_what_is_no_record_is_refused(tmp_path: Path, content: str, text: str) -> None:
+def test_invalid_records_raise(tmp_path: Path, content: str, text: str) -> None:
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(ValueError, match=text):
         run_record.read(tmp_path / "result.json")
 
 
-def test_jobs_are_found_in_their_order(tmp_path: Path) -> None:
+def test_records_are_found_in_job_order(tmp_path: Path) -> None:
     for number in (10, 2, 0):
         (tmp_path / f"{number}_model=unet").mkdir()
         record(seed=number).write(tmp_path / f"{number}_model=unet")
-    assert [run_record.read(p).seed for p in run_record.find(tmp_path)] == [0, 2, 10]
+    assert [run_record.read(p).seed for p in run_record.find_records(tmp_path)] == [0, 2, 10]
 
 
-def test_a_job_without_figures_is_marked_in_every_table() -> None:
-    done = tables.study([record()], [tables.Undone("model=x,seed=1", "failed", "the disk is full")])
+def test_missing_runs_are_marked_in_every_table() -> None:
+    done = tables.study([record()], [tables.MissingRun("model=x,seed=1", "failed", "the disk is full")])
     texts = tables.texts(done)
     (line,) = [line for line in texts["table1.md"].splitlines() if line.startswith("| model=x")]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == ["model=x,seed=1", *["failed"] * 4]

@@ -27,7 +27,7 @@ def logged(folder: Path) -> Path:
 
 
 def planned(folder: Path, project: str | None = None, entity: str | None = None) -> Plan:
-    return dashboard_panels.make(runs.find([folder]), folder, project, entity)
+    return dashboard_panels.make(runs.find_jobs([folder]), folder, project, entity)
 
 
 def panels(view: Any) -> list[dict[str, Any]]:

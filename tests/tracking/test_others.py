@@ -112,7 +112,7 @@ def test_mlflow_read_back_and_continued(tmp_path: Path, client: Any) -> None:
     assert by_case["case_00010"]["tumour"] == "0.2" and by_case["case_00011"]["tumour"] == ""
     assert (home / "checkpoints" / "finetune" / "best.ckpt").read_bytes() == b"weights"
     assert (home / "record.json").read_text() == (folder / "result.json").read_text()
-    assert not runs.below(tmp_path / "outputs")
+    assert not runs.jobs_below(tmp_path / "outputs")
     assert Image.open(home / "slices" / "worst_0.png").size == (3 * 64, 48)
 
 

@@ -121,7 +121,7 @@ def test_the_sweep_has_a_run_with_table_1(sweep: Sweep) -> None:
 
 def test_every_panel_of_its_dashboard_names_what_the_runs_hold(sweep: Sweep) -> None:
     folder = sweep[0]
-    made = dashboard_panels.make(runs.find([folder]), folder, None, None)
+    made = dashboard_panels.make(runs.find_jobs([folder]), folder, None, None)
     held = only(jobs(sweep)[1]).names() | only(folder).names()
     view = wandb_dashboard.workspace(made)
     for panel in (panel for each in made.sections.values() for panel in each):

@@ -130,8 +130,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     assert again.case == "case_00001" and again.grids == [(6, 8)]
     path = folder / "best.npz"
     path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(ValueError, match=r"best.npz: isn't a case to show .*; run the job again"):
+    with pytest.raises(ValueError, match=r"best.npz: not a showcase file .*; run the job again"):
         showcase.read(tmp_path)
     np.savez(path, role="best", case="a", z=np.arange(3), image=np.zeros((2, 4, 4)), start=0)
-    with pytest.raises(ValueError, match="isn't a case to show"):
+    with pytest.raises(ValueError, match="not a showcase file"):
         showcase.read(tmp_path)

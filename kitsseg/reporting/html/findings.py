@@ -1,101 +1,108 @@
-"""What the numbers say, in sentences that claim no more than they do."""
+"""Summarise the results in sentences."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.comparisons import Comparison
 from kitsseg.reporting.formats import p_value
-from kitsseg.reporting.html.cases import by_case, is_clear, mean, tuning
-from kitsseg.reporting.html.plots import signed, span
+from kitsseg.reporting.html.plots import interval_text, signed
+from kitsseg.reporting.html.row_dice import dice_by_case, fine_tuning_change, is_significant, mean_dice
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.table_rows import Row
-from kitsseg.reporting.tables import is_tuned
 
-MOST = 4  # sentences of one kind
+MAX_SENTENCES = 4  # of one kind
 
 
 def sentences(rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequence[Job]) -> list[str]:
-    """The findings, the most important first; empty if there is nothing to say."""
-    pairs = [each for each in comparisons if each.region == "tumour" and each.paired.cases]
-    out = highest(rows, pairs)
-    out += [compared(each) for each in pairs][:MOST]
-    out += [tuned(row) for row in rows if is_tuned(row)][:MOST]
-    out += [text for row in rows if (text := missed(row))][:MOST]
-    if lost := sum(job.record is None for job in jobs):
-        out.append(f"{lost} of {count(len(jobs), 'run')} left no figures: see what was run.")
+    """Return the findings, most important first."""
+    tumour = [c for c in comparisons if c.region == "tumour" and c.paired.cases]
+    out = highest_mean(rows, tumour)
+    out += [describe_comparison(c) for c in tumour][:MAX_SENTENCES]
+    out += [describe_fine_tuning(row) for row in rows if row.is_fine_tuned][:MAX_SENTENCES]
+    out += [text for row in rows if (text := describe_misses(row))][:MAX_SENTENCES]
+    if missing := sum(job.record is None for job in jobs):
+        out.append(f"{missing} of {plural(len(jobs), 'run')} produced no results; see “Runs”.")
     return out
 
 
-def highest(rows: Sequence[Row], pairs: Sequence[Comparison]) -> list[str]:
-    """Which row has the highest mean tumour Dice, and from which others the data tell it."""
-    scored = [(mean(row, "tumour"), row) for row in rows]
-    scored = [(interval, row) for interval, row in scored if not np.isnan(interval.mean)]
+def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
+    """Return which row has the highest mean tumour Dice, and from which rows it does not differ."""
+    scored = [(mean_dice(row, "tumour"), row) for row in rows]
+    scored = [(mean, row) for mean, row in scored if not np.isnan(mean.mean)]
     if not scored:
         return []
-    said = {
-        id(row): f"{interval.mean:.3f}{span(interval.low, interval.high)} over "
-        f"{count(len(by_case(row, 'tumour')), 'validation case')} and {count(len(row.runs), 'run')}"
-        for interval, row in scored
-    }
-    if len({tuple(by_case(row, "tumour")) for _, row in scored}) > 1:
-        each = [f"{row.label}: mean tumour Dice {said[id(row)]}." for _, row in scored][:MOST]
-        return ["The rows were validated on different cases, so their means don't compare.", *each]
-    interval, row = max(scored, key=lambda each: each[0].mean)
+    if len({tuple(dice_by_case(row, "tumour")) for _, row in scored}) > 1:
+        lines = [_describe_mean(row, mean) for mean, row in scored][:MAX_SENTENCES]
+        return ["The rows were validated on different cases, so their means are not comparable.", *lines]
+    mean, row = max(scored, key=lambda item: item[0].mean)
+    text = _describe_mean(row, mean)
     if len(scored) == 1:
-        return [f"{row.label}: mean tumour Dice {said[id(row)]}."]
-    alike = [
-        (each.second if each.first is row else each.first).label
-        for each in pairs
-        if row in (each.first, each.second) and not is_clear(each)
+        return [text]
+    similar = [
+        (c.second if c.first is row else c.first).label
+        for c in comparisons
+        if row in (c.first, c.second) and not is_significant(c)
     ]
-    doubt = f"; these data don't tell it from {' or '.join(alike)}" if alike else ""
-    return [f"The highest mean tumour Dice is that of {row.label}: {said[id(row)]}{doubt}."]
+    limit = f" It does not differ significantly from {' or '.join(similar)}." if similar else ""
+    return [f"Highest mean tumour Dice: {text}{limit}"]
 
 
-def compared(each: Comparison) -> str:
-    """A pair of rows: told apart by the data, or not."""
-    d, cases = each.paired.difference, each.paired.cases
-    head = (
-        f"{each.first.label} less {each.second.label}: {signed(d.mean)} in {each.region} Dice"
-        f"{span(d.low, d.high)} on the {count(cases, 'case')} of both"
+def _describe_mean(row: Row, mean: Interval) -> str:
+    cases = plural(len(dice_by_case(row, "tumour")), "validation case")
+    return (
+        f"{row.label}, {mean.mean:.3f}{interval_text(mean)} over {cases} and "
+        f"{plural(len(row.runs), 'run')}."
+    )
+
+
+def describe_comparison(c: Comparison) -> str:
+    """Return the difference between two rows and whether it is significant."""
+    d = c.paired.difference
+    text = (
+        f"{c.first.label} minus {c.second.label}: {signed(d.mean)} {c.region} Dice{interval_text(d)} "
+        f"on {plural(c.paired.cases, 'common case')}"
     )
     if np.isnan(d.low):
-        return f"{head}; one case can't tell them apart."
-    if not is_clear(each):
-        return f"{head}: these data don't tell the two apart (p {chance(each.p_holm)})."
-    seeds = min(len({run.seed for run in row.runs}) for row in (each.first, each.second))
-    limit = "; with one seed this speaks of these weights, not of the recipe" if seeds == 1 else ""
-    better = each.first if d.mean > 0 else each.second
-    return f"{head}: {better.label} scores higher (p {chance(each.p_holm)}){limit}."
+        return f"{text}; one case is too few for a test."
+    if not is_significant(c):
+        return f"{text}; no significant difference (p {p_text(c.p_holm)})."
+    better = c.first if d.mean > 0 else c.second
+    one_seed = min(len(row.seeds) for row in (c.first, c.second)) == 1
+    limit = (
+        " With one seed, this result does not account for variation between seeds." if one_seed else ""
+    )
+    return f"{text}; {better.label} is significantly better (p {p_text(c.p_holm)}).{limit}"
 
 
-def tuned(row: Row) -> str:
-    """What fine-tuning did."""
-    found = tuning(row, "tumour")
-    d = found.difference
-    head = f"Fine-tuning changed the tumour Dice of {row.label} by {signed(d.mean)}{span(d.low, d.high)}"
-    if np.isnan(d.low) or d.low <= 0 <= d.high:
-        return f"{head}: no clear change."
-    return f"{head}: {'a gain' if d.mean > 0 else 'a loss'} on these cases."
+def describe_fine_tuning(row: Row) -> str:
+    """Return by how much fine-tuning changed the tumour Dice."""
+    d = fine_tuning_change(row, "tumour").difference
+    text = f"Fine-tuning changed the tumour Dice of {row.label} by {signed(d.mean)}{interval_text(d)}"
+    if np.isnan(d.low):
+        return f"{text}; one case is too few for an interval."
+    if d.low <= 0 <= d.high:
+        return f"{text}; no clear change, since the interval includes 0."
+    return f"{text}; a {'gain' if d.mean > 0 else 'loss'}, since the interval excludes 0."
 
 
-def missed(row: Row) -> str:
-    """In how many cases no voxel of the tumour was found; empty if in none."""
-    scores = by_case(row, "tumour")
-    lost = sorted(case for case, value in scores.items() if value == 0)
-    if not lost:
+def describe_misses(row: Row) -> str:
+    """Return in how many cases the tumour was missed completely; empty if in none."""
+    scores = dice_by_case(row, "tumour")
+    missed = sorted(case for case, value in scores.items() if value == 0)
+    if not missed:
         return ""
-    named = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
-    return f"{row.label} hit no voxel of the tumour in {len(lost)} of {len(scores)} cases ({named})."
+    names = ", ".join(missed[:5]) + (", …" if len(missed) > 5 else "")
+    return f"{row.label} has a tumour Dice of 0 in {len(missed)} of {len(scores)} cases ({names})."
 
 
-def chance(p: float) -> str:
-    """``= 0.031`` or ``< 0.001``."""
+def p_text(p: float) -> str:
+    """Return ``= 0.031`` or ``< 0.001``."""
     text = p_value(p)
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
-def count(number: int, what: str) -> str:
-    """``1 case``, ``2 cases``."""
-    return f"{number} {what}" + ("" if number == 1 else "s")
+def plural(number: int, noun: str) -> str:
+    """Return ``1 case`` or ``2 cases``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

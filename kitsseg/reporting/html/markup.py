@@ -1,22 +1,24 @@
-"""HTML and SVG elements from values: text is escaped unless it was made here."""
+"""Build HTML and SVG elements with escaped text."""
 
 from html import escape
 
+VOID_ELEMENTS = {"br", "img", "input", "meta", "link"}
+
 
 class Html(str):
-    """Markup that is safe to put into a page as it is."""
+    """Markup that is inserted without escaping."""
 
     __slots__ = ()
 
 
 def el(name: str, /, *children: object, **attributes: object) -> Html:
-    """An element: ``el("td", 3, class_="number")`` is ``<td class="number">3</td>``.
+    """Return an element: ``el("td", 3, class_="number")`` is ``<td class="number">3</td>``.
 
     Args:
-        name: of the element.
-        children: `Html` goes in as it is, None is left out, anything else is escaped text.
-        attributes: by name, underscores for hyphens (a last one is dropped, for Python's own words);
-            None and False leave one out, True gives the bare name.
+        name: tag name.
+        children: `Html` is inserted unchanged, None is skipped, anything else is escaped text.
+        attributes: underscores become hyphens and a trailing one is dropped; None and False omit an
+            attribute, True gives an attribute without a value.
     """
     parts = [name]
     for key, value in attributes.items():
@@ -26,12 +28,9 @@ def el(name: str, /, *children: object, **attributes: object) -> Html:
         elif value is not None and value is not False:
             parts.append(f'{key}="{escape(str(value))}"')
     opening = f"<{' '.join(parts)}>"
-    return Html(opening if name in _VOID else f"{opening}{join(*children)}</{name}>")
+    return Html(opening if name in VOID_ELEMENTS else f"{opening}{join(*children)}</{name}>")
 
 
 def join(*children: object) -> Html:
-    """Children one after the other, without an element around them."""
+    """Return the children one after another without an enclosing element."""
     return Html("".join(c if isinstance(c, Html) else escape(str(c)) for c in children if c is not None))
-
-
-_VOID = {"br", "img", "input", "meta", "link"}

@@ -1,4 +1,4 @@
-"""What was run: every job and what became of it, how configurations differ, code and machine."""
+"""The report section on provenance: state of every job, configurations and environment."""
 
 import json
 import time
@@ -6,124 +6,114 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kitsseg.reporting.html.markup import Html, el, join
-from kitsseg.reporting.html.result_sections import code, sheet
-from kitsseg.reporting.run_record import Record
+from kitsseg.reporting.html.result_sections import folded_text, html_table
 from kitsseg.reporting.runs import Job
-from kitsseg.reporting.table_rows import Row
+from kitsseg.reporting.table_rows import Row, without_module
 
-# Where a run put its files says nothing about its figures.
-LEFT_OUT = ("paths.", "logger.", "seed", "split.fold")
+# Keys that do not influence the scores or that differ between the runs of one row.
+IGNORED_KEYS = ("paths.", "logger.", "seed", "split.fold")
 
 
-def what_was_run(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
-    """All of it."""
-    parts = [el("h3", "Runs"), run_table(jobs, rows)]
+def provenance(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
+    """Return the whole section."""
+    parts = [el("h3", "Runs"), job_table(jobs, rows)]
     if rows:
-        parts += [
-            el("h3", "Configurations"),
-            *configurations(rows),
-            el("h3", "Environment"),
-            environment(rows),
-        ]
+        parts += [el("h3", "Configurations"), *configurations(rows)]
+        parts += [el("h3", "Environment"), environment(rows)]
     return join(*parts)
 
 
-def run_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
-    """Every job: nothing is dropped silently."""
-    label = {id(run): row.label for row in rows for run in row.runs}
-    body = []
+def job_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
+    """Return a table with one line per job, including failed ones."""
+    labels = {id(run): row.label for row in rows for run in row.runs}
+    body: list[list[object]] = []
     for job in jobs:
-        record = job.record
-        fine = job.state == "complete"
-        state = el("span" if fine else "strong", job.state, class_=None if fine else "bad")
+        complete, record = job.state == "complete", job.record
+        state = el("span" if complete else "strong", job.state, class_=None if complete else "bad")
         state = join(state, f": {job.reason}" if job.reason else None)
+        ended = "–"
+        if job.changed is not None:
+            ended = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.changed))
+        if record is None:
+            body.append([job.folder.name, state, "–", "–", "–", "–", ended, "–"])
+            continue
+        epochs, duration = _epochs(record.epochs), _clock(sum(record.seconds.values()))
+        label = labels.get(id(record), "–")
         body.append(
-            [
-                job.folder.name,
-                state,
-                label.get(id(record), "–"),
-                "–" if record is None else record.seed,
-                "–" if record is None else _epochs(record.epochs),
-                "–" if record is None else _clock(sum(record.seconds.values())),
-                "–"
-                if job.changed is None
-                else time.strftime("%Y-%m-%d %H:%M", time.localtime(job.changed)),
-                "–" if record is None else record.version,
-            ]
+            [job.folder.name, state, label, record.seed, epochs, duration, ended, record.version]
         )
-    head = ["Folder", "State", "Row", "Seed", "Epochs (best)", "Time", "Ended", "Record"]
-    return sheet(head, body, "Runs", "runs")
+    head = [
+        "Folder", "State", "Row", "Seed", "Epochs (best)", "Duration", "Last change", "Record version",
+    ]  # fmt: skip
+    return html_table(head, body, "Runs", "runs")
 
 
 def configurations(rows: Sequence[Row]) -> list[Html]:
-    """What differs, side by side, and each in full."""
-    flat = [flatten(_first(row).config) for row in rows]
-    names = list(dict.fromkeys(name for each in flat for name in each))
+    """Return the differences between the rows' configurations, then each configuration in full."""
+    configs = [row.runs[0].config for row in rows]
+    flat = [flatten(config) for config in configs]
+    names = list(dict.fromkeys(name for values in flat for name in values))
     differing = [
         name
         for name in names
-        if len({each.get(name) for each in flat}) > 1 and not name.startswith(LEFT_OUT)
+        if len({values.get(name) for values in flat}) > 1 and not name.startswith(IGNORED_KEYS)
     ]
     out = []
     if len(rows) == 1:
-        out.append(el("p", "There is one row, so nothing differs."))
+        out.append(el("p", "There is only one configuration."))
     elif not differing:
-        out.append(el("p", "The rows' configurations don't differ but in seeds and places of files."))
+        out.append(el("p", "The configurations are equal, except for seeds, folders and loggers."))
     else:
-        body = [[name, *(el("code", each.get(name, "–")) for each in flat)] for name in differing]
+        body = [[name, *(el("code", values.get(name, "–")) for values in flat)] for name in differing]
         head = ["Key", *(row.label for row in rows)]
-        out.append(sheet(head, body, "Differences of configurations", "config"))
-        out.append(el("p", "Seeds, folders and loggers aside.", class_="note"))
-    out += (code(f"All of {row.label}", json.dumps(_first(row).config, indent=1)) for row in rows)
+        out.append(html_table(head, body, "Differences between configurations", "config"))
+        out.append(el("p", "Seeds, folders and loggers are not compared.", class_="note"))
+    for row, config in zip(rows, configs, strict=True):
+        out.append(folded_text(f"Configuration of {row.label}", json.dumps(config, indent=1)))
     return out
 
 
 def environment(rows: Sequence[Row]) -> Html:
-    """Commit, versions and machine of every row; one column if they are all the same."""
+    """Return commit, versions and machine of every row; one column if all rows are equal."""
     columns: dict[str, dict[str, str]] = {}
     for row in rows:
         found: dict[str, dict[str, None]] = {}
         for run in row.runs:
-            for name, value in getattr(run, "environment", {}).items():
+            for name, value in run.environment.items():
                 found.setdefault(name, {})[str(value)] = None
         columns[row.label] = {
             name: ", ".join(v or "unknown" for v in values) for name, values in found.items()
         }
-    names = list(dict.fromkeys(name for each in columns.values() for name in each))
-    if len({json.dumps(each, sort_keys=True) for each in columns.values()}) == 1:
-        columns = {"all rows": next(iter(columns.values()))}
-    body = [[name, *(each.get(name, "–") for each in columns.values())] for name in names]
-    return sheet(["What", *columns], body, "Environment", "config")
-
-
-def _first(row: Row) -> Record:
-    """A row's runs differ only in seed and fold, so one configuration speaks for all."""
-    (first, *_) = row.runs
-    assert isinstance(first, Record)
-    return first
+    names = list(dict.fromkeys(name for values in columns.values() for name in values))
+    if len({json.dumps(values, sort_keys=True) for values in columns.values()}) == 1:
+        columns = {"All rows": next(iter(columns.values()))}
+    body = [[name, *(values.get(name, "–") for values in columns.values())] for name in names]
+    return html_table(["Property", *columns], body, "Environment", "config")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted keys and their values as text."""
+    """Return dotted keys with their values as text; class paths of kitsseg lose their module."""
     out: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             out |= flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, str):
+            out[f"{prefix}{name}"] = without_module(value) if name == "_target_" else value
         else:
-            out[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
+            out[f"{prefix}{name}"] = json.dumps(value)
     return out
 
 
 def _epochs(epochs: Mapping[str, Any]) -> str:
-    """``25 (21), 8 (3)``: how many ran and which was best, by stage; version 1 names no best."""
+    """Return number and best epoch of each stage, such as ``25 (21), 8 (3)``."""
     parts = []
     for stage in epochs.values():
-        best = stage.get("best")
+        best = stage.get("best")  # records of version 1 lack it
         parts.append(f"{stage.get('run')}" + (f" ({best})" if isinstance(best, int) else ""))
     return ", ".join(parts) if parts else "–"
 
 
 def _clock(seconds: float) -> str:
-    """``1:05:09``."""
+    """Return a duration such as ``1:05:09``, or a dash for 0."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if seconds else "–"

@@ -1,46 +1,42 @@
-"""Short names for rows whose options make them long: ``B attn_unet``, explained once in the head."""
+"""Shorten long row labels, such as ``B attn_unet``; the page header explains them."""
 
 import string
 from dataclasses import replace
 
-from kitsseg.reporting.comparisons import Comparison
 from kitsseg.reporting.table_rows import Row
 from kitsseg.reporting.tables import Study
 
-LONGEST = 26
+MAX_LENGTH = 26
 
 
-def shorten(study: Study) -> tuple[Study, dict[str, str]]:
-    """The study with short labels, and ``{short: full}``, in the order of the rows.
+def shorten_labels(study: Study) -> tuple[Study, dict[str, str]]:
+    """Return the study with short labels, and ``{short: full}`` in row order.
 
-    Rows keep their labels unless one is longer than `LONGEST`. Pairs without a common case are left
-    out: a page has nothing to show of them.
+    Labels change only if one of them is longer than `MAX_LENGTH`. Comparisons without a common case are
+    dropped.
     """
     full = [row.label for row in study.rows]
     short = full
-    if any(len(label) > LONGEST for label in full):
-        short = [f"{letters(i)} {label.split(', ')[0][:LONGEST]}" for i, label in enumerate(full)]
-    renamed = {id(row): replace(row, label=name) for row, name in zip(study.rows, short, strict=True)}
-
-    def again(row: Row) -> Row:
-        return renamed[id(row)]
-
-    differences: list[Comparison] = [
-        replace(each, first=again(each.first), second=again(each.second))
-        for each in study.differences
-        if each.paired.cases
+    if any(len(label) > MAX_LENGTH for label in full):
+        short = [f"{letters(i)} {label.split(', ')[0][:MAX_LENGTH]}" for i, label in enumerate(full)]
+    renamed: dict[int, Row] = {
+        id(row): replace(row, label=label) for row, label in zip(study.rows, short, strict=True)
+    }
+    comparisons = [
+        replace(c, first=renamed[id(c.first)], second=renamed[id(c.second)])
+        for c in study.comparisons
+        if c.paired.cases
     ]
     strata = [
-        (divided, [replace(figures, row=again(figures.row)) for figures in found])
-        for divided, found in study.strata
+        (groups, [replace(s, row=renamed[id(s.row)]) for s in scores]) for groups, scores in study.strata
     ]
     rows = list(renamed.values())
-    named = dict(zip(short, full, strict=True))
-    return replace(study, rows=rows, differences=differences, strata=strata), named
+    names = dict(zip(short, full, strict=True))
+    return replace(study, rows=rows, comparisons=comparisons, strata=strata), names
 
 
 def letters(number: int) -> str:
-    """0 is A, 25 is Z, 26 is AA."""
+    """Return A for 0, Z for 25, AA for 26, and so on."""
     text = ""
     while number >= 0:
         number, rest = divmod(number, 26)

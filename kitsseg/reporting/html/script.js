@@ -1,10 +1,10 @@
 "use strict";
-// Slices that can be scrolled, outlines, tables that sort, a case that lights up wherever it is shown.
+// Slice viewers, outlines, sortable tables, and highlighting of one case in all plots.
 
 const data = JSON.parse(document.getElementById("slices-data").textContent);
 const root = document.documentElement;
 
-// ---- light and dark
+// ---- colour theme
 
 document.getElementById("theme").addEventListener("click", () => {
   const dark = getComputedStyle(root).getPropertyValue("color-scheme").trim() === "dark" ||
@@ -14,8 +14,8 @@ document.getElementById("theme").addEventListener("click", () => {
 
 // ---- slices
 
-// Class ids of a slice from their runs: length * 4 + class, in groups of 7 bits, lowest first.
-function decode(text, size) {
+// Return the class ids of a slice; the inverse of encode_mask in slices.py.
+function decodeMask(text, size) {
   const mask = new Uint8Array(size);
   const bytes = atob(text);
   let value = 0, shift = 0, at = 0;
@@ -31,9 +31,9 @@ function decode(text, size) {
   return mask;
 }
 
-// A path along the pixel edges between classes from `least` on and the others.
-function outline(mask, width, height, least) {
-  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x] >= least;
+// Return an SVG path along the pixel edges of the region with class ids of at lowest `lowest`.
+function outlinePath(mask, width, height, lowest) {
+  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x] >= lowest;
   let path = "";
   const walk = (lines, length, differs, form) => {
     for (let line = 0; line <= lines; line++) {
@@ -51,7 +51,7 @@ function outline(mask, width, height, least) {
   return path;
 }
 
-function setUp(figure, view) {
+function setUpViewer(figure, view) {
   const image = figure.querySelector("img");
   const slider = figure.querySelector("input[type=range]");
   const place = figure.querySelector("output");
@@ -64,17 +64,17 @@ function setUp(figure, view) {
     place.textContent = text;
     slider.setAttribute("aria-valuetext", text);
     for (const [name, slices] of Object.entries(view.masks)) {
-      const mask = decode(slices[at], view.width * view.height);
-      for (const [region, least] of [["kidney", 1], ["tumour", 2]]) {
+      const mask = decodeMask(slices[at], view.width * view.height);
+      for (const [region, lowest] of [["kidney", 1], ["tumour", 2]]) {
         const path = figure.querySelector(`.outline.${name}.${region}`);
-        path.setAttribute("d", outline(mask, view.width, view.height, least));
+        path.setAttribute("d", outlinePath(mask, view.width, view.height, lowest));
       }
     }
   };
   slider.addEventListener("input", show);
   slider.setAttribute("aria-valuetext", place.textContent);
   stage.addEventListener("click", () => slider.focus());
-  // The wheel belongs to the page until a case has been chosen.
+  // The wheel scrolls the page until the viewer has the focus.
   stage.addEventListener("wheel", (event) => {
     if (document.activeElement !== slider) return;
     event.preventDefault();
@@ -89,7 +89,7 @@ function setUp(figure, view) {
 }
 
 for (const [name, view] of Object.entries(data.viewers ?? {})) {
-  setUp(document.getElementById(name), view);
+  setUpViewer(document.getElementById(name), view);
 }
 for (const box of document.querySelectorAll("#outlines input")) {
   const apply = () => document.body.classList.toggle(`hide-${box.value}`, !box.checked);
@@ -97,20 +97,20 @@ for (const box of document.querySelectorAll("#outlines input")) {
   apply();
 }
 
-// ---- the same case everywhere
+// ---- highlighting of one case
 
-let lit = [];
-function light(name) {
-  for (const each of lit) each.classList.remove("hit");
-  lit = name ? [...document.querySelectorAll(`[data-case="${CSS.escape(name)}"]`)] : [];
-  for (const each of lit) each.classList.add("hit");
+let highlighted = [];
+function highlight(name) {
+  for (const element of highlighted) element.classList.remove("hit");
+  highlighted = name ? [...document.querySelectorAll(`[data-case="${CSS.escape(name)}"]`)] : [];
+  for (const element of highlighted) element.classList.add("hit");
 }
 document.addEventListener("pointerover", (event) => {
   const found = event.target.closest?.("[data-case]");
-  light(found && !found.classList.contains("viewer") ? found.dataset.case : null);
+  highlight(found && !found.classList.contains("viewer") ? found.dataset.case : null);
 });
 
-// ---- tables that sort
+// ---- sortable tables
 
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
@@ -120,13 +120,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      for (const each of heads) each.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const descending = head.getAttribute("aria-sort") === "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const key = (row) => row.cells[column].textContent;
       const order = (a, b) => key(a).localeCompare(key(b), "en", { numeric: true });
       const rows = [...table.tBodies[0].rows].sort(order);
-      table.tBodies[0].append(...(down ? rows.reverse() : rows));
+      table.tBodies[0].append(...(descending ? rows.reverse() : rows));
     });
   });
   for (const row of table.tBodies[0].rows) row.dataset.case = row.cells[0].textContent;

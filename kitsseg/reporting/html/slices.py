@@ -1,53 +1,56 @@
-"""Cases to scroll through: slices as images, masks as outlines, attention coefficients as heat maps."""
+"""Embed cases in the page: slices as images, masks as outlines, attention maps as heat maps."""
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.labels import KIDNEY, TUMOUR
 from kitsseg.reporting.html.markup import Html, el, join
-from kitsseg.reporting.showcase import Shown
+from kitsseg.reporting.showcase import ExampleCase
 
-QUALITY = 60
-# Drawn in this order, so that the truth lies on top.
-MASKS = {"before": "before fine-tuning", "prediction": "prediction", "truth": "truth"}
-# The official kidney holds the tumour.
-OUTLINES = {"kidney": KIDNEY, "tumour": TUMOUR}
+Pixels = npt.NDArray[np.uint8]
+
+WEBP = (cv2.IMWRITE_WEBP_QUALITY, 60)
+# In drawing order: the truth is on top.
+MASKS = ("before", "prediction", "truth")
+# Lowest class id of each official region; the kidney includes the tumour.
+LOWEST_CLASS = {"kidney": KIDNEY, "tumour": TUMOUR}
 
 
 class Images:
-    """Slices as data URIs, each once, whatever number of runs shows it."""
+    """The distinct images of the page as data URIs, so that runs share equal slices."""
 
     def __init__(self) -> None:
         self.uris: list[str] = []
-        self._numbers: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
 
-    def add(self, image: np.ndarray) -> int:
-        """The number under which ``image`` ``[H, W]`` uint8 is kept."""
+    def add(self, image: Pixels) -> int:
+        """Return the index in ``uris`` of ``image`` ``[H, W]``; add it if it is new."""
         key = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-        if key not in self._numbers:
-            self._numbers[key] = len(self.uris)
-            self.uris.append(data_uri(image, ".webp", [cv2.IMWRITE_WEBP_QUALITY, QUALITY]))
-        return self._numbers[key]
+        if key not in self._indices:
+            self._indices[key] = len(self.uris)
+            self.uris.append(data_uri(image, ".webp", WEBP))
+        return self._indices[key]
 
 
-def data_uri(image: np.ndarray, ending: str, options: list[int] | None = None) -> str:
-    """An image as text that a page can hold."""
-    done, encoded = cv2.imencode(ending, image, [] if options is None else options)
-    assert done, f"{ending} of {image.shape}"
-    return f"data:image/{ending[1:]};base64,{base64.b64encode(encoded.tobytes()).decode()}"
+def data_uri(image: Any, extension: str, options: Sequence[int] = ()) -> str:
+    """Return an image ``[H, W]`` or ``[H, W, 3]`` uint8 as a data URI."""
+    success, encoded = cv2.imencode(extension, image, options)
+    assert success, f"{extension} of {image.shape}"
+    return f"data:image/{extension[1:]};base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
-def runs(mask: np.ndarray) -> str:
-    """Class ids ``[H, W]`` as base64: for each run of equal pixels its length * 4 + class.
+def encode_mask(mask: npt.NDArray[Any]) -> str:
+    """Return class ids ``[H, W]`` run-length encoded as base64; an empty text for an empty mask.
 
-    A number is written in groups of 7 bits, the lowest first; a group's high bit says that another
-    follows. A slice without any class but 0 is "".
+    Each run of equal pixels is the number ``length * 4 + class`` as a variable-length integer: groups
+    of 7 bits, lowest first; the high bit is set if another group follows.
     """
     flat = np.ascontiguousarray(mask, np.uint8).ravel()
     if not flat.any():
@@ -63,8 +66,8 @@ def runs(mask: np.ndarray) -> str:
     return base64.b64encode(bytes(out)).decode()
 
 
-def outline(inside: np.ndarray) -> str:
-    """An SVG path along the pixel edges between ``inside`` ``[H, W]`` bool and the rest."""
+def outline_path(inside: npt.NDArray[np.bool_]) -> str:
+    """Return an SVG path along the pixel edges of the region ``inside`` ``[H, W]``."""
     padded = np.pad(inside.astype(np.int8), 1)
     parts = []
     for edges, form in (
@@ -80,106 +83,98 @@ def outline(inside: np.ndarray) -> str:
     return "".join(parts)
 
 
-def outlines(masks: Mapping[str, np.ndarray]) -> Html:
-    """Paths of the official regions of one slice's masks ``[H, W]``."""
-    return join(
-        *(
-            el("path", d=outline(masks[name] >= least), class_=f"outline {name} {region}")
-            for name in MASKS
-            if name in masks
-            for region, least in OUTLINES.items()
-        )
+def outline_layer(masks: Mapping[str, Pixels]) -> Html:
+    """Return an SVG overlay with the outlines of the official regions in ``masks`` ``[H, W]``."""
+    height, width = masks["truth"].shape
+    paths = (
+        el("path", d=outline_path(masks[name] >= lowest), class_=f"outline {name} {region}")
+        for name in MASKS
+        if name in masks
+        for region, lowest in LOWEST_CLASS.items()
     )
+    box = f"0 0 {width} {height}"
+    return el("svg", *paths, viewBox=box, aria_hidden="true", preserveAspectRatio="none")
 
 
-def layer(masks: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Html:
-    """The outlines as a drawing to lie on an image of ``shape`` [H, W]."""
-    box = f"0 0 {shape[1]} {shape[0]}"
-    return el("svg", outlines(masks), viewBox=box, aria_hidden="true", preserveAspectRatio="none")
-
-
-def thin(shown: Shown, most: int) -> Shown:
-    """At most ``most`` slices of a case, evenly spaced, with the one that is shown first."""
-    step = -(-len(shown.z) // most)
-    kept = slice(shown.start % step, None, step)
-    masks = {name: volume[kept] for name, volume in shown.masks.items()}
+def thin(example: ExampleCase, max_slices: int) -> ExampleCase:
+    """Return the case with about ``max_slices`` evenly spaced slices, including its ``start``."""
+    step = -(-len(example.z) // max_slices)
+    chosen = slice(example.start % step, None, step)
     return replace(
-        shown, z=shown.z[kept], image=shown.image[kept], masks=masks, start=shown.start // step
+        example,
+        z=example.z[chosen],
+        image=example.image[chosen],
+        masks={name: volume[chosen] for name, volume in example.masks.items()},
+        start=example.start // step,
     )
 
 
-def viewer(shown: Shown, name: str, about: str, images: Images) -> tuple[Html, dict[str, Any]]:
-    """A case that can be scrolled through, and what its script needs.
+def slice_viewer(
+    example: ExampleCase, name: str, caption: str, images: Images
+) -> tuple[Html, dict[str, Any]]:
+    """Return the viewer of a case and the data for its script.
 
     Args:
-        shown: the case.
-        name: unique in the page.
-        about: the caption.
-        images: to which its slices are added.
+        example: case to show.
+        name: element id, unique on the page.
+        caption: below the image.
+        images: the page's images; the case's slices are added.
     """
-    numbers = [images.add(image) for image in shown.image]
-    height, width = shown.image.shape[1:]
-    start = {mask: volume[shown.start] for mask, volume in shown.masks.items()}
-    alt = f"{shown.case}, slice {shown.z[shown.start] + 1}, with the outlines of the labels"
-    picture = el("img", src=images.uris[numbers[shown.start]], alt=alt, width=width, height=height)
-    slider = el(
-        "input", type="range", min=0, max=len(numbers) - 1, value=shown.start, step=1,
-        id=f"{name}-slice", aria_label=f"Slice of {shown.case}, {shown.role} case",
+    indices = [images.add(image) for image in example.image]
+    height, width = example.image.shape[1:]
+    masks = {mask: volume[example.start] for mask, volume in example.masks.items()}
+    place = f"slice {example.z[example.start] + 1}"
+    picture = el(
+        "img", src=images.uris[indices[example.start]], width=width, height=height,
+        alt=f"{example.case}, {place}, with the outlines of the labels",
     )  # fmt: skip
-    place = el("output", f"slice {shown.z[shown.start] + 1}", for_=f"{name}-slice")
+    slider = el(
+        "input", type="range", min=0, max=len(indices) - 1, value=example.start, step=1,
+        id=f"{name}-slice", aria_label=f"Slice of {example.case}, {example.role} case",
+    )  # fmt: skip
+    output = el("output", place, for_=f"{name}-slice")
+    larger = el("button", "Larger", type="button", class_="larger")
     figure = el(
         "figure",
-        el("div", picture, layer(start, (height, width)), class_="stage"),
-        el(
-            "div",
-            slider,
-            place,
-            el("button", "Larger", type="button", class_="larger"),
-            class_="controls",
-        ),
-        el("figcaption", about),
+        el("div", picture, outline_layer(masks), class_="stage"),
+        el("div", slider, output, larger, class_="controls"),
+        el("figcaption", caption),
         class_="viewer",
         id=name,
-        data_case=shown.case,
+        data_case=example.case,
     )
     data = {
         "width": width,
         "height": height,
-        "z": (shown.z + 1).tolist(),
-        "images": numbers,
-        "masks": {mask: [runs(each) for each in volume] for mask, volume in shown.masks.items()},
+        "z": (example.z + 1).tolist(),
+        "images": indices,
+        "masks": {mask: [encode_mask(m) for m in volume] for mask, volume in example.masks.items()},
     }
     return figure, data
 
 
-def gate_maps(shown: Shown) -> Html:
-    """The slice with most tumour and what each attention gate lets through of it."""
-    height, width = shown.image.shape[1:]
-    start = {
-        mask: volume[shown.start]
-        for mask, volume in shown.masks.items()
-        if mask in ("truth", "prediction")
-    }
-    drawing = layer(start, (height, width))
+def gate_maps(example: ExampleCase) -> Html:
+    """Return the slice with the largest tumour area beside the coefficients of each attention gate."""
+    height, width = example.image.shape[1:]
+    masks = {name: example.masks[name][example.start] for name in ("truth", "prediction")}
     picture = el(
-        "img", src=data_uri(shown.image[shown.start], ".webp", [cv2.IMWRITE_WEBP_QUALITY, QUALITY]),
-        alt=f"{shown.case}, slice {shown.z[shown.start] + 1}", width=width, height=height,
+        "img", src=data_uri(example.image[example.start], ".webp", WEBP), width=width, height=height,
+        alt=f"{example.case}, slice {example.z[example.start] + 1}",
     )  # fmt: skip
-    figures = [
-        el("figure", el("div", picture, drawing, class_="stage"), el("figcaption", "CT with outlines"))
-    ]
-    only_truth = layer({"truth": start["truth"]}, (height, width))
-    for number, gate in enumerate(shown.gates, 1):
+    caption = el("figcaption", "CT with truth and prediction")
+    figures = [el("figure", el("div", picture, outline_layer(masks), class_="stage"), caption)]
+    truth = outline_layer({"truth": masks["truth"]})
+    for number, (gate, grid) in enumerate(zip(example.gates, example.grids, strict=True), 1):
         values = gate.astype(np.float32)
         low, high = float(values.min()), float(values.max())
-        share = (values - low) / (high - low) if high > low else np.zeros_like(values)
-        heat = cv2.applyColorMap(np.rint(255 * share).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-        size = " × ".join(map(str, shown.grids[number - 1]))
+        scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
+        heat = cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
         image = el(
             "img", src=data_uri(heat, ".png"), width=width, height=height, class_="heat",
-            alt=f"Coefficients of gate {number} on that slice, from {low:.2f} to {high:.2f}",
+            alt=f"Coefficients of gate {number} on this slice, from {low:.2f} to {high:.2f}",
         )  # fmt: skip
-        caption = el("figcaption", el("b", f"Gate {number}"), f" ({size}): {low:.2f} – {high:.2f}")
-        figures.append(el("figure", el("div", image, only_truth, class_="stage"), caption))
-    title = el("h4", f"{shown.role.capitalize()} case: {shown.case}")
+        size = f" ({grid[0]} × {grid[1]}): {low:.2f} – {high:.2f}"
+        caption = el("figcaption", el("b", f"Gate {number}"), size)
+        figures.append(el("figure", el("div", image, truth, class_="stage"), caption))
+    title = el("h4", f"{example.role.capitalize()} case: {example.case}")
     return join(title, el("div", *figures, class_="gates"))

@@ -1,4 +1,4 @@
-"""A plot's frame as SVG: scales, ticks, axes. Colours are the style sheet's, so themes apply."""
+"""Draw axes, ticks, markers and lines as SVG. The style sheet defines the colours of both themes."""
 
 import math
 from collections.abc import Sequence
@@ -9,17 +9,18 @@ from kitsseg.reporting.html.markup import Html, el, join
 WIDTH, HEIGHT = 440, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 18, 42
 SHAPES = ("circle", "square", "triangle", "diamond")
-COLOURS = 6  # rows 7 and on begin with the first colour again, in another shape
+COLOURS = 6  # further rows reuse the colours with another shape
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The plane of a plot: from values to places in a `WIDTH` x `HEIGHT` box.
+    """The coordinate system of a plot: maps values to positions in a `WIDTH` x ``height`` box.
 
     Attributes:
-        x, y: (lowest, highest) value.
-        log_x: whether x is on a logarithmic scale.
-        right: how much room is left on the right, for labels.
+        x, y: limits (lowest, highest) of the axes.
+        log_x: whether the x axis is logarithmic.
+        right: margin on the right for labels.
+        height: of the plot.
     """
 
     x: tuple[float, float]
@@ -29,12 +30,14 @@ class Frame:
     height: int = HEIGHT
 
     def px(self, value: float) -> float:
+        """Return the horizontal position of an x value."""
         low, high = self.x
         if self.log_x:
             low, high, value = math.log10(low), math.log10(high), math.log10(value)
         return round(LEFT + (value - low) / (high - low) * (WIDTH - LEFT - self.right), 1)
 
     def py(self, value: float) -> float:
+        """Return the vertical position of a y value."""
         low, high = self.y
         return round(
             self.height - BOTTOM - (value - low) / (high - low) * (self.height - TOP - BOTTOM), 1
@@ -47,10 +50,10 @@ class Frame:
         x_ticks: Sequence[tuple[float, str]],
         y_ticks: Sequence[tuple[float, str]] | None = None,
     ) -> Html:
-        """Grid lines, ticks with their texts, and what the axes are."""
+        """Return axes, labels, grid lines and ticks ``(value, text)``; default y ticks if None."""
         bottom = self.height - BOTTOM
         edge = WIDTH - self.right
-        y_ticks = [(v, number(v)) for v in ticks(*self.y)] if y_ticks is None else y_ticks
+        y_ticks = [(v, tick_text(v)) for v in ticks(*self.y)] if y_ticks is None else y_ticks
         parts: list[Html] = []
         for value, text in y_ticks:
             y = self.py(value)
@@ -69,7 +72,7 @@ class Frame:
 
 
 def plot(title: str, *parts: object, height: int = HEIGHT) -> Html:
-    """The drawing, with ``title`` for those who don't see it."""
+    """Return the SVG image; screen readers read ``title``."""
     return el(
         "svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=title, class_="plot",
         xmlns="http://www.w3.org/2000/svg",
@@ -77,33 +80,37 @@ def plot(title: str, *parts: object, height: int = HEIGHT) -> Html:
 
 
 def marker(x: float, y: float, row: int, tip: str, case: str | None = None, extra: str = "") -> Html:
-    """A point of the ``row``-th row, in its colour and shape; ``tip`` shows under the pointer."""
+    """Return a data point in colour and shape of the row with index ``row``; ``tip`` shows on hover."""
     shape = SHAPES[(row + row // COLOURS) % len(SHAPES)]
     inner = el("title", tip)
-    given = {"class_": f"mark row{row % COLOURS} {extra}".strip(), "data_case": case}
+    attributes = {"class_": f"mark row{row % COLOURS} {extra}".strip(), "data_case": case}
     if shape == "circle":
-        return el("circle", inner, cx=x, cy=y, r=4, **given)
+        return el("circle", inner, cx=x, cy=y, r=4, **attributes)
     if shape == "square":
-        return el("rect", inner, x=round(x - 3.5, 1), y=round(y - 3.5, 1), width=7, height=7, **given)
+        return el(
+            "rect", inner, x=round(x - 3.5, 1), y=round(y - 3.5, 1), width=7, height=7, **attributes
+        )
     corners = {
         "triangle": ((0, -5), (4.6, 3.6), (-4.6, 3.6)),
         "diamond": ((0, -5), (5, 0), (0, 5), (-5, 0)),
     }
     points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners[shape])
-    return el("polygon", inner, points=points, **given)
+    return el("polygon", inner, points=points, **attributes)
 
 
-def line(points: Sequence[tuple[float, float]], class_: str, **attributes: object) -> Html:
-    """A line through places."""
+def line(
+    points: Sequence[tuple[float, float]], class_: str, *children: object, **attributes: object
+) -> Html:
+    """Return a polyline through positions."""
     text = " ".join(f"{x:g},{y:g}" for x, y in points)
-    return el("polyline", points=text, class_=class_, **attributes)
+    return el("polyline", *children, points=text, class_=class_, **attributes)
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values within [``low``, ``high``], 1, 2 or 5 times a power of ten apart."""
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return about ``count`` round values in [``low``, ``high``], with steps such as 0.1, 0.2, 0.5."""
     if not high > low:
         return [low]
-    raw = (high - low) / about
+    raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -111,22 +118,22 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten within [``low``, ``high``]; of many only the powers."""
+    """Return 1, 2 and 5 times the powers of 10 in [``low``, ``high``]; if too many, only the powers."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     fine = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
     coarse = [10.0**p for p in powers if low <= 10.0**p <= high]
     return fine if len(fine) <= 8 else coarse
 
 
-def number(value: float) -> str:
-    """A tick's text: as few digits as it takes, a true minus."""
+def tick_text(value: float) -> str:
+    """Return the shortest text of a value with a typographic minus."""
     return f"{value:.6g}".replace("-", "\u2212")
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """``places`` moved apart so that labels there are ``gap`` from each other, within the limits."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    out = list(places)
+def spread_labels(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return ``positions`` moved so that they are at least ``gap`` apart within [``low``, ``high``]."""
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    out = list(positions)
     last = low - gap
     for i in order:
         out[i] = last = max(out[i], last + gap)

@@ -1,4 +1,4 @@
-"""A sweep's folder as runs leave it, from numbers alone."""
+"""Write result folders with made-up metrics."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.reporting import showcase
 from kitsseg.reporting.run_record import Record
-from kitsseg.reporting.showcase import Shown
+from kitsseg.reporting.showcase import ExampleCase
 from kitsseg.training import showcase as training_showcase
 
 VOXEL_ML = 0.002
@@ -17,7 +17,7 @@ EVIL = "<script>window.evil = 1</script>"
 
 
 def case(kidney: float | None, tumour: float | None, voxels: int = 1000) -> dict[str, Any]:
-    """A case's figures; ``voxels`` of tumour."""
+    """Return a case's entry with ``voxels`` voxels of tumour."""
     return {
         "dice": {"kidney": kidney, "tumour": tumour, "kidney_label": kidney},
         "voxels": {"kidney": [5, 5, 9000], "tumour": [5, 5, voxels], "kidney_label": [5, 5, 8000]},
@@ -26,12 +26,12 @@ def case(kidney: float | None, tumour: float | None, voxels: int = 1000) -> dict
 
 
 def figures(tumour: list[float | None]) -> CaseScores:
-    """Validation cases 10, 11, …, each twice as large a tumour as the one before."""
+    """Return validation cases 10, 11, …; each tumour is twice as large as the one before."""
     return {f"case_{10 + i:05d}": case(0.95, t, 1000 * 2**i) for i, t in enumerate(tumour)}
 
 
 def record(model: str, before: list[float | None], after: list[float | None], **changes: Any) -> Record:
-    """A run of version 2 with learning curves; three of its epochs are stage two's."""
+    """Return a record of version 2 with learning curves of five and three epochs."""
     training = {"case_00001": case(0.97, 0.8)}
     curve = [
         {"epoch": i, "lr": 1e-3, "train/loss": 0.8 / (i + 1), "val/loss": 0.9 / (i + 1),
@@ -51,8 +51,8 @@ def record(model: str, before: list[float | None], after: list[float | None], **
     return Record(**{**values, **changes})
 
 
-def shown(role: str, case: str, gates: int, slices: int = 12) -> Shown:
-    """A square tumour in a square kidney; the prediction lies two pixels off."""
+def shown(role: str, case: str, gates: int, slices: int = 12) -> ExampleCase:
+    """Return a square tumour in a square kidney; the prediction is shifted by two pixels."""
     rng = np.random.default_rng(int(case[-5:]))
     image = rng.integers(60, 160, (slices, 48, 64)).astype(np.uint8)
     masks = {name: np.zeros(image.shape, np.uint8) for name in ("truth", "prediction", "before")}
@@ -61,11 +61,11 @@ def shown(role: str, case: str, gates: int, slices: int = 12) -> Shown:
         mask[4:-3, 14:24, 18 + 2 * shift : 28 + 2 * shift] = 2
     maps = [np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64) for _ in range(gates)]
     z = np.arange(20, 20 + slices)
-    return Shown(role, case, z, image, masks, slices // 2, maps, [(6, 8)] * gates)
+    return ExampleCase(role, case, z, image, masks, slices // 2, maps, [(6, 8)] * gates)
 
 
 def write_run(folder: Path, run: Record, gates: int = 0) -> Path:
-    """A finished run with its showcase."""
+    """Write a finished run with its showcase."""
     folder.mkdir(parents=True)
     run.write(folder)
     status(folder, "complete")
@@ -75,14 +75,14 @@ def write_run(folder: Path, run: Record, gates: int = 0) -> Path:
 
 
 def status(folder: Path, state: str, **more: str) -> None:
-    """``status.json`` as `kitsseg.jobs.sweep.guard` writes it."""
+    """Write ``status.json`` as `kitsseg.jobs.sweep.guard` does."""
     folder.mkdir(parents=True, exist_ok=True)
     values = {"status": state, "started": 1.8e9, "changed": 1.8e9 + 60, **more}
     (folder / "status.json").write_text(json.dumps(values))
 
 
 def sweep(folder: Path) -> Path:
-    """Two models that finished, one that failed with markup in its reason, one that still runs."""
+    """Write two finished runs, one that failed with markup in its reason and one still running."""
     unet = record("unet", [0.1, 0.5, 0.7, 0.8], [0.0, 0.4, 0.7, 0.9])
     gated = record("attn_unet", [0.2, 0.5, 0.8, 0.8], [0.3, 0.6, 0.8, 0.95], name=f"made {EVIL}")
     write_run(folder / "0_model=unet", unet)

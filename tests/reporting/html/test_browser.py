@@ -1,4 +1,4 @@
-"""The page in a browser: opened, clicked through, checked by axe, on a laptop and a phone, printed."""
+"""The report page in a browser: interaction, accessibility, screen sizes and printing."""
 
 import os
 import shutil
@@ -16,7 +16,10 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 CHROMIUM = os.environ.get("KITSSEG_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; KITSSEG_CHROMIUM names one")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; set KITSSEG_CHROMIUM to its path"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +33,12 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = sweep(tmp_path_factory.mktemp("sweep"))
-    return publish(runs.find([folder]), folder)[-1].as_uri()
+    return publish(runs.find_jobs([folder]), folder)[-1].as_uri()
 
 
 @pytest.fixture
 def open_page(browser: Any, url: str) -> Iterator[Any]:
-    """Opens the page in a context of its own; nothing may be asked of the network or go wrong."""
+    """Open the page in a new context; fail on network requests, errors and warnings."""
     contexts, wrong = [], []
 
     def open_with(**options: Any) -> Any:
@@ -57,12 +60,12 @@ def paths(viewer: Any) -> list[str]:
     return viewer.locator(".outline").evaluate_all("each => each.map(e => e.getAttribute('d'))")
 
 
-def test_a_case_is_scrolled_through_slice_by_slice(open_page: Any) -> None:
+def test_slices_change_with_keys_wheel_and_slider(open_page: Any) -> None:
     page = open_page(viewport={"width": 1280, "height": 900})
     viewer = page.locator(".viewer").first
     slider, place = viewer.locator("input"), viewer.locator("output")
     first, image = paths(viewer), viewer.locator("img").get_attribute("src")
-    assert place.inner_text() == "slice 27"  # z begins with 20, the seventh is shown, counted from 1
+    assert place.inner_text() == "slice 27"  # z starts at 20; the seventh slice is shown, counted from 1
     viewer.locator(".stage").click()
     page.keyboard.press("ArrowRight")
     assert place.inner_text() == "slice 28"
@@ -71,7 +74,7 @@ def test_a_case_is_scrolled_through_slice_by_slice(open_page: Any) -> None:
     page.wait_for_function(
         "text => document.querySelector('output').textContent === text", arg="slice 27"
     )
-    # The script's own outlines are those that the page was written with.
+    # The outlines of the script equal those of the written page.
     assert paths(viewer) == first and all(first)
     slider.press("Home")
     assert place.inner_text() == "slice 21" and set(paths(viewer)) == {""}  # no label there
@@ -80,7 +83,7 @@ def test_a_case_is_scrolled_through_slice_by_slice(open_page: Any) -> None:
     assert viewer.bounding_box()["width"] > 900
 
 
-def test_outlines_are_switched(open_page: Any) -> None:
+def test_checkboxes_switch_outlines(open_page: Any) -> None:
     page = open_page()
     outline = page.locator(".viewer .outline.tumour")
     visible = {name: outline.and_(page.locator(f".{name}")).first for name in ("truth", "before")}
@@ -90,7 +93,7 @@ def test_outlines_are_switched(open_page: Any) -> None:
     assert not visible["truth"].is_visible() and visible["before"].is_visible()
 
 
-def test_a_table_sorts_and_a_case_lights_up_everywhere(open_page: Any) -> None:
+def test_tables_sort_and_a_case_is_highlighted_everywhere(open_page: Any) -> None:
     page = open_page(viewport={"width": 1280, "height": 900})
     page.get_by_text("All 4 validation cases").click()
     table = page.locator("table.sortable")
@@ -100,11 +103,11 @@ def test_a_table_sorts_and_a_case_lights_up_everywhere(open_page: Any) -> None:
     table.get_by_role("button", name="tumour: unet", exact=True).click()
     assert column.all_inner_texts() == ["0.900", "0.700", "0.400", "0.000"]
     table.locator("tbody tr").first.hover()
-    lit = page.locator(".hit").evaluate_all("each => each.map(e => e.dataset.case)")
-    assert len(lit) > 8 and set(lit) == {"case_00013"}
+    highlighted = page.locator(".hit").evaluate_all("each => each.map(e => e.dataset.case)")
+    assert len(highlighted) > 8 and set(highlighted) == {"case_00013"}
 
 
-def test_links_lead_to_their_sections_and_evil_stays_text(open_page: Any) -> None:
+def test_links_lead_to_sections_and_injected_scripts_do_not_run(open_page: Any) -> None:
     page = open_page()
     for link in page.locator("nav a").all():
         link.click()
@@ -113,7 +116,7 @@ def test_links_lead_to_their_sections_and_evil_stays_text(open_page: Any) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits_a_phone_and_a_laptop(open_page: Any, scheme: str) -> None:
+def test_page_is_accessible_and_fits_phone_and_laptop(open_page: Any, scheme: str) -> None:
     for width in (390, 1280):
         page = open_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         page.locator("details").evaluate_all("each => each.forEach(e => { e.open = true })")
@@ -122,14 +125,14 @@ def test_it_is_accessible_and_fits_a_phone_and_a_laptop(open_page: Any, scheme: 
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_theme_is_chosen_and_the_page_prints(open_page: Any) -> None:
+def test_theme_switches_and_page_prints(open_page: Any) -> None:
     page = open_page(color_scheme="light")
     back = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(back) == "rgb(255, 255, 255)"
     page.get_by_role("button", name="Light / dark").click()
     assert page.evaluate(back) == "rgb(20, 23, 26)"
     page.emulate_media(media="print")
-    assert page.evaluate(back) == "rgb(255, 255, 255)"  # ink is dear
+    assert page.evaluate(back) == "rgb(255, 255, 255)"
     assert not page.locator("nav").is_visible()
     pdf = page.pdf(format="A4", print_background=True)
     assert pdf.startswith(b"%PDF") and 2 < pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") < 20

@@ -1,4 +1,4 @@
-"""The page as text: it escapes, is complete, needs nothing else, and claims no more than it may."""
+"""The report page as text: escaping, completeness, self-containedness and findings."""
 
 import dataclasses
 import json
@@ -10,16 +10,17 @@ import pytest
 
 from kitsseg.reporting import comparisons, runs, tables
 from kitsseg.reporting.html import findings, result_sections, row_labels, svg
-from kitsseg.reporting.html.cases import tumour_ml
 from kitsseg.reporting.html.markup import el, join
 from kitsseg.reporting.html.page import publish, render
+from kitsseg.reporting.html.provenance_section import configurations
+from kitsseg.reporting.html.row_dice import tumour_volumes_ml
 from kitsseg.reporting.run_record import Record
-from kitsseg.reporting.table_rows import rows
+from kitsseg.reporting.table_rows import group_runs
 from tests.reporting.html.made import EVIL, record, status, sweep, write_run
 
 
 def page_of(folder: Path) -> str:
-    jobs = runs.find([folder])
+    jobs = runs.find_jobs([folder])
     return render(jobs, tables.study([job.record for job in jobs if job.record is not None]))
 
 
@@ -29,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Elements(HTMLParser):
-    """All elements with their attributes, and the text outside scripts and styles."""
+    """The elements with their attributes, and the text outside scripts and styles."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -58,16 +59,16 @@ def test_text_is_escaped_and_markup_is_not() -> None:
     assert join(1, el("br")) == "1<br>"
 
 
-def test_what_a_record_says_can_not_become_markup(page: str) -> None:
+def test_texts_of_records_are_escaped(page: str) -> None:
     assert "<script>window.evil" not in page
     elements = Elements(page)
-    assert EVIL in elements.text  # shown as it was written, in the title and in the failure's reason
+    assert EVIL in elements.text  # unchanged in the title and in the reason of the failure
     assert sum(tag == "script" for tag, _ in elements.all) == 2
     data = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
     assert data is not None and set(json.loads(data[1])) == {"images", "viewers"}
 
 
-def test_the_page_needs_nothing_else(page: str) -> None:
+def test_page_is_self_contained(page: str) -> None:
     for tag, attributes in Elements(page).all:
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             if value := attributes.get(name):
@@ -78,7 +79,7 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     assert len(policies) == 1 and str(policies[0]).startswith("default-src 'none'; img-src data:;")
 
 
-def test_every_section_is_there_and_linked(page: str) -> None:
+def test_sections_are_complete_and_linked(page: str) -> None:
     elements = Elements(page)
     sections = [a["id"] for tag, a in elements.all if tag == "section"]
     links = [a["href"] for tag, a in elements.all if tag == "a"]
@@ -88,51 +89,63 @@ def test_every_section_is_there_and_linked(page: str) -> None:
     assert links == [f"#{name}" for name in sections]
 
 
-def test_runs_without_figures_are_named_with_their_reason(page: str) -> None:
+def test_runs_without_results_are_listed_with_their_reason(page: str) -> None:
     text = Elements(page).text
     assert "4 runs (2 complete, 1 failed, 1 unfinished)" in text
-    assert "2 of 4 runs left no figures" in text
+    assert "2 of 4 runs produced no results" in text
     assert "2_model=bad" in text and "failed: no such loss" in text
-    assert "10_model=slow" in text and "unfinished: it is running, or was killed" in text
+    assert "10_model=slow" in text and "unfinished: still running or killed" in text
 
 
-def test_what_differs_and_where_it_ran(page: str) -> None:
+def test_configurations_and_environment_are_shown(page: str) -> None:
     text = Elements(page).text
-    assert "model._target_" in text and "paths.data" not in text.split("All of")[0]
+    assert "model._target_" in text and "paths.data" not in text.split("Configuration of")[0]
     assert "0123456789ab" in text and "5 (4), 3 (1)" in text and "1:02:05" in text
 
 
-def test_the_gates_of_each_case_are_shown_with_their_range(page: str) -> None:
+def test_moved_classes_are_not_a_difference() -> None:
+    targets = [
+        f"kitsseg.data.{module}.SliceDataModule" for module in ("datamodule", "slices.datamodule")
+    ]
+    runs = [
+        record(name, [0.5], [0.6], config={"data": {"_target_": target, "width": width}})
+        for name, target, width in zip("ab", targets, (8, 9), strict=True)
+    ]
+    table = Elements("".join(configurations(group_runs(runs)))).text.split("Configuration of")[0]
+    assert "data.width" in table and "_target_" not in table
+
+
+def test_attention_maps_state_their_range(page: str) -> None:
     attention = page.split('id="attention"')[1].split("</section>")[0]
     assert attention.count("<b>Gate 1</b> (6 × 8): 0.00 – 1.00") == 3
     assert attention.count("<b>Gate 2</b>") == 3
 
 
-def test_without_a_record_there_is_still_a_page(tmp_path: Path) -> None:
+def test_page_without_any_record(tmp_path: Path) -> None:
     status(tmp_path / "0_a", "failed", error="disk full")
-    (path,) = publish(runs.find([tmp_path]), tmp_path)
+    (path,) = publish(runs.find_jobs([tmp_path]), tmp_path)
     assert "failed</strong>: disk full" in path.read_text()
-    assert "None of the runs has figures yet" in path.read_text()
+    assert "No run has produced results yet" in path.read_text()
 
 
-def test_records_of_version_1_are_shown_without_what_they_lack(tmp_path: Path) -> None:
+def test_records_of_version_1_lack_curves_and_volumes(tmp_path: Path) -> None:
     old = record("unet", [0.5, 0.6], [0.6, 0.7], curves={}, version=1)
     for part in (old.before, old.after):
         for case in part["validation"].values():  # type: ignore[index]
             del case["voxel_ml"]
     old.write(tmp_path)
     text = Elements(page_of(tmp_path)).text
-    assert "None of these records holds learning curves (records of version 1 don't)" in text
-    assert "No record gives tumour volumes" in text
+    assert "Learning curves are not available" in text
+    assert "Tumour volumes are not available" in text
 
 
 @pytest.mark.parametrize("curve", [[], [{"epoch": 0, "lr": 0.1, "train/loss": None}]])
-def test_a_curve_may_hold_nothing(tmp_path: Path, curve: list[dict[str, object]]) -> None:
+def test_empty_learning_curves(tmp_path: Path, curve: list[dict[str, object]]) -> None:
     record("unet", [0.5, 0.6], [0.6, 0.7], curves={"train": curve}).write(tmp_path)
     assert "Learning curves" in Elements(page_of(tmp_path)).text
 
 
-def test_what_had_no_second_stage_is_not_in_the_table_before_it() -> None:
+def test_table_before_fine_tuning_omits_runs_without_it() -> None:
     other = dataclasses.replace(record("other", [0.3], [0.3]), after=None)
     study = tables.study([record("unet", [0.5, 0.6], [0.6, 0.7]), other])
     texts = tables.texts(study)
@@ -145,48 +158,51 @@ def test_what_had_no_second_stage_is_not_in_the_table_before_it() -> None:
 
 
 def test_volumes_by_hand() -> None:
-    table = rows([record("unet", [0.5, 0.5], [0.5, 0.5])])
-    assert tumour_ml(table) == {"case_00010": 2.0, "case_00011": 4.0}  # 1000 and 2000 of 0.002 ml
+    rows = group_runs([record("unet", [0.5, 0.5], [0.5, 0.5])])
+    assert tumour_volumes_ml(rows) == {
+        "case_00010": 2.0,
+        "case_00011": 4.0,
+    }  # 1000 and 2000 voxels of 0.002 ml
 
 
-def said(*records: Record) -> str:
-    table = rows(records)
-    return "\n".join(findings.sentences(table, comparisons.compare(table), []))
+def sentences(*records: Record) -> str:
+    rows = group_runs(records)
+    return "\n".join(findings.sentences(rows, comparisons.compare(rows), []))
 
 
-def test_a_small_difference_is_not_called_one() -> None:
-    text = said(
+def test_insignificant_difference() -> None:
+    text = sentences(
         record("a", [0.5] * 4, [0.5, 0.4, 0.6, 0.0]), record("b", [0.5] * 4, [0.4, 0.5, 0.7, 0.0])
     )
-    assert "The highest mean tumour Dice is that of b: 0.400" in text
-    assert "these data don't tell it from a" in text
-    assert "b less a: +0.025 in tumour Dice" in text and "don't tell the two apart" in text
-    assert "scores higher" not in text
-    assert "a hit no voxel of the tumour in 1 of 4 cases (case_00013)" in text
+    assert "Highest mean tumour Dice: b, 0.400" in text
+    assert "It does not differ significantly from a." in text
+    assert "b minus a: +0.025 tumour Dice" in text and "no significant difference" in text
+    assert "better" not in text
+    assert "a has a tumour Dice of 0 in 1 of 4 cases (case_00013)" in text
 
 
-def test_a_clear_difference_is_limited_to_the_weights_of_its_seed() -> None:
+def test_significant_difference_with_one_seed() -> None:
     low, high = [0.1 + i / 100 for i in range(12)], [0.6 + i / 90 for i in range(12)]
-    text = said(record("a", low, low), record("b", high, high))
-    assert "b scores higher (p < 0.001); with one seed this speaks of these weights" in text
+    text = sentences(record("a", low, low), record("b", high, high))
+    assert "b is significantly better (p < 0.001). With one seed," in text
     assert "Fine-tuning changed the tumour Dice of a by +0.000" in text and "no clear change" in text
 
 
-def test_rows_with_other_cases_are_not_ranked() -> None:
-    text = said(record("a", [0.5] * 4, [0.5] * 4), record("b", [0.9] * 2, [0.9] * 2))
-    assert "validated on different cases, so their means don't compare" in text
-    assert "highest" not in text
+def test_rows_with_different_cases_are_not_ranked() -> None:
+    text = sentences(record("a", [0.5] * 4, [0.5] * 4), record("b", [0.9] * 2, [0.9] * 2))
+    assert "so their means are not comparable" in text
+    assert "Highest" not in text
 
 
-def test_long_names_are_shortened_and_explained() -> None:
+def test_long_labels_are_shortened_and_explained() -> None:
     options = [{"overrides": ["model=unet", f"data.background_keep={k}", "more=1"]} for k in (0.02, 0.1)]
     study = tables.study([record("unet", [0.5] * 3, [0.4, 0.5, 0.6], **o) for o in options])
-    short, full = row_labels.shorten(study)
+    short, full = row_labels.shorten_labels(study)
     assert full == {
         "A unet": "unet, data.background_keep=0.02",
         "B unet": "unet, data.background_keep=0.1",
     }
-    assert {each.label for each in short.differences} == {"B unet − A unet"}
+    assert {c.label for c in short.comparisons} == {"B unet − A unet"}
     assert [row_labels.letters(n) for n in (0, 25, 26, 27, 701, 702)] == [
         "A",
         "Z",
@@ -206,16 +222,16 @@ def test_ticks_and_scales_by_hand() -> None:
     frame = svg.Frame((1, 100), (0, 1), log_x=True)
     assert frame.px(10) == pytest.approx((frame.px(1) + frame.px(100)) / 2)
     assert frame.py(0) - frame.py(1) == svg.HEIGHT - svg.TOP - svg.BOTTOM
-    assert svg.spread([10, 12, 50], 14, 0, 100) == [10, 24, 50]
-    assert svg.spread([95, 99], 14, 0, 100) == [86, 100]
-    assert (svg.number(-0.5), svg.number(0.30000000000000004)) == ("\u22120.5", "0.3")
+    assert svg.spread_labels([10, 12, 50], 14, 0, 100) == [10, 24, 50]
+    assert svg.spread_labels([95, 99], 14, 0, 100) == [86, 100]
+    assert (svg.tick_text(-0.5), svg.tick_text(0.30000000000000004)) == ("\u22120.5", "0.3")
 
 
 def test_tables_and_page_are_written_together(tmp_path: Path) -> None:
     write_run(tmp_path / "0_a", record("unet", [0.5, 0.6], [0.6, 0.7]))
     out = tmp_path / "out"
     out.mkdir()
-    paths = publish(runs.find([tmp_path]), out)
+    paths = publish(runs.find_jobs([tmp_path]), out)
     assert [p.name for p in paths][:3] == ["table1.md", "table1.csv", "table1.tex"]
     assert paths[-1].name == "report.html" and r"\toprule" in (out / "table1.tex").read_text()
     assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in paths)

@@ -1,4 +1,4 @@
-"""Masks travel as runs and are drawn as outlines: both checked against the pixels themselves."""
+"""Encoding of images and masks, and outlines."""
 
 import base64
 import re
@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from kitsseg.reporting.html.slices import Images, outline, runs, thin
+from kitsseg.reporting.html.slices import Images, encode_mask, outline_path, thin
 from tests.reporting.html.made import shown
 
 
 def decode(text: str, shape: tuple[int, int]) -> np.ndarray:
-    """What the page's script does, written anew."""
+    """Decode a mask as the page's script does."""
     numbers, value, shift = [], 0, 0
     for byte in base64.b64decode(text):
         value |= (byte & 127) << shift
@@ -24,43 +24,43 @@ def decode(text: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
-def test_runs_give_the_mask_back(share: float) -> None:
+def test_decoding_inverts_encoding(share: float) -> None:
     rng = np.random.default_rng(0)
     mask = np.where(rng.random((60, 70)) < share, rng.integers(1, 3, (60, 70)), 0).astype(np.uint8)
-    assert np.array_equal(decode(runs(mask), (60, 70)), mask)
+    assert np.array_equal(decode(encode_mask(mask), (60, 70)), mask)
 
 
-def test_runs_by_hand() -> None:
-    # Three of class 1 (3 * 4 + 1), then 61 of class 0: 244 = 0b1_1110100, lowest seven bits first.
+def test_encoding_by_hand() -> None:
+    # Three pixels of class 1 (3 * 4 + 1), then 61 of class 0: 244 = 0b1_1110100, low 7 bits first.
     mask = np.array([1, 1, 1] + [0] * 61, np.uint8).reshape(8, 8)
-    assert base64.b64decode(runs(mask)) == bytes([13, 0b11110100, 1])
-    assert runs(np.zeros((8, 8), np.uint8)) == ""
+    assert base64.b64decode(encode_mask(mask)) == bytes([13, 0b11110100, 1])
+    assert encode_mask(np.zeros((8, 8), np.uint8)) == ""
 
 
-def test_an_outline_by_hand() -> None:
+def test_outline_by_hand() -> None:
     inside = np.zeros((4, 5), bool)
     inside[1, 1:3] = True
-    assert outline(inside) == "M1 1H3M1 2H3M1 1V2M3 1V2"
-    assert outline(np.zeros((3, 3), bool)) == ""
+    assert outline_path(inside) == "M1 1H3M1 2H3M1 1V2M3 1V2"
+    assert outline_path(np.zeros((3, 3), bool)) == ""
 
 
-def test_an_outline_is_as_long_as_the_edges_between_inside_and_outside() -> None:
+def test_outline_follows_all_pixel_edges() -> None:
     inside = np.random.default_rng(1).random((20, 30)) < 0.4
-    steps = re.findall(r"M(\d+) (\d+)([HV])(\d+)", outline(inside))
+    steps = re.findall(r"M(\d+) (\d+)([HV])(\d+)", outline_path(inside))
     length = sum(int(to) - int(x if way == "H" else y) for x, y, way, to in steps)
     padded = np.pad(inside, 1)
     assert length == (padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum()
 
 
-def test_a_slice_is_kept_once() -> None:
+def test_equal_images_are_stored_once() -> None:
     images, slices = Images(), np.random.default_rng(0).integers(0, 255, (2, 16, 16)).astype(np.uint8)
     assert [images.add(slices[i]) for i in (0, 1, 0, 1)] == [0, 1, 0, 1]
     assert len(images.uris) == 2 and images.uris[0].startswith("data:image/webp;base64,")
     flat = np.zeros((2, 8), np.uint8)
-    assert images.add(flat) != images.add(flat.reshape(8, 2))  # the same bytes, another picture
+    assert images.add(flat) != images.add(flat.reshape(8, 2))  # equal bytes, different shapes
 
 
-def test_fewer_slices_keep_the_first_one_shown() -> None:
+def test_thinning_keeps_the_start_slice() -> None:
     whole = shown("best", "case_00001", 0, slices=25)
     for most in (25, 12, 5, 2):
         few = thin(whole, most)
