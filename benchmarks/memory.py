@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import ratios
-
 from kitsseg.system.memory import VARIABLE, told
 
 STEPS = 10

@@ -9,17 +9,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from kitsseg.config import command_line
+from kitsseg.data.case import CLINICAL_NAME, IMAGE_NAME, LABEL_NAME, case_folders
 from kitsseg.data.io.stream import GZIP_MAGIC, check_nifti_gz
 from kitsseg.data.sources.download.http import Patience
 from kitsseg.data.sources.download.many import Fetching, Wanted
-from kitsseg.data.sources.kits import (
-    CLINICAL_NAME,
-    IMAGE_NAME,
-    LABEL_NAME,
-    LABELLED,
-    case_folders,
-    parse_cases,
-)
+from kitsseg.data.sources.kits import LABELLED, parse_cases
 from kitsseg.system.obstacles import is_there
 
 AGAIN = "what came is kept, and the same command goes on from there"

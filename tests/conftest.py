@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.case import Case
-from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME, list_cases
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
+from kitsseg.data.sources.kits import list_cases
 
 AFFINE = np.array([[0, 0, -0.8, 0], [0, -0.8, 0, 0], [-3.0, 0, 0, 0], [0, 0, 0, 1]])
 

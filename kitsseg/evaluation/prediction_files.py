@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kitsseg.data.case import CASE_FILE, is_id
-from kitsseg.data.sources.kits import LABEL_NAME
+from kitsseg.data.case import CASE_FILE, LABEL_NAME, is_id
 from kitsseg.system.obstacles import is_there, obstacle
 
 PREDICTION_NAME = "prediction.nii.gz"

@@ -13,7 +13,7 @@ import pytest
 
 from kitsseg.config.command_line import find_problems
 from kitsseg.data import parallel
-from kitsseg.data.sources.kits import LABEL_NAME
+from kitsseg.data.case import LABEL_NAME
 from tests import ROOT
 from tests.conftest import AFFINE, blocky, write_case
 from tests.helpers import powerless

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from kitsseg.data.case import is_id
+from kitsseg.data.case import IMAGE_NAME, case_folders, is_id
 from kitsseg.data.io.scan import Found, Scan
-from kitsseg.data.sources.kits import IMAGE_NAME, case_folders
 from kitsseg.system.obstacles import is_there, obstacle
 
 NIFTI = (".nii.gz", ".nii")

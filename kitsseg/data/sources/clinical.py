@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from kitsseg.data.sources.kits import CLINICAL_NAME
+from kitsseg.data.case import CLINICAL_NAME
 
 log = logging.getLogger("kitsseg")
 

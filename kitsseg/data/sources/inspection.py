@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kitsseg.data.case import Case
+from kitsseg.data.case import CLINICAL_NAME, Case
 from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.header import ORIENTATION
 from kitsseg.data.io.hu_checks import ABOUT_OFFSET, image_problems, is_offset
 from kitsseg.data.io.nifti import Image, Mask, check_same_grid, read_image, read_mask
 from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
-from kitsseg.data.sources.kits import CLINICAL_NAME, lacking
+from kitsseg.data.sources.kits import lacking
 from kitsseg.system.obstacles import is_there
 
 SPACING_TOLERANCE_MM = 1e-3

@@ -1,30 +1,15 @@
-"""KiTS19's folder layout: which cases a folder holds."""
+"""Find the cases of a folder in the layout of KiTS19 and its successors."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from kitsseg.data.case import CASE_FOLDER, SAME_CLASSES, Case
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, SAME_CLASSES, Case, case_folders
 from kitsseg.data.labels import BACKGROUND, CLASSES
 from kitsseg.data.sources.case_numbers import Numbers, spans
 from kitsseg.system.obstacles import is_there, obstacle
 
-IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
-CLINICAL_NAME = "kits.json"
 LABELLED, TEST = range(210), range(210, 300)  # the labels of the challenge's test cases aren't public
 NUMBERS = Numbers(tuple(LABELLED), tuple(TEST))
-
-
-def case_folders(root: Path) -> list[Path]:
-    """The folders of cases below ``root`` (or its ``data/`` or ``dataset/``, as in checkouts), by id.
-
-    One that can't be entered, or a link that leads nowhere, is a case, too: a problem of its own.
-    """
-    for folder in (root, root / "data", root / "dataset"):
-        if folder.is_dir():
-            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and not is_there(f)]
-            if cases:
-                return sorted(cases)
-    return []
 
 
 def lacking(case: Case, needs_label: bool = True) -> list[str]:
@@ -114,9 +99,9 @@ class Kits19:
         return number_of(case) in self.numbers.test
 
     def find(self, root: str | Path) -> list[Case]:
-        """The cases below ``root`` for training: all folders but those of test cases without a label.
+        """Return the training cases below ``root``: all case folders except unlabelled test cases.
 
-        What others lack is for `kitsseg.data.store.prepare` to tell, as all else that is wrong with a case.
+        `kitsseg.data.store.prepare` reports the files that a training case lacks.
 
         Raises:
             ValueError: none has image and label; the message says how to get them.

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME
 from tests.conftest import AFFINE
 
 SHAPE = (120, 512, 512)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME
 from kitsseg.data.io import nifti
 from kitsseg.data.io.header import ORIENTATION, Layout
 from kitsseg.data.io.nifti import EXPORT, read_case, read_image, read_label, read_layout, read_mask
 from kitsseg.data.io.voxels import ToHu
-from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME
 from tests.conftest import AFFINE, blocky, write_case
 
 CODES = [

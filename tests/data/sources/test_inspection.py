@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.sources.kits import LABEL_NAME
+from kitsseg.data.case import LABEL_NAME
 from tests.conftest import AFFINE, blocky, write_case
 from tests.helpers.verifying import case, expect_only_problem, fine, verify
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from kitsseg.data.labels import KIDNEY, TUMOUR
 from kitsseg.data.sources.phantom.patient import (
     FAR_MM,
     FAT_HU,
@@ -24,7 +25,6 @@ from kitsseg.data.sources.phantom.patient import (
 
 VERSION = 1  # raise it whenever the same numbers give another picture
 
-KIDNEY, TUMOUR = 1, 2
 AIR_HU, GAS_HU, LUNG_HU, CORTICAL_HU = -1000, -930, -840, 480
 WALL_MM = 13.0  # the muscular wall of the abdomen
 

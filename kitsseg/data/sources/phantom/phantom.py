@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kitsseg.data.case import Case
-from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME, list_cases
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
+from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.sources.phantom import anatomy
 
 MIN_SLICES, MIN_SIZE = 8, 64  # coarser grids miss small tumours
