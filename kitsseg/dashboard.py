@@ -4,11 +4,34 @@
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 
-from kitsseg.config import command_line
+from kitsseg.config.command_line import run_command
+from kitsseg.config.validation import Command
+
+
+@dataclass
+class DashboardConfig:
+    """The root of ``conf/dashboard.yaml``."""
+
+    runs: str = MISSING
+    project: str | None = None
+    entity: str | None = None
+    offline: bool = MISSING
+    output: str | None = None
+
+
+def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return a line if the folder does not exist."""
+    runs = values["runs"]
+    return [] if Path(runs).expanduser().is_dir() else [f"runs={runs}: no such folder"]
+
+
+COMMAND = Command("dashboard", DashboardConfig, check=check)
 
 
 def run(cfg: DictConfig) -> None:
@@ -46,7 +69,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    command_line.hand_over("dashboard", run, "the same command begins anew")
+    run_command(COMMAND, run, "run the same command again")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 
-from kitsseg.config import command_line
+from kitsseg.config.command_line import print_error, run_command
+from kitsseg.config.validation import Command, outside, plain
 from kitsseg.data.case import CLINICAL_NAME, IMAGE_NAME, LABEL_NAME, case_folders
 from kitsseg.data.io.stream import GZIP_MAGIC, check_nifti_gz
 from kitsseg.data.sources.download.http import Patience
@@ -16,6 +19,50 @@ from kitsseg.data.sources.download.many import Fetching, Wanted
 from kitsseg.data.sources.kits import LABELLED, parse_cases
 from kitsseg.system.obstacles import is_there
 
+
+@dataclass
+class DownloadConfig:
+    """The root of ``conf/download.yaml``."""
+
+    root: str = MISSING
+    cases: Any = MISSING
+    workers: int = MISSING
+    check: bool = MISSING
+    labels_from: str | None = None
+    imaging_revision: str = MISSING
+    labels_revision: str = MISSING
+    imaging_url: str = MISSING
+    labels_url: str = MISSING
+    clinical_url: str = MISSING
+    timeout_s: float = MISSING
+    retries: int = MISSING
+    backoff_s: float = MISSING
+
+
+def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return the problems of ``cases``, the numbers and the addresses."""
+    problems = outside(
+        values, workers=(1, 64), retries=(0, 100), timeout_s=(0.1, 3600), backoff_s=(0, 3600)
+    )
+    try:
+        parse_cases(values["cases"])
+    except ValueError as error:
+        problems.append(str(error))
+    for name in ("imaging_url", "labels_url", "clinical_url"):
+        url = values[name]
+        try:
+            varies = url.format(case=0) != url.format(case=1)
+        except (LookupError, ValueError, AttributeError) as error:
+            problems.append(f"{name}={url}: only {{case:05d}} may be in braces ({error!r})")
+            continue
+        if not url.startswith(("http://", "https://")):
+            problems.append(f"{name}={url}: must begin with http:// or https://")
+        if not varies and name != "clinical_url":
+            problems.append(f"{name}={url}: must contain {{case:05d}}, or all cases are the same file")
+    return problems
+
+
+COMMAND = Command("download", DownloadConfig, check=check)
 AGAIN = "what came is kept, and the same command goes on from there"
 
 
@@ -26,7 +73,7 @@ def run(cfg: DictConfig) -> int:
         ValueError: ``cases`` or ``labels_from`` can't be used.
     """
     root = Path(cfg.root).expanduser()
-    cases = parse_cases(list(cfg.cases) if OmegaConf.is_list(cfg.cases) else cfg.cases)
+    cases = parse_cases(plain(cfg.cases))
     labels_from = None if cfg.labels_from is None else Path(cfg.labels_from).expanduser()
     wanted = list_wanted(root, cases, cfg.imaging_url, cfg.labels_url, cfg.clinical_url, labels_from)
     root.mkdir(parents=True, exist_ok=True)  # if that fails, so would every file
@@ -101,9 +148,9 @@ def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
         folder = each.target.parent
         problems.setdefault((each.target if folder == root else folder).name, []).append(reason)
     for name, reasons in problems.items():
-        command_line.say("download", f"{name}: {'; '.join(reasons)}")
+        print_error("download", f"{name}: {'; '.join(reasons)}")
     for host, count in fetching.untried.items():
-        command_line.say(
+        print_error(
             "download",
             f"{host} doesn't answer, so {count} more files were not tried; is there a network?",
         )
@@ -112,7 +159,7 @@ def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
 
 def main() -> None:
     """The command."""
-    command_line.hand_over("download", run, AGAIN)
+    run_command(COMMAND, run, AGAIN)
 
 
 if __name__ == "__main__":

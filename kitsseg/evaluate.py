@@ -3,19 +3,74 @@
 ``python -m kitsseg.evaluate --help``
 """
 
+from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 
 import kitsseg
-from kitsseg.config import command_line, validation
-from kitsseg.config.components import instantiate
+from kitsseg.config.command_line import print_error, run_command
+from kitsseg.config.components import Section, instantiate
+from kitsseg.config.validation import Command, is_on, outside, plain
 
 if TYPE_CHECKING:
     from kitsseg.evaluation.record import Evaluation
 
+
+@dataclass
+class ToleranceConfig:
+    """Tolerance of the surface Dice of each region, in mm."""
+
+    kidney: float = MISSING
+    tumour: float = MISSING
+    kidney_label: float = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    """The root of ``conf/evaluate.yaml``."""
+
+    predictions: str = MISSING
+    truth: str = MISSING
+    output: str = MISSING
+    source: dict[str, Any] = MISSING
+    name: str | None = None
+    cases: Any = MISSING
+    missing: str = MISSING
+    strict: bool = MISSING
+    workers: int = MISSING
+    tolerance_mm: ToleranceConfig = field(default_factory=ToleranceConfig)
+    lesions: dict[str, Any] = MISSING
+    postprocess: dict[str, Any] | None = None
+
+
+def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return the problems of the values that belong to no component."""
+    from kitsseg.evaluation.cases import parse_cases
+
+    problems = outside(values, workers=(1, 64))
+    for region, mm in values["tolerance_mm"].items():
+        if not 0 <= mm < inf:
+            problems.append(f"tolerance_mm.{region}={mm}: must be at least 0 and finite")
+    if values["missing"] not in ("error", "zero"):
+        problems.append(f"missing={values['missing']}: must be error or zero")
+    if "source" in built:
+        try:
+            parse_cases(values["cases"], built["source"].numbers)
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
+COMMAND = Command(
+    "evaluate",
+    EvaluateConfig,
+    {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)},
+    check,
+)
 SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and postprocess
 
 
@@ -34,16 +89,16 @@ def run(cfg: DictConfig) -> int:
     )
     source = instantiate(cfg.source)
     selection = find_pairs(
-        predictions, truth, source, validation.plain(cfg.cases), missing_is_empty=cfg.missing == "zero"
+        predictions, truth, source, plain(cfg.cases), missing_is_empty=cfg.missing == "zero"
     )
     if cfg.strict:
         selection.raise_first_problem()
     output.mkdir(parents=True, exist_ok=True)
-    postprocess = instantiate(cfg.postprocess) if validation.is_on(cfg.postprocess) else None
+    postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     job = partial(
         score_pair,
         classes=source.classes,
-        tolerance_mm=validation.plain(cfg.tolerance_mm),
+        tolerance_mm=plain(cfg.tolerance_mm),
         matching=instantiate(cfg.lesions),
         postprocess=postprocess,
     )
@@ -53,8 +108,8 @@ def run(cfg: DictConfig) -> int:
         predictions=str(predictions),
         truth=str(truth),
         settings={
-            **{key: validation.plain(cfg[key]) for key in SETTINGS},
-            "postprocess": None if postprocess is None else validation.plain(cfg.postprocess),
+            **{key: plain(cfg[key]) for key in SETTINGS},
+            "postprocess": None if postprocess is None else plain(cfg.postprocess),
         },
         cases=dict(sorted(scores.items())),
         missing=selection.missing,
@@ -80,13 +135,13 @@ def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
         print(table(summary["as_predicted"]))
     print(f"\n{output / JSON}\n{output / CSV}")
     for name, reason in evaluation.problems.items():
-        command_line.say("evaluate", f"{name}: {reason}")
+        print_error("evaluate", f"{name}: {reason}")
     return 1 if evaluation.problems else 0
 
 
 def main() -> None:
     """Run the command."""
-    command_line.hand_over("evaluate", run, "nothing was written")
+    run_command(COMMAND, run, "nothing was written")
 
 
 if __name__ == "__main__":

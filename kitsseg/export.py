@@ -3,11 +3,36 @@
 ``python -m kitsseg.export --help``
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 
-from kitsseg.config import command_line
+from kitsseg.config.command_line import run_command
+from kitsseg.config.validation import Command
+
+FORMATS = ("onnx", "pt2")
+
+
+@dataclass
+class ExportConfig:
+    """The root of ``conf/export.yaml``."""
+
+    checkpoint: str = MISSING
+    output: str = MISSING
+    formats: list[str] = MISSING
+    trusted: list[str] = MISSING
+
+
+def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return the problem with ``formats``, if there is one."""
+    if values["formats"] and set(values["formats"]) <= set(FORMATS):
+        return []
+    return [f"formats={values['formats']}: must contain one or both of {', '.join(FORMATS)}"]
+
+
+COMMAND = Command("export", ExportConfig, check=check)
 
 
 def run(cfg: DictConfig) -> None:
@@ -34,7 +59,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run the command."""
-    command_line.hand_over("export", run, "run the same command again")
+    run_command(COMMAND, run, "run the same command again")
 
 
 if __name__ == "__main__":

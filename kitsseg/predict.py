@@ -5,20 +5,71 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 from tqdm import tqdm
 
-from kitsseg.config import command_line, validation
-from kitsseg.config.components import instantiate
+from kitsseg.config.command_line import print_error, run_command
+from kitsseg.config.components import Section, instantiate
+from kitsseg.config.validation import Command, check_mirror_axes, is_on, outside, plain
+from kitsseg.data.sources.kits import parse_cases
 
 if TYPE_CHECKING:
     from kitsseg.data.io.scan import Scan
     from kitsseg.inference.outputs import OutputFiles
     from kitsseg.inference.record import PredictionRecord
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass
+class PredictConfig:
+    """The root of ``conf/predict.yaml``."""
+
+    checkpoint: Any = MISSING
+    input: str = MISSING
+    output: str = MISSING
+    cases: Any = None
+    mirror_axes: list[int] = MISSING
+    submission: bool = MISSING
+    crop: bool | None = None
+    skip_existing: bool = MISSING
+    probabilities: bool = MISSING
+    uncertainty: bool = MISSING
+    quicklook: bool = MISSING
+    dicom_seg: bool = MISSING
+    offset_hu: int = MISSING
+    device: str = MISSING
+    precision: str = MISSING
+    trusted: list[str] = MISSING
+    postprocess: dict[str, Any] | None = None
+
+
+def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return the problems of the values that belong to no component."""
+    problems = outside(values, offset_hu=(-32768, 32767)) + check_mirror_axes(values["mirror_axes"])
+    paths = values["checkpoint"]
+    if not (
+        paths
+        and isinstance(paths, list)
+        and all(isinstance(p, str) for p in paths)
+        or isinstance(paths, str)
+    ):
+        problems.append(f"checkpoint={paths}: must be a file or a list of files")
+    if (precision := values["precision"]) not in PRECISIONS:
+        problems.append(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
+    if values["cases"] is not None:
+        try:
+            parse_cases(values["cases"])
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
+COMMAND = Command("predict", PredictConfig, {"postprocess": Section(optional=True)}, check)
 # Settings that determine the output files, besides the checkpoints and post-processing.
 SETTINGS = (
     "mirror_axes", "crop", "precision", "offset_hu", "probabilities", "uncertainty", "quicklook",
@@ -44,7 +95,7 @@ def run(cfg: DictConfig) -> int:
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else cfg.checkpoint
     checkpoints = [Path(path).expanduser() for path in paths]
     found = find_images(Path(cfg.input).expanduser())
-    cases = validation.plain(cfg.cases)
+    cases = plain(cfg.cases)
     scans, problems = select_cases(found.scans, found.problems, cases, cfg.submission)
     files = OutputFiles(
         Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
@@ -54,7 +105,7 @@ def run(cfg: DictConfig) -> int:
     segmenter = Segmenter.load(
         checkpoints,
         cfg.mirror_axes,
-        instantiate(cfg.postprocess) if validation.is_on(cfg.postprocess) else None,
+        instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None,
         cfg.device,
         cfg.precision,
         cfg.trusted,
@@ -68,7 +119,7 @@ def run(cfg: DictConfig) -> int:
     for name, problem in problems.items():
         report_problem(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
-        command_line.say("predict", "dicom_seg=true has no effect: the input is not DICOM")
+        print_error("predict", "dicom_seg=true has no effect: the input is not DICOM")
     problems |= segment_all(remaining, cfg.offset_hu, segmenter, files, record)
     return finish(files, scans, len(scans) - len(remaining), found.others, problems)
 
@@ -79,8 +130,8 @@ def settings(cfg: DictConfig, checkpoints: Sequence[Path]) -> dict[str, Any]:
 
     return {
         "checkpoints": [fingerprint(path) for path in checkpoints],
-        "postprocess": validation.plain(cfg.postprocess) if validation.is_on(cfg.postprocess) else None,
-        **{key: validation.plain(cfg[key]) for key in SETTINGS},
+        "postprocess": plain(cfg.postprocess) if is_on(cfg.postprocess) else None,
+        **{key: plain(cfg[key]) for key in SETTINGS},
     }
 
 
@@ -110,7 +161,7 @@ def report_problem(record: "PredictionRecord", name: str, problem: str) -> None:
     """Record and print the problem of a case."""
     record.add(name, {"problem": problem})
     with tqdm.external_write_mode(sys.stderr):
-        command_line.say("predict", problem)
+        print_error("predict", problem)
 
 
 def finish(
@@ -132,13 +183,13 @@ def finish(
         print(files.folder / ZIP)
     elif files.submission:
         (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
-        command_line.say("predict", f"{ZIP} is not written while cases have problems; {RESUME}")
+        print_error("predict", f"{ZIP} is not written while cases have problems; {RESUME}")
     return 1 if problems else 0
 
 
 def main() -> None:
     """Run the command."""
-    command_line.hand_over("predict", run, RESUME)
+    run_command(COMMAND, run, RESUME)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,31 @@
 ``python -m kitsseg.prepare --help``
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 
-from kitsseg.config import command_line
-from kitsseg.config.components import instantiate
+from kitsseg.config.command_line import run_command
+from kitsseg.config.components import Section, instantiate
+from kitsseg.config.validation import Command, PathsConfig
 from kitsseg.system.files import replacing
 
 if TYPE_CHECKING:
     from kitsseg.data.store.store import Store
+
+
+@dataclass
+class PrepareConfig:
+    """The root of ``conf/prepare.yaml``."""
+
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    data: dict[str, Any] = MISSING
+
+
+COMMAND = Command("prepare", PrepareConfig, {"data": Section(given=("split", "augmentation", "seed"))})
 
 
 def run(cfg: DictConfig) -> None:
@@ -55,7 +68,7 @@ def write_card(store: "Store") -> list[Path]:
 
 def main() -> None:
     """Run the command."""
-    command_line.hand_over("prepare", run, "run the same command again to resume")
+    run_command(COMMAND, run, "run the same command again to resume")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,33 @@
 ``python -m kitsseg.report --help``
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 
-from kitsseg.config import command_line
+from kitsseg.config.command_line import run_command
+from kitsseg.config.validation import Command, plain
+
+
+@dataclass
+class ReportConfig:
+    """The root of ``conf/report.yaml``."""
+
+    runs: Any = MISSING
+    output: str | None = None
+
+
+def check_folders(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return a line for each folder of ``runs`` that does not exist."""
+    folders = values["runs"] if isinstance(values["runs"], list) else [values["runs"]]
+    if not folders or not all(isinstance(folder, str) for folder in folders):
+        return [f"runs={values['runs']}: must be a folder or a list of folders"]
+    return [f"runs={f}: no such folder" for f in folders if not Path(f).expanduser().is_dir()]
+
+
+COMMAND = Command("report", ReportConfig, check=check_folders)
 
 
 def run(cfg: DictConfig) -> None:
@@ -19,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     from kitsseg.reporting import runs
     from kitsseg.reporting.html import page
 
-    names = list(cfg.runs) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
+    names = plain(cfg.runs) if isinstance(plain(cfg.runs), list) else [cfg.runs]
     folders = [Path(name).expanduser() for name in names]
     jobs = runs.find_jobs(folders)
     output = folders[0] if len(folders) == 1 else Path("report")
@@ -36,7 +58,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run the command."""
-    command_line.hand_over("report", run, "the same command begins anew")
+    run_command(COMMAND, run, "run the same command again")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from kitsseg.config.command_line import check_command_line, refuse
 from kitsseg.config.components import Section, instantiate
-from kitsseg.config.validation import CONFIG_DIR, Command, is_on, plain
+from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, check_mirror_axes, is_on, plain
 from kitsseg.data.labels import REGIONS
 from kitsseg.jobs import launch, sweep
 from kitsseg.system import distributed
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("kitsseg")
 
 MONITORS = ("val/loss", *(f"val/{region}_dice" for region in REGIONS))
-
-
-@dataclass
-class PathsConfig:
-    """Folders of data and results."""
-
-    data: str = MISSING
-    output: str = MISSING
 
 
 @dataclass
@@ -84,10 +76,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     for name, allowed in (("monitor", MONITORS), ("mode", ("min", "max"))):
         if (value := values["checkpoint"][name]) not in allowed:
             problems.append(f"checkpoint.{name}={value}: must be one of {', '.join(allowed)}")
-    axes = values["mirror_axes"]
-    if not set(axes) <= {0, 1} or len(set(axes)) < len(axes):
-        problems.append(f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once")
-    problems += missing(values["logger"])
+    problems += check_mirror_axes(values["mirror_axes"]) + missing(values["logger"])
     if (finetune := built.get("finetune")) is not None and "model" in built:
         from kitsseg.training.finetune import check_frozen
 

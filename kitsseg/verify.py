@@ -5,15 +5,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 
-from kitsseg.config import command_line
-from kitsseg.config.components import instantiate
+from kitsseg.config.command_line import print_error, run_command
+from kitsseg.config.components import Section, instantiate
+from kitsseg.config.validation import Command, outside, plain
 from kitsseg.system.files import check_writable, write_json
 
 if TYPE_CHECKING:
@@ -21,6 +22,30 @@ if TYPE_CHECKING:
     from kitsseg.data.sources.inspection import Finding
     from kitsseg.data.sources.kits import Kits19
 
+
+@dataclass
+class VerifyConfig:
+    """The root of ``conf/verify.yaml``."""
+
+    root: str = MISSING
+    cases: Any = None
+    workers: int = MISSING
+    report: str | None = None
+    source: dict[str, Any] = MISSING
+
+
+def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return the problems of ``cases`` and ``workers``."""
+    problems = outside(values, workers=(1, 64))
+    if values["cases"] is not None and "source" in built:
+        try:
+            built["source"].numbers.choose(values["cases"])
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
+COMMAND = Command("verify", VerifyConfig, {"source": Section()}, check)
 COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU", "kidney ml", "tumour ml", "stored as")
 
 
@@ -34,7 +59,7 @@ def run(cfg: DictConfig) -> int:
     from kitsseg.data.sources.inspection import BAD, read_published_spacing
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
-    cases = list_cases(root, source, OmegaConf.to_container(cfg)["cases"])  # type: ignore[index, call-overload]
+    cases = list_cases(root, source, plain(cfg.cases))
     report = None if cfg.report is None else Path(cfg.report).expanduser()
     if report is not None:
         with naming(report):
@@ -46,7 +71,7 @@ def run(cfg: DictConfig) -> int:
     lines = [p for finding in findings for p in finding.problems]
     lines += [problem] if problem is not None else []
     for line in lines:
-        command_line.say("verify", line)
+        print_error("verify", line)
     if report is not None:
         write_report(report, root, findings, problem)
     bad = sum(finding.state == BAD for finding in findings)
@@ -134,7 +159,7 @@ def naming(report: Path) -> Iterator[None]:
 
 def main() -> None:
     """The command."""
-    command_line.hand_over("verify", run, "nothing was written")
+    run_command(COMMAND, run, "nothing was written")
 
 
 if __name__ == "__main__":

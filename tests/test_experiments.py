@@ -5,8 +5,8 @@ import importlib
 import numpy as np
 import pytest
 
-from kitsseg.config.command_line import find_problems
 from tests import ROOT
+from tests.helpers.commands import find_problems
 
 FAST = ROOT / "experiments" / "02_fast"
 

@@ -141,9 +141,7 @@ def test_its_checkpoint_serves_on_either_device(run: Path) -> None:
     path = next((run / "outputs").rglob("finetune/best.ckpt"))
     assert not any("_orig_mod" in name for name in checkpoint.weights(checkpoint.read(path)))
     image = np.random.default_rng(0).integers(-200, 300, (5, 64, 64)).astype(np.int16)
-    on = {
-        d: Segmenter.load(path, device=d, precision="32-true") for d in ("cpu", "cuda")
-    }
+    on = {d: Segmenter.load(path, device=d, precision="32-true") for d in ("cpu", "cuda")}
     labels = {name: each(image) for name, each in on.items()}
     assert (labels["cpu"] != labels["cuda"]).mean() < 1e-3
 

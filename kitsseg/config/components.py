@@ -125,7 +125,9 @@ def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple
         return (instantiate(node)(**given) if section.partial else instantiate(node, **given)), []
     except Exception as error:  # a component may raise anything
         inner = [p for where, each in _inner(node, key) for p in build(each, where, Section(), {})[1]]
-        return None, inner or [f"{key}: {_reason(error)}"]
+        reason = _reason(error)
+        named = reason.partition("=")[0].isidentifier()
+        return None, inner or [f"{key}.{reason}" if named else f"{key}: {reason}"]
 
 
 def _reason(error: BaseException) -> str:

@@ -90,8 +90,9 @@ class _Composer:
         group, options = override.key_or_group, self._options(override.key_or_group)
         if not options or override.is_delete() or isinstance(override.value(), dict):
             return []
-        names = [line.partition("=")[2] for line in _values(override)]
-        names = override.value() if isinstance(override.value(), list) else names
+        names: list[Any] = [line.partition("=")[2] for line in _values(override)]
+        if isinstance(value := override.value(), list):
+            names = value
         problems = []
         for name in names:
             extra, plugin = EXTRAS.get(f"{group}={name}", ("", ""))

@@ -2,18 +2,19 @@
 
 import inspect
 import json
+import pydoc
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 PACKAGE = Path(__file__).parents[1]
 MAX_LISTED = 12
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -47,18 +48,17 @@ def locate(path: Any) -> tuple[Any, str]:
     if not isinstance(path, str) or not all(path.split(".")):
         return None, f"expected a dotted path, got {path!r}"
     try:
-        found = get_object(path)
-    except Exception as error:  # a module may raise anything while it is imported
+        if (found := pydoc.locate(path)) is not None:
+            return (found, "") if callable(found) else (None, f"{path}: is not callable")
         parent, _, name = path.rpartition(".")
-        if moved := _find_moved(name) if path.startswith(f"{PACKAGE.name}.") else "":
+        if path.startswith(f"{PACKAGE.name}.") and (moved := _find_moved(name)):
             return None, f"{path}: moved to {moved}"
-        if path.startswith("monai."):
-            return None, f"{one_line(error)}; MONAI comes with pip install 'kitsseg[monai]'"
-        try:
-            return None, f"{path}: {parent} has no {name}{suggestion(name, dir(get_object(parent)))}"
-        except Exception:
-            return None, one_line(error)
-    return (found, "") if callable(found) else (None, f"{path}: is not callable")
+        if (module := pydoc.locate(parent)) is not None:
+            return None, f"{path}: {parent} has no {name}{suggestion(name, dir(module), f'{parent}.')}"
+    except pydoc.ErrorDuringImport as error:
+        return None, f"{path}: {one_line(error)}"
+    hint = "pip install 'kitsseg[monai]'" if path.startswith("monai.") else "is its package installed?"
+    return None, f"{path}: there is no module {parent}; {hint}"
 
 
 def _find_moved(name: str) -> str:
@@ -78,7 +78,7 @@ def arguments(target: Any) -> dict[str, inspect.Parameter] | None:
             parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
         return None
-    names = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    names: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return {names.get(item.kind, name): item for name, item in parameters.items()}
 
 
@@ -87,9 +87,10 @@ def mismatch(value: Any, hint: Any) -> str:
     if isinstance(hint, str) or hint is inspect.Parameter.empty or has_target(value):
         return ""
     try:
-        TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+        TypeAdapter(hint, config=_ANY_TYPE).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        return " or ".join(dict.fromkeys(item["msg"] for item in error.errors()))
+        messages = (item["msg"].removeprefix("Input should be ") for item in error.errors())
+        return f"must be {' or '.join(dict.fromkeys(m for m in messages if 'isinstance' not in m))}"
     except (PydanticUserError, TypeError):  # not a type of plain values
         return ""
     return ""

@@ -5,12 +5,12 @@ import json
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kitsseg.config.components import Section, build, check_section
@@ -55,6 +55,14 @@ def plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
+@dataclass
+class PathsConfig:
+    """Folders of data and results, which several commands have."""
+
+    data: str = MISSING
+    output: str = MISSING
+
+
 @dataclass(frozen=True)
 class Command:
     """A command, as the check of its configuration sees it.
@@ -86,14 +94,32 @@ def validate(cfg: DictConfig, command: Command, cache: dict[str, Any] | None = N
         command: whose configuration it is.
         cache: pass the same dict for the jobs of a sweep, so that what they share is built once.
     """
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        return [f"{key}: has no value; set it with {key}=VALUE" for key in missing]
+    removed = {item.name for item in fields(command.schema)} - {str(key) for key in cfg}
     try:
-        values = plain(cfg)
+        missing = sorted(OmegaConf.missing_keys(cfg) | removed)
+        values = {} if missing else plain(cfg)
     except OmegaConfBaseException as error:
         return [f"{error.full_key}: {str(error).splitlines()[0]}"]
+    if missing:
+        return [f"{key}: has no value; set it with {key}=VALUE" for key in missing]
     problems = _unknown_keys(command.schema, values, "")
     return problems + _check_components(command, values, {} if cache is None else cache)
+
+
+def check_mirror_axes(axes: list[int]) -> list[str]:
+    """Return a line if the axes of test-time mirroring are not distinct in-plane axes."""
+    if set(axes) <= {0, 1} and len(set(axes)) == len(axes):
+        return []
+    return [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
+
+
+def outside(values: dict[str, Any], **limits: tuple[float, float]) -> list[str]:
+    """Return a line for each value that is not within its limits."""
+    return [
+        f"{name}={values[name]}: must be between {low} and {high}"
+        for name, (low, high) in limits.items()
+        if not low <= values[name] <= high
+    ]
 
 
 def _unknown_keys(schema: type, values: dict[str, Any], prefix: str) -> list[str]:

@@ -62,7 +62,9 @@ def evaluate(
         hidden = distributed.rank() > 0 or None
         for case in tqdm(mine, desc=title, unit="case", leave=False, disable=hidden):
             images, grid = data.store.images(number[case]), data.store.grid(number[case])
-            label = segment_stored(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
+            label = segment_stored(
+                net, window, images, grid, data.neighbours, mirror_axes, device, autocast
+            )
             source = data.cases[case]
             truth = read_mask(source.label, source.classes)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000

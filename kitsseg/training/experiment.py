@@ -32,7 +32,8 @@ log = logging.getLogger("kitsseg")
 class Phase(Protocol):
     """Computes a phase of a job, or returns the stored result if an earlier attempt finished it."""
 
-    seconds: dict[str, float]
+    @property
+    def seconds(self) -> dict[str, float]: ...
 
     def __call__(self, name: str, work: Callable[[], Any], always: bool = False) -> Any: ...
 
@@ -108,7 +109,8 @@ class Experiment:
                 prefix=prefix,
             )
             shown, folder = data.for_tumour_slices(), self.folder
-            fitted["finetune"] = phase("finetune", lambda: fit(trainer, stage_two, shown, folder, "finetune"))
+            tune = partial(fit, trainer, stage_two, shown, folder, "finetune")
+            fitted["finetune"] = phase("finetune", tune)
             load_best(self.net, self.folder, "finetune")
             after = phase("evaluate fine-tuned", lambda: self.evaluate(trainer, "fine-tuned", ""))
         if distributed.rank() > 0:

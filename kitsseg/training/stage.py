@@ -1,4 +1,4 @@
-"""One training stage: its callbacks, its fit from wherever an earlier attempt ended, its best weights."""
+"""One training stage: callbacks, fitting and resuming, and the best weights."""
 
 import logging
 from functools import partial

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from kitsseg.config.command_line import find_problems
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.sources.download.many import Bar
 from kitsseg.data.sources.kits import parse_cases
 from kitsseg.download import list_wanted
+from tests.helpers.commands import find_problems
 from tests.helpers.downloading import download, errors, expected, filled, found, imaging, labels, start
 from tests.helpers.faulty import FaultyServer, serve
 from tests.helpers.fetching import volume

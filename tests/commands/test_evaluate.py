@@ -13,7 +13,6 @@ import pytest
 import surface_distance
 from hydra import compose, initialize_config_dir
 
-from kitsseg.config.command_line import find_problems
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.case import Case
 from kitsseg.data.labels import REGIONS
@@ -23,6 +22,7 @@ from kitsseg.evaluation.stats import mean_interval
 from kitsseg.training.pixel_counts import region_counts
 from tests import ROOT
 from tests.conftest import blocky
+from tests.helpers.commands import find_problems
 from tests.helpers.evaluating import TOLERANCE_MM, evaluate, record, rows, save
 
 pytest_plugins = ("tests.helpers.evaluating",)

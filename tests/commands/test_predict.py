@@ -11,11 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.config.command_line import find_problems
 from kitsseg.data.drawing import HEADER, KIDNEY_COLOUR
 from kitsseg.inference import checkpoint
 from kitsseg.inference.segmenter import Segmenter
 from tests.conftest import AFFINE, blocky, write_case
+from tests.helpers.commands import find_problems
 from tests.helpers.predicting import environment, predict, rows, values
 from tests.inference.test_segmenter import trained
 

@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from kitsseg import report
-from kitsseg.config.command_line import find_problems
 from tests import ROOT
+from tests.helpers.commands import find_problems
 from tests.reporting.html.made import record, sweep, write_run
 
 

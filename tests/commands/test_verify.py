@@ -11,12 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.config.command_line import find_problems
 from kitsseg.data import parallel
 from kitsseg.data.case import LABEL_NAME
 from tests import ROOT
 from tests.conftest import AFFINE, blocky, write_case
 from tests.helpers import powerless
+from tests.helpers.commands import find_problems
 from tests.helpers.verifying import case, fine, verify
 
 

@@ -11,9 +11,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 
 from kitsseg.config import overrides, validation
-from kitsseg.config.command_line import find_problems
 from tests import ROOT
 from tests.config.test_validation import NO_ATN_UNET, NO_GATE, composed
+from tests.helpers.commands import find_problems
 
 
 def test_a_right_sweep() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from kitsseg.config.command_line import check_command_line, find_problems
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR, validate
+from tests.helpers.commands import check_command_line, find_problems
 
 # base.yaml holds what the others share; it is no choice of its own. `postprocess` is no part of
 # training.

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from kitsseg.config.command_line import find_problems
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.export import run
 from kitsseg.inference import checkpoint, export_formats
@@ -17,6 +16,7 @@ from kitsseg.inference.checkpoint import Loaded
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.models.unet import AttentionUNet
 from tests.conftest import blocky
+from tests.helpers.commands import find_problems
 from tests.inference.test_segmenter import WINDOW, trained
 
 onnx = pytest.importorskip("onnx")

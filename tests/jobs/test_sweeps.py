@@ -13,13 +13,13 @@ import optuna
 import pytest
 
 from kitsseg.config import overrides
-from kitsseg.config.command_line import find_problems
 from kitsseg.evaluation import metrics
 from kitsseg.jobs.sweep import name_jobs
 from kitsseg.reporting import run_record, runs
 from kitsseg.system import gpus
 from tests import ROOT
 from tests.commands.test_train import SMALL, command
+from tests.helpers.commands import find_problems
 
 SWEEP = [
     "-m", *SMALL, "hydra/launcher=parallel", "hydra.launcher.n_jobs=2", "model=unet", "finetune=none",

@@ -8,10 +8,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from kitsseg import dashboard
-from kitsseg.config.command_line import find_problems
 from kitsseg.reporting import runs
 from kitsseg.tracking import dashboard_panels, run_ids, wandb_dashboard
 from kitsseg.tracking.dashboard_panels import Panel, Plan
+from tests.helpers.commands import find_problems
 from tests.reporting.html.made import record, sweep, write_run
 from tests.tracking.service import ENTITY, Service
 

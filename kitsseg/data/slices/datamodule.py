@@ -60,7 +60,7 @@ class SliceDataModule(pl.LightningDataModule):
         seed: seed of sampling, order and augmentation.
 
     Raises:
-        ValueError: a value is out of range. `prepare_data` and `setup` raise it for problems of the data.
+        ValueError: a value is out of range; from `prepare_data` and `setup`, a problem of the data.
     """
 
     def __init__(
