@@ -2,9 +2,10 @@
 
     python benchmarks/all.py [--quick] [--folder DIR] [--root DIR] [--nnunet PYTHON]
 
---root, a folder of cases in KiTS19's layout, adds the time to a given Dice. --quick takes less than three
-minutes, with smaller data, fewer repeats, no nnU-Net and no time to quality. --folder stores results, and the
-same command then resumes with the remaining benchmarks. Remove its subfolder `measured` to start again.
+--root, a folder of cases in KiTS19's layout, adds the time to a given Dice. --quick takes less than
+  three minutes, with smaller data, fewer repeats, no nnU-Net and no time to quality. --folder
+  stores results, and the same command then resumes with the remaining benchmarks. Remove its
+  subfolder `measured` to start again.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python benchmarks/crop.py CHECKPOINT ... --cases DIR [--margins 0 8 16 32] [--air PIXELS] [--first N]
 
-Every labelled case is segmented without cropping and with ``crop=true`` at each margin, in float32. Voxels
-whose labels differ are counted over all cases; Dice is the mean over cases. ``--air`` adds air on every
-side of the slices and does not scale them. Use it if the bodies fill their slices, since cropping then has
-little effect.
+Every labelled case is segmented without cropping and with ``crop=true`` at each margin, in float32.
+Voxels whose labels differ are counted over all cases; Dice is the mean over cases. ``--air`` adds
+air on every side of the slices and does not scale them. Use it if the bodies fill their slices,
+since cropping then has little effect.
 """
 
 import os

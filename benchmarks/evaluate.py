@@ -2,9 +2,9 @@
 
     python benchmarks/evaluate.py [--repeats 3]
 
-Every tool computes the surface Dice and HD95 of the three regions, from the same two label volumes in the
-same run. The last line is the time that kitsseg takes to read, check and evaluate two files, including
-Dice, volumes and lesions.
+Every tool computes the surface Dice and HD95 of the three regions, from the same two label volumes
+in the same run. The last line is the time that kitsseg takes to read, check and evaluate two files,
+including Dice, volumes and lesions.
 """
 
 import os
@@ -99,7 +99,7 @@ def with_monai(p: Masks, g: Masks) -> Metrics:
 
 
 def seconds(job: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Return the median processor time of ``job``, which other processes hardly affect, and its result."""
+    """Return the median processor time of ``job``, little affected by other load, and its result."""
     times = []
     for _ in range(repeats):
         start = time.process_time()

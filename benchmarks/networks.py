@@ -3,10 +3,11 @@
     python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 40] [--steps 1]
                                   [--compile]
 
-The networks take steps in turn, so that all are measured under the same load. A ratio is the median of
-the ratios of consecutive measurements. On a GPU, set --steps to measure several steps at once. "As users
-run it" is MONAI's network in float32 and PyTorch's default memory format. `--compile` adds all networks
-compiled and in the precision that the hardware supports, as kitsseg trains on GPUs.
+The networks take steps in turn, so that all are measured under the same load. A ratio is the median
+of the ratios of consecutive measurements. On a GPU, set --steps to measure several steps at once.
+"As users run it" is MONAI's network in float32 and PyTorch's default memory format. `--compile`
+adds all networks compiled and in the precision that the hardware supports, as kitsseg trains on
+GPUs.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 def networks(width: int, compiled: bool) -> dict[str, tuple[Callable[[], nn.Module], bool, bool]]:
-    """Return by name: factory, whether to use the hardware's precision and format, whether to compile."""
+    """Return by name: factory, whether to use the hardware's precision, whether to compile."""
     levels = [width * 2**level for level in range(5)]
     makers: dict[str, Callable[[], nn.Module]] = {
         "unet": lambda: UNet(width=width),

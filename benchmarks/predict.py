@@ -2,10 +2,10 @@
 
     python benchmarks/predict.py [--repeats 3] [--slices 300] [--largest 1059]
 
-A volume of 512 x 512 x 300 is read, segmented and written by the parts of `kitsseg.predict`. The forward
-passes of the network alone, over the same slices, are measured in turn. Then the command runs on two
-volumes of 512 x 512 x 1059 (KiTS19's largest), so that it reads one while it computes on the other, and
-its peak memory is measured.
+A volume of 512 x 512 x 300 is read, segmented and written by the parts of `kitsseg.predict`. The
+forward passes of the network alone, over the same slices, are measured in turn. Then the command
+runs on two volumes of 512 x 512 x 1059 (KiTS19's largest), so that it reads one while it computes
+on the other, and its peak memory is measured.
 """
 
 import os
@@ -47,7 +47,7 @@ WINDOW = Window(-79, 304, 101, 76.9)
 
 
 def draw(slices: int, air: int = 0) -> Array:
-    """Return ``[slices, 512, 512]`` int16: a body with two bright kidneys, ``air`` slices at both ends."""
+    """Return ``[slices, 512, 512]`` int16: a body with two bright kidneys, ``air`` at both ends."""
     rng = np.random.default_rng(0)
     rows, columns = np.ogrid[-1:1:512j, -1:1:512j]
     image = np.full((slices, 512, 512), -1000, np.int16)
@@ -92,7 +92,7 @@ def forward(segmenter: Segmenter, inputs: torch.Tensor, step: int) -> None:
 def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, repeats: int) -> None:
     """Print the seconds of each part, and the ratio of the whole to network, reading and writing.
 
-    The network alone sees the same as in `kitsseg.predict`: no slices of air, and no air around the body.
+    The network alone gets the same input as in `kitsseg.predict`: no slices of air, and no air around the body.
     """
     path, image = folder / "x.ckpt", folder / f"ct{air}.nii.gz"
     write_checkpoint(path, size, width)

@@ -2,10 +2,10 @@
 
     python benchmarks/prepare.py --folder DIR [--nnunet PYTHON] [--long]
 
-Full-size cases (512 x 512, 100-300 slices) are drawn into DIR once. All programs are measured in turn,
-`--repeats` times, with the same number of processes; use the ratios of the medians. PYTHON is the
-interpreter of an environment with nnunetv2 (see benchmarks/README.md). `--long` measures the peak memory
-of one worker on a volume of 1059 slices.
+Full-size cases (512 x 512, 100-300 slices) are drawn into DIR once. All programs are measured in
+turn, `--repeats` times, with the same number of processes; use the ratios of the medians. PYTHON is
+the interpreter of an environment with nnunetv2 (see benchmarks/README.md). `--long` measures the
+peak memory of one worker on a volume of 1059 slices.
 """
 
 import argparse

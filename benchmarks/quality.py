@@ -3,14 +3,15 @@
     python benchmarks/quality.py --root DIR [--minutes 12] [--long] [--peer] [--nnunet PYTHON]
         [--figure FILE] [OVERRIDE ...]
 
-Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. The time starts with
-the fit and includes loading, augmentation, validation and checkpoints.
+Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. The time
+starts with the fit and includes loading, augmentation, validation and checkpoints.
 
---long adds a run with as many epochs as fit into the time of the peers. --peer trains a plain MONAI loop
-(benchmarks/peers/monai_loop.py) for that time on the same slices. --nnunet trains nnU-Net's 2d configuration
-(benchmarks/peers/nnunet_loop.py) with the Python of an environment that has it. The time of the peers excludes
-validation, and that of nnU-Net excludes preprocessing. Dice values are means over the validation cases of
-KiTS19's official regions. Nothing else should run on the machine at the same time.
+--long adds a run with as many epochs as fit into the time of the peers. --peer trains a plain MONAI
+  loop (benchmarks/peers/monai_loop.py) for that time on the same slices. --nnunet trains nnU-Net's
+  2d configuration (benchmarks/peers/nnunet_loop.py) with the Python of an environment that has it.
+  The time of the peers excludes validation, and that of nnU-Net excludes preprocessing. Dice values
+  are means over the validation cases of KiTS19's official regions. Nothing else should run on the
+  machine at the same time.
 """
 
 import argparse
@@ -45,7 +46,7 @@ EVERY = 30.0  # seconds between validations of a peer
 
 
 class Clock(pl.Callback):
-    """Prints one line of JSON per validation: seconds since the start of the fit, kidney Dice, tumour Dice."""
+    """Prints JSON per validation: seconds since the start of the fit, kidney and tumour Dice."""
 
     def __init__(self) -> None:
         self.start = 0.0

@@ -2,17 +2,17 @@
 
     python benchmarks/scaling.py [--quick] [--repeats 3] [--folder DIR] [--figure FILE]
 
-Each row is the median of several runs of `kitsseg.train`, each in its own process on prepared phantom cases. The
-network is small, so that the overhead is visible.
+Each row is the median of several runs of `kitsseg.train`, each in its own process on prepared
+phantom cases. The network is small, so that the overhead is visible.
 
-- Start-up is the time from the start of the process to the end of its first training step, minus the time of
-  `import torch, pytorch_lightning` in a process just before it.
+- Start-up is the time from the start of the process to the end of its first training step, minus
+  the time of `import torch, pytorch_lightning` in a process just before it.
 - Memory is that of the main process at the end of training, without the mapped pages of the store.
 
-Each table varies one thing: cases, slices per case, pixels, loader processes or ranks. The last two use slices of
-256 x 256, whose steps are long compared with the communication. The script also measures
-`python -m kitsseg.train --help`, and the first step of a minimal model that Lightning trains in two processes
-(benchmarks/peers/lightning_ddp.py).
+Each table varies one thing: cases, slices per case, pixels, loader processes or ranks. The last two
+use slices of 256 x 256, whose steps are long compared with the communication. The script also
+measures `python -m kitsseg.train --help`, and the first step of a minimal model that Lightning
+trains in two processes (benchmarks/peers/lightning_ddp.py).
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/store.py --folder DIR
 
-A store of 512 x 512 slices is written into DIR once: 10 cases of 200 slices with voxels, and 200 cases
-of KiTS19's median length as sparse files, which are only opened.
+A store of 512 x 512 slices is written into DIR once: 10 cases of 200 slices with voxels, and 200
+cases of KiTS19's median length as sparse files, which are only opened.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python benchmarks/training.py [--epochs N] [OVERRIDE ...]
 
-The run is that of `kitsseg.train` with these overrides on the phantom: Trainer, loader, augmentation, loss,
-metrics, CSV log and checkpoints. Before each epoch, a copy of the network is trained and validated in the
-same precision by a bare loop on one batch in memory, so both are measured under the same load. The first
-epoch is left out.
+The run is that of `kitsseg.train` with these overrides on the phantom: Trainer, loader,
+augmentation, loss, metrics, CSV log and checkpoints. Before each epoch, a copy of the network is
+trained and validated in the same precision by a bare loop on one batch in memory, so both are
+measured under the same load. The first epoch is left out.
 """
 
 import argparse

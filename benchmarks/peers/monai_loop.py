@@ -1,7 +1,7 @@
 """A plain MONAI training loop on the slices of a store, as a user of MONAI would write it.
 
-AttentionUnet, DiceCELoss, Adam at 0.001 with a cosine over the given time, random flips and affine maps,
-bf16 where the hardware supports it, and channels_last.
+AttentionUnet, DiceCELoss, Adam at 0.001 with a cosine over the given time, random flips and affine
+maps, bf16 where the hardware supports it, and channels_last.
 """
 
 import math
@@ -34,7 +34,7 @@ def train(
     width: int,
     validate: Validate,
 ) -> Iterator[tuple[float, float, float]]:
-    """Train for ``seconds`` and validate after each ``every`` seconds; validation does not count.
+    """Train for ``seconds``, and validate every ``every`` seconds, which does not count.
 
     Args:
         slices: each with ``image`` ``[1, H, W]`` float32 HU and ``label`` ``[1, H, W]``.

@@ -2,13 +2,13 @@
 
     python nnunet_loop.py ROOT SPLIT SECONDS EVERY
 
-ROOT is a folder in KiTS19's layout. SPLIT is a JSON file with case ids under ``train`` and ``validation``.
-The variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results must be set.
+ROOT is a folder in KiTS19's layout. SPLIT is a JSON file with case ids under ``train`` and
+``validation``. The variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results must be set.
 
-Each validation prints one line of JSON: the seconds of training so far, and the mean over cases of the
-official kidney and tumour Dice. Planning, preprocessing and validation do not count. Everything is
-nnU-Net's own, with two exceptions: batches of 16, because the planned ones allow few steps in the time;
-and a learning rate that falls over the given time instead of over 1000 epochs.
+Each validation prints one line of JSON: the seconds of training so far, and the mean over cases of
+the official kidney and tumour Dice. Planning, preprocessing and validation do not count. Everything
+is nnU-Net's own, with two exceptions: batches of 16, because the planned ones allow few steps in
+the time; and a learning rate that falls over the given time instead of over 1000 epochs.
 """
 
 import json

@@ -2,7 +2,8 @@
 
     python nnunet_prepare.py ROOT CASES PROCESSES
 
-Prints the seconds as JSON. The variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results must be set.
+Prints the seconds as JSON. The variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results must be
+set.
 """
 
 import json
