@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def measured(command: list[str], kept: Path) -> dict[str, Any]:
-    """Return output, ratios and commit of a benchmark; from the file ``kept`` if it holds the same command."""
+    """Return output, ratios and commit of a benchmark, from ``kept`` if it holds this command."""
     if kept.is_file() and (found := json.loads(kept.read_text()))["command"] == command:
         return dict(found)
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -87,12 +87,12 @@ def with_surface_distance(p: Masks, g: Masks) -> Metrics:
 def with_monai(p: Masks, g: Masks) -> Metrics:
     out = {}
     for region in REGIONS:
-        pair = [torch.from_numpy(mask[region])[None, None].float() for mask in (p, g)]
+        a, b = (torch.from_numpy(mask[region])[None, None].float() for mask in (p, g))
         dice = compute_surface_dice(
-            *pair, [TOLERANCE_MM], include_background=True, spacing=SPACING_MM, use_subvoxels=True
+            a, b, [TOLERANCE_MM], include_background=True, spacing=SPACING_MM, use_subvoxels=True
         )
         hd95 = compute_hausdorff_distance(
-            *pair, include_background=True, percentile=95, spacing=SPACING_MM
+            a, b, include_background=True, percentile=95, spacing=SPACING_MM
         )
         out[region] = (float(dice), float(hd95))
     return out

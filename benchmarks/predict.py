@@ -92,7 +92,8 @@ def forward(segmenter: Segmenter, inputs: torch.Tensor, step: int) -> None:
 def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, repeats: int) -> None:
     """Print the seconds of each part, and the ratio of the whole to network, reading and writing.
 
-    The network alone gets the same input as in `kitsseg.predict`: no slices of air, and no air around the body.
+    The network alone gets the same input as in `kitsseg.predict`: neither slices of air nor air
+    around the body.
     """
     path, image = folder / "x.ckpt", folder / f"ct{air}.nii.gz"
     write_checkpoint(path, size, width)
@@ -125,7 +126,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
 
 
 def network_input(hu: Array, grid: Grid) -> torch.Tensor:
-    """Return ``[S, 1, H, W]``, cropped to the body, scaled and windowed, as the segmenter computes it."""
+    """Return ``[S, 1, H, W]``, cropped, scaled and windowed, as the segmenter computes it."""
     body = find_body(hu, EMPTY_HU)
     assert body is not None
     rows, columns = crop_on_stored_grid(body, grid, MARGIN)

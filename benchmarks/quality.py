@@ -193,7 +193,8 @@ def report(curves: dict[str, list[Point]]) -> None:
         first = "not reached" if to == float("inf") else f"{to:.0f}"
         best = max(point[2] for point in points)
         print(f"| {name} | {first} | {seconds:.0f} | {kidney:.3f} | {tumour:.3f} | {best:.3f} |")
-    ours, peers = {}, {}
+    ours: dict[str, list[Point]] = {}
+    peers: dict[str, list[Point]] = {}
     for name, points in curves.items():
         (ours if name.startswith("kitsseg") else peers)[name] = points
     if not peers:

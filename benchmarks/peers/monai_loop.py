@@ -39,7 +39,7 @@ def train(
     Args:
         slices: each with ``image`` ``[1, H, W]`` float32 HU and ``label`` ``[1, H, W]``.
         width: channels at the first level.
-        validate: takes a function from HU ``[B, 1, H, W]`` to logits; returns the Dice of kidney and tumour.
+        validate: takes a function from HU ``[B, 1, H, W]`` to logits; returns kidney and tumour Dice.
 
     Yields:
         Seconds of training so far, kidney Dice, tumour Dice.
