@@ -2,10 +2,10 @@
 
     python benchmarks/all.py [--quick] [--folder DIR] [--root DIR] [--nnunet PYTHON]
 
-With --root, a folder of cases in KiTS19's layout, the time to a given Dice is measured, too. `--quick`
-takes less than three minutes: smaller data, fewer repeats, no nnU-Net, no time to quality. With --folder
-what was measured is kept there, and the same command goes on with the rest; remove its `measured` to
-measure anew.
+--root, a folder of cases in KiTS19's layout, adds the time to a given Dice. --quick takes less than
+  three minutes, with smaller data, fewer repeats, no nnU-Net and no time to quality. --folder
+  stores results, and the same command then resumes with the remaining benchmarks. Remove its
+  subfolder `measured` to start again.
 """
 
 import argparse
@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 
 
 def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> dict[str, list[str]]:
-    """What is run, by title."""
+    """Return the commands to run, by title."""
     peer = [] if nnunet is None else ["--nnunet", nnunet]
     small = ["data.source.cases=20", "data.source.slices=24", "data.size=128", "model.width=16"]
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
@@ -38,15 +38,15 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     networks = ["networks.py", *(["--size", "128", "--repeats", "3"] if quick else [])]
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
     prepare += ["--cases", "2", "--repeats", "1"] if quick else ["--long"]
-    few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute a case
+    few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute per case
     memory = ["memory.py", *(["--repeats", "1", "--size", "64"] if quick else [])]
     store = ["store.py", "--folder", f"{folder}/store", *(["--repeats", "2"] if quick else [])]
     scaling = ["scaling.py", "--folder", f"{folder}/scaling"]
     scaling += ["--figure", str(HERE / "SCALING.png")]
     found = {
         "A training step of each network": networks,
-        "What memory costs a step": memory,
-        "An epoch, against a bare loop": training + (small if quick else full),
+        "Memory settings": memory,
+        "An epoch compared with a bare loop": training + (small if quick else full),
         "Preparing cases": prepare,
         **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),
         "The store": store,
@@ -61,9 +61,9 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--folder", help="where drawn data stays; without, it goes afterwards")
+    parser.add_argument("--folder", help="keep data and results here; default: a temporary folder")
     parser.add_argument("--root", help="cases for the time to quality")
-    parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
+    parser.add_argument("--nnunet", help="Python of an environment with nnunetv2")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder if args.folder is not None else temporary
@@ -74,7 +74,7 @@ def main() -> None:
             found = measured(command, Path(folder) / "measured" / f"{title}.json")
             parts.append(
                 f"## {title}\n\n`{line}`, commit {found['commit']}\n\n"
-                f"{found['said']}\n{picture(command)}"
+                f"{found['output']}\n{picture(command)}"
             )
             rows += found["ratios"]
     text = "\n".join([heading(args.quick), overview(rows), *parts])
@@ -84,19 +84,19 @@ def main() -> None:
 
 
 def measured(command: list[str], kept: Path) -> dict[str, Any]:
-    """What a benchmark says, with its ratios and the commit; from ``kept`` if the same one is there."""
+    """Return output, ratios and commit of a benchmark, from ``kept`` if it holds this command."""
     if kept.is_file() and (found := json.loads(kept.read_text()))["command"] == command:
         return dict(found)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    told = kept.with_suffix(".ratios")
-    told.unlink(missing_ok=True)
-    env = {**os.environ, ratios.FILE: str(told), "PYTHONPATH": str(HERE.parent)}
+    ratio_file = kept.with_suffix(".ratios")
+    ratio_file.unlink(missing_ok=True)
+    env = {**os.environ, ratios.FILE: str(ratio_file), "PYTHONPATH": str(HERE.parent)}
     whole = [sys.executable, str(HERE / command[0]), *command[1:]]
     done = subprocess.run(whole, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"failed:\n{done.stderr[-3000:]}")
-    lines = told.read_text().splitlines() if told.is_file() else []
-    found = {"command": command, "commit": commit(), "said": done.stdout.strip()}
+    lines = ratio_file.read_text().splitlines() if ratio_file.is_file() else []
+    found = {"command": command, "commit": commit(), "output": done.stdout.strip()}
     found["ratios"] = [json.loads(each) for each in lines]
     temporary = kept.with_suffix(".tmp")
     temporary.write_text(json.dumps(found))
@@ -105,12 +105,13 @@ def measured(command: list[str], kept: Path) -> dict[str, Any]:
 
 
 def commit() -> str:
+    """Return the short hash of HEAD."""
     line = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(line, cwd=HERE, capture_output=True, text=True).stdout.strip()
 
 
 def shown(command: list[str], args: argparse.Namespace, folder: str) -> str:
-    """The command as a reader would give it."""
+    """Return the command without the paths of this machine."""
     stand_ins = {folder: "DIR", str(HERE) + "/": "", args.root: "DIR", args.nnunet: "PYTHON"}
     line = " ".join(command)
     for text, stand_in in stand_ins.items():
@@ -119,14 +120,14 @@ def shown(command: list[str], args: argparse.Namespace, folder: str) -> str:
 
 
 def picture(command: list[str]) -> str:
-    """What shows the plot that a command has made."""
+    """Return Markdown for the plot that a command wrote."""
     if "--figure" not in command:
         return ""
     return f"\n![]({Path(command[command.index('--figure') + 1]).name})\n"
 
 
 def processor() -> str:
-    """What the machine calls its processor."""
+    """Return the name of the processor and its bf16 instructions."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text().splitlines() if about.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -135,30 +136,31 @@ def processor() -> str:
 
 
 def heading(quick: bool) -> str:
+    """Return the first lines of RESULTS.md."""
     return (
         f"# Benchmarks\n\n{datetime.date.today()}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores of {processor()}{', --quick' if quick else ''}. Each ratio is of two "
-        "things measured in turn in one run: the median, the least and the most.\n"
+        f"{os.cpu_count()} cores of {processor()}{', --quick' if quick else ''}. Each ratio compares "
+        "two programs measured in turn in one run: median, minimum and maximum.\n"
     )
 
 
 def overview(rows: list[dict[str, Any]]) -> str:
-    """The ratios in a table."""
+    """Return the table of ratios."""
     lines = ["| ratio | median (least, most) | aim | met |", "|---|---|---|---|"]
     for row in rows:
         spread = f"{row['median']:.2f} ({row['least']:.2f}, {row['most']:.2f})"
         met = "yes" if ratios.meets(row["median"], row["aim"]) else "no"
         lines.append(f"| {row['name']} | {spread} | {row['aim']} | {met} |")
-    return "\n".join([*lines, "", "![The ratios and what they should be](RESULTS.png)", ""])
+    return "\n".join([*lines, "", "![The ratios and their aims](RESULTS.png)", ""])
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """A line a ratio above 0: its spread, its median, and a tick where its aim lies."""
+    """Plot each positive ratio: its range, its median, and a tick at its aim."""
     rows = [row for row in rows if row["least"] > 0]
     figure, axes = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2), layout="constrained")
     for place, row in enumerate(reversed(rows)):
         met = ratios.meets(row["median"], row["aim"])
-        colour = "#0072b2" if met else "#d55e00"  # told apart in any kind of colour vision
+        colour = "#0072b2" if met else "#d55e00"  # distinguishable with colour-vision deficiency
         axes.plot([row["least"], row["most"]], [place, place], color=colour, linewidth=2)
         axes.plot(row["median"], place, "o" if met else "s", color=colour)
         axes.plot(float(row["aim"].split()[1]), place, "|", color="black", markersize=16)
@@ -167,7 +169,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_xticks([0.5, 1, 2, 4, 8, 16, 32, 64, 128], minor=False)
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("ratio; the black stroke is the aim, a square misses it")
+    axes.set_xlabel("ratio; black tick: aim; square: aim missed")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
 

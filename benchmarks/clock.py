@@ -1,4 +1,4 @@
-"""The time, when all that a device was asked to do is done."""
+"""The current time, after a device has finished its work."""
 
 import time
 
@@ -6,7 +6,7 @@ import torch
 
 
 def now(device: torch.device) -> float:
-    """Seconds, as `time.perf_counter` counts; waits for a GPU first."""
+    """Return `time.perf_counter` in seconds, after a GPU has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -1,13 +1,15 @@
-"""Seconds to evaluate one case of 512 x 512 x 300 on one core, against MONAI and surface-distance.
+"""Time to evaluate one case of 512 x 512 x 300 on one core, compared with MONAI and surface-distance.
 
-``python benchmarks/evaluate.py``. Every tool measures the same two label volumes in the same run: the
-surface Dice and HD95 of the three regions. kitsseg's time to read, check and compare two files whole
-(Dice, volumes and lesions, too) stands beside it.
+    python benchmarks/evaluate.py [--repeats 3]
+
+Every tool computes the surface Dice and HD95 of the three regions, from the same two label volumes
+in the same run. The last line is the time that kitsseg takes to read, check and evaluate two files,
+including Dice, volumes and lesions.
 """
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before anything that reads it is imported
+os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
@@ -16,12 +18,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import surface_distance
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
@@ -33,18 +37,19 @@ from kitsseg.evaluation.lesions import Matching
 from kitsseg.evaluation.surface import surfaces
 
 SHAPE, SPACING_MM, TOLERANCE_MM = (300, 512, 512), (1.0, 0.78, 0.78), 1.0
-# Centre and radii of both kidneys and of a tumour in mm: about 150 ml a kidney and 60 ml.
+# Class, centre and radii in mm of two kidneys (150 ml each) and of a tumour (60 ml).
 BODIES = (
     (1, (150, 215, 120), (52, 27, 25)),
     (1, (145, 215, 275), (52, 27, 25)),
     (2, (175, 225, 105), (25, 24, 24)),
 )
-Masks = dict[str, np.ndarray]
-Figures = dict[str, tuple[float, float]]  # surface Dice, HD95
+Array = npt.NDArray[Any]
+Masks = dict[str, Array]
+Metrics = dict[str, tuple[float, float]]  # surface Dice, HD95 in mm
 
 
-def draw(seed: int, shift_mm: float) -> np.ndarray:
-    """``SHAPE`` uint8: ellipsoids whose surface has bumps of its own for every ``seed``."""
+def draw(seed: int, shift_mm: float) -> Array:
+    """Return uint8 of ``SHAPE``: ellipsoids whose surface has bumps that depend on ``seed``."""
     rng = np.random.default_rng(seed)
     axes = np.ogrid[tuple(slice(n) for n in SHAPE)]
     mm = [axis.astype(np.float32) * step for axis, step in zip(axes, SPACING_MM, strict=True)]
@@ -58,16 +63,17 @@ def draw(seed: int, shift_mm: float) -> np.ndarray:
     return label
 
 
-def masks(label: np.ndarray) -> Masks:
+def masks(label: Array) -> Masks:
+    """Return the mask of each region."""
     return {region: np.isin(label, classes) for region, classes in REGIONS.items()}
 
 
-def with_kitsseg(p: Masks, g: Masks) -> Figures:
-    both = {region: surfaces(p[region], g[region], SPACING_MM) for region in REGIONS}
-    return {region: (each.dice(TOLERANCE_MM), each.hausdorff_mm(95)) for region, each in both.items()}
+def with_kitsseg(p: Masks, g: Masks) -> Metrics:
+    found = {region: surfaces(p[region], g[region], SPACING_MM) for region in REGIONS}
+    return {region: (each.dice(TOLERANCE_MM), each.hausdorff_mm(95)) for region, each in found.items()}
 
 
-def with_surface_distance(p: Masks, g: Masks) -> Figures:
+def with_surface_distance(p: Masks, g: Masks) -> Metrics:
     out = {}
     for region in REGIONS:
         both = surface_distance.compute_surface_distances(g[region], p[region], SPACING_MM)
@@ -78,22 +84,22 @@ def with_surface_distance(p: Masks, g: Masks) -> Figures:
     return out
 
 
-def with_monai(p: Masks, g: Masks) -> Figures:
+def with_monai(p: Masks, g: Masks) -> Metrics:
     out = {}
     for region in REGIONS:
-        pair = [torch.from_numpy(mask[region])[None, None].float() for mask in (p, g)]
+        a, b = (torch.from_numpy(mask[region])[None, None].float() for mask in (p, g))
         dice = compute_surface_dice(
-            *pair, [TOLERANCE_MM], include_background=True, spacing=SPACING_MM, use_subvoxels=True
+            a, b, [TOLERANCE_MM], include_background=True, spacing=SPACING_MM, use_subvoxels=True
         )
         hd95 = compute_hausdorff_distance(
-            *pair, include_background=True, percentile=95, spacing=SPACING_MM
+            a, b, include_background=True, percentile=95, spacing=SPACING_MM
         )
         out[region] = (float(dice), float(hd95))
     return out
 
 
 def seconds(job: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """The median processor time of ``job`` (others on the machine don't stretch it), and its result."""
+    """Return the median processor time of ``job``, little affected by other load, and its result."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
@@ -106,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
-    warnings.simplefilter("ignore")  # surface-distance's names of scipy are old
+    warnings.simplefilter("ignore")  # surface-distance uses deprecated names of SciPy
     torch.set_num_threads(1)
     truth, prediction = draw(0, 0), draw(1, 1)
     p, g = masks(prediction), masks(truth)
@@ -123,11 +129,11 @@ def main() -> None:
     }
     base = 0.0
     for name, (package, tool) in tools.items():
-        taken, figures = seconds(lambda tool=tool: tool(p, g), repeats)
+        taken, metrics = seconds(partial(tool, p, g), repeats)
         base = taken if name == "kitsseg" else base
         which = "" if name == "kitsseg" else f" {version(package)}"
         print(f"surfaces, {name + which:22} {taken:7.2f} s  {taken / base:5.1f} x")
-        for region, (dice, hd95) in figures.items():
+        for region, (dice, hd95) in metrics.items():
             print(f"    {region:13} surface Dice {dice:.6f}  HD95 {hd95:.6f} mm")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"case_0000{i}.nii.gz" for i in range(2)]
@@ -136,10 +142,10 @@ def main() -> None:
             nib.save(nib.Nifti1Image(label, affine), path)
         pair = Pair("case_00000", paths[0], paths[1])
         tolerance_mm = dict.fromkeys(REGIONS, TOLERANCE_MM)
-        job = lambda: score_pair(pair, SAME_CLASSES, tolerance_mm, Matching(), None)  # noqa: E731
-        taken, (figures, problem) = seconds(job, repeats)
-        assert figures is not None, problem
-        print(f"a case whole, from two .nii.gz files to all figures: {taken:.2f} s")
+        job = partial(score_pair, pair, SAME_CLASSES, tolerance_mm, Matching(), None)
+        taken, (scores, problem) = seconds(job, repeats)
+        assert scores is not None, problem
+        print(f"one case, from two .nii.gz files to all metrics: {taken:.2f} s")
 
 
 if __name__ == "__main__":

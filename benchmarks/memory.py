@@ -1,9 +1,9 @@
-"""What `kitsseg.system.memory`'s settings of the C library save a training step, and cost in memory.
+"""Time and memory of a training step with and without kitsseg's settings of glibc's memory allocator.
 
     python benchmarks/memory.py [--size 256] [--batch 4] [--width 32] [--repeats 5]
 
-Steps of `attn_unet` as in benchmarks/networks.py, in processes with and without them in turn; a ratio is
-that of neighbouring processes' medians.
+Each process takes steps of `attn_unet` as in benchmarks/networks.py. Processes with and without
+GLIBC_TUNABLES alternate. A ratio is that of the medians of two consecutive processes.
 """
 
 import argparse
@@ -13,11 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import ratios
-from kitsseg.system.memory import VARIABLE, told
 
+VARIABLE = "GLIBC_TUNABLES"
 STEPS = 10
 
 
@@ -25,31 +24,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("size", 256), ("batch", 4), ("width", 32), ("repeats", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--steps-only", action="store_true", help="as one of those processes")
+    parser.add_argument("--steps-only", action="store_true", help="run as one of those processes")
     args = parser.parse_args()
     if args.steps_only:
         print(json.dumps(measure(args)))
         return
+    from kitsseg.jobs.launch import GLIBC_TUNABLES
+
     plain = {name: value for name, value in os.environ.items() if name != VARIABLE}
-    tuned = {**plain, VARIABLE: told()}
-    found: dict[str, list[tuple[float, float]]] = {"tuned": [], "plain": []}
+    environments = {"tuned": {**plain, VARIABLE: GLIBC_TUNABLES}, "plain": plain}
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in environments}
     for _ in range(args.repeats):
-        for name, env in (("tuned", tuned), ("plain", plain)):
-            line = [sys.executable, *sys.argv, "--steps-only"]
-            done = subprocess.run(line, env=env, check=True, capture_output=True, text=True)
-            found[name].append(json.loads(done.stdout))
-    print("| memory | a step, s (least, most) | peak, MB |\n|---|---|---|")
-    for name, values in found.items():
+        for name, env in environments.items():
+            command = [sys.executable, *sys.argv, "--steps-only"]
+            done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+            measured[name].append(json.loads(done.stdout))
+    print("| memory | step, s (least, most) | peak, MB |\n|---|---|---|")
+    for name, values in measured.items():
         seconds, peak = zip(*values, strict=True)
         row = f"{statistics.median(seconds):.3f} ({min(seconds):.3f}, {max(seconds):.3f})"
         print(f"| {name} | {row} | {statistics.median(peak):.0f} |")
-    both = list(zip(found["tuned"], found["plain"], strict=True))
-    ratios.keep("step: kitsseg's memory settings / none", [a[0] / b[0] for a, b in both], "<= 1.0")
-    ratios.keep("peak memory of it", [a[1] / b[1] for a, b in both], "<= 1.2")
+    pairs = list(zip(measured["tuned"], measured["plain"], strict=True))
+    ratios.store("step: with / without GLIBC_TUNABLES", [a[0] / b[0] for a, b in pairs], "<= 1.0")
+    ratios.store("peak memory: with / without", [a[1] / b[1] for a, b in pairs], "<= 1.2")
 
 
 def measure(args: argparse.Namespace) -> tuple[float, float]:
-    """The median of some steps in seconds, and the most memory in MB."""
+    """Return the median duration of a step in seconds, and the peak memory in MB."""
     import resource
 
     import networks
@@ -65,5 +66,4 @@ def measure(args: argparse.Namespace) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     main()

@@ -1,12 +1,13 @@
-"""A training step of each network against the others': the same channels, batch, size and precision.
+"""Time per training step of each network, with the same channels, batch, size and precision.
 
     python benchmarks/networks.py [--size 256] [--batch 4] [--width 32] [--repeats 40] [--steps 1]
                                   [--compile]
 
-Steps (of a GPU several at once) are taken in turn, so that all networks meet the same machine; a ratio
-is the median of the ratios of neighbouring ones. "As users run it" is MONAI's network in float32 and
-PyTorch's own memory format. `--compile` adds them all, in the hardware's precision, compiled, as kitsseg
-trains its own on GPUs.
+The networks take steps in turn, so that all are measured under the same load. A ratio is the median
+of the ratios of consecutive measurements. On a GPU, set --steps to measure several steps at once.
+"As users run it" is MONAI's network in float32 and PyTorch's default memory format. `--compile`
+adds all networks compiled and in the precision that the hardware supports, as kitsseg trains on
+GPUs.
 """
 
 import argparse
@@ -29,9 +30,9 @@ USERS, COMPILED = ", as users run it", ", compiled"
 
 
 def aims(compiled: bool) -> list[tuple[str, str, str]]:
-    """Numerator, denominator, what the ratio should be."""
+    """Return numerator, denominator and aim of each ratio."""
     equal = ">= 1.1" if PRECISION == "bf16-mixed" else ">= 1.0"
-    ours = COMPILED if compiled else ""  # as kitsseg trains it by default
+    ours = COMPILED if compiled else ""  # kitsseg compiles by default on GPUs
     found = [(f"attn_unet{ours}", f"unet{ours}", "<= 1.08")]
     for theirs, our in (("MONAI AttentionUnet", "attn_unet"), ("MONAI BasicUNet", "unet")):
         found += [(theirs + how, our + how, equal) for how in ("", COMPILED)[: 1 + compiled]]
@@ -43,14 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("size", 256), ("batch", 4), ("width", 32), ("repeats", 40)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--steps", type=int, default=1, help="between two looks at the clock")
+    parser.add_argument("--steps", type=int, default=1, help="steps per measurement")
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     steps = {name: make_step(*how, args) for name, how in networks(args.width, args.compile).items()}
     first: dict[str, float] = {}
     for name, step in steps.items():
         start = now(DEVICE)
-        step()  # the first one allocates and chooses algorithms
+        step()  # the first step allocates memory and chooses algorithms
         first[name] = now(DEVICE) - start
         step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -65,7 +66,7 @@ def main() -> None:
         f"{provenance.environment(DEVICE, '', False)['device']}, {PRECISION}; batch {args.batch} of "
         f"{args.size} x {args.size}, width {args.width}, {args.repeats} times {args.steps} steps each\n"
     )
-    print("| training step of | ms (least, most) | the first, s |\n|---|---|---|")
+    print("| training step of | ms (least, most) | first step, s |\n|---|---|---|")
     for name, values in seconds.items():
         row = [1e3 * value for value in (statistics.median(values), min(values), max(values))]
         print(f"| {name} | {row[0]:.1f} ({row[1]:.1f}, {row[2]:.1f}) | {first[name]:.1f} |")
@@ -74,11 +75,11 @@ def main() -> None:
         each = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
         row = f"{statistics.median(each):.2f} ({min(each):.2f}, {max(each):.2f})"
         print(f"| {above} / {below} | {row} | {aim} |")
-        ratios.keep(f"step: {above} / {below}", each, aim)
+        ratios.store(f"step: {above} / {below}", each, aim)
 
 
 def networks(width: int, compiled: bool) -> dict[str, tuple[Callable[[], nn.Module], bool, bool]]:
-    """By name: what makes each, whether it gets the hardware's precision and format, and is compiled."""
+    """Return by name: factory, whether to use the hardware's precision, whether to compile."""
     levels = [width * 2**level for level in range(5)]
     makers: dict[str, Callable[[], nn.Module]] = {
         "unet": lambda: UNet(width=width),
@@ -96,13 +97,13 @@ def networks(width: int, compiled: bool) -> dict[str, tuple[Callable[[], nn.Modu
 def make_step(
     make: Callable[[], nn.Module], fast: bool, compiled: bool, args: argparse.Namespace
 ) -> Callable[[], None]:
-    """A training step of a network on a batch that lies ready."""
+    """Return a function that takes one training step on a batch in memory."""
     torch.manual_seed(0)
     net = make().to(DEVICE).train()
     image = torch.randn(args.batch, 1, args.size, args.size, device=DEVICE)
     label = torch.randint(0, 3, (args.batch, args.size, args.size), device=DEVICE)
     if fast:
-        net = hardware.ready(net, channels_last=True, compile=compiled)
+        net = hardware.optimize(net, channels_last=True, compile=compiled)
         image = image.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(net.parameters())
     autocast = hardware.autocast(DEVICE, PRECISION if fast else "32-true")

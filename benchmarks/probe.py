@@ -1,4 +1,4 @@
-"""A callback that says when a run's first step was done, what an epoch took, and how much memory."""
+"""A callback that measures the first step, the time per slice and the memory of a run."""
 
 import json
 import os
@@ -11,38 +11,38 @@ import pytorch_lightning as pl
 STARTED, MARK = "KITSSEG_STARTED", "PROBE "
 
 
-def own_memory() -> float:
-    """MB, as Linux tells it."""
+def anonymous_memory_mb() -> float:
+    """Return the resident memory of this process without mapped files, in MB (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1000
 
 
 class Probe(pl.Callback):
-    """Prints a line of JSON at the end.
+    """Print one line of JSON at the end of training.
 
-    ``first``: seconds from the time that the variable STARTED holds to the end of the first step;
-    ``slice``: seconds a slice, over the later steps; ``memory``: MB of its own, without mapped files.
+    ``first``: seconds from the time in the variable STARTED to the end of the first step;
+    ``slice``: seconds per slice in the later steps; ``memory``: see `anonymous_memory_mb`.
     """
 
     def __init__(self) -> None:
-        self.first, self.slices, self.begun = 0.0, 0, 0.0
-        self.last = 0.0
+        self.first, self.first_end, self.last_end = 0.0, 0.0, 0.0
+        self.slices = 0
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
         now = time.perf_counter()
         if index == 0:
-            self.first, self.begun = time.time() - float(os.environ[STARTED]), now
+            self.first, self.first_end = time.time() - float(os.environ[STARTED]), now
             return
         self.slices += len(batch["image"]) * trainer.world_size
-        self.last = now
+        self.last_end = now
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.global_rank == 0:
-            found = {
+            values = {
                 "first": self.first,
-                "slice": (self.last - self.begun) / self.slices,
-                "memory": own_memory(),
+                "slice": (self.last_end - self.first_end) / self.slices,
+                "memory": anonymous_memory_mb(),
             }
-            print(MARK + json.dumps(found), flush=True)
+            print(MARK + json.dumps(values), flush=True)

@@ -1,16 +1,17 @@
-"""Time to quality: the validation Dice that training reaches, against the wall clock.
+"""Time to quality: validation Dice against wall-clock time.
 
     python benchmarks/quality.py --root DIR [--minutes 12] [--long] [--peer] [--nnunet PYTHON]
         [--figure FILE] [OVERRIDE ...]
 
-Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. All from the start
-of the fit counts: loading, augmentation, validation, checkpoints. With --long it is run a second time,
-with as many epochs as the peers' minutes hold by the time of the first. With --peer a plain MONAI loop
-(benchmarks/peers/monai_loop.py) then trains for so many minutes on the same slices of the same cases,
-and with --nnunet nnU-Net's 2d configuration (benchmarks/peers/nnunet_loop.py), by the python of an
-environment that has it. Their validation isn't counted, nor nnU-Net's preprocessing. Dice are means over
-the validation cases of KiTS19's official regions.
-Nothing else should run on the machine meanwhile.
+Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. The time
+starts with the fit and includes loading, augmentation, validation and checkpoints.
+
+--long adds a run with as many epochs as fit into the time of the peers. --peer trains a plain MONAI
+  loop (benchmarks/peers/monai_loop.py) for that time on the same slices. --nnunet trains nnU-Net's
+  2d configuration (benchmarks/peers/nnunet_loop.py) with the Python of an environment that has it.
+  The time of the peers excludes validation, and that of nnU-Net excludes preprocessing. Dice values
+  are means over the validation cases of KiTS19's official regions. Nothing else should run on the
+  machine at the same time.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import ratios
 import torch
@@ -40,11 +42,11 @@ Point = tuple[float, float, float]  # seconds, kidney, tumour
 AIMS = {"kidney": 0.95, "tumour": 0.44}
 MARK = "POINT "
 LINE = "{:6.0f} s  kidney {:.3f}  tumour {:.3f}"
-EVERY = 30.0  # seconds between two validations of the peer
+EVERY = 30.0  # seconds between validations of a peer
 
 
 class Clock(pl.Callback):
-    """Prints the time since the fit began at every validation, and its figures, as a line of JSON."""
+    """Prints JSON per validation: seconds since the start of the fit, kidney and tumour Dice."""
 
     def __init__(self) -> None:
         self.start = 0.0
@@ -61,10 +63,10 @@ class Clock(pl.Callback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", required=True)
-    parser.add_argument("--minutes", type=float, default=12.0, help="of the peers")
-    parser.add_argument("--long", action="store_true", help="a second run that takes as long as they")
+    parser.add_argument("--minutes", type=float, default=12.0, help="training time of the peers")
+    parser.add_argument("--long", action="store_true", help="add a run that takes as long as the peers")
     parser.add_argument("--peer", action="store_true")
-    parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
+    parser.add_argument("--nnunet", help="Python of an environment with nnunetv2")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
@@ -93,7 +95,7 @@ def main() -> None:
 
 
 def opened(overrides: list[str]) -> tuple[Any, Any]:
-    """The data of a run, prepared, for the peers; and its configuration."""
+    """Return the prepared data of a run, for the peers, and its configuration."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("train", overrides)
     split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
@@ -104,7 +106,7 @@ def opened(overrides: list[str]) -> tuple[Any, Any]:
 
 
 def run_ours(overrides: list[str], shown: list[str], folder: Path) -> list[Point]:
-    """A run of `kitsseg.train`, as a user starts it."""
+    """Run `kitsseg.train` as a user starts it, and return its validations."""
     print(f"kitsseg: {' '.join(['experiment=fast', *shown])}")
     line = [sys.executable, "-m", "kitsseg.train", *overrides, "+callbacks.clock._target_=quality.Clock"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE)))}
@@ -121,13 +123,13 @@ def run_ours(overrides: list[str], shown: list[str], folder: Path) -> list[Point
 
 
 def run_peer(data: Any, seconds: float, width: int) -> list[Point]:
-    """The MONAI loop on the training slices of the same cases, scored like ours."""
+    """Train the MONAI loop on the training slices of the same cases; return its validations."""
     sys.path.insert(0, str(HERE / "peers"))
     import monai_loop
 
     index, store = data.store.index, data.store
 
-    def load(row: int) -> dict[str, np.ndarray]:
+    def load(row: int) -> dict[str, npt.NDArray[np.float32]]:
         case, z = index.case[row], index.z[row]
         image = store.images(case)[z].astype(np.float32)
         return {"image": image[None], "label": store.labels(case)[z][None].astype(np.float32)}
@@ -157,7 +159,7 @@ def run_peer(data: Any, seconds: float, width: int) -> list[Point]:
 
 
 def run_nnunet(python: str, root: Path, split: Any, seconds: float, folder: Path) -> list[Point]:
-    """nnU-Net on the same cases, in its own environment."""
+    """Train nnU-Net on the same cases, in its own environment; return its validations."""
     cases, line = folder / "split.json", [python, str(HERE / "peers" / "nnunet_loop.py")]
     cases.write_text(json.dumps({"train": split.train, "validation": split.validation}))
     env = {**os.environ, "nnUNet_n_proc_DA": "1"}
@@ -191,18 +193,19 @@ def report(curves: dict[str, list[Point]]) -> None:
         first = "not reached" if to == float("inf") else f"{to:.0f}"
         best = max(point[2] for point in points)
         print(f"| {name} | {first} | {seconds:.0f} | {kidney:.3f} | {tumour:.3f} | {best:.3f} |")
-    ours, peers = {}, {}
+    ours: dict[str, list[Point]] = {}
+    peers: dict[str, list[Point]] = {}
     for name, points in curves.items():
         (ours if name.startswith("kitsseg") else peers)[name] = points
     if not peers:
         return
-    # A peer that doesn't get there takes at least as long as it was given.
+    # A peer that does not reach the aims takes at least the given time.
     soonest = min(min(reached(points), points[-1][0]) for points in peers.values())
-    ratios.keep(
+    ratios.store(
         f"seconds to {aims}: best peer / kitsseg", [soonest / reached(ours["kitsseg"])], ">= 3.0"
     )
     last = [max(points[-1][2] for points in each.values()) for each in (ours, peers)]
-    ratios.keep("tumour Dice at the end: kitsseg / best peer", [last[0] / last[1]], ">= 1.0")
+    ratios.store("tumour Dice at the end: kitsseg / best peer", [last[0] / last[1]], ">= 1.0")
 
 
 def plot(curves: dict[str, list[Point]], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a benchmark hands on to the table and the plot of all."""
+"""The ratios that a benchmark passes to benchmarks/all.py for the table and the plot."""
 
 import json
 import os
@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-FILE = "KITSSEG_RATIOS"  # names a file; set by benchmarks/all.py
+FILE = "KITSSEG_RATIOS"  # environment variable with the path of a file; set by benchmarks/all.py
 
 
-def keep(name: str, values: Sequence[float], aim: str) -> None:
-    """Add a ratio measured several times: ``aim`` says what it should be, such as ``<= 1.08``."""
+def store(name: str, values: Sequence[float], aim: str) -> None:
+    """Append a ratio that was measured several times to the file. ``aim`` is for example ``<= 1.08``."""
     path = os.environ.get(FILE)
     if path is None:
         return
@@ -20,6 +20,6 @@ def keep(name: str, values: Sequence[float], aim: str) -> None:
 
 
 def meets(median: float, aim: str) -> bool:
-    """Whether a ratio is as its aim says."""
+    """Return whether a ratio meets its aim."""
     sign, limit = aim.split()
     return median <= float(limit) if sign == "<=" else median >= float(limit)

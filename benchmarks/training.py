@@ -1,11 +1,11 @@
-"""What an epoch of kitsseg.train costs beyond the network: against a bare loop on one resident batch.
+"""Duration of an epoch of kitsseg.train, compared with a bare loop on one batch in memory.
 
     python benchmarks/training.py [--epochs N] [OVERRIDE ...]
 
-The run is that of `kitsseg.train` with these overrides (Trainer, loader, augmentation, loss, metrics,
-CSV log, checkpoints) on the phantom. Before each epoch a copy of the network is trained by a loop of
-forward, loss, backward and step on a batch that lies ready, and validates likewise, in the same
-precision; so both meet the same machine. The first epoch is left out.
+The run is that of `kitsseg.train` with these overrides on the phantom: Trainer, loader,
+augmentation, loss, metrics, CSV log and checkpoints. Before each epoch, a copy of the network is
+trained and validated in the same precision by a bare loop on one batch in memory, so both are
+measured under the same load. The first epoch is left out.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from kitsseg import train
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.slices.datamodule import VALIDATION_BATCH
-from kitsseg.system import hardware, provenance, quiet_libraries
+from kitsseg.system import hardware, library_messages, provenance
 from kitsseg.training.task import SegmentationTask
 
 DEFAULTS = ["data=phantom", "data.source.cases=20", "data.background_keep=1"]
 
 
 class Clock(pl.Callback):
-    """Times each epoch's training and validation, and before it those of the bare loops."""
+    """Measures training and validation of each epoch, and those of the bare loops before it."""
 
     def __init__(self, net: nn.Module, optimizer: Callable[..., Any], steps: int, device: Any) -> None:
         self.net, self.steps, self.device = net.to(device), steps, device
@@ -67,7 +67,7 @@ class Clock(pl.Callback):
     def _run_bare(self, trainer: pl.Trainer, module: Any) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not self.resident:
-            workers, data.workers = data.workers, 0  # of a loader that gives one batch
+            workers, data.workers = data.workers, 0  # only one batch is needed
             loaders = {"train": data.train_dataloader(), "val": data.val_dataloader()}
             data.workers = workers
             for name, loader in loaders.items():
@@ -96,56 +96,47 @@ class Clock(pl.Callback):
         self.seconds["bare val"].append(each * slices)
 
 
-def slices_a_second(data: Any) -> float:
-    """What the loader gives when nobody trains, from its first batch on."""
+def loader_rate(data: Any) -> float:
+    """Return the rate of the loader alone, measured from its first batch on."""
     batches = iter(data.train_dataloader())
     next(batches)
     start, slices = time.perf_counter(), sum(len(batch["label"]) for batch in batches)
     return slices / (time.perf_counter() - start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=6, help="of each bare loop")
-    parser.add_argument("overrides", nargs="*")
-    args = parser.parse_args()
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    quiet_libraries.quieten()
-    with tempfile.TemporaryDirectory() as folder:
-        overrides = [*DEFAULTS, f"paths.data={folder}/data", *args.overrides]
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            cfg = compose("train", [*overrides, f"trainer.max_epochs={args.epochs}"])
-        pl.seed_everything(0, verbose=False)
-        split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
-        data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=0)
-        data.prepare_data()
-        data.setup()
-        compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
-        net, bare = (
-            hardware.ready(instantiate(cfg.model), cfg.channels_last, compiled) for _ in range(2)
-        )
-        window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))
-        precision = hardware.choose_precision(cfg.trainer.accelerator, cfg.trainer.precision)
-        loggers = [pl.loggers.CSVLogger(folder)]
-        trainer = train.make_trainer(
-            cfg, Path(folder), loggers, precision, "train", "", cfg.trainer.max_epochs
-        )
-        optimizer = instantiate(cfg.optimizer)
-        task = SegmentationTask(net, loss, window, optimizer, scheduler)
-        clock = Clock(bare, optimizer, args.steps, trainer.strategy.root_device)
-        trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-        trainer.fit(task, datamodule=data)
-        rate = slices_a_second(data)
-        device = provenance.environment(clock.device, precision, compiled)["device"]
-        about = (
-            f"{len(data.rows(0))} training and {len(data.validation_rows)} validation slices, batch "
-            f"{data.batch_size} and {VALIDATION_BATCH}, {data.workers} loader processes, {precision}"
-            f"{', compiled' if compiled else ''}, {device}"
-        )
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {' '.join(args.overrides)}")
-    print(f"{about}\nthe loader alone: {rate:.0f} slices a second")
-    print("\n| an epoch's | kitsseg, s | bare, s | ratio (least, most) |\n|---|---|---|---|")
+def prepare_run(overrides: list[str], folder: Path, steps: int) -> tuple[Any, Any, Any, Clock, str]:
+    """Return Trainer, task, data, clock, and a description of a run of kitsseg.train."""
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("train", overrides)
+    pl.seed_everything(0, verbose=False)
+    split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
+    data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=0)
+    data.prepare_data()
+    data.setup()
+    compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
+    net, bare = (
+        hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled) for _ in range(2)
+    )
+    window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))
+    run = train.Run(cfg, folder, "", [], [pl.loggers.CSVLogger(folder)])
+    trainer = train.make_trainer(run, "train", "", cfg.trainer.max_epochs)
+    optimizer = instantiate(cfg.optimizer)
+    task = SegmentationTask(net, loss, window, optimizer, scheduler)
+    clock = Clock(bare, optimizer, steps, trainer.strategy.root_device)
+    trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+    precision = str(trainer.precision)
+    device = provenance.environment(clock.device, precision, compiled)["device"]
+    about = (
+        f"{len(data.rows(0))} training and {len(data.validation_rows)} validation slices, batch "
+        f"{data.batch_size} and {VALIDATION_BATCH}, {data.workers} loader processes, {precision}"
+        f"{', compiled' if compiled else ''}, {device}"
+    )
+    return trainer, task, data, clock, about
+
+
+def report(clock: Clock) -> None:
+    """Print and store the ratios."""
+    print("\n| epoch | kitsseg, s | bare, s | ratio (least, most) |\n|---|---|---|---|")
     for name, title in (("train", "training"), ("val", "validation")):
         ours, bare = (clock.seconds[key][1:] for key in (name, f"bare {name}"))
         each = [a / b for a, b in zip(ours, bare, strict=True)]
@@ -153,7 +144,26 @@ def main() -> None:
             f"| {title} | {statistics.median(ours):.2f} | {statistics.median(bare):.2f} | "
             f"{statistics.median(each):.3f} ({min(each):.3f}, {max(each):.3f}) |"
         )
-        ratios.keep(f"{title} epoch / bare loop", each, "<= 1.08" if name == "train" else "<= 1.10")
+        ratios.store(f"{title} epoch / bare loop", each, "<= 1.08" if name == "train" else "<= 1.10")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=6, help="steps of each bare loop")
+    parser.add_argument("overrides", nargs="*")
+    args = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    library_messages.silence()
+    with tempfile.TemporaryDirectory() as name:
+        overrides = [*DEFAULTS, f"paths.data={name}/data", *args.overrides]
+        overrides.append(f"trainer.max_epochs={args.epochs}")
+        trainer, task, data, clock, about = prepare_run(overrides, Path(name), args.steps)
+        trainer.fit(task, datamodule=data)
+        rate = loader_rate(data)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {' '.join(args.overrides)}")
+    print(f"{about}\nthe loader alone: {rate:.0f} slices per second")
+    report(clock)
 
 
 if __name__ == "__main__":

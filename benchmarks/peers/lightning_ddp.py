@@ -1,4 +1,4 @@
-"""The least that Lightning does to train in several processes on CPUs: python lightning_ddp.py RANKS."""
+"""Train a minimal model by Lightning in several processes on CPUs: python lightning_ddp.py RANKS."""
 
 import sys
 from typing import Any
@@ -9,8 +9,8 @@ from probe import Probe
 from torch.utils.data import DataLoader
 
 
-class Least(pl.LightningModule):
-    """One weight."""
+class Minimal(pl.LightningModule):
+    """A model with one layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,4 +29,4 @@ if __name__ == "__main__":
         accelerator="cpu", devices=int(sys.argv[1]), strategy="ddp", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, callbacks=[Probe()],
     )  # fmt: skip
-    trainer.fit(Least(), DataLoader([{"image": torch.ones(1)}] * 4))
+    trainer.fit(Minimal(), DataLoader([{"image": torch.ones(1)}] * 4))

@@ -1,14 +1,16 @@
-"""A plain MONAI training loop on a store's slices: what a user of MONAI would write in an afternoon.
+"""A plain MONAI training loop on the slices of a store, as a user of MONAI would write it.
 
-AttentionUnet, DiceCELoss, Adam at 0.001 with a cosine over the time given, random flips and affine maps,
-bf16 and channels_last where the hardware computes in it.
+AttentionUnet, DiceCELoss, Adam at 0.001 with a cosine over the given time, random flips and affine
+maps, bf16 where the hardware supports it, and channels_last.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.data import DataLoader, Dataset
 from monai.losses import DiceCELoss
@@ -16,27 +18,31 @@ from monai.networks.nets import AttentionUnet
 from monai.transforms import Compose, RandAffined, RandFlipd, ScaleIntensityRanged
 from torch import nn
 
-from kitsseg.system.hardware import cpu_computes_bf16
+from kitsseg.system.hardware import cpu_supports_bf16
+
+Logits = Callable[[torch.Tensor], torch.Tensor]
+Validate = Callable[[Logits], tuple[float, float]]
 
 BATCH = 16
 RATE = 1e-3
 
 
 def train(
-    slices: list[dict[str, np.ndarray]],
+    slices: list[dict[str, npt.NDArray[np.float32]]],
     seconds: float,
     every: float,
     width: int,
-    validate: Callable[[Callable[[torch.Tensor], torch.Tensor]], tuple[float, float]],
+    validate: Validate,
 ) -> Iterator[tuple[float, float, float]]:
-    """Train for ``seconds`` and validate ``every`` so many; validation isn't counted.
+    """Train for ``seconds``, and validate every ``every`` seconds, which does not count.
 
     Args:
         slices: each with ``image`` ``[1, H, W]`` float32 HU and ``label`` ``[1, H, W]``.
-        validate: given HU ``[B, 1, H, W]`` -> logits, returns the Dice of kidney and tumour.
+        width: channels at the first level.
+        validate: takes a function from HU ``[B, 1, H, W]`` to logits; returns kidney and tumour Dice.
 
     Yields:
-        Seconds of training so far, kidney, tumour.
+        Seconds of training so far, kidney Dice, tumour Dice.
     """
     torch.manual_seed(0)
     scale = ScaleIntensityRanged("image", -79, 304, 0, 1, clip=True)
@@ -62,7 +68,8 @@ def train(
 
     def logits(hu: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), autocast():
-            return net((hu.clamp(-79, 304) + 79) / 383).float()
+            found: torch.Tensor = net((hu.clamp(-79, 304) + 79) / 383).float()
+            return found
 
     spent, due = 0.0, every
     while True:
@@ -84,7 +91,8 @@ def train(
                 return
 
 
-def evaluated(net: nn.Module, logits: Callable, validate: Callable) -> tuple[float, float]:
+def evaluated(net: nn.Module, logits: Logits, validate: Validate) -> tuple[float, float]:
+    """Validate in evaluation mode."""
     net.eval()
     kidney, tumour = validate(logits)
     net.train()
@@ -92,11 +100,12 @@ def evaluated(net: nn.Module, logits: Callable, validate: Callable) -> tuple[flo
 
 
 def autocast() -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=cpu_computes_bf16())
+    """Return bf16 autocast where the CPU supports it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=cpu_supports_bf16())
 
 
-def timed(loader: DataLoader) -> Iterator[dict]:
-    """Batches with the time at which their loading began, which is part of a step."""
+def timed(loader: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield batches with the time at which their loading started, since loading is part of a step."""
     start = time.perf_counter()
     for batch in loader:
         yield {**batch, "start": start}

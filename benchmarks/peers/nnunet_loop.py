@@ -1,12 +1,14 @@
-"""nnU-Net v2's 2d configuration trained against the clock. Run by benchmarks/quality.py.
+"""Train nnU-Net v2's 2d configuration for a given time. Run by benchmarks/quality.py.
 
-python nnunet_loop.py ROOT SPLIT SECONDS EVERY     (nnUNet_raw, _preprocessed and _results are set)
+    python nnunet_loop.py ROOT SPLIT SECONDS EVERY
 
-ROOT is in KiTS19's layout, SPLIT a JSON file with the ids under ``train`` and ``validation``. Each
-validation is a line of JSON: seconds of training so far, and the mean over cases of the official kidney
-and tumour Dice. Planning, preprocessing and validation aren't counted. All is nnU-Net's own, but for
-batches of 16, since the planned ones allow few steps in the time, and a learning rate that falls over
-the time instead of over 1000 epochs.
+ROOT is a folder in KiTS19's layout. SPLIT is a JSON file with case ids under ``train`` and
+``validation``. The variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results must be set.
+
+Each validation prints one line of JSON: the seconds of training so far, and the mean over cases of
+the official kidney and tumour Dice. Planning, preprocessing and validation do not count. Everything
+is nnU-Net's own, with two exceptions: batches of 16, because the planned ones allow few steps in
+the time; and a learning rate that falls over the given time instead of over 1000 epochs.
 """
 
 import json
@@ -19,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK
 import torch
-from nnunet_prepare import DATASET, lay_out
+from nnunet_prepare import DATASET, write_dataset
 from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess
 from nnunetv2.inference.export_prediction import (
     convert_predicted_logits_to_segmentation_with_correct_shape,
@@ -36,7 +39,7 @@ PROCESSES = 2
 def main(root: Path, split: dict[str, list[str]], seconds: float, every: float) -> None:
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(0)
-    lay_out([root / case for case in (*split["train"], *split["validation"])], PROCESSES)
+    write_dataset([root / case for case in (*split["train"], *split["validation"])], PROCESSES)
     preprocess([19], configurations=("2d",), num_processes=(PROCESSES,))
     folder = Path(os.environ["nnUNet_preprocessed"]) / DATASET  # noqa: SIM112
     splits = [{"train": split["train"], "val": split["validation"]}]
@@ -46,7 +49,7 @@ def main(root: Path, split: dict[str, list[str]], seconds: float, every: float) 
     about = json.loads((folder / "dataset.json").read_text())
     trainer = nnUNetTrainer({**plans, "continue_training": False}, "2d", 0, about, torch.device("cpu"))
     trainer.on_train_start()
-    torch.set_num_threads(os.cpu_count() or 1)  # as nnU-Net's own command does; preprocessing left 1
+    torch.set_num_threads(os.cpu_count() or 1)  # as nnU-Net's command does; preprocessing sets it to 1
     spent, due, steps = 0.0, every, 0
     while spent < seconds:
         start = time.perf_counter()
@@ -64,7 +67,7 @@ def main(root: Path, split: dict[str, list[str]], seconds: float, every: float) 
 
 @torch.inference_mode()
 def evaluate(trainer: Any, root: Path, cases: list[str]) -> tuple[float, float]:
-    """The mean Dice of kidney (labels above 0) and tumour (above 1) on the cases' own grids."""
+    """Return the mean Dice of kidney (labels above 0) and tumour (above 1) on the cases' own grids."""
     trainer.set_deep_supervision_enabled(False)
     trainer.network.eval()
     predictor = nnUNetPredictor(use_mirroring=False, device=trainer.device, allow_tqdm=False)
@@ -72,10 +75,10 @@ def evaluate(trainer: Any, root: Path, cases: list[str]) -> tuple[float, float]:
         trainer.network, trainer.plans_manager, trainer.configuration_manager, None,
         trainer.dataset_json, type(trainer).__name__, None,
     )  # fmt: skip
-    kept = trainer.dataset_class(trainer.preprocessed_dataset_folder, cases)
+    dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, cases)
     scores = []
     for case in cases:
-        data, _, _, properties = kept.load_case(case)
+        data, _, _, properties = dataset.load_case(case)
         logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(data[:]))
         found = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits.cpu(), trainer.plans_manager, trainer.configuration_manager,
@@ -90,7 +93,8 @@ def evaluate(trainer: Any, root: Path, cases: list[str]) -> tuple[float, float]:
     return float(kidney), float(tumour)
 
 
-def dice(found: np.ndarray, truth: np.ndarray) -> float:
+def dice(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
+    """Return the Dice of two masks, NaN if both are empty."""
     total = int(found.sum()) + int(truth.sum())
     return 2 * int((found & truth).sum()) / total if total else float("nan")
 

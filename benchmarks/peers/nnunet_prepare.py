@@ -1,6 +1,9 @@
-"""nnU-Net's 2d preprocessing of KiTS19-like cases; prints its seconds. Run by benchmarks/prepare.py.
+"""Measure nnU-Net's 2d preprocessing of cases in KiTS19's layout. Run by benchmarks/prepare.py.
 
-python nnunet_prepare.py ROOT CASES PROCESSES     (nnUNet_raw, _preprocessed and _results are set)
+    python nnunet_prepare.py ROOT CASES PROCESSES
+
+Prints the seconds as JSON. The variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results must be
+set.
 """
 
 import json
@@ -19,8 +22,8 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 DATASET = "Dataset019_Kits"
 
 
-def lay_out(folders: list[Path], processes: int) -> None:
-    """The cases as nnU-Net's raw data set, with its plans."""
+def write_dataset(folders: list[Path], processes: int) -> None:
+    """Write the cases as a raw data set of nnU-Net, and plan it."""
     target = Path(os.environ["nnUNet_raw"]) / DATASET  # noqa: SIM112
     for folder in ("imagesTr", "labelsTr"):
         (target / folder).mkdir(parents=True)
@@ -39,7 +42,7 @@ def lay_out(folders: list[Path], processes: int) -> None:
 
 
 def main(root: Path, cases: int, processes: int) -> None:
-    lay_out(sorted(root.glob("case_*"))[:cases], processes)
+    write_dataset(sorted(root.glob("case_*"))[:cases], processes)
     start = time.perf_counter()
     preprocess([19], configurations=("2d",), num_processes=(processes,))
     print(json.dumps({"seconds": time.perf_counter() - start, "version": version("nnunetv2")}))

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kitsseg.config.signatures import arguments, closest, locate, one_line, suggestion
@@ -57,12 +57,13 @@ class _Composer:
             self.always.append(f"hydra.searchpath=['file://{folder}']")
 
     def check(self, overrides: list[str], multirun: bool) -> list[str]:
-        parser = OverridesParser.create()
-        try:
-            parsed = [parser.parse_override(text) for text in overrides]
-        except OverrideParseException as error:
-            hint = "" if "=" in error.override else "; write KEY=VALUE"
-            return [f"{error.override}: cannot be read{hint} ({str(error).splitlines()[0]})"]
+        parser, parsed = OverridesParser.create(), []
+        for text in overrides:
+            try:
+                parsed.append(parser.parse_override(text))
+            except HydraException as error:
+                hint = "" if "=" in text else "; write KEY=VALUE"
+                return [f"{text}: cannot be read{hint} ({str(error).splitlines()[0]})"]
         if problems := [problem for override in parsed for problem in self._check_choice(override)]:
             return problems
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
