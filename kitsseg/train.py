@@ -38,12 +38,12 @@ log = logging.getLogger("kitsseg")
 
 def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
     """One job; ``folder`` then holds its checkpoints, logs and ``result.json``."""
-    from kitsseg.tracking.guarded import opened
+    from kitsseg.tracking.safe_logger import open_loggers
 
     with startup.uncollected():
         quiet_libraries.quieten()
     nodes = (cfg.logger or {}).values() if distributed.rank() == 0 else ()
-    with opened(partial(instantiate, node) for node in nodes) as loggers:
+    with open_loggers(partial(instantiate, node) for node in nodes) as loggers:
         train(cfg, folder, model, overrides, loggers)
 
 
@@ -56,7 +56,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     from kitsseg.jobs.job_folder import Phases
     from kitsseg.reporting import run_record
     from kitsseg.system import hardware, provenance, syncnorm
-    from kitsseg.tracking import guarded
+    from kitsseg.tracking import safe_logger
     from kitsseg.training import showcase
     from kitsseg.training.task import SegmentationTask
 
@@ -141,7 +141,7 @@ def train(cfg: DictConfig, folder: Path, model: str, overrides: list[str], logge
     )
     record.write(folder)  # at once: what follows may fail, the figures stay
     showcase.write(folder, record.final["validation"], data, net, window, trainer)
-    guarded.log_run(loggers, record, folder)
+    safe_logger.log_run(loggers, record, folder)
 
 
 def make_trainer(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kitsseg.config.signatures import has_opaque, one_line
 from kitsseg.data.labels import REGIONS
-from kitsseg.tracking.requirements import missing
+from kitsseg.tracking.logger_packages import missing_packages
 
 if TYPE_CHECKING:
     from kitsseg.data.sources.case_numbers import Numbers
@@ -30,7 +30,7 @@ def check_train(plain: dict[str, Any], built: dict[str, Any]) -> list[str]:
             problems.append(f"checkpoint.{name}: {value} must be one of {', '.join(allowed[name])}")
     problems += _check_mirror_axes(plain)
     loggers = plain.get("logger")
-    problems += missing(loggers) if isinstance(loggers, dict) else []
+    problems += missing_packages(loggers) if isinstance(loggers, dict) else []
     frozen = getattr(built.get("finetune"), "frozen", None)
     if frozen is not None and "model" in built:
         from kitsseg.training.finetune import check_frozen
