@@ -76,47 +76,37 @@ class SafeLogger(Logger):
 
     @property
     def name(self) -> str | None:
-        """Return the name of the wrapped logger."""
         return self._attempt(lambda: self.logger.name)
 
     @property
     def version(self) -> int | str | None:
-        """Return the version of the wrapped logger."""
         return self._attempt(lambda: self.logger.version)
 
     @property
     def save_dir(self) -> str | None:
-        """Return the folder of the wrapped logger."""
         return self._attempt(lambda: self.logger.save_dir)
 
     @property
     def root_dir(self) -> str | None:
-        """Return the root folder of the wrapped logger."""
         return self._attempt(lambda: self.logger.root_dir)
 
     @property
     def log_dir(self) -> str | None:
-        """Return the log folder of the wrapped logger."""
         return self._attempt(lambda: self.logger.log_dir)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Log metrics at a step."""
         self._attempt(lambda: self.logger.log_metrics(metrics, step))
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Log the configuration."""
         self._attempt(lambda: self.logger.log_hyperparams(params, *args, **kwargs))
 
     def log_graph(self, *args: Any, **kwargs: Any) -> None:
-        """Log the graph of the network."""
         self._attempt(lambda: self.logger.log_graph(*args, **kwargs))
 
     def save(self) -> None:
-        """Write buffered values."""
         self._attempt(lambda: self.logger.save())
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Forward Lightning's hook."""
         self._attempt(lambda: self.logger.after_save_checkpoint(checkpoint_callback))
 
     def finalize(self, status: str) -> None:
