@@ -1,4 +1,4 @@
-"""A W&B workspace and report of a sweep: by model, before and after fine-tuning, case by case.
+"""Create a W&B workspace and report of a sweep.
 
 ``python -m kitsseg.dashboard --help``
 """
@@ -35,36 +35,34 @@ COMMAND = Command("dashboard", DashboardConfig, check=check)
 
 
 def run(cfg: DictConfig) -> None:
-    """Say what the dashboard holds; save it unless it is to stay offline.
+    """Print the layout of the dashboard, and save it to W&B with ``offline=false``.
 
     Raises:
-        ValueError: the folder holds no run that W&B knows, or W&B can't be reached.
+        ValueError: no run was logged to W&B, wandb-workspaces is missing, or W&B reports an error.
     """
     from kitsseg.reporting import runs
     from kitsseg.system import files
-    from kitsseg.tracking import dashboard_panels
+    from kitsseg.tracking import dashboard_layout
 
     folder = Path(cfg.runs).expanduser()
-    made = dashboard_panels.make(runs.find_jobs([folder]), folder, cfg.project, cfg.entity)
-    print(dashboard_panels.outline(made))
-    os.environ.setdefault("WANDB_SILENT", "true")
-    from kitsseg.tracking import wandb_dashboard
-    from kitsseg.tracking.wandb_start import unreachable
-
+    layout = dashboard_layout.make_layout(runs.find_jobs([folder]), folder, cfg.project, cfg.entity)
+    print(dashboard_layout.describe(layout))
+    if cfg.output is not None or not cfg.offline:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        from kitsseg.tracking import wandb_dashboard
     if cfg.output is not None:
-        text = wandb_dashboard.specification(wandb_dashboard.workspace(made))
         path = Path(cfg.output).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, text)
+        files.write_text(path, wandb_dashboard.to_json(wandb_dashboard.make_workspace(layout)))
         print(path)
     if cfg.offline:
-        print("nothing was sent: offline=false saves it")
+        print("not saved to W&B; set offline=false to save")
         return
-    import wandb
+    from kitsseg.tracking.wandb_run import NO_API_KEY, has_api_key
 
-    if reason := unreachable(wandb.setup().settings.base_url):
-        raise ValueError(f"offline=false: {reason}")
-    print(*wandb_dashboard.save(made, folder), sep="\n")
+    if not has_api_key():
+        raise ValueError(f"offline=false: {NO_API_KEY}")
+    print(*wandb_dashboard.save(layout, folder), sep="\n")
 
 
 def main() -> None:

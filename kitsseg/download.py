@@ -17,7 +17,7 @@ from kitsseg.data.io.stream import GZIP_MAGIC, check_nifti_gz
 from kitsseg.data.sources.download.http import Patience
 from kitsseg.data.sources.download.many import Fetching, Wanted
 from kitsseg.data.sources.kits import LABELLED, parse_cases
-from kitsseg.system.obstacles import is_there
+from kitsseg.system.obstacles import is_file
 
 
 @dataclass
@@ -99,7 +99,7 @@ def list_wanted(
     copied = None if labels_from is None else _folder_of_cases(labels_from)
     wanted = []
     clinical: str | Path = clinical_url if copied is None else copied / CLINICAL_NAME
-    if copied is None or is_there(copied / CLINICAL_NAME):
+    if copied is None or is_file(copied / CLINICAL_NAME):
         wanted.append(
             Wanted(root / CLINICAL_NAME, clinical, check_json, b"", "see clinical_url", optional=True)
         )
@@ -136,7 +136,7 @@ def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
     for each in wanted:
         if not each.optional:
             folder = each.target.parent
-            folders[folder] = folders.get(folder, True) and is_there(each.target)
+            folders[folder] = folders.get(folder, True) and is_file(each.target)
     size = sum(each.target.stat().st_size for each in fetching.fetched)
     print(
         f"{sum(folders.values())} of {len(folders)} cases are complete in {root}: "

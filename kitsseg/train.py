@@ -23,7 +23,7 @@ from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, check_mi
 from kitsseg.data.labels import REGIONS
 from kitsseg.jobs import launch, sweep
 from kitsseg.system import distributed
-from kitsseg.tracking.requirements import missing
+from kitsseg.tracking.logger_packages import missing_packages
 
 # torch and Lightning are imported where a job runs, so that --help does not wait for them.
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     for name, allowed in (("monitor", MONITORS), ("mode", ("min", "max"))):
         if (value := values["checkpoint"][name]) not in allowed:
             problems.append(f"checkpoint.{name}={value}: must be one of {', '.join(allowed)}")
-    problems += check_mirror_axes(values["mirror_axes"]) + missing(values["logger"])
+    problems += check_mirror_axes(values["mirror_axes"]) + missing_packages(values["logger"])
     if (finetune := built.get("finetune")) is not None and "model" in built:
         from kitsseg.training.finetune import check_frozen
 
@@ -113,18 +113,18 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     """Run one job in this process."""
     from kitsseg.jobs.job_folder import Phases
     from kitsseg.system import library_messages
-    from kitsseg.tracking import guarded
+    from kitsseg.tracking import safe_logger
 
     library_messages.silence()
     first = distributed.rank() == 0
     nodes = (cfg.logger or {}).values() if first else ()
-    with guarded.opened(partial(instantiate, node) for node in nodes) as loggers:
+    with safe_logger.open_loggers(partial(instantiate, node) for node in nodes) as loggers:
         for logger in loggers:
             logger.log_hyperparams(plain(cfg))
         experiment = make_experiment(cfg, folder, model, overrides, loggers)
         record = experiment.run(Phases(folder, write=first))
         if record is not None:
-            guarded.log_run(loggers, record, folder)
+            safe_logger.log_run(loggers, record, folder)
 
 
 def make_experiment(
@@ -147,7 +147,7 @@ def make_experiment(
         model=model,
         overrides=overrides,
         data=instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed),
-        net=hardware.ready(instantiate(cfg.model), cfg.channels_last, compiled),
+        net=hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled),
         compiled=compiled,
         window=instantiate(cfg.window),
         loss=instantiate(cfg.loss),

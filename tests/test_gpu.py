@@ -95,11 +95,11 @@ def test_batches_come_pinned(block_cases: list[Case], tmp_path: Path) -> None:
 def test_the_same_network_as_on_a_processor(kind: type[UNet]) -> None:
     """Logits and gradients, in float32 without TF32, compiled and not."""
     torch.manual_seed(0)
-    net = hardware.ready(kind(width=8, depth=3), channels_last=True, compile=False)
+    net = hardware.optimize(kind(width=8, depth=3), channels_last=True, compile=False)
     image, label = torch.randn(2, 1, 64, 64), torch.randint(0, 3, (2, 64, 64))
     found = []
     for device, compiled in (("cpu", False), (GPU, False), (GPU, True)):
-        copy = hardware.ready(kind(width=8, depth=3), channels_last=True, compile=compiled)
+        copy = hardware.optimize(kind(width=8, depth=3), channels_last=True, compile=compiled)
         copy.load_state_dict(net.state_dict())
         copy = copy.to(device)
         with torch.backends.cudnn.flags(allow_tf32=False):

@@ -52,7 +52,7 @@ def over_cases(
         pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _set_up_worker)
         try:
             # Only this process handles Ctrl-C.
-            with _environment(), signals.withheld(signal.SIGINT):
+            with _environment(), signals.blocked(signal.SIGINT):
                 results = pool.map(job, items)  # starts all processes
             for result in results:
                 yield result
@@ -80,4 +80,4 @@ def _environment() -> Iterator[None]:
 
 def _set_up_worker() -> None:
     cv2.setNumThreads(1)
-    signals.heed_parent()
+    signals.follow_parent()

@@ -246,7 +246,7 @@ class Segmenter:
 
     def _move_to_device(self, member: Loaded) -> None:
         try:
-            hardware.ready(member.net.to(self.device).eval(), channels_last=True, compile=False)
+            hardware.optimize(member.net.to(self.device).eval(), channels_last=True, compile=False)
         except RuntimeError as error:
             if not hardware.is_out_of_memory(error):
                 raise

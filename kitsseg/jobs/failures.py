@@ -151,6 +151,3 @@ def first_failure(folder: Path, default: Failure) -> Failure:
     first = min(stored, key=lambda values: float(values["time"]))
     name = f"rank {first['rank']}: " if first["ranks"] > 1 else ""
     return Failure(name + first["error"], first["known"], first["traceback"], first["lines"])
-
-
-FULL = DISK_FULL  # TEMP

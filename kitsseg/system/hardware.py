@@ -89,6 +89,3 @@ def autocast(device: torch.device, precision: str) -> Callable[[], AbstractConte
         raise ValueError(f"precision={precision}: must be auto, {', '.join(dtypes)}")
     dtype = dtypes[precision]
     return nullcontext if dtype is None else lambda: torch.autocast(device.type, dtype)
-
-
-ready, cpu_computes_bf16 = optimize, cpu_supports_bf16  # TEMP

@@ -49,6 +49,3 @@ def blocked(*numbers: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-withheld, heed_parent = blocked, follow_parent  # TEMP

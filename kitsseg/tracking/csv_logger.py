@@ -1,4 +1,4 @@
-"""Curves as CSV, to which a run that goes on adds."""
+"""CSV logger that appends when a run is resumed."""
 
 import csv
 from typing import Any
@@ -8,37 +8,39 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 
 class ContinuedCSVLogger(CSVLogger):
-    """Lightning's, which would delete the rows of an earlier attempt.
+    """Write ``metrics.csv`` and keep the rows of earlier attempts.
 
-    A row that the earlier attempt has written already isn't written again.
+    Lightning's own logger deletes the existing file. A row that is already in the file is not written
+    again.
     """
 
     @property
     def experiment(self) -> Any:
+        """Return the writer, which is created on first access."""
         if self._experiment is None:
-            self._experiment = _Writer(log_dir=self.log_dir)
+            self._experiment = _AppendingWriter(log_dir=self.log_dir)
         return self._experiment
 
 
-class _Writer(ExperimentWriter):
+class _AppendingWriter(ExperimentWriter):
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
-        self.seen: set[tuple[tuple[str, str], ...]] = set()
+        self.written: set[tuple[tuple[str, str], ...]] = set()
         if self._fs.isfile(self.metrics_file_path):
             with self._fs.open(self.metrics_file_path, "r", newline="") as file:
                 reader = csv.DictReader(file)
                 self.metrics_keys = list(reader.fieldnames or ())
-                self.seen = {_row(each) for each in reader}
+                self.written = {_row_key(row) for row in reader}
 
     def save(self) -> None:
-        self.metrics = [each for each in self.metrics if _row(each) not in self.seen]
-        self.seen |= {_row(each) for each in self.metrics}
+        self.metrics = [row for row in self.metrics if _row_key(row) not in self.written]
+        self.written |= {_row_key(row) for row in self.metrics}
         super().save()
 
     def _check_log_dir_exists(self) -> None:
-        """Lightning's deletes what is there."""
+        """Do nothing: the base class deletes an existing file."""
 
 
-def _row(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """A row as the file has it, whatever its columns."""
-    return tuple(sorted((name, str(value)) for name, value in values.items() if str(value)))
+def _row_key(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the non-empty cells of a row as text, independent of the column order."""
+    return tuple(sorted((name, str(value)) for name, value in row.items() if str(value)))

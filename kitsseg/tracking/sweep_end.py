@@ -1,4 +1,4 @@
-"""At a sweep's end: its Table 1 and its page, for the trackers that its jobs used."""
+"""Log Table 1 and the report to the trackers of a sweep's jobs when the sweep ends."""
 
 import csv
 import io
@@ -8,29 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from kitsseg.reporting.runs import Job
-from kitsseg.tracking import run_ids, wandb_parts, wandb_start
+from kitsseg.tracking import tracking_file
 
 log = logging.getLogger("kitsseg")
 
 
 def log_sweep(jobs: Sequence[Job], folder: Path, files: list[Path]) -> None:
-    """Hand a sweep's tables and page to its trackers. Whatever goes wrong is a warning.
+    """Log the tables and the report of a sweep; errors of a tracker become warnings.
 
     Args:
-        jobs: of the sweep; a lone run, which is its own folder, has nothing to add.
-        folder: of the sweep.
-        files: what was written into it.
+        jobs: jobs of the sweep. Nothing is logged for a single run.
+        folder: folder of the sweep.
+        files: tables and report in that folder.
     """
-    below = [job.folder for job in jobs if job.folder.resolve() != folder.resolve()]
-    if not below:
-        return
-    for tracker in (wandb_start.TRACKER, "tensorboard", "mlflow"):
-        known = [values for job in below if (values := run_ids.read(job, tracker))]
-        if not known:
+    job_folders = [job.folder for job in jobs if job.folder.resolve() != folder.resolve()]
+    for tracker in ("wandb", "tensorboard", "mlflow"):
+        stored = [ids for path in job_folders if (ids := tracking_file.read(path, tracker))]
+        if not stored:
             continue
         try:
             if tracker == "wandb":
-                _wandb(folder, known[-1], files)
+                _log_to_wandb(folder, stored[-1], files)
             elif tracker == "tensorboard":
                 from kitsseg.tracking import tensorboard_run
 
@@ -38,45 +36,45 @@ def log_sweep(jobs: Sequence[Job], folder: Path, files: list[Path]) -> None:
             else:
                 from kitsseg.tracking import mlflow_run
 
-                mlflow_run.log_sweep(folder, known[-1], files)
-        except Exception as error:  # a tracker's, of whatever kind
+                mlflow_run.log_sweep(folder, stored[-1], files)
+        except Exception as error:  # trackers raise errors of any class
             text = " ".join(str(error).split())[:300]
-            log.warning(f"{tracker}: {type(error).__name__}: {text}; it lacks the sweep's table")
+            log.warning(f"{tracker}: {type(error).__name__}: {text}; Table 1 was not logged")
 
 
-def _wandb(folder: Path, known: dict[str, Any], files: list[Path]) -> None:
-    """A run in the jobs' group with Table 1 as a table, the page, and all files as an artifact."""
+def _log_to_wandb(folder: Path, job_ids: dict[str, Any], files: list[Path]) -> None:
+    """Log the table, the report and all files as one more W&B run in the group of the jobs."""
     import wandb
 
-    place = {name: known.get(name) for name in ("project", "entity", "group")}
-    name, offline = f"{folder.name}: Table 1", bool(known.get("offline", True))
-    settings = {} if known.get("server") is None else {"base_url": known["server"]}
-    run = wandb_start.start(folder, offline, settings, **place, name=name, job_type="table")
+    from kitsseg.tracking import wandb_run
+
+    place = {name: job_ids.get(name) for name in ("project", "entity", "group")}
+    name, offline = f"{folder.name}: Table 1", bool(job_ids.get("offline", True))
+    settings = {} if job_ids.get("server") is None else {"base_url": job_ids["server"]}
+    run = wandb_run.start(folder, offline, settings, **place, name=name, job_type="table")
     try:
-        step = max(run_ids.read(folder, wandb_start.TRACKER).get("step", -1), run.step - 1) + 1
-        run_ids.keep(folder, wandb_start.TRACKER, step=step)
-        shown: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         artifact = wandb.Artifact(f"table1-{run.id}", "result")
         for path in files:
             artifact.add_file(str(path.resolve()), path.name, policy="immutable", skip_cache=True)
             if path.name == "table1.csv":
-                head, rows = typed(path.read_text(encoding="utf-8"))
-                shown["table1"] = wandb.Table(columns=head, data=rows)
+                head, rows = _read_csv(path.read_text(encoding="utf-8"))
+                values["table1"] = wandb.Table(columns=[*head], data=rows)
             elif path.suffix == ".html":
-                shown[path.stem] = wandb.Html(str(path), inject=False)
-        run.log(shown, step=step)
+                values[path.stem] = wandb.Html(str(path), inject=False)
+        wandb_run.log_row(run, folder, values)
         run.log_artifact(artifact)
     finally:
-        wandb_parts.finish(run, folder)
+        wandb_run.finish(run, folder)
 
 
-def typed(text: str) -> tuple[list[Any], list[list[Any]]]:
-    """A CSV's columns and rows; numbers are numbers, and an empty cell is None."""
+def _read_csv(text: str) -> tuple[list[str], list[list[Any]]]:
+    """Return column names and rows; numbers are floats and empty cells are None."""
     head, *rows = csv.reader(io.StringIO(text))
-    return head, [[_value(cell) for cell in row] for row in rows]
+    return head, [[_parse_cell(cell) for cell in row] for row in rows]
 
 
-def _value(cell: str) -> Any:
+def _parse_cell(cell: str) -> float | str | None:
     try:
         return float(cell) if cell else None
     except ValueError:

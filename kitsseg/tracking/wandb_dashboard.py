@@ -1,67 +1,64 @@
-"""A plan -> a W&B workspace and report, with wandb-workspaces."""
+"""Create the W&B workspace and the report of a sweep with wandb-workspaces."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import wandb_workspaces.reports.v2 as wr
-import wandb_workspaces.workspaces as ws
-from wandb_workspaces import expr
+from kitsseg.system.optional_packages import require
+from kitsseg.tracking import tracking_file
+from kitsseg.tracking.dashboard_layout import DashboardLayout, Panel
 
-from kitsseg.tracking import run_ids
-from kitsseg.tracking.dashboard_panels import Panel, Plan
+wr = require("wandb_workspaces.reports.v2", "dashboard", "kitsseg.dashboard")
+ws = require("wandb_workspaces.workspaces", "dashboard", "kitsseg.dashboard")
+expr = require("wandb_workspaces.expr", "dashboard", "kitsseg.dashboard")
 
 TRACKER = "dashboard"
 MODEL = "model_name"
 PINNED = ("final/val_tumor", "final/val_kidney")
 
 
-def workspace(plan: Plan) -> Any:
-    """The saved view, not yet saved; ``ENTITY`` stands for an entity that only the server knows."""
+def make_workspace(layout: DashboardLayout) -> Any:
+    """Return the workspace, not saved; without an entity it has the placeholder ``ENTITY``."""
     sections = [
-        ws.Section(name=title, panels=[panel_of(panel) for panel in panels], is_open=True)
-        for title, panels in plan.sections.items()
+        ws.Section(name=title, panels=[make_panel(panel) for panel in panels], is_open=True)
+        for title, panels in layout.sections.items()
     ]
-    shown = {name for panels in plan.sections.values() for panel in panels for name in panel.names}
+    names = {name for panels in layout.sections.values() for panel in panels for name in panel.names}
     return ws.Workspace(
-        entity=plan.entity if plan.entity is not None else "ENTITY",
-        project=plan.project,
-        name=plan.title,
+        entity=layout.entity if layout.entity is not None else "ENTITY",
+        project=layout.project,
+        name=layout.title,
         sections=sections,
         runset_settings=ws.RunsetSettings(
-            filters=[chosen(plan)],
+            filters=[_run_filter(layout)],
             groupby=[expr.Config(MODEL)],
-            pinned_columns=[f"config:{MODEL}", *(f"summary:{n}" for n in PINNED if n in shown)],
+            pinned_columns=[f"config:{MODEL}", *(f"summary:{n}" for n in PINNED if n in names)],
         ),
         auto_generate_panels=False,
     )
 
 
-def report(plan: Plan) -> Any:
-    """The report, not yet saved: Table 1, then the same panels under headings."""
-    entity = plan.entity if plan.entity is not None else "ENTITY"
+def make_report(layout: DashboardLayout) -> Any:
+    """Return the report, not saved: Table 1, then the panels of each section."""
+    entity = layout.entity if layout.entity is not None else "ENTITY"
     blocks: list[Any] = [wr.TableOfContents()]
-    if plan.table:
-        blocks += [wr.H1("Table 1"), wr.MarkdownBlock(plan.table)]
-    for title, panels in plan.sections.items():
+    if layout.table:
+        blocks += [wr.H1("Table 1"), wr.MarkdownBlock(layout.table)]
+    for title, panels in layout.sections.items():
         runs = wr.Runset(
-            entity=entity, project=plan.project, name=plan.title, filters=[chosen(plan)],
+            entity=entity, project=layout.project, name=layout.title, filters=[_run_filter(layout)],
             groupby=[f"config.{MODEL}"] if title == "By model" else [],
         )  # fmt: skip
-        grid = wr.PanelGrid(runsets=[runs], panels=[panel_of(panel) for panel in panels])
+        grid = wr.PanelGrid(runsets=[runs], panels=[make_panel(panel) for panel in panels])
         blocks += [wr.H2(title), grid]
-    return wr.Report(project=plan.project, entity=entity, title=plan.title[:128], blocks=blocks)
+    return wr.Report(project=layout.project, entity=entity, title=layout.title[:128], blocks=blocks)
 
 
-def chosen(plan: Plan) -> Any:
-    """The filter that leaves the plan's runs."""
-    return expr.Metric("Group") == plan.group if plan.group else expr.Metric("ID").isin(plan.ids)
-
-
-def panel_of(panel: Panel) -> Any:
-    """wandb-workspaces' panel."""
+def make_panel(panel: Panel) -> Any:
+    """Return the wandb-workspaces object of a panel."""
     wide = wr.Layout(w=24, h=12)
     if panel.kind == "bars":
         return wr.BarPlot(
@@ -87,44 +84,51 @@ def panel_of(panel: Panel) -> Any:
     )
 
 
-def specification(view: Any) -> str:
-    """A workspace as the JSON that is sent."""
-    model = view._to_model().model_dump_json(by_alias=True, exclude_none=True)
+def to_json(workspace: Any) -> str:
+    """Return a workspace as the JSON that is sent to W&B."""
+    model = workspace._to_model().model_dump_json(by_alias=True, exclude_none=True)
     return json.dumps(json.loads(model), indent=1)
 
 
-def save(plan: Plan, folder: Path) -> list[str]:
-    """Save both, or save over those that ``folder`` keeps; returns their addresses.
+def save(layout: DashboardLayout, folder: Path) -> list[str]:
+    """Save workspace and report to W&B and return their URLs.
+
+    Their ids are stored in ``tracking.json`` of ``folder``; a second call overwrites both.
 
     Raises:
-        ValueError: the server refuses one.
+        ValueError: W&B cannot be reached or refuses the request.
     """
-    from dataclasses import replace
-
     import wandb
 
-    if plan.entity is None:
-        with _asking():
-            plan = replace(plan, entity=wandb.Api().default_entity)
-    place = {"project": plan.project, "entity": plan.entity}
-    before = run_ids.read(folder, TRACKER)
-    same = all(before.get(name) == value for name, value in place.items())
-    view, page = workspace(plan), report(plan)
-    if same:
-        view._internal_name, view._internal_id = before["workspace_name"], before["workspace_id"]
-        page.id = before["report_id"]
-    with _asking():
-        view.save()
-        page.save()
-    names = {"workspace_name": view._internal_name, "workspace_id": view._internal_id}
-    run_ids.keep(folder, TRACKER, **place, **names, report_id=page.id)
-    return [view.url, page.url]
+    with _wandb_errors():
+        if layout.entity is None:
+            layout = replace(layout, entity=wandb.Api().default_entity)
+        place = {"project": layout.project, "entity": layout.entity}
+        stored = tracking_file.read(folder, TRACKER)
+        workspace, report = make_workspace(layout), make_report(layout)
+        if all(stored.get(name) == value for name, value in place.items()):
+            workspace._internal_name = stored["workspace_name"]
+            workspace._internal_id = stored["workspace_id"]
+            report.id = stored["report_id"]
+        workspace.save()
+        report.save()
+    ids = {"workspace_name": workspace._internal_name, "workspace_id": workspace._internal_id}
+    tracking_file.update(folder, TRACKER, **place, **ids, report_id=report.id)
+    return [workspace.url, report.url]
+
+
+def _run_filter(layout: DashboardLayout) -> Any:
+    """Return the filter that selects the runs of the layout."""
+    if layout.group:
+        return expr.Metric("Group") == layout.group
+    return expr.Metric("ID").isin(layout.ids)
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """What the server refuses is raised by other classes in each version of wandb, private ones too."""
+def _wandb_errors() -> Iterator[None]:
+    """Raise errors of W&B as ValueError; their classes differ between versions of wandb."""
     try:
         yield
     except Exception as error:
-        raise ValueError(f"offline=false: W&B refused: {' '.join(str(error).split())[:200]}") from error
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(f"offline=false: W&B reported an error: {text}") from error

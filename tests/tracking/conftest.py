@@ -1,4 +1,4 @@
-"""An account at W&B, on a server of our own."""
+"""Fixture: a local W&B server with an account."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.tracking.service import KEY, Service, serving
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
-    """W&B's server, an account there, and nothing else of the environment."""
+    """Start a local W&B server and remove all other W&B settings from the environment."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     for name in ("HOME", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -24,5 +24,4 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
 
         wandb.teardown()
         yield found
-        found.hanging.clear()
         wandb.teardown()

@@ -1,4 +1,4 @@
-"""What an offline W&B run holds, read back from its ``.wandb`` file by W&B's own reader."""
+"""Read offline W&B runs from their ``.wandb`` files with W&B's own reader."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class Offline:
-    """One fragment: a process's part of a run."""
+    """The part of a run that one process wrote."""
 
     run: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Offline:
         return [row[name] for row in self.history if name in row]
 
     def names(self) -> set[str]:
-        """All that was logged; of a picture or a table its own name."""
+        """Return the names of all logged values, images and tables."""
         found = {name for row in self.history for name in row}
         return {name.split("._type")[0] for name in found}
 
@@ -34,7 +34,7 @@ class Offline:
 
 
 def fragments(folder: Path) -> list[Offline]:
-    """The fragments below ``folder/wandb``, oldest first."""
+    """Return the parts in ``folder/wandb``, oldest first."""
     paths = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime)
     return [_read(path) for path in paths]
 

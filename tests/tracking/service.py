@@ -1,15 +1,10 @@
-"""A stand-in for W&B's server: as much of its API as wandb needs to send runs, which it keeps.
-
-History lines have a place in the run's file; a line sent for a place that is taken replaces it, as
-the real server has it, so that a run that begins anew at line 0 loses what was there.
-"""
+"""A local server that implements the part of W&B's API that wandb uses to send runs."""
 
 import gzip
 import http.server
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,18 +16,17 @@ HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 
 @dataclass
 class Run:
-    """What was received of a run.
+    """A received run.
 
     Attributes:
-        about: the variables of `UpsertBucket`, the last non-empty value of each.
-        files: lines by place of ``wandb-history.jsonl`` and so on.
-        replaced: history lines that another one took the place of.
-        exits: the exit codes with which it was finished, in their order.
+        about: variables of `UpsertBucket`, the last non-empty value of each.
+        files: lines by offset of ``wandb-history.jsonl`` and other files.
+        exits: exit codes in order.
+        uploads: contents of uploaded files by name.
     """
 
     about: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[int, str]] = field(default_factory=dict)
-    replaced: list[str] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
 
@@ -56,7 +50,7 @@ class Run:
 
 @dataclass
 class Service:
-    """Runs by id, artifacts by id, views by id; and all GraphQL operations as they came."""
+    """Store runs, artifacts and views by id, and all GraphQL operations in order."""
 
     url: str = ""
     runs: dict[str, Run] = field(default_factory=dict)
@@ -65,10 +59,9 @@ class Service:
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    hanging: threading.Event = field(default_factory=threading.Event)
-    gone: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-    # ---- GraphQL, by operation
+    # ---- GraphQL operations
 
     def answer(self, query: str, variables: dict[str, Any]) -> Any:
         found = re.search(r"(?:query|mutation)\s+(\w+)", query)
@@ -77,7 +70,7 @@ class Service:
         known: Callable[[dict[str, Any]], Any] | None = getattr(self, f"on_{name.lower()}", None)
         if known is None:
             self.unknown.append(query)
-            return {"errors": [{"message": f"{name} isn't known here"}]}
+            return {"errors": [{"message": f"{name} is not implemented"}]}
         return {"data": known(variables)}
 
     def on_viewer(self, _: dict[str, Any]) -> Any:
@@ -196,15 +189,13 @@ class Service:
         self.artifacts[given["artifactID"]]["state"] = "COMMITTED"
         return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": "d"}}}
 
-    # ---- the streams of files
+    # ---- file streams
 
     def stream(self, number: str, sent: dict[str, Any]) -> Any:
         run = self.runs[number]
         for name, part in sent.get("files", {}).items():
             lines = run.files.setdefault(name, {})
             for place, line in enumerate(part["content"], part["offset"]):
-                if name == HISTORY and place in lines:
-                    run.replaced.append(lines[place])
                 lines[place] = line
         if sent.get("complete"):
             run.exits.append(sent["exitcode"])
@@ -215,16 +206,9 @@ class Service:
         held = self.runs[owner].uploads if owner in self.runs else self.artifacts[owner]["files"]
         held[name] = data
 
-    # ---- what can go wrong
-
-    def hang(self) -> None:
-        """Take requests and answer none."""
-        self.hanging.set()
-
-    def wait(self) -> None:
-        while self.hanging.is_set():
-            time.sleep(0.05)
-        if self.gone.is_set():
+    def check_running(self) -> None:
+        """Abort requests on connections that are still open after the server stopped."""
+        if self.stopped.is_set():
             raise ConnectionAbortedError
 
 
@@ -232,22 +216,21 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads, block_on_close, request_queue_size = True, False, 64
 
     def handle_error(self, *_: Any) -> None:
-        """A client that went away says nothing."""
+        """Ignore closed connections."""
 
 
 @contextmanager
 def serving(service: Service, port: int = 0) -> Iterator[Service]:
-    """The service at its address; at the end of the block connections are refused."""
+    """Serve on a local port; refuse connections after the block."""
     handler = type("Bound", (Handler,), {"service": service})
     with Server(("127.0.0.1", port), handler) as server:
-        service.gone.clear()
+        service.stopped.clear()
         service.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield service
         finally:
-            service.gone.set()  # for connections that are still open
-            service.hanging.clear()
+            service.stopped.set()
             server.shutdown()
 
 
@@ -259,7 +242,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Content-Encoding") == "gzip":
             data = gzip.decompress(data)
-        self.service.wait()
+        self.service.check_running()
         with self.service.lock:
             if self.path == "/graphql":
                 sent = json.loads(data)
@@ -271,7 +254,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.service.wait()
+        self.service.check_running()
         with self.service.lock:
             self.service.store(self.path.removeprefix("/storage/"), data)
             self.reply({})
@@ -291,4 +274,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def log_message(self, *args: Any) -> None:
-        """Nothing on the terminal."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""What a dashboard shows, built without the network; online it is saved over the one of before."""
+"""The dashboard command: layout, workspace and report, offline and with a local server."""
 
 import json
 from pathlib import Path
@@ -9,35 +9,35 @@ from omegaconf import OmegaConf
 
 from kitsseg import dashboard
 from kitsseg.reporting import runs
-from kitsseg.tracking import dashboard_panels, run_ids, wandb_dashboard
-from kitsseg.tracking.dashboard_panels import Panel, Plan
+from kitsseg.tracking import dashboard_layout, tracking_file, wandb_dashboard
+from kitsseg.tracking.dashboard_layout import DashboardLayout, Panel
 from tests.helpers.commands import find_problems
 from tests.reporting.html.made import record, sweep, write_run
 from tests.tracking.service import ENTITY, Service
 
 
 def logged(folder: Path) -> Path:
-    """A sweep's folder, two runs of which W&B knows, and the sweep's own."""
+    """Write a sweep with two runs and a table that were logged to W&B."""
     sweep(folder)
     for number, name in enumerate(("0_model=unet", "1_model=attn_unet")):
         about = {"id": f"id{number}", "project": "kitsseg", "entity": None, "group": "made/now"}
-        run_ids.keep(folder / name, "wandb", **about)
-    run_ids.keep(folder, "wandb", id="table", project="kitsseg", group="made/now")
+        tracking_file.update(folder / name, "wandb", **about)
+    tracking_file.update(folder, "wandb", id="table", project="kitsseg", group="made/now")
     return folder
 
 
-def planned(folder: Path, project: str | None = None, entity: str | None = None) -> Plan:
-    return dashboard_panels.make(runs.find_jobs([folder]), folder, project, entity)
+def planned(folder: Path, project: str | None = None, entity: str | None = None) -> DashboardLayout:
+    return dashboard_layout.make_layout(runs.find_jobs([folder]), folder, project, entity)
 
 
 def panels(view: Any) -> list[dict[str, Any]]:
-    """All panels of a workspace, as they are sent."""
-    sent = json.loads(wandb_dashboard.specification(view))
+    """Return all panels of a workspace as they are sent."""
+    sent = json.loads(wandb_dashboard.to_json(view))
     sections = sent["spec"]["section"]["panelBankConfig"]["sections"]
     return [panel for section in sections for panel in section["panels"]]
 
 
-def test_a_plan_of_a_sweep(tmp_path: Path) -> None:
+def test_the_layout_of_a_sweep(tmp_path: Path) -> None:
     made = planned(logged(tmp_path / "now"))
     assert (made.title, made.project, made.entity, made.group) == (
         "made/now",
@@ -51,16 +51,16 @@ def test_a_plan_of_a_sweep(tmp_path: Path) -> None:
         "Learning curves",
     ]  # fmt: skip
     assert "| unet " in made.table and "| attn_unet " in made.table
-    text = dashboard_panels.outline(made)
-    assert text.startswith("workspace and report 'made/now' in (your default entity)/kitsseg, of group")
-    assert "    points Tumour, a run each: final/val_tumor along before/val_tumor\n" in text
-    assert text.endswith("finetune/val/kidney_dice along finetune/epoch")
+    text = dashboard_layout.describe(made)
+    assert text.startswith("workspace and report 'made/now' in (your default entity)/kitsseg, group")
+    assert "    points Tumour, one point per run: final/val_tumor by before/val_tumor\n" in text
+    assert text.endswith("finetune/val/kidney_dice by finetune/epoch")
     assert planned(tmp_path / "now", "p", "e").entity == "e"
 
 
-def test_only_what_is_known_is_shown() -> None:
-    assert dashboard_panels.sections(set()) == {}
-    found = dashboard_panels.sections(
+def test_panels_without_data_are_left_out() -> None:
+    assert dashboard_layout.make_sections(set()) == {}
+    found = dashboard_layout.make_sections(
         {"final/val_tumor", "val/loss", "epoch", "slices/best", "finetune/val/loss"}
     )
     assert found == {
@@ -70,22 +70,22 @@ def test_only_what_is_known_is_shown() -> None:
     }
 
 
-def test_a_lone_run_is_chosen_by_its_id(tmp_path: Path) -> None:
+def test_a_single_run_is_selected_by_its_id(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", record("unet", [0.1], [0.2]))
-    with pytest.raises(ValueError, match="run holds no run that was logged with logger=wandb$"):
+    with pytest.raises(ValueError, match="contains no run that was logged with logger=wandb$"):
         planned(folder)
-    run_ids.keep(folder, "wandb", id="one", project="p", entity="e", group=None)
+    tracking_file.update(folder, "wandb", id="one", project="p", entity="e", group=None)
     made = planned(folder)
     assert (made.title, made.ids, made.group) == ("run", ["one"], "")
     assert "Table 1" not in made.sections
-    sent = json.loads(wandb_dashboard.specification(wandb_dashboard.workspace(made)))
+    sent = json.loads(wandb_dashboard.to_json(wandb_dashboard.make_workspace(made)))
     (chosen,) = sent["spec"]["section"]["runSets"][0]["filters"]["filters"]
     assert (chosen["key"]["name"], chosen["op"], chosen["value"]) == ("name", "IN", ["one"])
 
 
-def test_a_workspace_as_it_is_sent(tmp_path: Path) -> None:
-    view = wandb_dashboard.workspace(planned(logged(tmp_path / "now"), entity="team"))
-    sent = json.loads(wandb_dashboard.specification(view))
+def test_the_workspace_as_json(tmp_path: Path) -> None:
+    view = wandb_dashboard.make_workspace(planned(logged(tmp_path / "now"), entity="team"))
+    sent = json.loads(wandb_dashboard.to_json(view))
     assert (sent["entity"], sent["project"], sent["displayName"]) == ("team", "kitsseg", "made/now")
     runset = sent["spec"]["section"]["runSets"][0]
     assert runset["filters"]["filters"][0]["value"] == "made/now"
@@ -101,9 +101,9 @@ def test_a_workspace_as_it_is_sent(tmp_path: Path) -> None:
     assert '"val": "cases"' in json.dumps(sent) and '"val": "table1"' in json.dumps(sent)
 
 
-def test_a_report_has_the_table_and_the_same_panels(tmp_path: Path) -> None:
+def test_the_report_has_the_table_and_the_same_panels(tmp_path: Path) -> None:
     made = planned(logged(tmp_path / "now"), entity="team")
-    page = wandb_dashboard.report(made)
+    page = wandb_dashboard.make_report(made)
     grids = [block for block in page.blocks if hasattr(block, "runsets")]
     assert [len(grid.panels) for grid in grids] == [len(each) for each in made.sections.values()]
     assert [grid.runsets[0].entity for grid in grids] == ["team"] * len(grids)
@@ -115,26 +115,26 @@ def run(folder: Path, **changes: Any) -> None:
     dashboard.run(OmegaConf.create({**values, **changes}))
 
 
-def test_offline_it_is_told_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_offline_prints_the_layout_and_writes_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(logged(tmp_path / "now"), output=str(tmp_path / "a" / "spec.json"))
     out = capsys.readouterr().out
     assert "    table  Cases: cases\n" in out and out.endswith(
-        "nothing was sent: offline=false saves it\n"
+        "not saved to W&B; set offline=false to save\n"
     )
     assert json.loads((tmp_path / "a" / "spec.json").read_text())["displayName"] == "made/now"
 
 
-def test_without_an_account_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_api_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    with pytest.raises(
-        ValueError, match=r"^offline=false: no API key \(wandb login, or WANDB_API_KEY\)$"
-    ):
+    with pytest.raises(ValueError, match=r"^offline=false: no API key"):
         run(logged(tmp_path / "now"), offline=False)
 
 
-def test_saving_again_saves_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two calls that need the server are stood in for; what they are given is real."""
+def test_saving_again_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two requests to the server are replaced."""
     sent: list[Any] = []
 
     def upsert(view: Any) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def test_saving_again_saves_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert again == (name, "V1") and same_report == "R1"
 
 
-def test_the_server_gets_every_planned_panel(
+def test_the_server_receives_every_panel(
     service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = logged(tmp_path / "now")
@@ -184,7 +184,7 @@ def test_the_server_gets_every_planned_panel(
                 assert all(name in text for name in [*wanted.names, *axis])
     assert [each["name"] for each in sections] == list(made.sections)
     assert all(address.startswith(f"{service.url}/{ENTITY}/kitsseg") for address in addresses)
-    run(folder, offline=False)  # saves over both
+    run(folder, offline=False)  # overwrites both
     assert len(service.views) == 2 and not service.unknown
 
 
@@ -201,7 +201,7 @@ def test_refusals(overrides: list[str], problem: str) -> None:
     assert find_problems("dashboard", overrides) == [problem]
 
 
-def test_what_the_server_refuses_is_a_line(
+def test_an_error_of_the_server_is_a_value_error(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = service.answer
@@ -213,5 +213,5 @@ def test_what_the_server_refuses_is_a_line(
 
     folder = logged(tmp_path / "now")
     monkeypatch.setattr(service, "answer", refuse)
-    with pytest.raises(ValueError, match=r"^offline=false: W&B refused: .*permission denied"):
+    with pytest.raises(ValueError, match=r"^offline=false: W&B reported an error: .*permission denied"):
         run(folder, offline=False)

@@ -1,4 +1,4 @@
-"""TensorBoard and MLflow carry the same figures; both are read back."""
+"""TensorBoard and MLflow runs, read back, and the check of optional packages."""
 
 import csv
 import io
@@ -11,9 +11,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kitsseg.reporting import runs
-from kitsseg.tracking import guarded, mlflow_run, requirements, run_ids, tensorboard_run
-from kitsseg.tracking.guarded import opened
+from kitsseg.tracking import logger_packages, mlflow_run, safe_logger, tensorboard_run, tracking_file
 from kitsseg.tracking.mlflow_run import MLflowRun
+from kitsseg.tracking.safe_logger import open_loggers
 from kitsseg.tracking.tensorboard_run import TensorBoardRun
 from tests.reporting.html.made import record, write_run
 
@@ -36,12 +36,12 @@ def both_stages(logger: Any) -> None:
 # ---- TensorBoard
 
 
-def test_tensorboard_read_back(tmp_path: Path) -> None:
+def test_a_tensorboard_run(tmp_path: Path) -> None:
     run, folder = finished(tmp_path)
-    with opened([partial(TensorBoardRun, str(folder))]) as loggers:
+    with open_loggers([partial(TensorBoardRun, str(folder))]) as loggers:
         loggers[0].log_hyperparams({"seed": 0, "model": {"width": 8}})
         both_stages(loggers[0])
-        guarded.log_run(loggers, run, folder)
+        safe_logger.log_run(loggers, run, folder)
         assert not loggers[0].warned
     held = EventAccumulator(str(folder / "tensorboard"), {"images": 0, "tensors": 0}).Reload()
     for name in ("val/loss", "finetune/val/loss"):
@@ -58,7 +58,7 @@ def test_tensorboard_read_back(tmp_path: Path) -> None:
     assert outcome.tensor_proto.string_val[0] == b"complete (0)"
 
 
-def test_a_sweep_has_its_table_in_tensorboard(tmp_path: Path) -> None:
+def test_the_table_of_a_sweep_in_tensorboard(tmp_path: Path) -> None:
     (tmp_path / "table1.md").write_text("| a |")
     (tmp_path / "report.html").write_text("<p>")
     tensorboard_run.log_sweep(tmp_path, [tmp_path / "table1.md", tmp_path / "report.html"])
@@ -77,24 +77,24 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return MlflowClient(f"sqlite:///{tmp_path / 'outputs' / 'mlflow.db'}")
 
 
-def test_mlflow_read_back_and_continued(tmp_path: Path, client: Any) -> None:
+def test_an_mlflow_run_is_resumed(tmp_path: Path, client: Any) -> None:
     run, folder = finished(tmp_path)
     make = partial(
         MLflowRun, str(folder), str(tmp_path / "outputs"), sweep=str(tmp_path / "sweep"), model="unet"
     )
-    with pytest.raises(ValueError), opened([make]) as loggers:
+    with pytest.raises(ValueError), open_loggers([make]) as loggers:
         loggers[0].log_hyperparams({"seed": 0, "model": {"width": 8}})
         raise ValueError("no luck")
     (experiment,) = client.search_experiments(filter_string="name = 'kitsseg'")
     (held,) = client.search_runs([experiment.experiment_id])
     assert held.info.status == "FAILED" and held.data.tags["error"] == "ValueError: no luck"
 
-    with opened([make]) as loggers:
+    with open_loggers([make]) as loggers:
         loggers[0].log_hyperparams({"seed": 0, "model": {"width": 8}})
         both_stages(loggers[0])
         loggers[0].finalize("success")
         assert client.get_run(held.info.run_id).info.status == "RUNNING"
-        guarded.log_run(loggers, run, folder)
+        safe_logger.log_run(loggers, run, folder)
         assert not loggers[0].warned
     (held,) = client.search_runs([experiment.experiment_id])
     number = held.info.run_id
@@ -116,26 +116,28 @@ def test_mlflow_read_back_and_continued(tmp_path: Path, client: Any) -> None:
     assert Image.open(home / "slices" / "worst_0.png").size == (3 * 64, 48)
 
 
-def test_a_sweep_has_one_run_of_its_own_in_mlflow(tmp_path: Path, client: Any) -> None:
+def test_a_sweep_adds_one_mlflow_run(tmp_path: Path, client: Any) -> None:
     _, folder = finished(tmp_path)
-    with opened([partial(MLflowRun, str(folder), str(tmp_path / "outputs"))]) as loggers:
+    with open_loggers([partial(MLflowRun, str(folder), str(tmp_path / "outputs"))]) as loggers:
         both_stages(loggers[0])
     page = tmp_path / "sweep" / "report.html"
     page.write_text("<p>")
     for _ in range(2):
-        mlflow_run.log_sweep(tmp_path / "sweep", run_ids.read(folder, "mlflow"), [page])
+        mlflow_run.log_sweep(tmp_path / "sweep", tracking_file.read(folder, "mlflow"), [page])
     held = client.search_runs([client.get_experiment_by_name("kitsseg").experiment_id])
     (table,) = [run for run in held if run.data.tags.get("kind") == "table"]
     assert len(held) == 2 and table.info.run_name == "sweep: Table 1"
     assert [f.path for f in client.list_artifacts(table.info.run_id)] == ["report.html"]
 
 
-def test_a_server_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_on_a_server_or_in_a_local_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
-    assert mlflow_run.place("x", None) == ("http://there", None)
-    assert mlflow_run.place("x", "http://here") == ("http://here", None)
+    assert mlflow_run.storage("x", None) == ("http://there", None)
+    assert mlflow_run.storage("x", "http://here") == ("http://here", None)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    uri, files = mlflow_run.place(str(tmp_path / "out"), None)
+    uri, files = mlflow_run.storage(str(tmp_path / "out"), None)
     assert (
         uri == f"sqlite:///{tmp_path}/out/mlflow.db" and files == f"file://{tmp_path}/out/mlflow-files"
     )
@@ -144,7 +146,7 @@ def test_a_server_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 # ---- packages
 
 
-def test_a_package_that_is_not_there_is_named_before_anything_runs(
+def test_missing_packages_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nodes = {
@@ -153,11 +155,11 @@ def test_a_package_that_is_not_there_is_named_before_anything_runs(
         "tensorboard": {"_target_": "kitsseg.tracking.tensorboard_run.TensorBoardRun"},
         "odd": None,
     }
-    assert requirements.missing(nodes) == []
-    monkeypatch.setattr(requirements, "find_spec", lambda name: None if name != "alembic" else name)
-    assert requirements.missing(nodes) == [
-        "logger.mlflow: mlflow and sqlalchemy isn't installed; pip install 'kitsseg[mlflow]', "
-        "or logger=csv",
-        "logger.tensorboard: tensorboard isn't installed; pip install 'kitsseg[tensorboard]', "
-        "or logger=csv",
+    assert logger_packages.missing_packages(nodes) == []
+    monkeypatch.setattr(logger_packages, "find_spec", lambda name: None if name != "alembic" else name)
+    assert logger_packages.missing_packages(nodes) == [
+        "logger.mlflow: not installed: mlflow, sqlalchemy; pip install 'kitsseg[mlflow]', "
+        "or set logger=csv",
+        "logger.tensorboard: not installed: tensorboard; pip install 'kitsseg[tensorboard]', "
+        "or set logger=csv",
     ]

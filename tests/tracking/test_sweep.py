@@ -1,4 +1,4 @@
-"""One tiny sweep with every logger: a job that fails, one that trains; what each tracker then holds."""
+"""A small sweep with all loggers and one failed job, as each tracker stores it."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from kitsseg.evaluation import metrics
 from kitsseg.reporting import run_record, runs
-from kitsseg.tracking import dashboard_panels, logged_content, run_ids, wandb_dashboard
+from kitsseg.tracking import dashboard_layout, run_content, tracking_file, wandb_dashboard
 from tests.commands.test_train import SMALL, command
 from tests.tracking.reading import only
 from tests.tracking.test_dashboard import panels
@@ -40,21 +40,21 @@ def jobs(sweep: Sweep) -> tuple[Path, Path]:
 
 
 def group(sweep: Sweep) -> str:
-    """The sweep's folder as seen from that of all outputs."""
+    """Return the path of the sweep relative to the output folder."""
     parts = sweep[0].parts
     return "/".join(parts[parts.index("outputs") + 1 :])
 
 
-def test_no_tracker_says_a_word(sweep: Sweep) -> None:
+def test_no_tracker_prints_anything(sweep: Sweep) -> None:
     assert sweep[1].returncode == 1  # a job failed
     assert "data.exclude names ['case_99999']" in sweep[1].stderr
     said = (sweep[1].stdout + sweep[1].stderr).lower()
     assert not [
-        word for word in ("wandb:", "mlflow:", "alembic", "run goes on", "lacks") if word in said
+        word for word in ("wandb:", "mlflow:", "alembic", "run continues", "not logged") if word in said
     ]
 
 
-def test_each_job_is_a_run_of_its_own_with_its_own_state(sweep: Sweep) -> None:
+def test_each_job_is_one_run_with_its_state(sweep: Sweep) -> None:
     bad, good = (only(folder) for folder in jobs(sweep))
     assert (bad.exit_code, good.exit_code) == (1, 0)
     assert bad.summary["error"].startswith("ValueError: data.exclude names")
@@ -62,11 +62,11 @@ def test_each_job_is_a_run_of_its_own_with_its_own_state(sweep: Sweep) -> None:
     assert bad.run["run_id"] != good.run["run_id"] and good.run["job_type"] == "train"
 
 
-def test_the_curves_are_those_of_the_record(sweep: Sweep) -> None:
+def test_curves_equal_those_of_the_record(sweep: Sweep) -> None:
     folder = jobs(sweep)[1]
     held, record = only(folder), run_record.read(folder / "result.json")
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    known = run_ids.read(folder, "mlflow")
+    known = tracking_file.read(folder, "mlflow")
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(known["tracking_uri"])
@@ -78,16 +78,16 @@ def test_the_curves_are_those_of_the_record(sweep: Sweep) -> None:
             history = client.get_metric_history(known["run_id"], prefix + name)
             assert [m.value for m in history] == pytest.approx(values)
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
-    for name, value in logged_content.numbers(record).items():
+    for name, value in run_content.summary_metrics(record).items():
         assert held.summary[name] == pytest.approx(value)
         assert events.Scalars(name)[-1].value == pytest.approx(value)
         assert client.get_run(known["run_id"]).data.metrics[name] == pytest.approx(value)
         assert [float(row[name]) for row in rows if row.get(name)] == pytest.approx([value])
-    failed = run_ids.read(jobs(sweep)[0], "mlflow")["run_id"]
+    failed = tracking_file.read(jobs(sweep)[0], "mlflow")["run_id"]
     assert client.get_run(failed).info.status == "FAILED"
 
 
-def test_the_run_holds_its_cases_and_what_made_it(sweep: Sweep) -> None:
+def test_the_run_contains_cases_and_configuration(sweep: Sweep) -> None:
     folder = jobs(sweep)[1]
     held, record = only(folder), run_record.read(folder / "result.json")
     table = held.table("cases")
@@ -102,7 +102,7 @@ def test_the_run_holds_its_cases_and_what_made_it(sweep: Sweep) -> None:
     assert {name.split("-")[0] for name in held.artifacts} == {"model", "result", "run"}
 
 
-def test_the_sweep_has_a_run_with_table_1(sweep: Sweep) -> None:
+def test_the_sweep_adds_a_run_with_table_1(sweep: Sweep) -> None:
     held = only(sweep[0])
     assert held.run["job_type"] == "table" and held.run["run_group"] == group(sweep)
     table = held.table("table1")
@@ -119,11 +119,11 @@ def test_the_sweep_has_a_run_with_table_1(sweep: Sweep) -> None:
     )
 
 
-def test_every_panel_of_its_dashboard_names_what_the_runs_hold(sweep: Sweep) -> None:
+def test_every_panel_of_the_dashboard_names_logged_values(sweep: Sweep) -> None:
     folder = sweep[0]
-    made = dashboard_panels.make(runs.find_jobs([folder]), folder, None, None)
+    made = dashboard_layout.make_layout(runs.find_jobs([folder]), folder, None, None)
     held = only(jobs(sweep)[1]).names() | only(folder).names()
-    view = wandb_dashboard.workspace(made)
+    view = wandb_dashboard.make_workspace(made)
     for panel in (panel for each in made.sections.values() for panel in each):
         assert {*panel.names} <= held and (panel.x is None or panel.x in held)
     named: set[str] = set()

@@ -15,7 +15,7 @@ from kitsseg.data.io.hu_checks import ABOUT_OFFSET, image_problems, is_offset
 from kitsseg.data.io.nifti import Image, Mask, check_same_grid, read_image, read_mask
 from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
 from kitsseg.data.sources.kits import lacking
-from kitsseg.system.obstacles import is_there
+from kitsseg.system.obstacles import is_file
 
 SPACING_TOLERANCE_MM = 1e-3
 OK, BAD, TEST = "ok", "bad", "test"
@@ -92,7 +92,7 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
 
 
 def _image(case: Case, finding: Finding) -> Image | None:
-    if not is_there(case.image):
+    if not is_file(case.image):
         return None
     try:
         return read_image(case.image)
@@ -102,7 +102,7 @@ def _image(case: Case, finding: Finding) -> Image | None:
 
 
 def _mask(case: Case, finding: Finding) -> Mask | None:
-    if not is_there(case.label):
+    if not is_file(case.label):
         return None
     try:
         return read_mask(case.label, case.classes)

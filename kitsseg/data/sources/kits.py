@@ -6,7 +6,7 @@ from pathlib import Path
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, SAME_CLASSES, Case, case_folders
 from kitsseg.data.labels import BACKGROUND, CLASSES
 from kitsseg.data.sources.case_numbers import Numbers, spans
-from kitsseg.system.obstacles import is_there, obstacle
+from kitsseg.system.obstacles import is_file, obstacle
 
 LABELLED, TEST = range(210), range(210, 300)  # the labels of the challenge's test cases aren't public
 NUMBERS = Numbers(tuple(LABELLED), tuple(TEST))
@@ -16,7 +16,7 @@ def lacking(case: Case, needs_label: bool = True) -> list[str]:
     """A line for each of a case's files that isn't there, or can't be looked at."""
     lines = []
     for path, needed in ((case.image, True), (case.label, needs_label)):
-        if is_there(path):
+        if is_file(path):
             continue
         if (problem := obstacle(path)) is not None:
             lines.append(f"{path}: {problem}")
@@ -44,7 +44,7 @@ def number_of(case: Case) -> int:
 def list_cases(root: Path) -> list[Case]:
     """The cases below ``root`` that have both an image and a label, sorted by id."""
     cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]
-    return [c for c in cases if is_there(c.image) and is_there(c.label)]
+    return [c for c in cases if is_file(c.image) and is_file(c.label)]
 
 
 def parse_cases(cases: object) -> list[int]:
@@ -107,8 +107,8 @@ class Kits19:
             ValueError: none has image and label; the message says how to get them.
         """
         root = Path(root).expanduser()
-        cases = [c for c in self.cases(root) if not self.is_test(c) or is_there(c.label)]
-        if any(is_there(c.image) and is_there(c.label) for c in cases):
+        cases = [c for c in self.cases(root) if not self.is_test(c) or is_file(c.label)]
+        if any(is_file(c.image) and is_file(c.label) for c in cases):
             return cases
         lacks = "does not exist"
         if root.is_dir():

@@ -23,7 +23,7 @@ from kitsseg.data.sources.download.http import (
     fetch,
 )
 from kitsseg.system.locks import StoppedError, locked
-from kitsseg.system.obstacles import is_there, obstacle
+from kitsseg.system.obstacles import is_file, obstacle
 
 # What the disk says of one place; with anything else it would refuse every other file, too.
 OF_ONE_PLACE = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
@@ -132,7 +132,7 @@ class Fetching:
 
     def __init__(self, wanted: list[Wanted], workers: int, patience: Patience, check: bool) -> None:
         self.patience, self.check = patience, check
-        self.missing = [each for each in wanted if check or not is_there(each.target)]
+        self.missing = [each for each in wanted if check or not is_file(each.target)]
         self.bar = Bar(self.missing)
         self.jobs: queue.SimpleQueue[Wanted] = queue.SimpleQueue()
         for each in self.missing:
@@ -241,7 +241,7 @@ class Fetching:
 
 def is_whole(wanted: Wanted, check: bool) -> bool:
     """Whether the file is there; with ``check`` it is read, otherwise its name is proof enough."""
-    if not is_there(wanted.target):
+    if not is_file(wanted.target):
         return False
     if not check:
         return True
@@ -255,7 +255,7 @@ def is_whole(wanted: Wanted, check: bool) -> bool:
 def copy(wanted: Wanted, watch: Callable[[int, int | None], None]) -> None:
     """Copy a file from a folder, check it, and only then give it its name."""
     source, part = Path(wanted.source), wanted.target.with_name(f".{wanted.target.name}.part")
-    if not is_there(source):
+    if not is_file(source):
         raise NotThereError(f"{source}: there's no such file")
     length = source.stat().st_size
     watch(0, length)

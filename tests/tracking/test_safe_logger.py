@@ -1,4 +1,4 @@
-"""What goes wrong in a logger is one line; every run ends with its state."""
+"""Errors of a logger become one warning, and every run ends with its state."""
 
 import logging
 import pickle
@@ -11,12 +11,12 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from kitsseg.config.components import instantiate
-from kitsseg.tracking.guarded import Guarded, log_run, opened
+from kitsseg.tracking.safe_logger import SafeLogger, log_run, open_loggers
 from tests.helpers.records import record
 
 
-class Told:
-    """A logger that writes down what it is told."""
+class RecordingLogger:
+    """A logger that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
@@ -35,7 +35,7 @@ class Told:
 
 
 class Broken:
-    """A logger whose every method fails."""
+    """A logger whose methods all raise."""
 
     def __getattr__(self, name: str) -> Any:
         raise OSError(28, "No space left\non device")
@@ -51,68 +51,68 @@ class Broken:
         (SIGTERMException(), (255, "SIGTERMException", "interrupted")),
     ],
 )
-def test_a_run_ends_with_what_became_of_it(error: BaseException, ended: tuple[Any, ...]) -> None:
-    told = Told()
-    with pytest.raises(type(error)), opened([lambda: told]):
+def test_a_failed_run_ends_with_its_reason(error: BaseException, ended: tuple[Any, ...]) -> None:
+    recorder = RecordingLogger()
+    with pytest.raises(type(error)), open_loggers([lambda: recorder]):
         raise error
-    assert told.calls == [ended]
+    assert recorder.calls == [ended]
 
 
-def test_a_run_that_came_to_its_end() -> None:
-    told = Told()
-    with opened([lambda: told]) as loggers:
-        loggers[0].finalize("success")  # Lightning's, after each of two stages
+def test_a_complete_run_is_closed_once() -> None:
+    recorder = RecordingLogger()
+    with open_loggers([lambda: recorder]) as loggers:
+        loggers[0].finalize("success")  # by Lightning, after each stage
         loggers[0].finalize("success")
-    assert told.calls == ["save", "save", (0, "", "complete")]
+    assert recorder.calls == ["save", "save", (0, "", "complete")]
 
 
-def test_loggers_that_are_open_are_closed_if_another_cannot_be_made() -> None:
-    told = Told()
-    node = {"_target_": "tests.tracking.test_guarded.refusing"}
+def test_open_loggers_are_closed_if_another_cannot_be_created() -> None:
+    recorder = RecordingLogger()
+    node = {"_target_": "tests.tracking.test_safe_logger.refusing"}
     with (
-        pytest.raises(ValueError, match="^root=x is no folder$"),
-        opened([lambda: told, lambda: instantiate(node)]),
+        pytest.raises(ValueError, match="^root=x: not a folder$"),
+        open_loggers([lambda: recorder, lambda: instantiate(node)]),
     ):
         pass
-    assert told.calls == [(1, "ValueError: root=x is no folder", "failed")]
+    assert recorder.calls == [(1, "ValueError: root=x: not a folder", "failed")]
     with (
         pytest.raises(InstantiationException),
-        opened([lambda: instantiate({"_target_": "builtins.open"})]),
+        open_loggers([lambda: instantiate({"_target_": "builtins.open"})]),
     ):
         pass
 
 
 def refusing() -> None:
-    raise ValueError("root=x is no folder")
+    raise ValueError("root=x: not a folder")
 
 
-def test_a_broken_logger_is_one_line_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    told = Told()
-    with caplog.at_level(logging.WARNING), opened([Broken, lambda: told]) as loggers:
+def test_a_broken_logger_warns_once_and_the_others_continue(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = RecordingLogger()
+    with caplog.at_level(logging.WARNING), open_loggers([Broken, lambda: recorder]) as loggers:
         for logger in loggers:
-            logger.log_hyperparams({"a": 1}) if logger.logger is not told else None
+            logger.log_hyperparams({"a": 1}) if logger.logger is not recorder else None
             logger.log_metrics({"a": 1.0}, 3)
-            logger.log_graph(None) if logger.logger is not told else None
+            logger.log_graph(None) if logger.logger is not recorder else None
             logger.save()
         log_run(loggers, record(), Path("x"))
         assert loggers[0].name is None and loggers[0].version is None and loggers[0].save_dir is None
     (line,) = caplog.messages
-    assert line.startswith("Broken: OSError: [Errno 28] No space left on device; the run goes on")
-    assert told.calls[:2] == [("metrics", {"a": 1.0}, 3), "save"]
-    assert told.calls[2][1]["final/val_tumor"] == pytest.approx(0.3)
-    assert told.calls[3:] == [("run", Path("x")), (0, "", "complete")]
+    assert line.startswith("Broken: OSError: [Errno 28] No space left on device; the run continues")
+    assert recorder.calls[:2] == [("metrics", {"a": 1.0}, 3), "save"]
+    assert recorder.calls[2][1]["final/val_tumor"] == pytest.approx(0.3)
+    assert recorder.calls[3:] == [("run", Path("x")), (0, "", "complete")]
 
 
-def test_a_logger_of_somebody_else_is_finalized(tmp_path: Path) -> None:
-    with opened([lambda: CSVLogger(tmp_path, name="", version="")]) as loggers:
+def test_a_third_party_logger_is_finalized(tmp_path: Path) -> None:
+    with open_loggers([lambda: CSVLogger(tmp_path, name="", version="")]) as loggers:
         loggers[0].log_metrics({"a": 1.0}, 0)
         log_run(loggers, record(), tmp_path)
     text = (tmp_path / "metrics.csv").read_text()
     assert "final/val_tumor" in text and "1.0" in text
 
 
-def test_what_else_a_callback_wants_of_a_logger(tmp_path: Path) -> None:
-    logger = Guarded(CSVLogger(tmp_path, name="", version=""))
+def test_other_attributes_are_forwarded(tmp_path: Path) -> None:
+    logger = SafeLogger(CSVLogger(tmp_path, name="", version=""))
     assert Path(logger.log_dir) == Path(logger.root_dir) == tmp_path
     assert logger.experiment is logger.logger.experiment
     with pytest.raises(AttributeError):

@@ -1,0 +1,27 @@
+"""Check that the optional packages of the configured loggers are installed."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+# module of the logger: (packages that it imports, extra of kitsseg that installs them)
+REQUIRED = {
+    "kitsseg.tracking.tensorboard_run": (("tensorboard",), "tensorboard"),
+    "kitsseg.tracking.mlflow_run": (("mlflow", "sqlalchemy", "alembic"), "mlflow"),
+}
+
+
+def missing_packages(loggers: Mapping[str, Any]) -> list[str]:
+    """Return one error message per configured logger whose packages are not installed."""
+    problems = []
+    for name, node in loggers.items():
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        module = target.rpartition(".")[0] if isinstance(target, str) else ""
+        packages, extra = REQUIRED.get(module, ((), ""))
+        missing = [package for package in packages if find_spec(package) is None]
+        if missing:
+            problems.append(
+                f"logger.{name}: not installed: {', '.join(missing)}; "
+                f"pip install 'kitsseg[{extra}]', or set logger=csv"
+            )
+    return problems

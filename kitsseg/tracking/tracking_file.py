@@ -1,0 +1,34 @@
+"""Read and update ``tracking.json``, which stores the tracker ids of a run so that it can be resumed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kitsseg.system.files import write_json
+
+NAME = "tracking.json"
+
+
+def read(folder: Path, tracker: str) -> dict[str, Any]:
+    """Return the values of one tracker; empty if there are none or the file is damaged.
+
+    Args:
+        folder: folder of the run.
+        tracker: name of the tracker, for example ``wandb``.
+    """
+    values = _read_all(folder).get(tracker, {})
+    return values if isinstance(values, dict) else {}
+
+
+def update(folder: Path, tracker: str, /, **values: Any) -> None:
+    """Set JSON values of one tracker and keep its others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / NAME, {**_read_all(folder), tracker: {**read(folder, tracker), **values}})
+
+
+def _read_all(folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((folder / NAME).read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
