@@ -107,21 +107,17 @@ def loader_rate(data: Any) -> float:
 def prepare_run(overrides: list[str], folder: Path, steps: int) -> tuple[Any, Any, Any, Clock, str]:
     """Return Trainer, task, data, clock, and a description of a run of kitsseg.train."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        cfg = compose("train", overrides)
-    pl.seed_everything(0, verbose=False)
-    split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
-    data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=0)
+        cfg = compose("train", [*overrides, "logger=none"])
+    experiment = train.make_experiment(cfg, folder, "", [], [pl.loggers.CSVLogger(folder)])
+    data, compiled = experiment.data, experiment.compiled
     data.prepare_data()
     data.setup()
-    compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
-    net, bare = (
-        hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled) for _ in range(2)
+    bare = hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled)
+    trainer = experiment.make_trainer("train", "", cfg.trainer.max_epochs)
+    optimizer = experiment.optimizer
+    task = SegmentationTask(
+        experiment.net, experiment.loss, experiment.window, optimizer, experiment.scheduler
     )
-    window, loss, scheduler = map(instantiate, (cfg.window, cfg.loss, cfg.scheduler))
-    run = train.Run(cfg, folder, "", [], [pl.loggers.CSVLogger(folder)])
-    trainer = train.make_trainer(run, "train", "", cfg.trainer.max_epochs)
-    optimizer = instantiate(cfg.optimizer)
-    task = SegmentationTask(net, loss, window, optimizer, scheduler)
     clock = Clock(bare, optimizer, steps, trainer.strategy.root_device)
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     precision = str(trainer.precision)

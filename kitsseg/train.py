@@ -174,10 +174,10 @@ def _job(cfg: DictConfig) -> float | None:
     }
     about = {"name": cfg.name, "seed": cfg.seed, "number": context.job.num if multirun else 0}
     about |= {key: job[key] for key in ("model", "overrides")}
-    ranks = distributed.requested(cfg.trainer)
+    ranks = launch.requested_ranks(cfg.trainer)
 
     def work() -> None:
-        # A job of a sweep has processes of its own, so that it can end neither the sweep nor another job.
+        # A job of a sweep has its own processes, so that it cannot end the sweep or another job.
         if distributed.world_size() == 1 and (multirun or ranks > 1):
             launch.start(folder, job, ranks)
         else:

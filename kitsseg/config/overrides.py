@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kitsseg.config.signatures import arguments, closest, locate, one_line, suggestion
+from kitsseg.config.components import arguments, closest, locate, one_line, suggestion
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
 
 # Plugins of Hydra that extras of kitsseg install, by the choice that needs them.
@@ -78,7 +78,7 @@ class _Composer:
         if not multirun and (sweeps := [o for o in parsed if o.is_sweep_override()]):
             return [_not_a_sweep(sweeps[0].input_line or "")]
         values = {o.get_key_element(): _values(o) for o in parsed}  # the last of equal keys counts
-        jobs = list(_combinations([lines for lines in values.values() if lines]))
+        jobs = list(combinations([lines for lines in values.values() if lines]))
         fixed_lines = {lines[0] for lines in values.values() if len(lines) == 1}
         for job in jobs:
             if problems := self._check_job(job):
@@ -97,7 +97,7 @@ class _Composer:
         problems = []
         for name in names:
             extra, plugin = EXTRAS.get(f"{group}={name}", ("", ""))
-            if extra and not _is_installed(plugin):
+            if extra and not is_installed(plugin):
                 problems.append(f"{group}={name}: is not installed; pip install 'kitsseg[{extra}]'")
             elif name not in options:
                 remedy = suggestion(str(name), options)
@@ -137,7 +137,8 @@ class _Composer:
             except Exception as first:
                 override = OverridesParser.create().parse_override(lines[count])
                 cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
-                unknown = _unknown_key(override, cfg) if not override.is_add() else ""
+                known = lines[count] in groups or override.is_add()
+                unknown = "" if known else _unknown_key(override, cfg)
                 return unknown or f"{lines[count]}: {_reason(first)}"
         return _reason(error)
 
@@ -158,7 +159,7 @@ def _not_a_sweep(line: str) -> str:
     return f"{line} is a sweep: add -m{hint}"
 
 
-def _combinations(values: list[list[str]]) -> Iterator[list[str]]:
+def combinations(values: list[list[str]]) -> Iterator[list[str]]:
     if math.prod(map(len, values)) <= MAX_JOBS:
         yield from map(list, itertools.product(*values))
         return
@@ -166,7 +167,7 @@ def _combinations(values: list[list[str]]) -> Iterator[list[str]]:
         yield [lines[number % len(lines)] for lines in values]
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:

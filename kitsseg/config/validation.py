@@ -13,8 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kitsseg.config.components import Section, build, check_section
-from kitsseg.config.signatures import join, suggestion
+from kitsseg.config.components import Section, build, check_section, join, suggestion
 from kitsseg.system import gpus
 
 _PACKAGE = Path(__file__).parents[1]

@@ -39,7 +39,7 @@ class Seeded:
 
     def __init__(self, validation: float = 0.2, seed: int = 42) -> None:
         if not 0 < validation < 1:
-            raise ValueError(f"validation={validation} must lie in (0, 1): a share of the cases")
+            raise ValueError(f"validation={validation}: must be in (0, 1): a share of the cases")
         self.validation, self.seed = validation, seed
 
     def __call__(self, ids: list[str]) -> Split:
@@ -59,9 +59,9 @@ class KFold:
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 42) -> None:
         if folds < 2:
-            raise ValueError(f"folds={folds} must be at least 2")
+            raise ValueError(f"folds={folds}: must be at least 2")
         if not 0 <= fold < folds:
-            raise ValueError(f"fold={fold} must lie in 0 .. {folds - 1} (folds={folds})")
+            raise ValueError(f"fold={fold}: must lie in 0 .. {folds - 1} (folds={folds})")
         self.folds, self.fold, self.seed = folds, fold, seed
 
     def __call__(self, ids: list[str]) -> Split:

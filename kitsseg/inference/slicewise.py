@@ -143,6 +143,6 @@ def make_map(probabilities: Tensor, name: str) -> npt.NDArray[np.uint8]:
     elif name in OFFICIAL:
         values = probabilities[:, list(REGIONS[name])].sum(1)
     else:
-        raise ValueError(f"maps={name} must be one of {', '.join((*OFFICIAL, UNCERTAINTY))}")
+        raise ValueError(f"maps={name}: must be one of {', '.join((*OFFICIAL, UNCERTAINTY))}")
     scaled: npt.NDArray[np.uint8] = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     return scaled

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,17 @@ GLIBC_TUNABLES = ":".join(
         ("hugetlb", 1), ("mmap_max", 0), ("trim_threshold", 1 << 40), ("top_pad", 1 << 28),
     )
 )  # fmt: skip
+
+
+def requested_ranks(trainer: Mapping[str, Any]) -> int:
+    """Return the number of processes that a ``trainer`` section asks for on this machine."""
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        return len(devices)
+    text = str(devices)
+    if text in ("auto", "-1"):
+        return gpus.count() if distributed.uses_gpus(trainer) else 1
+    return len(text.split(",")) if "," in text else int(text)
 
 
 def start(folder: Path, job: Mapping[str, Any], ranks: int) -> None:

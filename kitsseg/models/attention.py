@@ -30,9 +30,9 @@ class AttentionGate(nn.Module):
     ) -> None:
         super().__init__()
         if stride not in (1, 2):
-            raise ValueError(f"gate_stride={stride} must be 1 (every pixel) or 2 (coarse grid)")
+            raise ValueError(f"gate_stride={stride}: must be 1 (every pixel) or 2 (coarse grid)")
         if inner_channels < 1:
-            raise ValueError(f"inner_channels={inner_channels} must be at least 1")
+            raise ValueError(f"inner_channels={inner_channels}: must be at least 1")
         self.from_skip = nn.Conv2d(skip_channels, inner_channels, stride, stride, bias=False)
         self.from_gating = nn.Conv2d(gating_channels, inner_channels, 1)
         self.norm_skip = make_norm(norm, inner_channels)

@@ -44,14 +44,14 @@ class UNet(nn.Module):
         super().__init__()
         for name, value in dict(in_channels=in_channels, width=width, depth=depth).items():
             if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+                raise ValueError(f"{name}={value}: must be at least 1")
         if classes < 2:
-            raise ValueError(f"classes={classes} must be at least 2 (softmax over the classes)")
+            raise ValueError(f"classes={classes}: must be at least 2 (softmax over the classes)")
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout} must lie in [0, 1)")
+            raise ValueError(f"dropout={dropout}: must be in [0, 1)")
         if not 0 <= supervised < depth:
             raise ValueError(
-                f"supervised={supervised} must lie in [0, depth={depth}): levels of the decoder"
+                f"supervised={supervised}: must be in [0, depth={depth}): levels of the decoder"
             )
         self.in_channels, self.depth = in_channels, depth
         self.channels = [width * 2**level for level in range(depth + 1)]
@@ -127,7 +127,7 @@ def make_head(channels: int, classes: int, class_prior: list[float] | None) -> n
         shares = torch.tensor(class_prior, dtype=torch.float64, device="cpu")
         if len(shares) != classes or not (shares > 0).all() or abs(float(shares.sum()) - 1) > 1e-6:
             raise ValueError(
-                f"class_prior={class_prior} must hold {classes} fractions above 0 that sum to 1"
+                f"class_prior={class_prior}: must hold {classes} fractions above 0 that sum to 1"
             )
         assert head.bias is not None
         with torch.no_grad():
@@ -168,7 +168,7 @@ class AttentionUNet(UNet):
     ) -> None:
         super().__init__(in_channels, classes, width, depth, norm, up, dropout, supervised, class_prior)
         if not 0 < gate_ratio <= 4:
-            raise ValueError(f"gate_ratio={gate_ratio} must lie in (0, 4]")
+            raise ValueError(f"gate_ratio={gate_ratio}: must be in (0, 4]")
         if depth == 1 and not gate_first:
             raise ValueError("gate_first=false: depth=1 would have no gate; set gate_first=true")
         self.gates = nn.ModuleList(

@@ -16,9 +16,9 @@ class Window(nn.Module):
     def __init__(self, low_hu: float, high_hu: float, mean_hu: float, sd_hu: float) -> None:
         super().__init__()
         if not low_hu < high_hu:
-            raise ValueError(f"low_hu={low_hu} must be below high_hu={high_hu}")
+            raise ValueError(f"low_hu={low_hu}: must be below high_hu={high_hu}")
         if not sd_hu > 0:
-            raise ValueError(f"sd_hu={sd_hu} must be above 0")
+            raise ValueError(f"sd_hu={sd_hu}: must be above 0")
         self.low_hu, self.high_hu, self.mean_hu, self.sd_hu = low_hu, high_hu, mean_hu, sd_hu
 
     def forward(self, image: Tensor) -> Tensor:

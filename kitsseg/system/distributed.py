@@ -27,17 +27,6 @@ def _slurm(name: str, default: int) -> int:
     return int(os.environ[name]) if several else default
 
 
-def requested(trainer: Mapping[str, Any]) -> int:
-    """Return the number of processes that a ``trainer`` section asks for on this machine."""
-    devices = trainer.get("devices", 1)
-    if isinstance(devices, Sequence) and not isinstance(devices, str):
-        return len(devices)
-    text = str(devices)
-    if text in ("auto", "-1"):
-        return gpus.count() if uses_gpus(trainer) else 1
-    return len(text.split(",")) if "," in text else int(text)
-
-
 def uses_gpus(trainer: Mapping[str, Any]) -> bool:
     """Whether a ``trainer`` section asks for NVIDIA GPUs and this machine has any."""
     return trainer.get("accelerator") in ("auto", "gpu", "cuda") and bool(gpus.visible())

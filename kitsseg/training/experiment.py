@@ -142,7 +142,8 @@ class Experiment:
         device, precision = trainer.strategy.root_device, str(trainer.precision)
         log.info(
             f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} cases train on "
-            f"{len(data.rows(0))} slices, {len(data.split.validation)} validate; {precision}; {self.folder}"
+            f"{len(data.rows(0))} slices, {len(data.split.validation)} validate; {precision}; "
+            f"{self.folder}"
         )
         environment = provenance.environment(device, precision, self.compiled)
         return {"environment": environment, "config": self.settings, "split": split}

@@ -181,22 +181,22 @@ NAMES = "labelled, test, all, a number, a range (0-41) or a list of these"
         ("cases=[]", "cases: an empty list asks for nothing"),
         ("cases=null", f"cases: None must be {NAMES}"),
         ("cases=0,1", "cases=0,1 is a sweep: add -m (or write cases=[0,1] for a list)"),
-        ("workers=0", "workers: 0 must lie in [1, 64]"),
-        ("workers=two", "workers: expected int, got 'two'"),
-        ("retries=-1", "retries: -1 must lie in [0, 100]"),
-        ("timeout_s=nan", "timeout_s: nan must lie in [0.1, 3600]"),
+        ("workers=0", "workers=0: must be between 1 and 64"),
+        ("workers=two", "workers=two: Value 'two' of type 'str' could not be converted to Integer"),
+        ("retries=-1", "retries=-1: must be between 0 and 100"),
+        ("timeout_s=nan", "timeout_s=nan: must be between 0.1 and 3600"),
         (
             'imaging_url="ftp://a/{case}"',
-            "imaging_url: ftp://a/{case} must begin with http:// or https://",
+            "imaging_url=ftp://a/{case}: must begin with http:// or https://",
         ),
-        ("clinical_url=kits.json", "clinical_url: kits.json must begin with http:// or https://"),
+        ("clinical_url=kits.json", "clinical_url=kits.json: must begin with http:// or https://"),
         (
             "labels_url=http://a/b",
-            "labels_url: http://a/b must hold {case:05d}, or all cases would be the same file",
+            "labels_url=http://a/b: must contain {case:05d}, or all cases be the same file",
         ),
         (
             'labels_url="http://a/{id}"',
-            "labels_url: http://a/{id}: {case:05d} alone may stand in braces (KeyError('id'))",
+            "labels_url=http://a/{id}: only {case:05d} may be in braces (KeyError('id'))",
         ),
         ("label_from=x", "label_from: no such key; did you mean labels_from?"),
     ],
@@ -206,7 +206,7 @@ def test_one_mistake_is_one_line(override: str, problem: str) -> None:
 
 
 def test_the_root_has_to_be_given() -> None:
-    assert find_problems("download", []) == ["root: has no value; give it one with root=VALUE"]
+    assert find_problems("download", []) == ["root: has no value; set it with root=VALUE"]
     assert find_problems("download", ["root=x"]) == []
 
 

@@ -98,7 +98,7 @@ def test_what_stands_in_a_files_place_stops_that_file_alone(
     assert "imaging.nii.gz is a folder, not a file; move it away" in lines[0]
     assert "imaging.nii.gz is a link to away.nii.gz, which isn't there; mend or" in lines[1]
     assert "segmentation.nii.gz is a link to segmentation.nii.gz, which leads back" in lines[1]
-    assert lines[2].count("its folder is a file; move that away") == 2
+    assert lines[2].count("its folder is a file; move it away") == 2
     assert f"{root}/case_00210/.imaging.nii.gz.part: Is a directory" in lines[3]
     came = [name for name in found(root) if name.endswith((".nii.gz", ".json"))]
     assert sorted(came) == ["case_00000/segmentation.nii.gz", "kits.json"]
@@ -123,7 +123,7 @@ def test_a_case_that_cannot_be_entered_stops_that_case_alone(
         (root / "case_00001").chmod(0o755)
     assert done.returncode == 1 and done.stdout.startswith("3 of 4 cases are complete")
     (said,) = errors(done.stderr)
-    assert said.startswith("kitsseg.download: case_00001: imaging.nii.gz can't be looked at (Perm")
+    assert said.startswith("kitsseg.download: case_00001: imaging.nii.gz cannot be accessed (Perm")
 
 
 def test_killed_and_started_again(server: FaultyServer, tmp_path: Path) -> None:

@@ -37,10 +37,10 @@ def test_a_mixture_goes_where_it_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        ([], "runs: has no value; give it one with runs=VALUE"),
-        (["runs=no/where"], "runs: no/where: there's no such folder"),
-        (["runs=[]"], "runs: [] must be a folder or a list of folders"),
-        (["runs=3"], "runs: 3 must be a folder or a list of folders"),
+        ([], "runs: has no value; set it with runs=VALUE"),
+        (["runs=no/where"], "runs=no/where: no such folder"),
+        (["runs=[]"], "runs=[]: must be a folder or a list of folders"),
+        (["runs=3"], "runs=3: must be a folder or a list of folders"),
         (["runs=.", "outputs=x"], "outputs: no such key; did you mean output?"),
     ],
 )

@@ -178,7 +178,7 @@ def test_a_failing_job_is_told_at_once_and_the_others_go_on(
         "data.exclude=[case_99999],[]",
     )  # fmt: skip
     assert done.returncode == 1
-    assert "kitsseg.train: data.exclude names ['case_99999']" in done.stderr
+    assert "kitsseg.train: data.exclude=['case_99999']: data.root has no such cases" in done.stderr
     assert "Traceback" not in done.stderr
     assert "finetune=none: epochs has no effect" in done.stdout
     folder = tmp_path / "outputs" / "demo"

@@ -95,16 +95,16 @@ def test_what_stands_in_a_files_place_is_named(raw: Path) -> None:
     assert [c["problems"] for c in report["cases"]] == [
         [f"{raw}/case_00000/imaging.nii.gz: is a folder, not a file; move it away"],
         [
-            f"{raw}/case_00001/imaging.nii.gz: is a link to /away/1.nii.gz, which isn't there; "
-            "mend or remove the link"
+            f"{raw}/case_00001/imaging.nii.gz: is a link to /away/1.nii.gz, which does not exist; "
+            "repair or remove the link"
         ],
         [
-            f"{raw}/case_00002/imaging.nii.gz: is a link to imaging.nii.gz, which leads back to itself; "
-            "mend or remove the link"
+            f"{raw}/case_00002/imaging.nii.gz: is a link to imaging.nii.gz, which points back to itself; "
+            "repair or remove the link"
         ],
         [
-            f"{raw}/case_00003/{LABEL_NAME}: is a link to /away/3.nii.gz, which isn't there; "
-            "mend or remove the link"
+            f"{raw}/case_00003/{LABEL_NAME}: is a link to /away/3.nii.gz, which does not exist; "
+            "repair or remove the link"
         ],
     ]
 
@@ -116,7 +116,7 @@ def test_a_case_that_cannot_be_entered_is_a_line(raw: Path, workers: int) -> Non
         done = powerless.run(raw.parent, "-m", "kitsseg.verify", "root=raw", f"workers={workers}")
     finally:
         (raw / "case_00002").chmod(0o755)
-    said = "can't be looked at (Permission denied); chmod u+rwx raw/case_00002, or ask its owner"
+    said = "cannot be accessed (Permission denied); chmod u+rwx raw/case_00002, or ask its owner"
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         f"kitsseg.verify: raw/case_00002/{name}: {said}" for name in ("imaging.nii.gz", LABEL_NAME)

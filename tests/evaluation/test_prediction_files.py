@@ -96,7 +96,7 @@ def test_a_link_that_leads_nowhere_is_a_problem_of_its_case(tmp_path: Path) -> N
     (tmp_path / "case_00005").symlink_to("away")
     found, problems = find_label_volumes(tmp_path)
     assert found == {"case_00004": path} and list(problems) == ["case_00005"]
-    assert "its folder is a link to away, which isn't there" in problems["case_00005"]
+    assert "its folder is a link to away, which does not exist" in problems["case_00005"]
 
 
 def test_no_folder(tmp_path: Path) -> None:

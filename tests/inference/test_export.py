@@ -139,4 +139,4 @@ def test_an_export_that_differs_is_not_written(tmp_path: Path, monkeypatch: pyte
 
 def test_mistakes_are_one_line() -> None:
     (found,) = find_problems("export", ["checkpoint=x", "output=y", "formats=[onx]"])
-    assert found == "formats: ['onx'] may hold onnx, pt2, and must hold one"
+    assert found == "formats=['onx']: must contain one or both of onnx, pt2"

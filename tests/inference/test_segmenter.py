@@ -248,9 +248,9 @@ def test_what_cannot_be_segmented(image: np.ndarray | str, text: str) -> None:
     ("options", "text"),
     [
         ({"mirror_axes": [2]}, "mirror_axes=.2. may hold 0 and 1, each once"),
-        ({"device": "nosuch"}, "device=nosuch: isn't there; try auto or cpu"),
-        ({"device": "cuda:77"}, "device=cuda:77: isn't there"),
-        ({"precision": "8"}, "precision=8 must be auto, 32-true"),
+        ({"device": "nosuch"}, "device=nosuch: this machine does not have it; try auto or cpu"),
+        ({"device": "cuda:77"}, "device=cuda:77: this machine does not have it"),
+        ({"precision": "8"}, "precision=8: must be auto, 32-true"),
     ],
 )
 def test_arguments_are_checked(options: dict[str, object], text: str) -> None:

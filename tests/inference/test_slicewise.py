@@ -102,9 +102,9 @@ def test_window_by_hand() -> None:
     out = window(torch.tensor([-1024, -79, 101, 304, 3000], dtype=torch.int16))
     low, high = (-79 - 101) / 76.9, (304 - 101) / 76.9
     torch.testing.assert_close(out, torch.tensor([low, low, 0.0, high, high]))
-    with pytest.raises(ValueError, match="low_hu=3 must be below high_hu=3"):
+    with pytest.raises(ValueError, match="low_hu=3: must be below high_hu=3"):
         Window(3, 3, 0, 1)
-    with pytest.raises(ValueError, match="sd_hu=0 must be above 0"):
+    with pytest.raises(ValueError, match="sd_hu=0: must be above 0"):
         Window(0, 1, 0, 0)
 
 

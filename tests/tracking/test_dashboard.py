@@ -191,10 +191,10 @@ def test_the_server_receives_every_panel(
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        ([], "runs: has no value; give it one with runs=VALUE"),
-        (["runs=no/where"], "runs: no/where: there's no such folder"),
+        ([], "runs: has no value; set it with runs=VALUE"),
+        (["runs=no/where"], "runs=no/where: no such folder"),
         (["runs=.", "ofline=false"], "ofline: no such key; did you mean offline?"),
-        (["runs=.", "offline=3.5"], "offline: expected bool, got 3.5"),
+        (["runs=.", "offline=3.5"], "offline=3.5: Value '3.5' is not a valid bool (type float)"),
     ],
 )
 def test_refusals(overrides: list[str], problem: str) -> None:

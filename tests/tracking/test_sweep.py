@@ -47,7 +47,7 @@ def group(sweep: Sweep) -> str:
 
 def test_no_tracker_prints_anything(sweep: Sweep) -> None:
     assert sweep[1].returncode == 1  # a job failed
-    assert "data.exclude names ['case_99999']" in sweep[1].stderr
+    assert "data.exclude=['case_99999']" in sweep[1].stderr
     said = (sweep[1].stdout + sweep[1].stderr).lower()
     assert not [
         word for word in ("wandb:", "mlflow:", "alembic", "run continues", "not logged") if word in said
@@ -57,7 +57,7 @@ def test_no_tracker_prints_anything(sweep: Sweep) -> None:
 def test_each_job_is_one_run_with_its_state(sweep: Sweep) -> None:
     bad, good = (only(folder) for folder in jobs(sweep))
     assert (bad.exit_code, good.exit_code) == (1, 0)
-    assert bad.summary["error"].startswith("ValueError: data.exclude names")
+    assert bad.summary["error"].startswith("ValueError: data.exclude=")
     assert bad.run["run_group"] == good.run["run_group"] == group(sweep)
     assert bad.run["run_id"] != good.run["run_id"] and good.run["job_type"] == "train"
 

@@ -31,12 +31,7 @@ def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> R
         index: the training slices.
         keep: share of the background-only slices to keep; ``round(keep * n)`` of n are kept.
         seed: seed of the choice.
-
-    Raises:
-        ValueError: ``keep`` is not between 0 and 1.
     """
-    if not 0 <= keep <= 1:
-        raise ValueError(f"background_keep={keep}: must be between 0 and 1")
     background = np.flatnonzero(~index.foreground)
     count = round(keep * len(background))
     kept = np.random.default_rng(seed).choice(background, count, replace=False)

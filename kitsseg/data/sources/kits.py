@@ -75,13 +75,15 @@ class Kits19:
         origin: str | None = None,
     ) -> None:
         if not set(SAME_CLASSES) <= set(classes) <= set(range(len(CLASSES))):
-            raise ValueError(f"classes={list(classes)} must give each of {list(SAME_CLASSES)}, no other")
+            raise ValueError(
+                f"classes={list(classes)}: must give each of {list(SAME_CLASSES)}, no other"
+            )
         if classes[0] != BACKGROUND:
-            raise ValueError(f"classes={list(classes)} must begin with {BACKGROUND}, the background")
+            raise ValueError(f"classes={list(classes)}: must begin with {BACKGROUND}, the background")
         self.label_name, self.classes = label_name, tuple(classes)
         known, unlabelled = spans(numbers), spans([] if test is None else [test])
         if not set(unlabelled) <= set(known):
-            raise ValueError(f"test={test} must lie in numbers={list(numbers)}")
+            raise ValueError(f"test={test}: must lie in numbers={list(numbers)}")
         self.numbers = Numbers(tuple(n for n in known if n not in set(unlabelled)), tuple(unlabelled))
         self.origin = origin
 

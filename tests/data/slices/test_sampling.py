@@ -45,12 +45,6 @@ def test_seed_decides() -> None:
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("keep", [-0.1, 1.1])
-def test_range(keep: float) -> None:
-    with pytest.raises(ValueError, match=r"background_keep=.*: must be between 0 and 1"):
-        keep_background(index(np.ones(2, bool)), keep, seed=0)
-
-
 def batches(rows: int, size: int, rank: int = 0, ranks: int = 1, epoch: int = 0) -> list[list[Draw]]:
     sampler = TrainBatches(lambda epoch: np.arange(rows) * 7, lambda: epoch, size, 5, rank, ranks)
     assert len(list(sampler)) == len(sampler)

@@ -29,7 +29,7 @@ def test_numbers_are_checked() -> None:
     for wrong in ("5-3", "x", "-1", "123456", ""):
         with pytest.raises(ValueError, match=f"{wrong} must be a case's number or a range"):
             Kits19(numbers=["0-9", wrong])
-    with pytest.raises(ValueError, match=r"test=8-10 must lie in numbers=\['0-9'\]"):
+    with pytest.raises(ValueError, match=r"test=8-10: must lie in numbers=\['0-9'\]"):
         Kits19(numbers=["0-9"], test="8-10")
     numbers = Kits19(numbers=["7", "0-3", "9"], test="3").numbers
     assert str(numbers) == "0-3 or 7 or 9" and numbers.choose("labelled") == [0, 1, 2, 7, 9]

@@ -60,7 +60,8 @@ class Patience:
 
     def wait_s(self, failures: int, at_least: float) -> float:
         """How long to wait after so many failures in a row."""
-        return max(at_least, min(60, self.backoff_s * 2 ** (failures - 1)) * random.uniform(0.5, 1.5))
+        backoff: float = self.backoff_s * 2.0 ** (failures - 1)
+        return max(at_least, min(60, backoff) * random.uniform(0.5, 1.5))
 
 
 def fetch(

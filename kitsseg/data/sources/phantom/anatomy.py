@@ -173,7 +173,8 @@ class Canvas:
         """Distance in mm to the line from a to b in the plane of the slice."""
         x, y, dx, dy = self.x[box] - a[0], self.y[box] - a[1], b[0] - a[0], b[1] - a[1]
         t = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
-        return np.hypot(x - t * dx, y - t * dy)
+        distance: Field = np.hypot(x - t * dx, y - t * dy)
+        return distance
 
     def vessels(self) -> None:
         p, front = self.p, self.p.back - 29

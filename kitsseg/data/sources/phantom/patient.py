@@ -9,6 +9,7 @@ kidney's median and for how far the tumour's median lies below it. The anatomy i
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -36,12 +37,13 @@ class Waves:
         self.k = 2 * np.pi * direction / length_mm
         self.phase = rng.uniform(0, 2 * np.pi, count)
 
-    def __call__(self, x: NDArray, y: NDArray, z: float) -> Field:
+    def __call__(self, x: NDArray[Any], y: NDArray[Any], z: float) -> Field:
         """Values [H, W] at the columns x [W] and rows y [H] of slice z."""
         kx, ky, kz = self.k.T
         rows = np.exp(1j * (np.outer(y, ky) + kz * z + self.phase)).astype(np.complex64)
         columns = np.exp(1j * np.outer(kx, x)).astype(np.complex64)
-        return np.sqrt(2 / len(kx), dtype=np.float32) * (rows @ columns).real
+        field: Field = np.sqrt(2 / len(kx), dtype=np.float32) * (rows @ columns).real
+        return field
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Blob:
         v = (cos * (y - cy) - sin * (x - cx)) / b
         level = np.sqrt(u * u + v * v + (dz / c) ** 2)
         slope = np.sqrt((u / a) ** 2 + (v / b) ** 2 + (dz / c / c) ** 2) + 1e-6
-        return level * (level - 1) / slope
+        distance: Field = level * (level - 1) / slope
+        return distance
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Lesion:
 class Patient:
     """All that varies from case to case, drawn once."""
 
-    def __init__(self, rng: Generator, z_mm: NDArray):
+    def __init__(self, rng: Generator, z_mm: NDArray[Any]):
         uniform = rng.uniform
         self.rng = rng
         # Size, and brightness by contrast phase: arterial 1 is corticomedullary, 0 is late.
@@ -227,7 +230,7 @@ class Patient:
         x += math.copysign(0.3 * forward, x)
         return x + ring * math.cos(turn), y + ring * math.sin(turn) - 0.6 * forward, z
 
-    def _tumour(self, z_mm: NDArray, reach_mm: float) -> Lesion:
+    def _tumour(self, z_mm: NDArray[Any], reach_mm: float) -> Lesion:
         u, rng = self.rng.uniform, self.rng
         radius = 0.5 * min(max(42 * math.exp(rng.normal(0, 0.45)), 15), 105)
         x, y, z = self._seat(u(0.45, 0.95) + 0.008 * radius, reach_mm, radius)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -97,7 +98,7 @@ def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> No
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_nifti(path: Path, voxels: NDArray, spacing_mm: tuple[float, float, float]) -> None:
+def _write_nifti(path: Path, voxels: NDArray[Any], spacing_mm: tuple[float, float, float]) -> None:
     """KiTS19's grid: axes to inferior, posterior, left, and the first voxel at the origin."""
     import nibabel as nib  # takes a tenth of a second, which what is drawn already needn't wait for
 
