@@ -1,26 +1,30 @@
-# Everything happens in a virtual environment of the checkout's own.
+# Everything is installed into a virtual environment in the checkout.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test install clean
+.PHONY: demo test test-slow install clean
 
-demo: install  ## both models on the embedded data set, and Table 1
+demo: install  ## train both models on the embedded data set and print Table 1
 	$(BIN)/python -m kitsseg.train -m experiment=demo model=unet,attn_unet
 
 test: $(VENV)/.test  ## what continuous integration runs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/mypy benchmarks experiments
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/.test  ## kill loops, SLURM and the browser, which continuous integration runs as well
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 install: $(VENV)/.run
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a few minutes, about 2 GB ..."
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch  # first and alone, so that it decides which build of it is taken
+	$(PIP) torch  # first, so that the build of torch is chosen by itself
 	$(PIP) -e .
 	@touch $@
 

@@ -32,8 +32,9 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
 from kitsseg.data.case import SAME_CLASSES
 from kitsseg.data.labels import REGIONS
-from kitsseg.evaluation.cases import Pair, score_pair
+from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.lesions import Matching
+from kitsseg.evaluation.scores import score_pair
 from kitsseg.evaluation.surface import surfaces
 
 SHAPE, SPACING_MM, TOLERANCE_MM = (300, 512, 512), (1.0, 0.78, 0.78), 1.0

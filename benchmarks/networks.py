@@ -73,8 +73,8 @@ def main() -> None:
     print("\n| ratio | median (least, most) | aim |\n|---|---|---|")
     for above, below, aim in aims(args.compile):
         each = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
-        row = f"{statistics.median(each):.2f} ({min(each):.2f}, {max(each):.2f})"
-        print(f"| {above} / {below} | {row} | {aim} |")
+        shown = f"{statistics.median(each):.2f} ({min(each):.2f}, {max(each):.2f})"
+        print(f"| {above} / {below} | {shown} | {aim} |")
         ratios.store(f"step: {above} / {below}", each, aim)
 
 
@@ -113,7 +113,7 @@ def make_step(
             logits = net(image)
         loss = nn.functional.cross_entropy(logits.float(), label)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

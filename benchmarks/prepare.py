@@ -119,7 +119,8 @@ def _read(path: Path) -> npt.NDArray[Any]:
 
 
 def read_nibabel(case: Case) -> object:
-    return [np.asanyarray(nib.load(path).dataobj) for path in (case.image, case.label)]
+    images = [nib.nifti1.load(path) for path in (case.image, case.label)]
+    return [np.asanyarray(image.dataobj) for image in images]
 
 
 def read_simpleitk(case: Case) -> object:

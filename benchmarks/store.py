@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsseg.data.case import Case
-from kitsseg.data.sources.kits import IMAGE_NAME, LABEL_NAME
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
 from kitsseg.data.store.prepare import file_versions, is_current, prepare
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
 

@@ -29,4 +29,4 @@ if __name__ == "__main__":
         accelerator="cpu", devices=int(sys.argv[1]), strategy="ddp", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, callbacks=[Probe()],
     )  # fmt: skip
-    trainer.fit(Minimal(), DataLoader([{"image": torch.ones(1)}] * 4))
+    trainer.fit(Minimal(), DataLoader([{"image": torch.ones(1)}] * 4))  # type: ignore[arg-type]

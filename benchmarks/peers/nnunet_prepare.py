@@ -27,9 +27,9 @@ def write_dataset(folders: list[Path], processes: int) -> None:
     target = Path(os.environ["nnUNet_raw"]) / DATASET  # noqa: SIM112
     for folder in ("imagesTr", "labelsTr"):
         (target / folder).mkdir(parents=True)
-    for folder in folders:
-        (target / "imagesTr" / f"{folder.name}_0000.nii.gz").symlink_to(folder / "imaging.nii.gz")
-        (target / "labelsTr" / f"{folder.name}.nii.gz").symlink_to(folder / "segmentation.nii.gz")
+    for case in folders:
+        (target / "imagesTr" / f"{case.name}_0000.nii.gz").symlink_to(case / "imaging.nii.gz")
+        (target / "labelsTr" / f"{case.name}.nii.gz").symlink_to(case / "segmentation.nii.gz")
     about = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "kidney": 1, "tumour": 2},

@@ -209,7 +209,7 @@ def _find_moved(name: str) -> str:
 
 
 def arguments(target: Any) -> dict[str, inspect.Parameter] | None:
-    """Return a callable's parameters by name, ``*`` and ``**`` for open ones; None without a signature."""
+    """Return a callable's parameters by name (``*`` and ``**`` for open ones), None without any."""
     try:
         try:
             parameters = inspect.signature(target, eval_str=True).parameters
