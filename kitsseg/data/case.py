@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kitsseg.data.labels import BACKGROUND, KIDNEY, TUMOUR
-from kitsseg.system.obstacles import is_there
+from kitsseg.system.obstacles import is_file
 
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
 CLINICAL_NAME = "kits.json"
@@ -44,7 +44,7 @@ def case_folders(root: Path) -> list[Path]:
     """
     for folder in (root, root / "data", root / "dataset"):
         if folder.is_dir():
-            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and not is_there(f)]
+            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and not is_file(f)]
             if cases:
                 return sorted(cases)
     return []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kitsseg.data.case import CASE_FILE, LABEL_NAME, is_id
-from kitsseg.system.obstacles import is_there, obstacle
+from kitsseg.system.obstacles import is_file, obstacle
 
 PREDICTION_NAME = "prediction.nii.gz"
 
@@ -31,14 +31,14 @@ def find_label_volumes(
     found: dict[str, list[Path]] = {}
     problems: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if is_there(path) and path.name.endswith((".nii", ".nii.gz")) and path.name[0] != ".":
+        if is_file(path) and path.name.endswith((".nii", ".nii.gz")) and path.name[0] != ".":
             match = CASE_FILE.fullmatch(path.name)
             if match is None:
                 problems[path.name] = "no case id in the file name; rename it like case_00042.nii.gz"
             else:
                 found.setdefault(f"case_{int(match[1]):05d}", []).append(path)
         elif is_id(path.name):
-            inner = [path / name for name in names if is_there(path / name)]
+            inner = [path / name for name in names if is_file(path / name)]
             found.setdefault(path.name, []).extend(inner[:1])
             blocked = [f"{path / name}: {why}" for name in names if (why := obstacle(path / name))]
             if blocked and not inner:

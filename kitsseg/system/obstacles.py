@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 
-def is_there(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """Whether ``path`` is a file; false where it cannot be accessed (`Path.is_file` would raise)."""
     try:
         return stat.S_ISREG(path.stat().st_mode)

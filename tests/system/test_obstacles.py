@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from kitsseg.system.obstacles import is_there, obstacle
+from kitsseg.system.obstacles import is_file, obstacle
 
 
 def test_a_file_and_nothing_are_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
-    assert is_there(tmp_path / "file") and is_there(tmp_path / "link")
+    assert is_file(tmp_path / "file") and is_file(tmp_path / "link")
     assert obstacle(tmp_path / "file") is obstacle(tmp_path / "link") is None
     for path in (tmp_path / "nothing", tmp_path / "no" / "folder"):
-        assert not is_there(path) and obstacle(path) is None
+        assert not is_file(path) and obstacle(path) is None
 
 
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
         "file/x": "its folder is a file; move it away",
     }
     assert {name: obstacle(tmp_path / name) for name in expected} == expected
-    assert not any(is_there(tmp_path / name) for name in expected)
+    assert not any(is_file(tmp_path / name) for name in expected)
 
 
 def test_a_place_where_nobody_may_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_a_place_where_nobody_may_look(tmp_path: Path, monkeypatch: pytest.Monke
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "stat", stat)
-    assert not is_there(tmp_path / "x")
+    assert not is_file(tmp_path / "x")
     assert obstacle(tmp_path / "x") == (
         f"cannot be accessed (Permission denied); chmod u+rwx {tmp_path}, or ask its owner"
     )

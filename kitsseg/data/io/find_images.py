@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kitsseg.data.case import IMAGE_NAME, case_folders, is_id
 from kitsseg.data.io.scan import Found, Scan
-from kitsseg.system.obstacles import is_there, obstacle
+from kitsseg.system.obstacles import is_file, obstacle
 
 NIFTI = (".nii.gz", ".nii")
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # a name with nnU-Net's channel number
@@ -31,7 +31,7 @@ def find_images(path: Path) -> Found:
         return Found([_scan(path.resolve() / IMAGE_NAME)], {})
     if cases := case_folders(path):
         images = [folder / IMAGE_NAME for folder in cases]
-        missing = [image for image in images if not is_there(image)]
+        missing = [image for image in images if not is_file(image)]
         problems = {i.parent.name: f"{i}: {_obstacle_or_missing(i)}" for i in missing}
         return Found([_scan(image) for image in images if image not in missing], problems)
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))

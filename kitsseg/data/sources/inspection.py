@@ -14,8 +14,8 @@ from kitsseg.data.io.header import ORIENTATION
 from kitsseg.data.io.hu_checks import ABOUT_OFFSET, image_problems, is_offset
 from kitsseg.data.io.nifti import Image, Mask, check_same_grid, read_image, read_mask
 from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
-from kitsseg.data.sources.kits import lacking
-from kitsseg.system.obstacles import is_there
+from kitsseg.data.sources.kits import missing_files
+from kitsseg.system.obstacles import is_file
 
 SPACING_TOLERANCE_MM = 1e-3
 OK, BAD, TEST = "ok", "bad", "test"
@@ -53,7 +53,7 @@ def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Find
         is_test: it needs no label.
         published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
     """
-    finding = Finding(case.id, problems=lacking(case, not is_test))
+    finding = Finding(case.id, problems=missing_files(case, not is_test))
     image, mask = _image(case, finding), _mask(case, finding)
     if image is not None:
         _look_at_image(case, image, published_mm, finding)
@@ -92,7 +92,7 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
 
 
 def _image(case: Case, finding: Finding) -> Image | None:
-    if not is_there(case.image):
+    if not is_file(case.image):
         return None
     try:
         return read_image(case.image)
@@ -102,7 +102,7 @@ def _image(case: Case, finding: Finding) -> Image | None:
 
 
 def _mask(case: Case, finding: Finding) -> Mask | None:
-    if not is_there(case.label):
+    if not is_file(case.label):
         return None
     try:
         return read_mask(case.label, case.classes)
