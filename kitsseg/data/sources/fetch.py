@@ -110,10 +110,10 @@ class Fetcher:
     ) -> None:
         self.workers, self.timeout_s, self.check_existing = workers, timeout_s, check_existing
         self.retries, self.backoff_s = retries, backoff_s
-        self.stop = stop = Event()
-        self._lock = Lock()
+        self.stop, self._lock = Event(), Lock()
+        stop = self.stop
 
-        class StoppableRetry(Retry):
+        class StoppableRetry(Retry):  # its waits end when `stop` is set
             def sleep(self, response: BaseHTTPResponse | None = None) -> None:
                 wait_s = None if response is None else self.get_retry_after(response)
                 if stop.wait(self.get_backoff_time() if wait_s is None else min(wait_s, MAX_WAIT_S)):
@@ -183,9 +183,7 @@ class Fetcher:
                 failures = 1 if part.size > max_size else failures + 1
                 max_size = max(max_size, part.size)
                 if failures > self.retries:
-                    raise FetchError(
-                        f"{file.source}: {error}; gave up after {failures} tries"
-                    ) from error
+                    raise FetchError(f"{file.source}: {error}; tried {failures} times") from error
                 if self.stop.wait(min(60, self.backoff_s * 2 ** (failures - 1))):
                     raise StoppedError from error
                 continue
