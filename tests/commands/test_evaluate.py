@@ -13,7 +13,6 @@ import pytest
 import surface_distance
 from hydra import compose, initialize_config_dir
 
-from kitsseg.config.command_line import find_problems
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.case import Case
 from kitsseg.data.labels import REGIONS
@@ -23,6 +22,7 @@ from kitsseg.evaluation.stats import mean_interval
 from kitsseg.training.pixel_counts import region_counts
 from tests import ROOT
 from tests.conftest import blocky
+from tests.helpers.commands import find_problems
 from tests.helpers.evaluating import TOLERANCE_MM, evaluate, record, rows, save
 
 pytest_plugins = ("tests.helpers.evaluating",)
@@ -197,17 +197,17 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("missing=skip", "missing: skip must be error or zero"),
-        ("workers=0", "workers: 0 must lie in [1, 64]"),
-        ("tolerance_mm.tumour=-1", "tolerance_mm.tumour: -1.0 must be at least 0"),
+        ("missing=skip", "missing=skip: must be error or zero"),
+        ("workers=0", "workers=0: must be between 1 and 64"),
+        ("tolerance_mm.tumour=-1", "tolerance_mm.tumour=-1.0: must be at least 0 and finite"),
         ("tolerance_mm.cyst=1", "tolerance_mm.cyst: no such key (kidney, kidney_label, tumour)"),
-        ("lesions.min_overlap=0", "lesions: min_overlap=0: must be in (0, 1]"),
+        ("lesions.min_overlap=0", "lesions.min_overlap=0: must be in (0, 1]"),
         (
             "cases=some",
             "cases=some: must be labelled, test, all, a number, a range (0-41) or a list of these; or "
             "all, predicted or a run's split.json",
         ),
-        ("postprocess=kidney", "postprocess=kidney: there's no such choice; did you mean kidneys? "
+        ("postprocess=kidney", "postprocess=kidney: no such choice; did you mean kidneys? "
          "(all, kidneys, none, tumours)"),
         ("prediction=x", "prediction: no such key; did you mean predictions?"),
     ],
@@ -218,7 +218,7 @@ def test_one_mistake_is_one_line(override: str, problem: str) -> None:
 
 def test_ranges_of_post_processing() -> None:
     found = find_problems("evaluate", [*GIVEN, "postprocess=all", "postprocess.max_hole_ml=-1"])
-    assert found == ["postprocess: max_hole_ml=-1: must be at least 0 and finite"]
+    assert found == ["postprocess.max_hole_ml=-1: must be at least 0 and finite"]
 
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in CONFIG_DIR.glob("postprocess/*.yaml")))

@@ -11,11 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.config.command_line import find_problems
 from kitsseg.data.drawing import HEADER, KIDNEY_COLOUR
 from kitsseg.inference import checkpoint
 from kitsseg.inference.segmenter import Segmenter
 from tests.conftest import AFFINE, blocky, write_case
+from tests.helpers.commands import find_problems
 from tests.helpers.predicting import environment, predict, rows, values
 from tests.inference.test_segmenter import trained
 
@@ -120,14 +120,17 @@ def test_a_checkpoint_that_is_none(blocks: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("checkpoint=3", "checkpoint: expected a file or a list of files, got 3"),
-        ("checkpoint=[]", "checkpoint: expected a file or a list of files, got []"),
+        ("checkpoint=3", "checkpoint=3: must be a file or a list of files"),
+        ("checkpoint=[]", "checkpoint=[]: must be a file or a list of files"),
         ("cases=300", "cases=300: must be within 0-299"),
-        ("mirror_axes=[2]", "mirror_axes: [2] may hold 0 (rows) and 1 (columns), each once"),
-        ("offset_hu=1.5", "offset_hu: expected int, got 1.5"),
-        ("offset_hu=-99999", "offset_hu: -99999 must lie in [-32768, 32767]"),
-        ("precision=16", "precision: 16 must be one of auto, 32-true, bf16-mixed, 16-mixed"),
-        ("postprocess=kidney", "postprocess=kidney: there's no such choice; did you mean kidneys?"),
+        ("mirror_axes=[2]", "mirror_axes=[2]: may contain 0 (rows) and 1 (columns), each once"),
+        (
+            "offset_hu=1.5",
+            "offset_hu=1.5: Value '1.5' of type 'float' could not be converted to Integer",
+        ),
+        ("offset_hu=-99999", "offset_hu=-99999: must be between -32768 and 32767"),
+        ("precision=16", "precision=16: must be one of auto, 32-true, bf16-mixed, 16-mixed"),
+        ("postprocess=kidney", "postprocess=kidney: no such choice; did you mean kidneys?"),
         ("uncertainity=true", "uncertainity: no such key; did you mean uncertainty?"),
         ("runtime=onnx", "runtime: no such key"),
     ],

@@ -195,5 +195,5 @@ def test_a_case_that_cannot_be_entered_is_a_bad_case(blocks: Path, tmp_path: Pat
     finally:
         locked.chmod(0o755)
     assert (done.returncode, done.stdout) == (0, "5\n")
-    assert "raw/case_00001/imaging.nii.gz: can't be looked at (Permission denied)" in done.stderr
-    assert "left out: raw/case_00001/imaging.nii.gz: can't be looked at" in done.stderr
+    assert "raw/case_00001/imaging.nii.gz: cannot be accessed (Permission denied)" in done.stderr
+    assert "left out: raw/case_00001/imaging.nii.gz: cannot be accessed" in done.stderr
