@@ -1,9 +1,10 @@
-"""Fetch KiTS19's volumes and labels into its own layout, checked, several at once.
+"""Download KiTS19 in its official layout.
 
 ``python -m kitsseg.download --help``
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from omegaconf import MISSING, DictConfig
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.validation import Command, outside, plain
 from kitsseg.data.case import CLINICAL_NAME, IMAGE_NAME, LABEL_NAME, case_folders
-from kitsseg.data.io.stream import GZIP_MAGIC, check_nifti_gz
-from kitsseg.data.sources.download.http import Patience
-from kitsseg.data.sources.download.many import Fetching, Wanted
+from kitsseg.data.io.stream import check_nifti_gz
+from kitsseg.data.sources.fetch import Fetcher, RemoteFile
 from kitsseg.data.sources.kits import LABELLED, parse_cases
 from kitsseg.system.obstacles import is_file
 
@@ -63,103 +63,85 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 
 COMMAND = Command("download", DownloadConfig, check=check)
-AGAIN = "what came is kept, and the same command goes on from there"
+HINT = "partial files are kept; run the same command again to resume"
 
 
 def run(cfg: DictConfig) -> int:
-    """Fetch what is missing and say what came of it; the exit code.
+    """Download the missing files, print a summary, and return the exit code.
 
     Raises:
-        ValueError: ``cases`` or ``labels_from`` can't be used.
+        ValueError: ``cases`` or ``labels_from`` is wrong.
     """
     root = Path(cfg.root).expanduser()
-    cases = parse_cases(plain(cfg.cases))
     labels_from = None if cfg.labels_from is None else Path(cfg.labels_from).expanduser()
-    wanted = list_wanted(root, cases, cfg.imaging_url, cfg.labels_url, cfg.clinical_url, labels_from)
-    root.mkdir(parents=True, exist_ok=True)  # if that fails, so would every file
-    patience = Patience(cfg.timeout_s, cfg.retries, cfg.backoff_s)
-    fetching = Fetching(wanted, cfg.workers, patience, cfg.check)
-    fetching.run()
-    return report(fetching, wanted, root)
+    cases = parse_cases(plain(cfg.cases))
+    files = list_files(root, cases, cfg.imaging_url, cfg.labels_url, cfg.clinical_url, labels_from)
+    root.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs a warning per retry
+    fetcher = Fetcher(cfg.workers, cfg.timeout_s, cfg.retries, cfg.backoff_s, cfg.check)
+    return report(files, fetcher.fetch_all(files), root)
 
 
-def list_wanted(
+def list_files(
     root: Path,
     cases: list[int],
     imaging_url: str,
     labels_url: str,
     clinical_url: str,
     labels_from: Path | None,
-) -> list[Wanted]:
-    """The files of these cases, labels first: a case is complete with its image.
+) -> list[RemoteFile]:
+    """Return the files of the cases; those of ``labels_from`` are copied.
 
     Raises:
-        ValueError: ``labels_from`` holds no cases.
+        ValueError: ``labels_from`` contains no case folder.
     """
-    copied = None if labels_from is None else _folder_of_cases(labels_from)
-    wanted = []
-    clinical: str | Path = clinical_url if copied is None else copied / CLINICAL_NAME
-    if copied is None or is_file(copied / CLINICAL_NAME):
-        wanted.append(
-            Wanted(root / CLINICAL_NAME, clinical, check_json, b"", "see clinical_url", optional=True)
-        )
+    clinical: str | Path = clinical_url
+    if labels_from is not None:
+        folders = case_folders(labels_from)
+        if not folders:
+            raise ValueError(f"labels_from={labels_from}: contains no folder case_XXXXX")
+        labels_from = folders[0].parent
+        clinical = labels_from / CLINICAL_NAME
+    files = [RemoteFile(root / CLINICAL_NAME, clinical, check_json, optional=True)]
     for case in cases:
-        folder = f"case_{case:05d}"
+        folder = root / f"case_{case:05d}"
         if case in LABELLED:
-            label: str | Path = labels_url.format(case=case)
-            remedy = "see labels_url and labels_revision, or labels_from for a checkout"
-            if copied is not None:
-                label, remedy = copied / folder / LABEL_NAME, "labels_from lacks it"
-            target = root / folder / LABEL_NAME
-            wanted.append(Wanted(target, label, check_nifti_gz, GZIP_MAGIC, remedy))
-        target, url = root / folder / IMAGE_NAME, imaging_url.format(case=case)
-        remedy = "see imaging_url and imaging_revision"
-        wanted.append(Wanted(target, url, check_nifti_gz, GZIP_MAGIC, remedy))
-    return wanted
-
-
-def _folder_of_cases(checkout: Path) -> Path:
-    folders = case_folders(checkout)
-    if not folders:
-        raise ValueError(f"labels_from={checkout} holds no case_XXXXX folders, nor does its data/")
-    return folders[0].parent
+            url = labels_url.format(case=case)
+            label = url if labels_from is None else labels_from / folder.name / LABEL_NAME
+            files.append(RemoteFile(folder / LABEL_NAME, label, check_nifti_gz))
+        files.append(RemoteFile(folder / IMAGE_NAME, imaging_url.format(case=case), check_nifti_gz))
+    return files
 
 
 def check_json(path: Path) -> None:
-    """Raise `ValueError` unless it is JSON."""
+    """Raise `ValueError` if the file is not JSON."""
     json.loads(path.read_text(encoding="utf-8"))
 
 
-def report(fetching: Fetching, wanted: list[Wanted], root: Path) -> int:
-    """Print what there is and a line for every case that isn't; the exit code."""
-    folders: dict[Path, bool] = {}
-    for each in wanted:
-        if not each.optional:
-            folder = each.target.parent
-            folders[folder] = folders.get(folder, True) and is_file(each.target)
-    size = sum(each.target.stat().st_size for each in fetching.fetched)
+def report(files: list[RemoteFile], results: dict[RemoteFile, str | None], root: Path) -> int:
+    """Print a summary and one line per case with errors; return the exit code."""
+    targets = [file.target for file in files if not file.optional]
+    folders = {target.parent for target in targets}
+    incomplete = {target.parent for target in targets if not is_file(target)}
+    size = sum(file.target.stat().st_size for file, error in results.items() if error is None)
+    errors: dict[str, list[str]] = {}
+    for file in files:
+        if (error := results.get(file)) is not None:
+            errors.setdefault(str(file.target.relative_to(root).parts[0]), []).append(error)
     print(
-        f"{sum(folders.values())} of {len(folders)} cases are complete in {root}: "
-        f"{len(fetching.fetched)} files came now ({size / 1e6:.1f} MB), "
-        f"{len(wanted) - len(fetching.missing)} were there"
+        f"{len(folders - incomplete)} of {len(folders)} cases are complete in {root}: "
+        f"{list(results.values()).count(None)} files downloaded ({size / 1e6:.1f} MB)"
     )
-    problems: dict[str, list[str]] = {}
-    for each, reason in sorted(fetching.failed, key=lambda failure: failure[0].target):
-        folder = each.target.parent
-        problems.setdefault((each.target if folder == root else folder).name, []).append(reason)
-    for name, reasons in problems.items():
-        print_error("download", f"{name}: {'; '.join(reasons)}")
-    for host, count in fetching.untried.items():
-        print_error(
-            "download",
-            f"{host} doesn't answer, so {count} more files were not tried; is there a network?",
-        )
-    return 1 if problems else 0
+    for name, lines in errors.items():
+        print_error("download", f"{name}: {'; '.join(lines)}")
+    if errors:
+        print_error("download", "check the settings *_url, *_revision and labels_from; run it again")
+    return int(bool(errors))
 
 
 def main() -> None:
-    """The command."""
-    run_command(COMMAND, run, AGAIN)
+    """Run the command."""
+    run_command(COMMAND, run, HINT)
 
 
 if __name__ == "__main__":

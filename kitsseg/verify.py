@@ -1,4 +1,4 @@
-"""Read every file of a data set once, and list the cases and all that is wrong with them.
+"""Read every file of a data set and report its cases and problems.
 
 ``python -m kitsseg.verify --help``
 """
@@ -50,60 +50,60 @@ COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU", "kidney ml", "
 
 
 def run(cfg: DictConfig) -> int:
-    """Inspect the cases, print the table and the problems, write the report; the exit code.
+    """Inspect the cases, print a table and the problems, write the report; return the exit code.
 
     Raises:
-        ValueError: there are no cases, or the report can't be written.
+        ValueError: there are no cases, or the report cannot be written.
     """
     from kitsseg.data.parallel import over_cases
     from kitsseg.data.sources.inspection import BAD, read_published_spacing
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
-    cases = list_cases(root, source, plain(cfg.cases))
+    cases = select_cases(root, source, plain(cfg.cases))
     report = None if cfg.report is None else Path(cfg.report).expanduser()
     if report is not None:
-        with naming(report):
-            check_writable(report)  # before hours of reading
+        with report_errors(report):
+            check_writable(report)
     published, problem = read_published_spacing(cases[0].image.parent.parent)
-    job = partial(inspect_one, source=source, published=published)
+    job = partial(inspect_case, source=source, published=published)
     findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
-    print(table(findings))
-    lines = [p for finding in findings for p in finding.problems]
-    lines += [problem] if problem is not None else []
-    for line in lines:
+    print(format_table(findings))
+    problems = [p for finding in findings for p in finding.problems]
+    problems += [problem] if problem is not None else []
+    for line in problems:
         print_error("verify", line)
     if report is not None:
         write_report(report, root, findings, problem)
     bad = sum(finding.state == BAD for finding in findings)
     print(f"{len(findings)} cases, {bad} bad" + (f"; {cfg.report}" if cfg.report is not None else ""))
-    return int(bool(lines))
+    return int(bool(problems))
 
 
-def list_cases(root: Path, source: "Kits19", asked: object) -> "list[Case]":
-    """The cases below ``root`` that were asked for; with ``asked``, those that have no folder as well.
+def select_cases(root: Path, source: "Kits19", numbers: object) -> "list[Case]":
+    """Return the cases below ``root``, or those with the given numbers, which may be missing.
 
     Raises:
-        ValueError: there are none.
+        ValueError: ``root`` contains no case folder.
     """
-    there = {case.id: case for case in source.cases(root)}
-    if not there:
-        raise ValueError(f"root={root} holds no case_XXXXX folder, nor does its data/ or dataset/")
-    if asked is None:
-        return list(there.values())
-    folder = next(iter(there.values())).image.parent.parent
-    named = [f"case_{number:05d}" for number in source.numbers.choose(asked)]
-    return [there.get(name, source.case(folder / name)) for name in named]
+    found = {case.id: case for case in source.cases(root)}
+    if not found:
+        raise ValueError(f"root={root}: contains no folder case_XXXXX, nor do its data/ and dataset/")
+    if numbers is None:
+        return list(found.values())
+    folder = next(iter(found.values())).image.parent.parent
+    ids = [f"case_{number:05d}" for number in source.numbers.choose(numbers)]
+    return [found.get(case_id, source.case(folder / case_id)) for case_id in ids]
 
 
-def inspect_one(case: "Case", source: "Kits19", published: dict[str, list[float]]) -> "Finding":
-    """`kitsseg.data.sources.inspection.inspect` of a case of this source."""
+def inspect_case(case: "Case", source: "Kits19", published: dict[str, list[float]]) -> "Finding":
+    """Return the finding of a case; see `kitsseg.data.sources.inspection.inspect`."""
     from kitsseg.data.sources.inspection import inspect
 
     return inspect(case, source.is_test(case), published.get(case.id))
 
 
-def table(findings: "list[Finding]") -> str:
-    """A row a case, aligned."""
+def format_table(findings: "list[Finding]") -> str:
+    """Return an aligned table with one row per case."""
     rows = [COLUMNS, *map(_row, findings)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     return "\n".join(
@@ -118,25 +118,17 @@ def _row(finding: "Finding") -> tuple[str, ...]:
         unknown if finding.spacing_mm is None else " ".join(f"{mm:.4g}" for mm in finding.spacing_mm)
     )
     hu = unknown if finding.range_hu is None else "{} to {}".format(*finding.range_hu)
-    ml = [unknown] * 2 if finding.ml is None else [f"{each:.1f}" for each in finding.ml.values()]
+    ml = [unknown] * 2 if finding.ml is None else [f"{value:.1f}" for value in finding.ml.values()]
     stored = unknown if finding.axes is None else f"{finding.axes} {finding.dtype}"
-    notes = "; ".join(finding.notes)
-    return (
-        finding.id,
-        finding.state,
-        shape,
-        spacing,
-        hu,
-        *ml,
-        f"{stored} ({notes})" if notes else stored,
-    )
+    stored += f" ({'; '.join(finding.notes)})" if finding.notes else ""
+    return finding.id, finding.state, shape, spacing, hu, *ml, stored
 
 
 def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str | None) -> None:
-    """All that was found, as JSON.
+    """Write the findings as JSON.
 
     Raises:
-        ValueError: it can't be written.
+        ValueError: the file cannot be written.
     """
     values = {
         "version": 1,
@@ -144,22 +136,22 @@ def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str
         "problems": [] if problem is None else [problem],
         "cases": [asdict(finding) for finding in findings],
     }
-    with naming(path):
+    with report_errors(path):
         write_json(path, values)
 
 
 @contextmanager
-def naming(report: Path) -> Iterator[None]:
-    """What the disk says of the report, as a `ValueError`."""
+def report_errors(report: Path) -> Iterator[None]:
+    """Raise an `OSError` of the report as `ValueError`."""
     try:
         yield
     except OSError as error:
-        raise ValueError(f"report={report}: {error.strerror or error}; name another file") from error
+        raise ValueError(f"report={report}: {error.strerror or error}; set another file") from error
 
 
 def main() -> None:
-    """The command."""
-    run_command(COMMAND, run, "nothing was written")
+    """Run the command."""
+    run_command(COMMAND, run, "no report was written")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from kitsseg.system.obstacles import is_file
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
 CLINICAL_NAME = "kits.json"
 CASE_FOLDER = re.compile(r"case_\d{5}")
+# Matches case_00042, prediction_00042, KiTS_00042 and 42, with or without nnU-Net's channel number.
+CASE_FILE = re.compile(r"(?:.*?\D)?(\d{1,5})(?:_0000)?\.nii(?:\.gz)?")
 SAME_CLASSES = (BACKGROUND, KIDNEY, TUMOUR)
 
 
@@ -18,7 +20,7 @@ class Case:
     """One case: an id such as ``case_00042``, an image file and a label file.
 
     Args:
-        id: the name of the case.
+        id: case id.
         image: path of the CT volume.
         label: path of the label volume.
         classes: ``classes[v]`` is the class id of the value ``v`` in the label file.
@@ -48,7 +50,3 @@ def case_folders(root: Path) -> list[Path]:
             if cases:
                 return sorted(cases)
     return []
-
-
-# Matches case_00042, prediction_00042, KiTS_00042 and 42, with or without nnU-Net's channel number.
-CASE_FILE = re.compile(r"(?:.*?\D)?(\d{1,5})(?:_0000)?\.nii(?:\.gz)?")

@@ -1,10 +1,10 @@
-"""Which cases train and which validate. Always by case: slices of a patient never part."""
+"""Split cases into training and validation cases."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# The evaluation cases of MLPerf's 3D U-Net benchmark (mlcommons/training, image_segmentation).
+# Validation cases of MLPerf's 3D U-Net benchmark (mlcommons/training, image_segmentation).
 MLPERF_VALIDATION = (
     0, 3, 5, 6, 12, 24, 34, 41, 44, 49, 52, 56, 61, 65, 66, 70, 76, 78, 80, 84, 86, 87, 92, 111, 112,
     125, 128, 138, 157, 160, 161, 162, 169, 171, 176, 185, 187, 189, 198, 203, 206, 207,
@@ -13,7 +13,7 @@ MLPERF_VALIDATION = (
 
 @dataclass(frozen=True)
 class Split:
-    """Case ids, sorted, without overlap."""
+    """Sorted, disjoint case ids."""
 
     train: list[str]
     validation: list[str]
@@ -23,8 +23,8 @@ def _divide(ids: list[str], validation: set[str]) -> Split:
     split = Split(sorted(set(ids) - validation), sorted(set(ids) & validation))
     if not split.train or not split.validation:
         raise ValueError(
-            f"the split of {len(ids)} cases leaves {len(split.train)} to train and "
-            f"{len(split.validation)} to validate; both must be at least 1: use more cases or "
+            f"the split of {len(ids)} cases has {len(split.train)} training and "
+            f"{len(split.validation)} validation cases; both must be at least 1: use more cases or "
             "another split"
         )
     return split
@@ -35,11 +35,16 @@ def _shuffled(ids: list[str], seed: int) -> list[str]:
 
 
 class Seeded:
-    """A random share ``validation`` of the cases validates (paper section 3: 42 of 210)."""
+    """Random split.
+
+    Args:
+        validation: fraction of validation cases. The paper uses 42 of 210 (section 3).
+        seed: seed of the random order.
+    """
 
     def __init__(self, validation: float = 0.2, seed: int = 42) -> None:
         if not 0 < validation < 1:
-            raise ValueError(f"validation={validation}: must be in (0, 1): a share of the cases")
+            raise ValueError(f"validation={validation}: must be between 0 and 1")
         self.validation, self.seed = validation, seed
 
     def __call__(self, ids: list[str]) -> Split:
@@ -48,20 +53,26 @@ class Seeded:
 
 
 class MLPerf42:
-    """MLPerf's fixed 168/42 split, or the part of it for which there are cases."""
+    """The fixed split of MLPerf (168 and 42 cases), restricted to the given cases."""
 
     def __call__(self, ids: list[str]) -> Split:
         return _divide(ids, {f"case_{number:05d}" for number in MLPERF_VALIDATION})
 
 
 class KFold:
-    """Fold ``fold`` of ``folds`` validates; over all folds each case does so once."""
+    """Fold of a cross-validation: each case is a validation case in exactly one fold.
+
+    Args:
+        folds: number of folds.
+        fold: index of the fold with the validation cases.
+        seed: seed of the random order.
+    """
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 42) -> None:
         if folds < 2:
             raise ValueError(f"folds={folds}: must be at least 2")
         if not 0 <= fold < folds:
-            raise ValueError(f"fold={fold}: must lie in 0 .. {folds - 1} (folds={folds})")
+            raise ValueError(f"fold={fold}: must be between 0 and {folds - 1} (folds={folds})")
         self.folds, self.fold, self.seed = folds, fold, seed
 
     def __call__(self, ids: list[str]) -> Split:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kitsseg.data.case import is_id
-from kitsseg.data.sources.case_numbers import Numbers
+from kitsseg.data.sources.case_numbers import CaseNumbers
 from kitsseg.data.sources.kits import NUMBERS
 from kitsseg.evaluation.prediction_files import PREDICTION_NAME, find_label_volumes
 
@@ -21,7 +21,7 @@ class LabelSource(Protocol):
     def label_name(self) -> str: ...
 
     @property
-    def numbers(self) -> Numbers: ...
+    def numbers(self) -> CaseNumbers: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def find_pairs(
     return pair(chosen, predicted, truths, problems, missing_is_empty)
 
 
-def parse_cases(cases: object, numbers: Numbers = NUMBERS) -> list[str] | str | Path:
+def parse_cases(cases: object, numbers: CaseNumbers = NUMBERS) -> list[str] | str | Path:
     """Return a list of case ids, `ALL`, `PREDICTED` or the path of a run's ``split.json``.
 
     Args:
@@ -106,7 +106,7 @@ def parse_cases(cases: object, numbers: Numbers = NUMBERS) -> list[str] | str | 
 
 
 def choose(
-    cases: object, predicted: Iterable[str], known: Iterable[str], numbers: Numbers = NUMBERS
+    cases: object, predicted: Iterable[str], known: Iterable[str], numbers: CaseNumbers = NUMBERS
 ) -> list[str]:
     """Return the sorted ids of the requested cases.
 

@@ -1,6 +1,8 @@
-"""The command `kitsseg.download`, against a server on this machine."""
+"""The command `kitsseg.download` with a local server."""
 
 import re
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +10,21 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from kitsseg.config.validation import CONFIG_DIR
-from kitsseg.data.sources.download.many import Bar
-from kitsseg.data.sources.kits import parse_cases
-from kitsseg.download import list_wanted
+from tests.helpers import powerless
 from tests.helpers.commands import find_problems
-from tests.helpers.downloading import download, errors, expected, filled, found, imaging, labels, start
+from tests.helpers.downloading import (
+    CASES,
+    download,
+    errors,
+    expected,
+    filled,
+    found,
+    imaging,
+    labels,
+    overrides,
+    start,
+    wait_for_part,
+)
 from tests.helpers.faulty import FaultyServer, serve
 from tests.helpers.fetching import volume
 
@@ -23,51 +35,46 @@ def server() -> Iterator[FaultyServer]:
         yield faulty
 
 
-# ---- what comes
-
-
-def test_all_files_come_in_kits19s_layout_and_only_once(
+def test_all_files_are_downloaded_once(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "kits19"
     assert download(server, root) == 0
     assert found(root) == expected(server)
     out, err = capsys.readouterr()
-    assert out == f"4 of 4 cases are complete in {root}: 8 files came now (0.8 MB), 0 were there\n"
-    assert errors(err) == [] and "8/8 files: 100%" in err
-    asked = len(server.asked)
-    assert download(server, root) == 0
-    assert len(server.asked) == asked
-    assert "0 files came now (0.0 MB), 8 were there" in capsys.readouterr().out
+    assert out == f"4 of 4 cases are complete in {root}: 8 files downloaded (0.8 MB)\n"
+    assert errors(err) == [] and "8/8 files" in err
+    server.requests.clear()
+    assert download(server, root) == 0 and server.requests == []
+    assert "0 files downloaded (0.0 MB)" in capsys.readouterr().out
 
 
-def test_breaks_of_all_kinds_in_many_files(server: FaultyServer, tmp_path: Path) -> None:
+def test_faults_in_many_files(server: FaultyServer, tmp_path: Path) -> None:
     server.faults = {
-        imaging(0): [{"cut": 50_000}, {"cut": 50_000}, {"slam": True}],
-        imaging(1): [{"status": 503}, {"cut": 1000}, {"cut": 7, "ignore_range": True}],
-        imaging(2): [{"stall": 100}],
+        imaging(0): [{"cut": 50_000}, {"cut": 50_000}],
+        imaging(1): [{"status": 503}, {"cut": 1000}, {"cut": 7, "no_range": True}],
         labels(0): [{"status": 429, "headers": {"Retry-After": "0"}}],
-        labels(1): [{"claim": 100}],
+        labels(1): [{"length": 100}],
     }
-    assert download(server, tmp_path, "timeout_s=0.5") == 0
+    assert download(server, tmp_path) == 0
     assert found(tmp_path) == expected(server)
 
 
-def test_failures_are_a_line_a_case_and_the_others_come(
+def test_failures_are_one_line_per_case(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del server.files[imaging(0)], server.files[labels(0)]
     server.faults[imaging(1)] = [{"status": 403}]
-    server.files[imaging(2)] = b"<html>busy</html>"
+    server.files[imaging(2)] = b"no gzip file"
     assert download(server, tmp_path) == 1
     out, err = capsys.readouterr()
     assert out.startswith("1 of 4 cases are complete")
-    lines = errors(err)
+    *lines, hint = errors(err)
     assert [line.split(": ")[1] for line in lines] == ["case_00000", "case_00001", "case_00002"]
-    assert f"{server.address}{imaging(0)}: the host answers 404 Not Found" in lines[0]
-    assert f"{server.address}{labels(0)}: the host answers 404 Not Found" in lines[0]
-    assert "see imaging_url and imaging_revision" in lines[0] and "labels_from" in lines[0]
-    assert "403 Forbidden" in lines[1] and "an HTML page comes instead" in lines[2]
+    assert f"{server.address}{imaging(0)}: 404 Not Found" in lines[0]
+    assert f"{server.address}{labels(0)}: 404 Not Found" in lines[0]
+    assert "403 Forbidden" in lines[1] and "damaged at its source" in lines[2]
+    assert "*_url" in hint and "labels_from" in hint
 
 
 def test_clinical_data_may_be_missing(server: FaultyServer, tmp_path: Path) -> None:
@@ -77,15 +84,14 @@ def test_clinical_data_may_be_missing(server: FaultyServer, tmp_path: Path) -> N
     assert set(found(tmp_path)) == names
 
 
-def test_a_silent_host_is_not_asked_for_every_file(
+def test_without_a_network_it_ends_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serve() as gone:
+    with serve() as closed:
         pass
-    assert download(gone, tmp_path, "cases=0-99", "retries=1") == 1
-    lines = errors(capsys.readouterr().err)
-    assert len(lines) <= 3 and "Connection refused" in lines[0]
-    assert re.search(r"127.0.0.1:\d+ doesn't answer, so (199|200) more files were not tried", lines[-1])
+    assert download(closed, tmp_path, "cases=0-99", "retries=1") == 1
+    (line,) = errors(capsys.readouterr().err)
+    assert "Connection refused" in line and "check the network" in line
 
 
 @pytest.mark.parametrize("below", ["", "data"])
@@ -99,10 +105,10 @@ def test_labels_from_a_checkout(server: FaultyServer, tmp_path: Path, below: str
     root = tmp_path / "kits19"
     assert download(server, root, f"labels_from={checkout}") == 0
     assert found(root) == expected(server)
-    assert not [asked for asked in server.asked if asked.path.startswith("/data")]
+    assert not [path for path, _ in server.requests if path.startswith("/data")]
 
 
-def test_a_checkout_without_a_label_or_with_a_bad_one(
+def test_a_checkout_with_missing_and_damaged_labels(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkout = tmp_path / "checkout"
@@ -112,105 +118,151 @@ def test_a_checkout_without_a_label_or_with_a_bad_one(
     root = tmp_path / "kits19"
     assert download(server, root, f"labels_from={checkout}", "cases=[0,1]") == 1
     lines = errors(capsys.readouterr().err)
-    assert re.search("case_00000: .*segmentation.nii.gz: there's no such file: labels_from", lines[0])
+    assert re.search("case_00000: .*segmentation.nii.gz: does not exist", lines[0])
     assert re.search("case_00001: .*segmentation.nii.gz.*is truncated after 999 bytes", lines[1])
-    assert sorted(found(root)) == ["case_00000/imaging.nii.gz", "case_00001/imaging.nii.gz"]
+    named = [name for name in found(root) if "/." not in name]
+    assert sorted(named) == ["case_00000/imaging.nii.gz", "case_00001/imaging.nii.gz"]
 
 
-def test_what_is_there_is_read_again_if_asked(server: FaultyServer, tmp_path: Path) -> None:
+def test_a_checkout_without_cases_is_refused(
+    server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert download(server, tmp_path / "x", f"labels_from={tmp_path}") == 1
+    (line,) = errors(capsys.readouterr().err)
+    assert line.startswith(f"kitsseg.download: labels_from={tmp_path}: contains no folder case_XXXXX")
+
+
+def test_check_replaces_damaged_files(server: FaultyServer, tmp_path: Path) -> None:
     assert download(server, tmp_path) == 0
-    broken = tmp_path / "case_00001" / "imaging.nii.gz"
-    broken.write_bytes(broken.read_bytes()[:-100])
-    server.asked.clear()
-    assert download(server, tmp_path) == 0 and server.asked == []
+    damaged = tmp_path / "case_00001" / "imaging.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    server.requests.clear()
+    assert download(server, tmp_path) == 0 and server.requests == []
     assert download(server, tmp_path, "check=true") == 0
-    assert [asked.path for asked in server.asked] == [imaging(1)]
+    assert server.requests == [(imaging(1), None)]
     assert found(tmp_path) == expected(server)
 
 
-def test_the_total_is_estimated_from_files_of_the_same_kind(
+def test_a_full_disk_is_one_line(
+    server: FaultyServer, small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert download(server, small_disk / "raw") == 1  # an image has 200 kB
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("kitsseg")]
+    assert len(lines) == 1 and "No space left on device; make room: partial files are kept" in lines[0]
+    shutil.copytree(small_disk / "raw", tmp_path / "raw")
+    assert download(server, tmp_path / "raw") == 0
+    assert found(tmp_path / "raw") == expected(server)
+
+
+def test_a_root_that_cannot_be_written_is_one_line(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = list_wanted(tmp_path, [0, 1, 2], "http://a/{case}", "http://b/{case}", "http://c", None)
-    assert [each.target.name[:4] for each in wanted] == ["kits", *["segm", "imag"] * 3]
-    bar, targets = Bar(wanted), [each.target for each in wanted]
-    bar.finish(targets[0])  # not there
-    bar.watcher(targets[1])(10, 10)
-    assert bar.bar.total is None  # no volume has begun
-    image = bar.watcher(targets[2])
-    image(300, 1000)  # 300 of them from an earlier run
-    image(500, 1000)
-    assert (bar.bar.total, bar.bar.n, bar.bar.initial) == (3 * 10 + 3 * 1000, 510, 310)
-    bar.watcher(targets[4])(0, 2000)
-    assert bar.bar.total == 3 * 10 + 1000 + 2000 + 1500
-    image(0, 1000)  # from the beginning again
-    assert bar.bar.n == 10
-    bar.note(targets[2], "slow")
-    bar.close()
-    assert "case_00000: slow (retry 1)" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert download(server, tmp_path / "file") == 1
+    (line,) = errors(capsys.readouterr().err)
+    assert re.match(r"kitsseg.download: .*/file.*: (Not a directory|File exists)", line)
 
 
-# ---- what may be asked for
+def test_an_obstacle_stops_one_file_only(
+    server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "kits19"
+    (root / "case_00000" / "imaging.nii.gz").mkdir(parents=True)
+    (root / "case_00001").mkdir()
+    (root / "case_00001" / "imaging.nii.gz").symlink_to("away.nii.gz")
+    (root / "case_00002").write_text("")
+    assert download(server, root) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("1 of 4 cases are complete")
+    lines = errors(err)[:-1]
+    assert [line.split(": ")[1] for line in lines] == [f"case_{n:05d}" for n in (0, 1, 2)]
+    assert "imaging.nii.gz is a folder, not a file; move it away" in lines[0]
+    assert "imaging.nii.gz is a link to away.nii.gz, which does not exist" in lines[1]
+    assert lines[2].count("its folder is a file; move it away") == 2
 
 
-@pytest.mark.parametrize(
-    ("cases", "numbers"),
-    [
-        ("labelled", list(range(210))),
-        ("test", list(range(210, 300))),
-        ("all", list(range(300))),
-        (7, [7]),
-        ("0-3", [0, 1, 2, 3]),
-        ([5, "1-2", 0, 5], [0, 1, 2, 5]),
-    ],
-)
-def test_cases(cases: object, numbers: list[int]) -> None:
-    assert parse_cases(cases) == numbers
+def test_a_folder_without_permission_stops_one_case_only(server: FaultyServer, tmp_path: Path) -> None:
+    root = tmp_path / "kits19"
+    (root / "case_00001").mkdir(parents=True)
+    (root / "case_00001").chmod(0)
+    line = [*overrides(server, root), "cases=[0-2,210]"]
+    try:
+        done = powerless.run(tmp_path, "-m", "kitsseg.download", *line)
+    finally:
+        (root / "case_00001").chmod(0o755)
+    assert done.returncode == 1 and done.stdout.startswith("3 of 4 cases are complete")
+    assert "case_00001: segmentation.nii.gz cannot be accessed (Perm" in errors(done.stderr)[0]
 
 
-NAMES = "labelled, test, all, a number, a range (0-41) or a list of these"
+def test_killed_and_resumed(server: FaultyServer, tmp_path: Path) -> None:
+    """Kill the process at several moments, then finish."""
+    root = tmp_path / "kits19"
+    server.bytes_per_s = 400_000
+    for size in (1, 60_000, 120_000):
+        process = start(server, root)
+        wait_for_part(root, size)
+        process.kill()
+        process.communicate()
+        named = {name: data for name, data in found(root).items() if "/." not in f"/{name}"}
+        assert named.items() <= expected(server).items()
+    server.bytes_per_s = None
+    assert download(server, root) == 0
+    assert found(root) == expected(server)
+    assert any(requested for _, requested in server.requests)
+
+
+def test_interrupted_and_resumed(server: FaultyServer, tmp_path: Path) -> None:
+    root = tmp_path / "kits19"
+    server.bytes_per_s = 100_000
+    process = start(server, root)
+    wait_for_part(root, 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    (line,) = errors(err)
+    assert line.startswith("kitsseg.download: interrupted; partial files are kept")
+    server.bytes_per_s = None
+    assert download(server, root) == 0 and found(root) == expected(server)
+
+
+def test_two_processes_share_the_work(server: FaultyServer, tmp_path: Path) -> None:
+    root = tmp_path / "kits19"
+    server.bytes_per_s = 400_000
+    both = [start(server, root, "workers=3") for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0 and errors(err) == []
+    assert found(root) == expected(server)
+    assert len(server.requests) == 2 * len(CASES)  # each file once: images, three labels, kits.json
 
 
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("cases=300", "cases: 300 must lie in 0-299, the smaller number first"),
-        ("cases=41-0", "cases: 41-0 must lie in 0-299, the smaller number first"),
-        ("cases=some", f"cases: some must be {NAMES}"),
-        ("cases=[0,-1]", f"cases: -1 must be {NAMES}"),
-        ("cases=[]", "cases: an empty list asks for nothing"),
-        ("cases=null", f"cases: None must be {NAMES}"),
-        ("cases=0,1", "cases=0,1 is a sweep: add -m (or write cases=[0,1] for a list)"),
-        ("workers=0", "workers=0: must be between 1 and 64"),
-        ("workers=two", "workers=two: Value 'two' of type 'str' could not be converted to Integer"),
-        ("retries=-1", "retries=-1: must be between 0 and 100"),
-        ("timeout_s=nan", "timeout_s=nan: must be between 0.1 and 3600"),
-        (
-            'imaging_url="ftp://a/{case}"',
-            "imaging_url=ftp://a/{case}: must begin with http:// or https://",
-        ),
-        ("clinical_url=kits.json", "clinical_url=kits.json: must begin with http:// or https://"),
-        (
-            "labels_url=http://a/b",
-            "labels_url=http://a/b: must contain {case:05d}, or all cases be the same file",
-        ),
-        (
-            'labels_url="http://a/{id}"',
-            "labels_url=http://a/{id}: only {case:05d} may be in braces (KeyError('id'))",
-        ),
-        ("label_from=x", "label_from: no such key; did you mean labels_from?"),
+        ("cases=300", "cases=300: "),
+        ("cases=null", "cases=None: "),
+        ("workers=0", "workers=0: "),
+        ("workers=two", "workers"),
+        ("retries=-1", "retries=-1: "),
+        ("timeout_s=nan", "timeout_s=nan: "),
+        ('imaging_url="ftp://a/{case}"', "must begin with http:// or https://"),
+        ("clinical_url=kits.json", "must begin with http:// or https://"),
+        ("labels_url=http://a/b", "must contain {case:05d}"),
+        ('labels_url="http://a/{id}"', "KeyError('id')"),
+        ("label_from=x", "labels_from"),
     ],
 )
-def test_one_mistake_is_one_line(override: str, problem: str) -> None:
-    assert find_problems("download", ["root=x", override]) == [problem]
+def test_a_wrong_value_is_refused(override: str, problem: str) -> None:
+    (line,) = find_problems("download", ["root=x", override])
+    assert problem in line
 
 
-def test_the_root_has_to_be_given() -> None:
-    assert find_problems("download", []) == ["root: has no value; set it with root=VALUE"]
+def test_root_is_required() -> None:
+    assert "root" in find_problems("download", [])[0]
     assert find_problems("download", ["root=x"]) == []
 
 
-def test_revisions_are_part_of_the_addresses() -> None:
+def test_urls_contain_the_revisions() -> None:
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("download", ["root=x", "imaging_revision=abc", "labels_revision=def"])
     assert cfg.imaging_url.format(case=7) == (
@@ -220,12 +272,3 @@ def test_revisions_are_part_of_the_addresses() -> None:
         "https://raw.githubusercontent.com/neheller/kits19/def/data/case_00007/segmentation.nii.gz"
     )
     assert "/def/" in cfg.clinical_url
-
-
-def test_a_checkout_that_is_none_is_one_line(server: FaultyServer, tmp_path: Path) -> None:
-    process = start(server, tmp_path / "x", f"labels_from={tmp_path}")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert errors(err) == [
-        f"kitsseg.download: labels_from={tmp_path} holds no case_XXXXX folders, nor does its data/"
-    ]

@@ -204,7 +204,7 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ("lesions.min_overlap=0", "lesions.min_overlap=0: must be in (0, 1]"),
         (
             "cases=some",
-            "cases: some must be labelled, test, all, a number, a range (0-41) or a list of these; or "
+            "cases=some: must be labelled, test, all, a number, a range (0-41) or a list of these; or "
             "all, predicted or a run's split.json",
         ),
         ("postprocess=kidney", "postprocess=kidney: no such choice; did you mean kidneys? "

@@ -25,7 +25,7 @@ def raw(tmp_path: Path) -> Path:
     return fine(tmp_path / "raw")
 
 
-def test_what_is_fine(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_intact_cases(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, report = verify(raw)
     assert code == 0 and report["version"] == 1 and report["root"] == str(raw)
     found = case(report, 1)
@@ -43,7 +43,7 @@ def test_what_is_fine(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].startswith("4 cases, 0 bad; ")
 
 
-def test_everything_that_is_wrong(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_are_reported(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (raw / "case_00000" / "imaging.nii.gz").unlink()
     (raw / "case_00000" / ".imaging.nii.gz.part").touch()
     image, label = blocky(1)
@@ -60,7 +60,7 @@ def test_everything_that_is_wrong(raw: Path, capsys: pytest.CaptureFixture[str])
     states = {c["id"]: (c["state"], len(c["problems"])) for c in report["cases"]}
     assert states == {
         "case_00000": ("bad", 1),
-        "case_00001": ("bad", 2),  # both files are looked at
+        "case_00001": ("bad", 2),  # both files are read
         "case_00002": ("bad", 1),
         "case_00003": ("bad", 1),
         "case_00005": ("bad", 2),
@@ -71,18 +71,18 @@ def test_everything_that_is_wrong(raw: Path, capsys: pytest.CaptureFixture[str])
         errors
     ) == 7
     for text in (
-        "imaging.nii.gz: is missing (its download was cut off); python -m kitsseg.download root=DIR",
+        "imaging.nii.gz: is missing (partial download); run python -m kitsseg.download root=DIR",
         "every voxel has the same value",
         "contains labels [3, 4, 5]",
         "has a spacing of (6.0, ",
         "kits.json says [0.8, 0.8, 3.0]",
-        "is background alone",
+        "contains background only",
         "case_00005/segmentation.nii.gz: is missing",
     ):
         assert text in "\n".join(errors)
 
 
-def test_what_stands_in_a_files_place_is_named(raw: Path) -> None:
+def test_obstacles_are_named(raw: Path) -> None:
     for number in range(3):
         (raw / f"case_{number:05d}" / "imaging.nii.gz").unlink()
     (raw / "case_00000" / "imaging.nii.gz").mkdir()
@@ -99,8 +99,8 @@ def test_what_stands_in_a_files_place_is_named(raw: Path) -> None:
             "repair or remove the link"
         ],
         [
-            f"{raw}/case_00002/imaging.nii.gz: is a link to imaging.nii.gz, which points back to itself; "
-            "repair or remove the link"
+            f"{raw}/case_00002/imaging.nii.gz: is a link to imaging.nii.gz, which points back "
+            "to itself; repair or remove the link"
         ],
         [
             f"{raw}/case_00003/{LABEL_NAME}: is a link to /away/3.nii.gz, which does not exist; "
@@ -110,7 +110,7 @@ def test_what_stands_in_a_files_place_is_named(raw: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_case_that_cannot_be_entered_is_a_line(raw: Path, workers: int) -> None:
+def test_a_folder_without_permission_is_a_problem(raw: Path, workers: int) -> None:
     (raw / "case_00002").chmod(0)
     try:
         done = powerless.run(raw.parent, "-m", "kitsseg.verify", "root=raw", f"workers={workers}")
@@ -125,7 +125,7 @@ def test_a_case_that_cannot_be_entered_is_a_line(raw: Path, workers: int) -> Non
     assert [c["state"] for c in report["cases"]] == ["ok", "ok", "bad", "ok"]
 
 
-def test_cases_that_must_be_there(raw: Path) -> None:
+def test_required_cases(raw: Path) -> None:
     code, report = verify(raw, "cases=[0-1,9]")
     assert code == 1 and [c["id"] for c in report["cases"]] == ["case_00000", "case_00001", "case_00009"]
     assert case(report, 9)["state"] == "bad"
@@ -135,16 +135,12 @@ def problems_of(*overrides: str) -> list[str]:
     return find_problems("verify", ["root=x", *overrides])
 
 
-def test_a_source_knows_its_cases(raw: Path) -> None:
+def test_the_cases_of_a_source(raw: Path) -> None:
     assert problems_of("source=kits23", "cases=450") == []
     assert problems_of("source=kits23", "cases=[7,0-588]") == []
-    assert problems_of("source=kits23", "cases=350") == [
-        "cases: 350 must lie in 0-299 or 400-588, the smaller number first"
-    ]
-    assert problems_of("source=kits21", "cases=test") == [
-        "cases: test asks for nothing: this source has no such cases"
-    ]
-    refused = ["cases: 450 must lie in 0-299, the smaller number first"]
+    assert problems_of("source=kits23", "cases=350") == ["cases=350: must be within 0-299 or 400-588"]
+    assert problems_of("source=kits21", "cases=test") == ["cases=test: this source has no such cases"]
+    refused = ["cases=450: must be within 0-299"]
     assert problems_of("cases=450") == problems_of("source=kits21", "cases=450") == refused
     _, report = verify(raw, "source=kits23", "cases=all")
     assert len(report["cases"]) == 489 and report["cases"][-1]["id"] == "case_00588"
@@ -155,15 +151,13 @@ def test_a_source_knows_its_cases(raw: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "number", "remedy"),
     [
-        ("kits19", 5, "python -m kitsseg.download root=DIR cases=5 fetches it"),
-        ("kits19", 588, "kitsseg.download has 0-299 alone: get it where the case came from"),
-        ("kits21", 5, "https://github.com/neheller/kits21 says how to fetch it"),
-        ("kits23", 588, "https://github.com/neheller/kits23 says how to fetch it"),
+        ("kits19", 5, "run python -m kitsseg.download root=DIR cases=5"),
+        ("kits19", 588, "kitsseg.download provides cases 0-299 only"),
+        ("kits21", 5, "see https://github.com/neheller/kits21"),
+        ("kits23", 588, "see https://github.com/neheller/kits23"),
     ],
 )
-def test_a_source_says_where_a_missing_file_comes_from(
-    raw: Path, source: str, number: int, remedy: str
-) -> None:
+def test_a_missing_file_has_a_remedy(raw: Path, source: str, number: int, remedy: str) -> None:
     (raw / f"case_{number:05d}").mkdir()
     _, report = verify(raw, f"source={source}")
     problems = case(report, number)["problems"]
@@ -171,7 +165,7 @@ def test_a_source_says_where_a_missing_file_comes_from(
     assert all(problem.endswith(f".nii.gz: is missing; {remedy}") for problem in problems)
 
 
-def test_cysts_are_read_by_another_source(raw: Path) -> None:
+def test_cysts_are_read_as_kidney(raw: Path) -> None:
     image, label = blocky(1)
     label[4, 40:44, 40:44] = 3
     nib.save(nib.Nifti1Image(label, AFFINE), raw / "case_00001" / LABEL_NAME)
@@ -181,7 +175,7 @@ def test_cysts_are_read_by_another_source(raw: Path) -> None:
     assert code == 0 and case(report, 1)["ml"]["kidney"] == pytest.approx(kidney, abs=1e-3)
 
 
-def test_kits21_has_its_own_label_file(raw: Path) -> None:
+def test_the_label_file_of_kits21(raw: Path) -> None:
     folder = raw / "case_00001"
     image, label = blocky(1)
     label[4, 40:44, 40:44] = 3
@@ -198,39 +192,41 @@ def test_kits21_has_its_own_label_file(raw: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1}', '[{"voxel_spacing": {"z": 1}}]'])
-def test_a_bad_list_of_cases_is_a_line(raw: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_a_malformed_list_of_cases_is_a_problem(
+    raw: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     (raw / "kits.json").write_text(text)
     code, report = verify(raw)
     assert code == 1 and len(report["problems"]) == 1
-    assert "kits.json: isn't KiTS's list of cases" in capsys.readouterr().err
+    assert "kits.json: is not a list of KiTS cases" in capsys.readouterr().err
 
 
-def test_workers_find_the_same(raw: Path) -> None:
+def test_the_result_does_not_depend_on_workers(raw: Path) -> None:
     assert verify(raw, "workers=2") == verify(raw)
 
 
-def test_refusals(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no case_XXXXX folder"):
+def test_a_root_without_cases_is_refused(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="contains no folder case_XXXXX"):
         verify(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("report", ["no/such/folder.json", "folder"])
-def test_a_report_that_cannot_be_written_is_noticed_before_anything_is_read(
+def test_a_report_that_cannot_be_written_is_refused_before_reading(
     raw: Path, tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "folder").mkdir()
     monkeypatch.setattr(parallel, "over_cases", lambda *args: pytest.fail("cases are read"))
-    with pytest.raises(ValueError, match="report=.*name another file"):
+    with pytest.raises(ValueError, match="report=.*set another file"):
         verify(raw, f"report={tmp_path}/{report}")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "raw"]
 
 
-def test_a_label_whose_download_was_cut_off(raw: Path) -> None:
+def test_a_partial_download(raw: Path) -> None:
     (raw / "case_00001" / LABEL_NAME).rename(raw / "case_00001" / f".{LABEL_NAME}.part")
     _, report = verify(raw)
     assert case(report, 1)["problems"] == [
-        f"{raw}/case_00001/{LABEL_NAME}: is missing (its download was cut off); "
-        "python -m kitsseg.download root=DIR cases=1 fetches it"
+        f"{raw}/case_00001/{LABEL_NAME}: is missing (partial download); "
+        "run python -m kitsseg.download root=DIR cases=1"
     ]
 
 

@@ -1,4 +1,4 @@
-"""The command `kitsseg.download` against a server on this machine, for its tests."""
+"""Run `kitsseg.download` against a local server."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from kitsseg.config.command_line import attempt
 from kitsseg.config.validation import CONFIG_DIR
-from kitsseg.download import AGAIN, run
+from kitsseg.download import HINT, run
 from tests import ROOT
 from tests.helpers.faulty import FaultyServer, serve
 from tests.helpers.fetching import volume
@@ -32,7 +32,7 @@ def labels(case: int) -> str:
 
 @contextmanager
 def filled() -> Iterator[FaultyServer]:
-    """Three labelled cases, a test case and the clinical data."""
+    """Serve three labelled cases, one test case and ``kits.json``."""
     with serve() as faulty:
         for case in CASES:
             faulty.files[imaging(case)] = volume(case, 200_000)
@@ -53,7 +53,7 @@ def overrides(server: FaultyServer, root: Path) -> list[str]:
 def download(server: FaultyServer, root: Path, *more: str) -> int:
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("download", [*overrides(server, root), "cases=[0-2,210]", *more])
-        return attempt("download", run, cfg, AGAIN)
+        return attempt("download", run, cfg, HINT)
 
 
 def start(server: FaultyServer, root: Path, *more: str) -> subprocess.Popen[str]:
@@ -62,13 +62,13 @@ def start(server: FaultyServer, root: Path, *more: str) -> subprocess.Popen[str]
     return subprocess.Popen(
         [sys.executable, "-m", "kitsseg.download", *line],
         cwd=root.parent, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # Processes in the background of a shell are born deaf to interrupts, and their children, too.
+        # A shell's background processes ignore SIGINT, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
 def errors(stderr: str) -> list[str]:
-    """What the command said, without the bar."""
+    """Return the lines of standard error without the bar."""
     return [line for line in re.split(r"[\r\n]+", stderr) if line and " files" not in line.split(":")[0]]
 
 
@@ -82,7 +82,7 @@ def expected(server: FaultyServer) -> dict[str, bytes]:
 
 
 def found(root: Path) -> dict[str, bytes]:
-    """All files below a folder, hidden ones, too."""
+    """Return the contents of all files below a folder, including hidden ones."""
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
@@ -92,4 +92,4 @@ def wait_for_part(root: Path, size: int) -> None:
         if any(p.stat().st_size >= size for p in root.rglob(".imaging.nii.gz.part")):
             return
         time.sleep(0.02)
-    raise AssertionError("nothing came")
+    raise AssertionError("nothing was received")

@@ -1,10 +1,9 @@
-"""A file server on this machine that does what servers in the wild do."""
+"""A local file server that fails as requested."""
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,34 +11,23 @@ from typing import Any
 
 
 @dataclass
-class Asked:
-    """What one request said."""
-
-    path: str
-    range: str | None
-    if_range: str | None
-
-
-@dataclass
 class FaultyServer:
-    """``files`` by path, and for each path the ``faults`` of its next requests.
+    """Serve ``files`` by path; the next requests of a path meet its ``faults``, in order.
 
-    A fault is a dict with any of: ``status`` and ``headers`` (an answer without a file), ``body``
-    (another file, once), ``cut`` (how many bytes of the body come before the connection drops),
-    ``stall`` (how many come before nothing does for a second), ``ignore_range``, ``no_length``,
-    ``chunked`` (its length is told a piece at a time), ``claim`` (a false length), ``type``,
-    ``slam`` (no answer at all).
+    A fault is a dict with any of: ``status`` and ``headers`` (a response without a body), ``body``
+    (another file), ``cut`` (number of bytes before the connection closes), ``stall`` (seconds without
+    data before it closes), ``length`` (a wrong Content-Length), ``no_range``, ``type`` (Content-Type).
     """
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)  # path and Range
     etags: bool = True
-    rate: float | None = None  # bytes a second and connection
+    bytes_per_s: float | None = None  # per connection
 
     def ranges(self, path: str) -> list[str | None]:
-        return [each.range for each in self.asked if each.path == path]
+        return [value for requested, value in self.requests if requested == path]
 
 
 def etag_of(body: bytes) -> str:
@@ -48,95 +36,59 @@ def etag_of(body: bytes) -> str:
 
 @contextmanager
 def serve() -> Iterator[FaultyServer]:
-    """A running server."""
+    """Run a server."""
     faulty = FaultyServer()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        server_version = "faulty"
 
         def log_message(self, *args: Any) -> None:
             pass
 
         def do_GET(self) -> None:
-            asked = Asked(self.path, self.headers.get("Range"), self.headers.get("If-Range"))
-            faulty.asked.append(asked)
+            faulty.requests.append((self.path, self.headers.get("Range")))
             queue = faulty.faults.get(self.path, [])
-            try:
-                self.answer(asked, queue.pop(0) if queue else {})
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
+            with suppress(ConnectionError):  # the client has closed the connection
+                self.respond(queue.pop(0) if queue else {})
 
-        def answer(self, asked: Asked, fault: dict[str, Any]) -> None:
-            if "slam" in fault:
-                self.close_connection = True
-                return
+        def respond(self, fault: dict[str, Any]) -> None:
             body = fault.get("body", faulty.files.get(self.path))
             if "status" in fault or body is None:
-                self.send_response(fault.get("status", 404))
-                for name, value in {"Content-Length": "0", **fault.get("headers", {})}.items():
-                    self.send_header(name, value)
-                self.end_headers()
+                self.begin(fault.get("status", 404), {"Content-Length": 0, **fault.get("headers", {})})
                 return
-            start, etag = 0, etag_of(body)
-            whole = (
-                asked.range is None or fault.get("ignore_range") or asked.if_range not in (None, etag)
-            )
-            if not whole:
-                start = int((asked.range or "").removeprefix("bytes=").rstrip("-"))
-                if start >= len(body):
-                    self.send_response(416)
-                    self.send_header("Content-Range", f"bytes */{len(body)}")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-            self.send_response(200 if whole else 206)
-            if faulty.etags:
-                self.send_header("ETag", etag)
-            if not whole:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            self.send_header("Content-Type", fault.get("type", "application/gzip"))
+            headers: dict[str, Any] = {"ETag": etag_of(body)} if faulty.etags else {}
+            headers["Content-Type"] = fault.get("type", "application/gzip")
+            requested = self.headers.get("Range")
+            start = 0
+            is_same = self.headers.get("If-Range") in (None, headers.get("ETag"))
+            if requested and is_same and not fault.get("no_range"):
+                start = int(requested.removeprefix("bytes=").rstrip("-"))
             rest = body[start:]
-            if "chunked" in fault:
-                self.send_header("Transfer-Encoding", "chunked")
-            elif "no_length" in fault:
-                self.close_connection = True
-                self.send_header("Connection", "close")
-            else:
-                self.send_header("Content-Length", str(fault.get("claim", len(rest))))
-            self.end_headers()
-            stop = fault.get("cut", fault.get("stall"))
-            if "chunked" in fault:
-                self.send_chunked(rest[:stop], ends=stop is None)
-            else:
-                self.send(rest[:stop])
-            if stop is not None or "claim" in fault:
-                time.sleep(1 if "stall" in fault else 0)
-                self.close_connection = True
+            if start and not rest:
+                self.begin(416, {"Content-Length": 0})
+                return
+            if start:
+                headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            self.begin(
+                206 if start else 200, {"Content-Length": fault.get("length", len(rest)), **headers}
+            )
+            self.send(rest[: fault.get("cut")])
+            time.sleep(fault.get("stall", 0))
+            self.close_connection = bool(fault)
 
-        def send_chunked(self, data: bytes, ends: bool) -> None:
-            for at in range(0, len(data), 5000):
-                piece = data[at : at + 5000]
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            if ends:
-                self.wfile.write(b"0\r\n\r\n")
+        def begin(self, status: int, headers: dict[str, Any]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, str(value))
+            self.end_headers()
 
         def send(self, data: bytes) -> None:
-            if faulty.rate is None:
-                self.wfile.write(data)
-                return
-            for at in range(0, len(data), 8192):
-                self.wfile.write(data[at : at + 8192])
-                time.sleep(8192 / faulty.rate)
+            step = len(data) if faulty.bytes_per_s is None else 8192
+            for start in range(0, len(data), max(step, 1)):
+                self.wfile.write(data[start : start + step])
+                time.sleep(0 if faulty.bytes_per_s is None else step / faulty.bytes_per_s)
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            if not isinstance(sys.exception(), ConnectionError):  # whoever asked has hung up
-                super().handle_error(request, client_address)
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     faulty.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""The command `kitsseg.verify` on small cases, for its tests."""
+"""Run `kitsseg.verify` on small cases."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.conftest import blocky, write_case
 
 
 def verify(root: Path, *overrides: str) -> tuple[int, dict[str, Any]]:
-    """The exit code and the report."""
+    """Return the exit code and the report."""
     report = root.parent / "report.json"
     given = [f"root={root}", f"report={report}", "workers=1", *overrides]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
@@ -21,7 +21,7 @@ def verify(root: Path, *overrides: str) -> tuple[int, dict[str, Any]]:
 
 
 def fine(root: Path) -> Path:
-    """Cases 0 to 3, all fine, and their list."""
+    """Write four intact cases and their ``kits.json``."""
     for number in range(4):
         write_case(root, number, *blocky(number))
     published = {"x_spacing": 0.8, "y_spacing": 0.8, "z_spacing": 3.0}
@@ -35,7 +35,7 @@ def case(report: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def expect_only_problem(raw: Path, text: str) -> None:
-    """One line, of case 1, that says ``text`` after the file's folder."""
+    """Expect one problem, of case 1, that starts with the path and ``text``."""
     code, report = verify(raw)
     problems = [problem for c in report["cases"] for problem in c["problems"]]
     assert code == 1 and case(report, 1)["problems"] == problems and report["problems"] == []

@@ -1,4 +1,4 @@
-"""What is known of the patients besides their images: KiTS19's ``kits.json``, where there is one."""
+"""Clinical data of the patients, from KiTS19's ``kits.json``."""
 
 import json
 import logging
@@ -9,16 +9,15 @@ from kitsseg.data.case import CLINICAL_NAME
 
 log = logging.getLogger("kitsseg")
 
-# What comparisons use of it: the tumour's largest diameter on CT in cm, TNM's T from pathology, and
-# whether it was malignant. Records keep no more of a patient than that.
+# The fields used for comparisons: largest tumour diameter on CT in cm, pathological T stage, and
+# malignancy. Records store no other data of a patient.
 FIELDS = ("radiographic_size", "pathology_t_stage", "malignant")
 
 
 def read_clinical(root: str | Path) -> dict[str, dict[str, Any]]:
-    """``{case: {field: value or None}}`` from ``kits.json`` in ``root`` or its ``data/``.
+    """Return ``{case: {field: value or None}}`` from ``kits.json`` in ``root`` or its ``data/``.
 
-    Without the file it is empty. A file that isn't KiTS19's list is one warning and empty too, and
-    entries without a case id are left out with one: a run doesn't fail for want of it.
+    The result is empty if there is no file. A malformed file or entry logs a warning and is ignored.
     """
     root = Path(root).expanduser()
     path = next((p for p in (root / CLINICAL_NAME, root / "data" / CLINICAL_NAME) if p.is_file()), None)
@@ -27,13 +26,13 @@ def read_clinical(root: str | Path) -> dict[str, dict[str, Any]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        log.warning(f"{path}: cannot be read ({error}); no figures by tumour size or stage")
+        log.warning(f"{path}: cannot be read ({error}); results by tumour size and stage are omitted")
         return {}
     if not isinstance(entries, list):
         kind = type(entries).__name__
-        log.warning(f"{path}: is a {kind}, not a list of cases; no figures by tumour size or stage")
+        log.warning(f"{path}: is a {kind}, not a list; results by tumour size and stage are omitted")
         return {}
     named = [e for e in entries if isinstance(e, dict) and isinstance(e.get("case_id"), str)]
-    if lost := len(entries) - len(named):
-        log.warning(f"{path}: {lost} of {len(entries)} entries have no case_id and are left out")
+    if ignored := len(entries) - len(named):
+        log.warning(f"{path}: {ignored} of {len(entries)} entries have no case_id and are ignored")
     return {entry["case_id"]: {name: entry.get(name) for name in FIELDS} for entry in named}

@@ -1,4 +1,4 @@
-"""What one case's files hold and everything that is wrong with them, each file read once."""
+"""Read the files of one case and report its properties and problems."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from kitsseg.data.io.header import ORIENTATION
 from kitsseg.data.io.hu_checks import ABOUT_OFFSET, image_problems, is_offset
 from kitsseg.data.io.nifti import Image, Mask, check_same_grid, read_image, read_mask
 from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
-from kitsseg.data.sources.kits import lacking
+from kitsseg.data.sources.kits import missing_files
 from kitsseg.system.obstacles import is_file
 
 SPACING_TOLERANCE_MM = 1e-3
@@ -23,15 +23,19 @@ OK, BAD, TEST = "ok", "bad", "test"
 
 @dataclass
 class Finding:
-    """A case as it was found.
+    """The result of inspecting a case. Properties are None if no file can be read.
 
     Attributes:
-        state: ok, bad, or test (a case whose labels nobody has).
-        problems: what keeps it from being used, a line each, with the file and the remedy.
-        notes: what is unusual but taken care of.
-        shape: (slices, H, W), as the rest of its figures None if no file could be read.
-        axes: how the image lay in its file, such as IPL.
-        ml: the volume of each class but the background.
+        id: case id.
+        state: `OK`, `BAD`, or `TEST` for a test case without a label.
+        problems: reasons why the case cannot be used, each with file and remedy.
+        notes: unusual properties that are handled.
+        shape: (slices, H, W).
+        spacing_mm: distance of voxels along these axes.
+        axes: orientation of the stored image, such as IPL.
+        dtype: data type of the stored image.
+        range_hu: lowest and highest value.
+        ml: volume of each class except the background.
     """
 
     id: str
@@ -47,18 +51,27 @@ class Finding:
 
 
 def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
-    """Read a case and say what there is to say.
+    """Read each file of a case once and return the finding.
 
     Args:
-        is_test: it needs no label.
-        published_mm: its three spacings, sorted, by ``kits.json``; None if that doesn't tell.
+        case: the case.
+        is_test: the case needs no label.
+        published_mm: the three spacings in ``kits.json``, ascending; None if unknown.
     """
-    finding = Finding(case.id, problems=lacking(case, not is_test))
-    image, mask = _image(case, finding), _mask(case, finding)
+    finding = Finding(case.id, problems=missing_files(case, not is_test))
+    image = mask = None
+    try:
+        image = read_image(case.image) if is_file(case.image) else None
+    except ValueError as error:
+        finding.problems.append(str(error))
+    try:
+        mask = read_mask(case.label, case.classes) if is_file(case.label) else None
+    except ValueError as error:
+        finding.problems.append(str(error))
     if image is not None:
-        _look_at_image(case, image, published_mm, finding)
+        _inspect_image(case, image, published_mm, finding)
     if mask is not None:
-        _look_at_mask(case, mask, finding)
+        _inspect_mask(case, mask, finding)
     if image is not None and mask is not None:
         try:
             check_same_grid(case.label, mask.layout, image.layout)
@@ -72,7 +85,7 @@ def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Find
 
 
 def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | None]:
-    """Each case's sorted spacings by ``folder``'s ``kits.json``, and what is wrong with that file."""
+    """Return each case's ascending spacings from ``kits.json``, and the problem of that file."""
     path = folder / CLINICAL_NAME
     if not path.is_file():
         return {}, None
@@ -80,38 +93,18 @@ def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | 
         entries = json.loads(path.read_text(encoding="utf-8"))
         return {entry["case_id"]: mm for entry in entries if (mm := _spacing(entry))}, None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return {}, f"{path}: isn't KiTS's list of cases ({error!r}); fetch it again"
+        return {}, f"{path}: is not a list of KiTS cases ({error!r}); fetch it again"
 
 
 def _spacing(entry: Mapping[str, Any]) -> list[float]:
-    """KiTS19 names the spacing as such; its successors by how it was captured."""
+    # KiTS19 stores voxel_spacing; KiTS21 and KiTS23 store pixel width and slice thickness.
     if isinstance(named := entry.get("voxel_spacing"), Mapping):
         return sorted(float(mm) for mm in named.values())
     width, thickness = entry.get("captured_pixel_width"), entry.get("captured_slice_thickness")
     return [] if width is None or thickness is None else sorted([width, width, thickness])
 
 
-def _image(case: Case, finding: Finding) -> Image | None:
-    if not is_file(case.image):
-        return None
-    try:
-        return read_image(case.image)
-    except ValueError as error:
-        finding.problems.append(str(error))
-        return None
-
-
-def _mask(case: Case, finding: Finding) -> Mask | None:
-    if not is_file(case.label):
-        return None
-    try:
-        return read_mask(case.label, case.classes)
-    except ValueError as error:
-        finding.problems.append(str(error))
-        return None
-
-
-def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, finding: Finding) -> None:
+def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, finding: Finding) -> None:
     layout = image.layout
     finding.shape, finding.spacing_mm = layout.turned_shape, layout.spacing_mm
     finding.axes, finding.range_hu = layout.axes, image.range_hu
@@ -127,16 +120,16 @@ def _look_at_image(case: Case, image: Image, published_mm: list[float] | None, f
             f"{published_mm}; fetch it again"
         )
     if layout.axes != "".join(ORIENTATION):
-        finding.notes.append(f"lies as {layout.axes}; turned when it's read")
+        finding.notes.append(f"stored as {layout.axes}; reoriented on reading")
     if not layout.says_orientation:
-        finding.notes.append("neither sform nor qform is set: which side is left is a guess")
+        finding.notes.append("neither sform nor qform is set: left and right may be swapped")
     if is_offset(image):
         finding.notes.append(ABOUT_OFFSET)
     elif image.range_hu[0] >= 0:
-        finding.notes.append(f"its lowest value is {image.range_hu[0]} HU: no air, or an offset")
+        finding.notes.append(f"lowest value {image.range_hu[0]} HU: no air, or an offset")
 
 
-def _look_at_mask(case: Case, mask: Mask, finding: Finding) -> None:
+def _inspect_mask(case: Case, mask: Mask, finding: Finding) -> None:
     voxels = pixels_by_slice(mask.label).sum(axis=0)
     voxel_ml = float(np.prod(mask.layout.spacing_mm)) / 1000
     finding.ml = {
@@ -147,8 +140,8 @@ def _look_at_mask(case: Case, mask: Mask, finding: Finding) -> None:
     if finding.shape is None:
         finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm
     if not voxels[[KIDNEY, TUMOUR]].any():
-        finding.problems.append(f"{case.label}: is background alone; fetch it again")
+        finding.problems.append(f"{case.label}: contains background only; fetch it again")
     elif not voxels[TUMOUR]:
         finding.notes.append("no tumour")
     elif not voxels[KIDNEY]:
-        finding.notes.append("no kidney but the tumour")
+        finding.notes.append("tumour without kidney")

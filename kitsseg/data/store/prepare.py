@@ -21,7 +21,7 @@ from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import hu_percentiles, pixels_by_slice
 from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
 from kitsseg.data.parallel import over_cases
-from kitsseg.data.sources.kits import lacking
+from kitsseg.data.sources.kits import missing_files
 from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
 from kitsseg.system.files import remove_abandoned
@@ -172,7 +172,7 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     from kitsseg.data.io.hu_checks import ABOUT_OFFSET, OFFSET, image_problems, is_offset
     from kitsseg.data.io.nifti import check_same_grid, read_image, read_mask
 
-    if problems := lacking(case):
+    if problems := missing_files(case):
         raise ValueError(problems[0])
     try:
         files = file_versions(case)

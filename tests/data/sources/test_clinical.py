@@ -1,4 +1,4 @@
-"""kits.json: read where it is, and no reason to fail where it is broken."""
+"""Clinical data from kits.json."""
 
 import json
 import logging
@@ -19,14 +19,14 @@ KEPT = {"radiographic_size": 2.4, "pathology_t_stage": "1a", "malignant": True}
 
 
 @pytest.mark.parametrize("below", [".", "data"])
-def test_the_fields_that_are_used_and_no_others(tmp_path: Path, below: str) -> None:
+def test_only_used_fields_are_read(tmp_path: Path, below: str) -> None:
     (tmp_path / below).mkdir(exist_ok=True)
     (tmp_path / below / "kits.json").write_text(json.dumps([ENTRY, {"case_id": "case_00001"}]))
     found = read_clinical(str(tmp_path))
     assert found == {"case_00000": KEPT, "case_00001": dict.fromkeys(KEPT)}
 
 
-def test_without_the_file_there_is_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_file_the_result_is_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert read_clinical(tmp_path) == read_clinical(tmp_path / "nowhere") == {}
     assert not caplog.records
 
@@ -36,11 +36,11 @@ def test_without_the_file_there_is_nothing(tmp_path: Path, caplog: pytest.LogCap
     [
         (b'[{"case_id": "ca', "cannot be read", []),
         (b"\xff\xfe\x00", "cannot be read", []),
-        (b'{"case_00000": {}}', "is a dict, not a list of cases", []),
+        (b'{"case_00000": {}}', "is a dict, not a list", []),
         (json.dumps([ENTRY, {"size": 3}, 7]).encode(), "2 of 3 entries have no case_id", ["case_00000"]),
     ],
 )
-def test_a_broken_file_is_one_warning(
+def test_a_malformed_file_logs_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, text: str, left: list[str]
 ) -> None:
     (tmp_path / "kits.json").write_bytes(content)

@@ -1,22 +1,19 @@
-"""Which cases a folder holds, and a data set has."""
+"""Cases of a folder and of a data set."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.sources.kits import Kits19, parse_cases
 
 
-def test_missing_data_says_where_it_comes_from(tmp_path: Path) -> None:
+def test_missing_data_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"does not exist.*kitsseg.download root=.*data=phantom"):
         Kits19().find(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="holds no case_XXXXX folder"):
+    with pytest.raises(ValueError, match="contains no folder case_XXXXX"):
         Kits19().find(tmp_path)
-
-
-def test_another_source_says_where_its_data_come_from(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="https://x.org says how to fetch its cases. To try"):
+    with pytest.raises(ValueError, match="see https://x.org"):
         Kits19(origin="https://x.org").find(tmp_path)
 
 
@@ -25,11 +22,42 @@ def test_a_checkout_of_the_official_repository_is_found(blocks: Path, tmp_path: 
     assert len(Kits19().find(tmp_path / "kits19")) == 6
 
 
+@pytest.mark.parametrize(
+    ("cases", "numbers"),
+    [
+        ("labelled", list(range(210))),
+        ("test", list(range(210, 300))),
+        ("all", list(range(300))),
+        (7, [7]),
+        ("0-3", [0, 1, 2, 3]),
+        ([5, "1-2", 0, 5], [0, 1, 2, 5]),
+    ],
+)
+def test_cases_are_selected(cases: object, numbers: list[int]) -> None:
+    assert parse_cases(cases) == numbers
+
+
+@pytest.mark.parametrize(
+    ("cases", "problem"),
+    [
+        (300, "cases=300: must be within 0-299"),
+        ("41-0", "cases=41-0: must be labelled, test, all, a number, a range"),
+        ("some", "cases=some: must be"),
+        ([0, -1], "cases=-1: must be"),
+        ([], "at least one case"),
+        (None, "cases=None: must be"),
+    ],
+)
+def test_a_wrong_selection_is_refused(cases: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_cases(cases)
+
+
 def test_numbers_are_checked() -> None:
     for wrong in ("5-3", "x", "-1", "123456", ""):
-        with pytest.raises(ValueError, match=f"{wrong} must be a case's number or a range"):
+        with pytest.raises(ValueError, match=f"'{wrong}' must be a case number or an ascending range"):
             Kits19(numbers=["0-9", wrong])
-    with pytest.raises(ValueError, match=r"test=8-10: must lie in numbers=\['0-9'\]"):
+    with pytest.raises(ValueError, match=r"test=8-10: must be within numbers=\['0-9'\]"):
         Kits19(numbers=["0-9"], test="8-10")
     numbers = Kits19(numbers=["7", "0-3", "9"], test="3").numbers
     assert str(numbers) == "0-3 or 7 or 9" and numbers.choose("labelled") == [0, 1, 2, 7, 9]
@@ -38,7 +66,7 @@ def test_numbers_are_checked() -> None:
 
 @pytest.mark.parametrize(
     ("classes", "text"),
-    [([0, 1], "must give each of"), ([0, 1, 2, 3], "no other"), ([1, 0, 2], "begin with 0")],
+    [([0, 1], "must contain"), ([0, 1, 2, 3], "no others"), ([1, 0, 2], "begin with 0")],
 )
 def test_a_mapping_of_classes_is_checked(classes: list[int], text: str) -> None:
     with pytest.raises(ValueError, match=text):

@@ -1,4 +1,4 @@
-"""The embedded data set: what is drawn, how it lies on disk, and what happens on a kill."""
+"""Phantoms: voxels, files and interrupted writes."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def test_draw_repeats_itself_and_depends_on_seed_and_case():
+def test_draw_is_deterministic_and_depends_on_seed_and_case():
     hu, labels, spacing = draw(3, 1, 8, 64)
     again_hu, again_labels, again_spacing = draw(3, 1, 8, 64)
     np.testing.assert_array_equal(hu, again_hu)
@@ -40,7 +40,7 @@ def test_draw_repeats_itself_and_depends_on_seed_and_case():
     assert not np.array_equal(hu, draw(3, 2, 8, 64)[0])
 
 
-def test_draw_leaves_the_global_generator_alone():
+def test_draw_does_not_use_the_global_generator():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     draw(0, 0, 8, 64)
     assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
@@ -65,13 +65,13 @@ def test_at_least_a_quarter_of_the_slices_is_background(drawn):
         assert empty[0] and empty[-1]
 
 
-def test_a_kidney_lies_on_each_side_and_the_liver_on_the_patients_right(drawn):
+def test_kidneys_on_both_sides_and_the_liver_on_the_right(drawn):
     for hu, labels, _ in drawn:
         middle = labels.shape[2] // 2
         assert labels[:, :, :middle].any() and labels[:, :, middle:].any()
         rows = np.nonzero(labels)[1]
-        assert rows.mean() > labels.shape[1] * 0.5  # axis 1 runs to the back
-        # Below the dome of the diaphragm soft tissue fills the right side, fat and gas the left.
+        assert rows.mean() > labels.shape[1] * 0.5  # axis 1 points to the back
+        # Below the diaphragm, soft tissue is on the right side; fat and gas are on the left.
         front = hu[2:5, 30:48]
         assert np.mean(front[:, :, 20:45] > 20) > np.mean(front[:, :, 51:76] > 20)
 
@@ -100,7 +100,7 @@ def test_tumour_volumes_span_an_order_of_magnitude(drawn):
     assert ml.max() > 10 * ml.min()
 
 
-def test_files_lie_as_in_kits19(root: Path):
+def test_files_have_the_layout_of_kits19(root: Path):
     phantom = Phantom(**SMALL)
     cases = phantom.find(root)
     assert [case.id for case in cases] == ["case_00000", "case_00001", "case_00002"]
@@ -142,7 +142,7 @@ def test_only_what_is_missing_is_drawn(tmp_path: Path, capsys):
     folder.mkdir()
     write_case(folder, 0, 1, 8, 64)
     before = list_cases(folder)[0].image.stat().st_mtime_ns
-    half = folder / ".case_00002-0123abcd"  # left by a kill
+    half = folder / ".case_00002-0123abcd"  # left by a killed process
     half.mkdir()
     (half / "imaging.nii.gz").write_bytes(b"half")
     cases = phantom.find(tmp_path)
@@ -151,7 +151,7 @@ def test_only_what_is_missing_is_drawn(tmp_path: Path, capsys):
     assert "drawing phantom" in capsys.readouterr().err
 
 
-def test_a_case_that_appeared_meanwhile_is_kept(root: Path):
+def test_a_case_of_another_process_is_not_replaced(root: Path):
     folder = root / Phantom(**SMALL).key
     image = folder / "case_00000" / "imaging.nii.gz"
     before = image.stat().st_mtime_ns
@@ -174,11 +174,11 @@ def test_a_case_that_lost_a_file_is_reported(tmp_path: Path):
     phantom = Phantom(cases=1, slices=8, size=64, workers=1)
     case = phantom.find(tmp_path)[0]
     case.label.unlink()
-    with pytest.raises(ValueError, match=r"case_00000 lacks .*; delete that folder and run again"):
+    with pytest.raises(ValueError, match=r"case_00000: lacks .*; delete the folder and run again"):
         phantom.find(tmp_path)
 
 
-def test_the_key_is_readable_and_follows_the_content(monkeypatch):
+def test_the_key_depends_on_the_content(monkeypatch):
     key = Phantom().key
     assert key.startswith("40x24x128-seed0-")
     assert len(key.rpartition("-")[2]) == 8
@@ -192,14 +192,14 @@ def test_the_key_is_readable_and_follows_the_content(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("cases", 0, "cases=0 is below 1; set cases=1 or more"),
-        ("cases", 100_001, "cases=100001 is above 100000; set cases=100000 or fewer"),
-        ("slices", 7, "slices=7 is below 8; set slices=8 or more"),
-        ("size", 63, "size=63 is below 64; set size=64 or more"),
-        ("seed", -1, "seed=-1 is below 0; set seed=0 or more"),
-        ("workers", 0, "workers=0 is below 1; set workers=1 or more"),
+        ("cases", 0, "cases=0: must be at least 1"),
+        ("cases", 100_001, "cases=100001: must be at most 100000"),
+        ("slices", 7, "slices=7: must be at least 8"),
+        ("size", 63, "size=63: must be at least 64"),
+        ("seed", -1, "seed=-1: must be at least 0"),
+        ("workers", 0, "workers=0: must be at least 1"),
     ],
 )
-def test_a_value_out_of_range_names_limit_and_remedy(name: str, value: int, text: str):
+def test_a_value_out_of_range_is_refused(name: str, value: int, text: str):
     with pytest.raises(ValueError, match=f"^{text}$"):
         Phantom(**{name: value})

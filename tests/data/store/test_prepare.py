@@ -156,8 +156,8 @@ def test_a_folder_that_lacks_a_file_is_a_bad_case(
     for line, text in zip(
         lines,
         (
-            r"case_00001/imaging.nii.gz: is missing; python -m kitsseg.download root=DIR cases=1 f",
-            r"case_00003/segmentation.nii.gz: is missing; python -m kitsseg.download root=DIR cases=3 f",
+            r"case_00001/imaging.nii.gz: is missing; run python -m kitsseg.download .* cases=1",
+            r"case_00003/segmentation.nii.gz: is missing; run python -m kitsseg.download .* cases=3",
             r"case_00005/imaging.nii.gz: is a folder, not a file; move it away",
         ),
         strict=True,
@@ -175,7 +175,9 @@ def test_what_a_later_edition_lacks_is_not_kits19s_to_fetch(blocks: Path, tmp_pa
     shutil.copytree(blocks, root)
     (root / "case_00001" / "segmentation.nii.gz").unlink()
     source = Kits19(numbers=["0-299", "400-588"], origin="https://example.org/kits23")
-    with pytest.raises(ValueError, match=r"segmentation.nii.gz: is missing; https://example.org/kits23"):
+    with pytest.raises(
+        ValueError, match=r"segmentation.nii.gz: is missing; see https://example.org/kits23"
+    ):
         prepare(source.find(root), tmp_path / "store", None)
 
 

@@ -1,13 +1,12 @@
-"""Draw one abdominal CT with labelled kidneys and tumours from a pair of numbers.
+"""Render an abdominal CT with labelled kidneys and tumours.
 
-A patient is painted slice by slice, back to front, with soft edges, into a smoothly warped frame;
-noise comes last.
+Each slice is painted organ by organ, with soft edges, in a smoothly warped frame. Noise is added last.
 """
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from kitsseg.data.labels import KIDNEY, TUMOUR
@@ -23,29 +22,36 @@ from kitsseg.data.sources.phantom.patient import (
     Waves,
 )
 
-VERSION = 1  # raise it whenever the same numbers give another picture
+VERSION = 1  # increase it with every change of the rendered voxels
 
 AIR_HU, GAS_HU, LUNG_HU, CORTICAL_HU = -1000, -930, -840, 480
-WALL_MM = 13.0  # the muscular wall of the abdomen
+WALL_MM = 13.0  # thickness of the abdominal wall
 
 Box = tuple[slice, slice]
 
 
 def rounded(x: Field, y: Field, half_x: float, half_y: float) -> Field:
-    """Signed radial distance in mm to a flattened oval round the origin."""
+    """Return the signed radial distance in mm to an oval around the origin."""
     radius = np.hypot(x, y) + 1e-3
     level = ((np.abs(x) / half_x) ** 2.4 + (np.abs(y) / half_y) ** 2.4) ** (1 / 2.4) + 1e-5
     return radius * (1 - 1 / level)
 
 
 class Canvas:
-    """The slice being painted. Fields are [H, W]; x and y are in the patient's frame."""
+    """One slice at a time. Fields are [H, W]; x and y are in the patient's frame.
 
-    def __init__(self, patient: Patient, size: int, fov_mm: float, dz_mm: float):
+    Args:
+        patient: parameters of the case.
+        size: height and width in pixels.
+        fov_mm: field of view.
+        dz_mm: distance of slices.
+    """
+
+    def __init__(self, patient: Patient, size: int, fov_mm: float, dz_mm: float) -> None:
         self.p, self.rng = patient, patient.rng
         rng = self.rng
         self.pixel = fov_mm / size
-        self.edge = math.hypot(max(self.pixel, 1.2), 0.12 * dz_mm)  # width of a soft edge
+        self.edge = math.hypot(max(self.pixel, 1.2), 0.12 * dz_mm)  # width of an edge
         self.grid = ((np.arange(size) - (size - 1) / 2) * self.pixel).astype(np.float32)
         self.turn, self.shift = rng.normal(0, 0.05), rng.normal(0, 5, 2).tolist()
         x, y = self.grid[None] - self.shift[0], self.grid[:, None] - self.shift[1]
@@ -60,7 +66,8 @@ class Canvas:
         self.from_back = np.arctan2(np.abs(self.x), self.y)  # 0 at the spine, pi at the navel
         self.table = self.y - patient.half[1] - 9 + (self.x / 40) ** 2
 
-    def slice(self, z: float) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    def slice(self, z: float) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+        """Return HU and labels [H, W] of the slice at z."""
         p, everywhere = self.p, np.s_[:, :]
         self.z, self.hu = z, np.full(self.skin.shape, AIR_HU, np.float32)
         self.label = np.zeros(self.skin.shape, np.uint8)
@@ -70,7 +77,7 @@ class Canvas:
         self.paint(everywhere, self.skin, 25)
         self.paint(everywhere, self.skin + 2.5, FAT_HU)
         self.paint(everywhere, self.wall + 1.5 * coarse, MUSCLE_HU)
-        self.paint(everywhere, np.abs(self.wall + 6 + coarse) - 0.6, -40)  # fat between its layers
+        self.paint(everywhere, np.abs(self.wall + 6 + coarse) - 0.6, -40)  # fat between the muscles
         self.inside = self.wall + WALL_MM + 1.5 * coarse
         self.paint(everywhere, self.inside, FAT_HU)
         for blob in (b for b in p.organs if b.meets(z)):
@@ -97,7 +104,7 @@ class Canvas:
         return np.rint(np.clip(hu, -1024, 3071)).astype(np.int16), self.label
 
     def reach(self, blob: Blob, margin: float = 0.0) -> tuple[Box, Field]:
-        """The window of the slice near the blob, empty if there is none, and the distance there."""
+        """Return the part of the slice near a blob (it may be empty) and the distance to it there."""
         if not blob.meets(self.z, margin):
             return np.s_[:0, :0], self.x[:0, :0]
         extent = max(blob.radii[:2]) + abs(blob.bend_mm) + margin + 12  # 12 covers the warp
@@ -111,6 +118,7 @@ class Canvas:
         return box, blob.distance(self.x[box], self.y[box], self.z)
 
     def paint(self, box: Box, distance: Field, hu: float | Field) -> None:
+        """Paint the inside of a surface, where ``distance`` is negative."""
         cover = np.clip(0.5 - distance / self.edge, 0, 1)
         self.hu[box] += cover * (hu - self.hu[box])
 
@@ -133,7 +141,7 @@ class Canvas:
             self.paint(box, np.maximum(d, surface), GAS_HU)
 
     def lungs(self, texture: Field) -> None:
-        thick = -58 - self.z  # the recess behind the diaphragm thins downward
+        thick = -58 - self.z  # the lung becomes thinner toward the feet
         if thick > 0:
             d = np.maximum(self.inside + 2, -self.inside - 0.75 * thick)
             d = np.maximum(d, 45 - 0.75 * thick - self.y + np.abs(self.x) * 0.25)
@@ -154,14 +162,14 @@ class Canvas:
         if not disc:
             self.paint(box, d + 2.5, p.marrow_hu + 25 * self.waves(p.fine, box))
         self.paint(box, canal, 35)
-        if self.z < 60:  # ribs fall from the spine forward, 30 mm apart; the last two end early
+        if self.z < 60:  # ribs descend toward the front, 30 mm apart; the lowest two are short
             fall = (-40 - self.z + 42 * self.from_back) / 30
             rib = np.maximum(np.rint(fall), 0)
             d = np.maximum(np.abs(self.wall + 6) - 3.8, np.abs(fall - rib) * 23 - 6)
             d = np.maximum(d, (self.from_back - np.minimum(0.8 + 0.5 * rib, 2.3)) * 100)
             self.paint(np.s_[:, :], np.maximum(d, (0.2 - self.from_back) * 100), CORTICAL_HU - 60)
             self.paint(np.s_[:, :], np.maximum(d, (0.2 - self.from_back) * 100) + 2, p.marrow_hu)
-        for side in (-1, 1):  # wings of the pelvis
+        for side in (-1, 1):  # iliac wings
             grown = self.z - 78
             if grown > 0:
                 ends = (side * 48, back + 34), (side * (60 + 0.9 * grown), back + 30 - 1.1 * grown)
@@ -170,7 +178,7 @@ class Canvas:
                 self.paint(np.s_[:, :], d + 3, p.marrow_hu)
 
     def segment(self, box: Box, a: tuple[float, float], b: tuple[float, float]) -> Field:
-        """Distance in mm to the line from a to b in the plane of the slice."""
+        """Return the distance in mm to the line segment from a to b."""
         x, y, dx, dy = self.x[box] - a[0], self.y[box] - a[1], b[0] - a[0], b[1] - a[1]
         t = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
         distance: Field = np.hypot(x - t * dx, y - t * dy)
@@ -221,11 +229,12 @@ class Canvas:
 
 def draw(
     seed: int, case: int, slices: int, size: int
-) -> tuple[NDArray[np.int16], NDArray[np.uint8], Point]:
-    """HU [slices, size, size], labels alike (0, 1 kidney, 2 tumour) and spacing (z, y, x) in mm.
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8], Point]:
+    """Return a case as HU and labels, both [slices, size, size], and spacing (z, y, x) in mm.
 
-    Axis 0 runs to the feet, 1 to the back, 2 to the patient's left. The field of view does not
-    depend on slices and size; each case has both labels, and slices with neither.
+    Axis 0 points to the feet, 1 to the back, 2 to the patient's left. The field of view does not depend
+    on ``slices`` and ``size``. Each case has voxels of both labels (1 kidney, 2 tumour), and slices
+    without labels.
     """
     rng = np.random.default_rng([seed, case])
     depth_mm, margin = rng.uniform(212, 238), rng.uniform(1.06, 1.16)

@@ -1,44 +1,49 @@
-"""One patient, drawn from random numbers: where organs and tumours lie, and how bright they are.
+"""Random anatomy of one patient: position, size and brightness of organs and tumours.
 
-Organs are ellipsoids in the patient's frame: x grows to the left, y to the back, z to the feet, mm,
-the kidneys near z = 0. Sums of plane waves give them irregular outlines and textures.
+Organs are ellipsoids in the patient's frame in mm: x points left, y to the back, z to the feet, and the
+kidneys are near z = 0. Sums of plane waves give irregular outlines and textures.
 
-Brightness follows the per-case statistics of KiTS23's 489 CTs (KiTS19's 300 among them): for the
-kidney's median and for how far the tumour's median lies below it. The anatomy is our own sketch.
+The medians of kidney and tumour in HU follow the per-case statistics of the 489 CTs of KiTS23, which
+include KiTS19. The anatomy is a rough sketch.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 FAT_HU, MUSCLE_HU = -102, 55
-FAR_MM = 900.0  # radius along z of what runs through every slice
-# Percentiles over cases; 0 and 100 % are ours, so that nothing lies far beyond the 5 and 95 %.
+FAR_MM = 900.0  # radius along z of structures that cross all slices
+# Percentiles over cases. The values at 0 and 1 are assumed, close to those at 0.05 and 0.95.
 PERCENTILE = (0.00, 0.05, 0.25, 0.50, 0.75, 0.95, 1.00)
 KIDNEY_MEDIAN_HU = (66, 71, 96, 120, 146, 195, 205)
 KIDNEY_MINUS_TUMOUR_HU = (-34, -27, -8, 39, 65, 121, 130)
 
-Field = NDArray[np.floating]  # float32, where speed matters
+Field = npt.NDArray[np.floating]
 Point = tuple[float, float, float]
 
 
 class Waves:
-    """A smooth random field of mean 0 and variance 1: a sum of plane waves."""
+    """Smooth random field with mean 0 and variance 1: a sum of plane waves.
 
-    def __init__(self, rng: Generator, shortest_mm: float, longest_mm: float, count: int = 14):
+    Args:
+        rng: source of directions, wavelengths and phases.
+        shortest_mm, longest_mm: range of wavelengths.
+        count: number of waves.
+    """
+
+    def __init__(self, rng: Generator, shortest_mm: float, longest_mm: float, count: int = 14) -> None:
         direction = rng.standard_normal((count, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         length_mm = np.exp(rng.uniform(np.log(shortest_mm), np.log(longest_mm), (count, 1)))
         self.k = 2 * np.pi * direction / length_mm
         self.phase = rng.uniform(0, 2 * np.pi, count)
 
-    def __call__(self, x: NDArray[Any], y: NDArray[Any], z: float) -> Field:
-        """Values [H, W] at the columns x [W] and rows y [H] of slice z."""
+    def __call__(self, x: Field, y: Field, z: float) -> Field:
+        """Return the values [H, W] at columns x [W] and rows y [H] of slice z."""
         kx, ky, kz = self.k.T
         rows = np.exp(1j * (np.outer(y, ky) + kz * z + self.phase)).astype(np.complex64)
         columns = np.exp(1j * np.outer(kx, x)).astype(np.complex64)
@@ -48,7 +53,20 @@ class Waves:
 
 @dataclass(frozen=True)
 class Blob:
-    """An ellipsoid turned by `yaw` (radians) about z, sheared by `lean`, bent into a bean."""
+    """Ellipsoid, rotated about z, sheared and bent.
+
+    Attributes:
+        centre: x, y, z in mm.
+        radii: radii along the local axes in mm.
+        hu: brightness.
+        yaw: rotation about z in radians.
+        lean: shear of x and y per mm of z.
+        bend_mm: displacement of the ends along z, as in a bean.
+        ripple_mm: amplitude of the irregular outline.
+        mottle_hu: amplitude of the texture.
+        wall_hu: brightness of the wall of a hollow organ; None for a solid organ.
+        gas_mm: level of the gas in a hollow organ, relative to its centre along y; None without gas.
+    """
 
     centre: Point
     radii: Point
@@ -58,19 +76,20 @@ class Blob:
     bend_mm: float = 0.0
     ripple_mm: float = 0.0
     mottle_hu: float = 0.0
-    wall_hu: float | None = None  # hollow organs: a thin wall
-    gas_mm: float | None = None  # hollow organs: gas in front of centre + gas_mm
+    wall_hu: float | None = None
+    gas_mm: float | None = None
 
     def axis(self, z: float) -> tuple[float, float]:
-        """Where the long axis meets slice z."""
+        """Return x and y of the long axis in slice z."""
         x, y, middle = self.centre
         return x + self.lean[0] * (z - middle), y + self.lean[1] * (z - middle)
 
     def meets(self, z: float, margin: float = 0.0) -> bool:
+        """Return whether slice z is within ``margin`` mm of the ellipsoid."""
         return abs(z - self.centre[2]) < self.radii[2] + margin + 2 * self.ripple_mm
 
     def distance(self, x: Field, y: Field, z: float) -> Field:
-        """Signed distance to the surface in mm, negative inside, good near the surface."""
+        """Return the signed distance to the surface in mm, negative inside, exact near the surface."""
         (cx, cy), (a, b, c), dz = self.axis(z), self.radii, z - self.centre[2]
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         u = (cos * (x - cx) + sin * (y - cy) - self.bend_mm * (dz / c) ** 2) / a
@@ -83,7 +102,15 @@ class Blob:
 
 @dataclass(frozen=True)
 class Lesion:
-    """A tumour (label 2, lobed, mottled, rimmed, perhaps necrotic) or a cyst (label 1, smooth)."""
+    """Tumour (label 2) or cyst (label 1).
+
+    Attributes:
+        blob: position, size and brightness.
+        lobes: outline.
+        texture: texture.
+        rim_hu: brightness of the rim relative to the lesion.
+        necrosis_hu: brightness of the necrotic core; None without necrosis.
+    """
 
     blob: Blob
     lobes: Waves
@@ -93,19 +120,24 @@ class Lesion:
 
 
 class Patient:
-    """All that varies from case to case, drawn once."""
+    """Random parameters of a case.
 
-    def __init__(self, rng: Generator, z_mm: NDArray[Any]):
+    Args:
+        rng: source of all random numbers of the case.
+        z_mm: positions of the slices.
+    """
+
+    def __init__(self, rng: Generator, z_mm: Field) -> None:
         uniform = rng.uniform
         self.rng = rng
-        # Size, and brightness by contrast phase: arterial 1 is corticomedullary, 0 is late.
+        # Contrast phase: arterial = 1 is corticomedullary, 0 is late.
         self.half = uniform(148, 182), uniform(102, 128)
         self.fat = uniform(8, 30), uniform(7, 20)
         self.wall = self.half[0] - self.fat[0], self.half[1] - self.fat[1]
         self.back = self.wall[1] - 62  # y of the vertebral bodies
         a, b = rng.standard_normal(2)
         kidney_hu = float(np.interp(ndtr(a), PERCENTILE, KIDNEY_MEDIAN_HU))
-        # Bright kidneys stand farther above their tumours; 0.6 keeps the tumours' own range.
+        # Bright kidneys have a larger difference; the factor 0.6 keeps the range of the tumours.
         gap = float(np.interp(ndtr(0.6 * a + 0.8 * b), PERCENTILE, KIDNEY_MINUS_TUMOUR_HU))
         self.tumour_hu = max(kidney_hu - gap, 24.0)
         self.arterial = uniform() ** 1.5
@@ -121,7 +153,7 @@ class Patient:
         self.organs = self._organs()
         self.muscles = self._muscles()
         self.kidneys = [self._kidney(side) for side in (-1, 1)]
-        reach = 0.36 * (z_mm[-1] - z_mm[0])  # keeps background slices above and below
+        reach = 0.36 * (z_mm[-1] - z_mm[0])  # leaves background slices at both ends
         self.tumours = [self._tumour(z_mm, reach) for _ in range(1 + (uniform() < 0.12))]
         self.cysts = [self._cyst(reach) for _ in range(rng.choice(4, p=[0.5, 0.25, 0.15, 0.1]))]
 
@@ -145,7 +177,7 @@ class Patient:
             gas = u(-14, 2) if u() < 0.3 else None
             lean = u(-0.6, 0.6), u(-0.3, 0.3)
             organs.append(Blob(at, size, oral + u(-12, 12), u(0, 3), lean, 0, 2, 12, bowel, gas))
-        for side, low in ((-1, 75), (1, 45)):  # ascending and descending colon, with stool
+        for side, low in ((-1, 75), (1, 45)):  # ascending and descending colon
             at = side * (w - 42), back - u(18, 40), top + low
             organs.append(Blob(at, (22, 24, 88), u(-60, 30), 0, (0, -0.05), 0, 4, 90, bowel, u(-14, 0)))
         organs.append(
@@ -196,16 +228,18 @@ class Patient:
                 ),
                 Blob((s * 30, back + 41, 0), (29, 19 * thick, FAR_MM), MUSCLE_HU, s * 0.25),
                 Blob((s * 62, back + 38, 60), (20, 8 * thick, 80), MUSCLE_HU, s * -0.3),
-                Blob((s * 26, back - 14, -75), (7, 17, 75), MUSCLE_HU, s * 0.5),  # the crura
+                Blob(
+                    (s * 26, back - 14, -75), (7, 17, 75), MUSCLE_HU, s * 0.5
+                ),  # crura of the diaphragm
             ]
         return muscles
 
     def _kidney(self, side: int) -> tuple[Blob, Blob, Blob]:
-        """The kidney, its sinus and the pelvis in it; yaw turns the local x axis to the hilum."""
+        """Return kidney, renal sinus and renal pelvis. Their local x axis points to the hilum."""
         u = self.rng.uniform
         at = side * u(64, 74), self.back + u(-4, 8), u(-9, 5) - 5 * side
         a, b, c = u(26, 32), u(20, 26), u(43, 54)
-        turn = u(0.3, 0.9)  # the hilum looks inward and forward
+        turn = u(0.3, 0.9)  # the hilum points inward and forward
         yaw = np.pi + turn if side > 0 else -turn
         lean = side * u(0.08, 0.25), -u(0.05, 0.2)
         kidney = Blob(at, (a, b, c), self.cortex_hu, yaw, lean, u(3, 9), 1.5)
@@ -217,7 +251,7 @@ class Patient:
         return kidney, sinus, pelvis
 
     def _seat(self, depth: float, reach_mm: float, radius_mm: float) -> Point:
-        """A point `depth` of the way from a kidney's axis to its surface, away from the hilum."""
+        """Return a point at ``depth`` (0 axis, 1 surface) of a kidney, opposite to the hilum."""
         u = self.rng.uniform
         kidney = self.kidneys[int(u() < 0.5)][0]
         a, b, c = kidney.radii
@@ -226,15 +260,15 @@ class Patient:
         z = min(max(kidney.centre[2] + high * c, -room), room)
         x, y = kidney.axis(z)
         ring = depth * math.sqrt((1 - high**2 * 0.8) * (a * a + b * b) / 2)
-        forward = max(radius_mm - 22, 0)  # what is large grows away from spine and back
+        forward = max(radius_mm - 22, 0)  # large lesions grow away from spine and back
         x += math.copysign(0.3 * forward, x)
         return x + ring * math.cos(turn), y + ring * math.sin(turn) - 0.6 * forward, z
 
-    def _tumour(self, z_mm: NDArray[Any], reach_mm: float) -> Lesion:
+    def _tumour(self, z_mm: Field, reach_mm: float) -> Lesion:
         u, rng = self.rng.uniform, self.rng
         radius = 0.5 * min(max(42 * math.exp(rng.normal(0, 0.45)), 15), 105)
         x, y, z = self._seat(u(0.45, 0.95) + 0.008 * radius, reach_mm, radius)
-        z = float(z_mm[np.abs(z_mm - z).argmin()])  # thick slices must not miss a small tumour
+        z = float(z_mm[np.abs(z_mm - z).argmin()])  # otherwise thick slices can miss a small tumour
         radii = radius * u(0.88, 1.12), radius * u(0.88, 1.12), radius * u(0.88, 1.12)
         blob = Blob(
             (x, y, z),

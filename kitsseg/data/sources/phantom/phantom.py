@@ -1,4 +1,4 @@
-"""The embedded data set: synthetic abdominal CTs in KiTS19's layout, drawn when first needed."""
+"""Synthetic abdominal CTs in the layout of KiTS19, drawn on first use."""
 
 import gzip
 import hashlib
@@ -13,21 +13,29 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 from tqdm import tqdm
 
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.sources.phantom import anatomy
 
-MIN_SLICES, MIN_SIZE = 8, 64  # coarser grids miss small tumours
+MIN_SLICES, MIN_SIZE = 8, 64  # coarser grids can miss small tumours
 MAX_CASES = 100_000  # case_00000 has five digits
 
 
 class Phantom:
-    """`cases` volumes of `slices` x `size` x `size` voxels, each drawn from `seed` and its number.
+    """Data set of synthetic cases.
 
-    `workers` processes draw; their number changes nothing in the files.
+    Args:
+        cases: number of cases.
+        slices: slices per volume.
+        size: height and width of a slice in pixels.
+        seed: seed of the data set. A case depends on the seed and its number.
+        workers: number of drawing processes. The files do not depend on it.
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -39,45 +47,46 @@ class Phantom:
         _check_at_least("seed", seed, 0)
         _check_at_least("workers", workers, 1)
         if cases > MAX_CASES:
-            raise ValueError(f"cases={cases} is above {MAX_CASES}; set cases={MAX_CASES} or fewer")
-        self.cases = cases
-        self.slices = slices
-        self.size = size
-        self.seed = seed
-        self.workers = workers
+            raise ValueError(f"cases={cases}: must be at most {MAX_CASES}")
+        self.cases, self.slices, self.size = cases, slices, size
+        self.seed, self.workers = seed, workers
 
     @property
     def key(self) -> str:
-        """The folder's name: readable, and another one whenever the voxels would differ."""
+        """Name of the folder. It changes with everything that changes the voxels."""
         content = [anatomy.VERSION, self.cases, self.slices, self.size, self.seed]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
         return f"{self.cases}x{self.slices}x{self.size}-seed{self.seed}-{digest}"
 
     def find(self, root: str | Path) -> list[Case]:
-        """The cases below `root/key`, sorted by id; those not yet there are drawn first."""
+        """Draw missing cases into ``root/key`` and return all cases, sorted by id."""
         folder = Path(root) / self.key
-        there = {case.id for case in list_cases(folder)}
-        missing = [i for i in range(self.cases) if _name(i) not in there]
+        existing = {case.id for case in list_cases(folder)}
+        missing = [i for i in range(self.cases) if _name(i) not in existing]
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
-            bar = tqdm(desc="drawing phantom", total=len(missing), unit="case")
-            with bar:
+            with tqdm(desc="drawing phantom", total=len(missing), unit="case") as bar:
                 for _ in self._draw(folder, missing):
                     bar.update()
         return list_cases(folder)
 
     def _draw(self, folder: Path, missing: list[int]) -> Iterator[None]:
-        todo = (repeat(folder), repeat(self.seed), missing, repeat(self.slices), repeat(self.size))
+        args = (repeat(folder), repeat(self.seed), missing, repeat(self.slices), repeat(self.size))
         workers = min(self.workers, len(missing))
         if workers == 1:
-            yield from map(write_case, *todo)
+            yield from map(write_case, *args)
         else:
             with ProcessPoolExecutor(workers) as pool:
-                yield from pool.map(write_case, *todo)
+                yield from pool.map(write_case, *args)
 
 
 def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> None:
-    """Draw one case and put it in place in one step: no reader ever sees half of it."""
+    """Draw one case into a temporary folder and rename it.
+
+    Raises:
+        OSError: the files cannot be written.
+        ValueError: another process has written the case, and a file of it is missing.
+    """
     hu, labels, spacing_mm = anatomy.draw(seed, case, slices, size)
     target = folder / _name(case)
     part = folder / f".{target.name}-{uuid4().hex}"
@@ -89,25 +98,25 @@ def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> No
     except OSError as error:
         if not target.is_dir():
             raise
-        # Another process was first; its files equal ours, unless somebody took one away.
+        # Another process has written the same files.
         if target.name not in {done.id for done in list_cases(folder)}:
             raise ValueError(
-                f"{target} lacks {IMAGE_NAME} or {LABEL_NAME}; delete that folder and run again"
+                f"{target}: lacks {IMAGE_NAME} or {LABEL_NAME}; delete the folder and run again"
             ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_nifti(path: Path, voxels: NDArray[Any], spacing_mm: tuple[float, float, float]) -> None:
-    """KiTS19's grid: axes to inferior, posterior, left, and the first voxel at the origin."""
-    import nibabel as nib  # takes a tenth of a second, which what is drawn already needn't wait for
+def _write_nifti(path: Path, voxels: npt.NDArray[Any], spacing_mm: tuple[float, float, float]) -> None:
+    """Write voxels as in KiTS19: axes to inferior, posterior and left, the first voxel at the origin."""
+    import nibabel as nib  # slow to import and needed for drawing only
 
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2] = (-mm for mm in spacing_mm)
     affine[3, 3] = 1
     image = nib.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
-    # Level 1 is fast and hardly larger; without a time stamp, equal voxels make equal files.
+    # Level 1 is fast and hardly larger. Without a time stamp, equal voxels give equal files.
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
@@ -117,4 +126,4 @@ def _name(case: int) -> str:
 
 def _check_at_least(name: str, value: int, low: int) -> None:
     if value < low:
-        raise ValueError(f"{name}={value} is below {low}; set {name}={low} or more")
+        raise ValueError(f"{name}={value}: must be at least {low}")
