@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kitsseg")
 
+OmegaConf.register_new_resolver("channels", lambda neighbours: 2 * neighbours + 1, replace=True)
+
 MONITORS = ("val/loss", *(f"val/{region}_dice" for region in REGIONS))
 
 

@@ -1,8 +1,6 @@
 """Check a composed configuration before a run: `validate` returns its problems."""
 
-import hashlib
 import json
-import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -14,33 +12,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kitsseg.config.components import Section, build, check_section, join, suggestion
-from kitsseg.system import gpus
 
 _PACKAGE = Path(__file__).parents[1]
 # In a wheel, the YAML files are in the package; in a checkout, beside it.
 CONFIG_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-MAX_NAME = 120
-
-
-def folder_name(overrides: str) -> str:
-    """Return a folder name for the overrides of a job that needs no quotes in a shell or in Hydra."""
-    if not overrides:
-        return "default"
-    name = re.sub(r"[^A-Za-z0-9.+_-]+", "-", overrides)
-    if name == overrides and len(name) <= MAX_NAME:
-        return name
-    # Different overrides could give the same shortened name.
-    return f"{name[: MAX_NAME - 9]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
-
-
-def channels(neighbours: int) -> int:
-    """Return the number of input channels: the slice and its neighbours on either side."""
-    return 2 * neighbours + 1
-
-
-OmegaConf.register_new_resolver("job_folder", folder_name, replace=True)
-OmegaConf.register_new_resolver("gpus", gpus.count, replace=True)
-OmegaConf.register_new_resolver("channels", channels, replace=True)
 
 
 def is_on(node: Any, section: Section | None = None) -> bool:

@@ -1,7 +1,9 @@
 """Run a job of a sweep with its status, and finish a run or sweep with tables and report."""
 
+import hashlib
 import logging
 import os
+import re
 import socket
 import sys
 import time
@@ -14,13 +16,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from kitsseg.evaluation import metrics
 from kitsseg.jobs import failures, job_folder, study
 from kitsseg.reporting import run_record, runs
 from kitsseg.reporting.html import page
-from kitsseg.system import distributed
+from kitsseg.system import distributed, gpus
 from kitsseg.system.files import remove_unfinished, write_json
 from kitsseg.tracking.sweep_end import log_sweep
 
@@ -28,6 +30,7 @@ log = logging.getLogger("kitsseg")
 
 REFUSED = ".refused"
 EXCLUDE = "hydra.job.config.override_dirname.exclude_keys"
+MAX_NAME = 120
 
 
 def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -159,6 +162,21 @@ class FinishSweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish(Path(config.hydra.sweep.dir), self.start)
+
+
+def folder_name(overrides: str) -> str:
+    """Return a folder name for the overrides of a job that needs no quotes in a shell or in Hydra."""
+    if not overrides:
+        return "default"
+    name = re.sub(r"[^A-Za-z0-9.+_-]+", "-", overrides)
+    if name == overrides and len(name) <= MAX_NAME:
+        return name
+    # Different overrides could give the same shortened name.
+    return f"{name[: MAX_NAME - 9]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+
+
+OmegaConf.register_new_resolver("job_folder", folder_name, replace=True)
+OmegaConf.register_new_resolver("gpus", gpus.count, replace=True)
 
 
 def name_jobs(config: DictConfig) -> None:

@@ -8,8 +8,8 @@ import torch
 from omegaconf import OmegaConf
 
 from kitsseg.config.components import instantiate, mismatch
-from kitsseg.config.validation import folder_name
 from kitsseg.data.split import Split
+from kitsseg.jobs.sweep import folder_name
 
 
 @pytest.mark.parametrize(
