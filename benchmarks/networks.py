@@ -61,9 +61,10 @@ def main() -> None:
             for _ in range(args.steps):
                 step()
             seconds[name].append((now(DEVICE) - start) / args.steps)
+    device = provenance.describe_environment(DEVICE, "", False)["device"]
     print(
         f"torch {torch.__version__}, MONAI {version('monai')}, {torch.get_num_threads()} threads, "
-        f"{provenance.environment(DEVICE, '', False)['device']}, {PRECISION}; batch {args.batch} of "
+        f"{device}, {PRECISION}; batch {args.batch} of "
         f"{args.size} x {args.size}, width {args.width}, {args.repeats} times {args.steps} steps each\n"
     )
     print("| training step of | ms (least, most) | first step, s |\n|---|---|---|")

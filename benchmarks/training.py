@@ -121,7 +121,7 @@ def prepare_run(overrides: list[str], folder: Path, steps: int) -> tuple[Any, An
     clock = Clock(bare, optimizer, steps, trainer.strategy.root_device)
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     precision = str(trainer.precision)
-    device = provenance.environment(clock.device, precision, compiled)["device"]
+    device = provenance.describe_environment(clock.device, precision, compiled)["device"]
     about = (
         f"{len(data.rows(0))} training and {len(data.validation_rows)} validation slices, batch "
         f"{data.batch_size} and {VALIDATION_BATCH}, {data.workers} loader processes, {precision}"

@@ -181,15 +181,15 @@ def _job(cfg: DictConfig) -> float | None:
     def work() -> None:
         # A job of a sweep has its own processes, so that it cannot end the sweep or another job.
         if distributed.world_size() == 1 and (multirun or ranks > 1):
-            launch.start(folder, job, ranks)
+            launch.start_job(folder, job, ranks)
         else:
-            compute(job)
+            compute_job(job)
 
     sweep.guard(work, job["config"], about)
     return sweep.objective(folder)
 
 
-def compute(job: dict[str, Any]) -> None:
+def compute_job(job: dict[str, Any]) -> None:
     """Compute a job in this process."""
     if distributed.rank() > 0:
         log.setLevel(logging.WARNING)
@@ -199,14 +199,14 @@ def compute(job: dict[str, Any]) -> None:
 def compute_as_rank(job: dict[str, Any]) -> None:
     """Compute a job in a process that `kitsseg.jobs.launch` started, without Hydra."""
     configure_log(OmegaConf.create(job["logging"]))
-    compute(job)
+    compute_job(job)
 
 
 def main() -> None:
     """Check the command line, then run the job or sweep."""
     logging.raiseExceptions = False  # a log that cannot be written does not end a run
     if (job := launch.given_job()) is not None:
-        launch.compute(job, compute_as_rank)
+        launch.run_rank(job, compute_as_rank)
         return
     if distributed.world_size() > 1 and {"-m", "--multirun"} & set(sys.argv):
         refuse("train", ["a sweep starts the ranks of its jobs itself; run it without torchrun or srun"])

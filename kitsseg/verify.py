@@ -59,7 +59,7 @@ def run(cfg: DictConfig) -> int:
     from kitsseg.data.sources.inspection import BAD, read_published_spacing
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
-    cases = select_cases(root, source, plain(cfg.cases))
+    cases = requested_cases(root, source, plain(cfg.cases))
     report = None if cfg.report is None else Path(cfg.report).expanduser()
     if report is not None:
         with report_errors(report):
@@ -79,7 +79,7 @@ def run(cfg: DictConfig) -> int:
     return int(bool(problems))
 
 
-def select_cases(root: Path, source: "Kits19", numbers: object) -> "list[Case]":
+def requested_cases(root: Path, source: "Kits19", numbers: object) -> "list[Case]":
     """Return the cases below ``root``, or those with the given numbers, which may be missing.
 
     Raises:

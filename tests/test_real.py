@@ -12,7 +12,7 @@ from kitsseg.data.split import MLPerf42, Seeded
 from kitsseg.data.store.prepare import prepare
 from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
-from kitsseg.training.evaluation import compare
+from kitsseg.training.evaluation import score_case
 
 FOLDER = Path(os.environ.get("KITSSEG_TEST_DATA", "nowhere"))
 pytestmark = pytest.mark.skipif(
@@ -55,7 +55,7 @@ def test_what_resizing_alone_costs(tmp_path: Path, size: int | None) -> None:
         truth = read_case(case).label
         assert out.shape == truth.shape
         least = {128: 0.95, 256: 0.97, 512: 0.985, None: 1.0}[size]
-        assert compare(out, truth)["dice"]["kidney"] >= least
+        assert score_case(out, truth)["dice"]["kidney"] >= least
 
 
 def test_sixty_cases_split_48_and_12() -> None:

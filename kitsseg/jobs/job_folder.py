@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 
 @contextmanager
-def locked(folder: Path, wait_s: float = WAIT_S) -> Iterator[None]:
+def lock_job(folder: Path, wait_s: float = WAIT_S) -> Iterator[None]:
     """Lock the folder of a job against other processes.
 
     Raises:

@@ -48,7 +48,7 @@ def requested_ranks(trainer: Mapping[str, Any]) -> int:
     return len(text.split(",")) if "," in text else int(text)
 
 
-def start(folder: Path, job: Mapping[str, Any], ranks: int) -> None:
+def start_job(folder: Path, job: Mapping[str, Any], ranks: int) -> None:
     """Compute a job in ``ranks`` processes and wait for them.
 
     If the job asks for GPUs, it reserves as many as it has ranks.
@@ -166,7 +166,7 @@ def given_job() -> Path | None:
     return None if path is None else Path(path)
 
 
-def compute(path: Path, work: Callable[[dict[str, Any]], None]) -> None:
+def run_rank(path: Path, work: Callable[[dict[str, Any]], None]) -> None:
     """Do the work of one rank; if it fails, store the reason and end at once.
 
     Args:

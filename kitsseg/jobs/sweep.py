@@ -53,7 +53,7 @@ def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[
             sys.exit(1)
         return
     try:
-        with job_folder.locked(folder):
+        with job_folder.lock_job(folder):
             refused.unlink(missing_ok=True)
             remove_unfinished(folder)
             if job_folder.is_complete(folder) and not job_folder.changes(folder, settings):
@@ -142,7 +142,7 @@ class FinishSweep(Callback):
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         if distributed.rank() == 0:
-            finish(Path(config.hydra.run.dir), self.start)
+            finish_sweep(Path(config.hydra.run.dir), self.start)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         name_jobs(config)
@@ -151,7 +151,7 @@ class FinishSweep(Callback):
         if sweeper.get("storage") is None:
             return
         try:
-            self.locks.enter_context(job_folder.locked(folder))
+            self.locks.enter_context(job_folder.lock_job(folder))
         except ValueError as error:
             sys.exit(f"kitsseg.train: {error}")
         left, existing = study.remaining_trials(sweeper.storage, sweeper.study_name, sweeper.n_trials)
@@ -161,7 +161,7 @@ class FinishSweep(Callback):
                 sweeper.sampler.seed += existing  # the same seed would draw the same values again
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        finish(Path(config.hydra.sweep.dir), self.start)
+        finish_sweep(Path(config.hydra.sweep.dir), self.start)
 
 
 def folder_name(overrides: str) -> str:
@@ -199,7 +199,7 @@ def name_jobs(config: DictConfig) -> None:
         config.hydra.overrides.hydra.append(f"{EXCLUDE}=[{','.join(sorted(hidden))}]")
 
 
-def finish(folder: Path, since: float) -> None:
+def finish_sweep(folder: Path, since: float) -> None:
     """Write tables and report, print Table 1, and exit with 1 if a job is not complete.
 
     Args:

@@ -16,7 +16,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
+def describe_environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
     """Return versions, commit, device and precision as plain strings for a record."""
     packages = {name: _version(name) for name in PACKAGES}
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()

@@ -68,7 +68,7 @@ def evaluate(
             source = data.cases[case]
             truth = read_mask(source.label, source.classes)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
-            own[case] = {**compare(label, truth.label), "voxel_ml": voxel_ml}
+            own[case] = {**score_case(label, truth.label), "voxel_ml": voxel_ml}
             if part == "validation":
                 header = read_header(source.label)
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout, header)
@@ -77,7 +77,7 @@ def evaluate(
     return figures
 
 
-def compare(prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def score_case(prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> dict[str, Any]:
     """Return Dice and voxel counts per region of two label volumes ``[S, H, W]``."""
     counts = volume_counts(prediction, truth)
     scores = metrics.dice(counts).tolist()

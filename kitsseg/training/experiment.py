@@ -145,7 +145,7 @@ class Experiment:
             f"{len(data.rows(0))} slices, {len(data.split.validation)} validate; {precision}; "
             f"{self.folder}"
         )
-        environment = provenance.environment(device, precision, self.compiled)
+        environment = provenance.describe_environment(device, precision, self.compiled)
         return {"environment": environment, "config": self.settings, "split": split}
 
     def evaluate(self, trainer: pl.Trainer, stage: str, subfolder: str) -> metrics.SplitScores:

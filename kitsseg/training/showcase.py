@@ -25,7 +25,7 @@ MARGIN_SLICES, MARGIN_PIXELS = 3, 4
 Array = npt.NDArray[Any]
 
 
-def choose(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
+def choose_examples(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return ``{role: case}`` by tumour Dice: ``best``, ``worst`` and ``median``.
 
     Each case appears once. Of cases with equal Dice, the one with the larger tumour is worse.
@@ -77,7 +77,7 @@ def write(
         window: maps HU to the input of the network.
         trainer: defines device and precision.
     """
-    for role, case in choose(figures).items():
+    for role, case in choose_examples(figures).items():
         number = data.store.ids.index(case)
         stored, grid = data.store.images(number), data.store.grid(number)
         native = _label_volumes(folder / "predictions", case, data)

@@ -18,7 +18,7 @@ from kitsseg.inference import checkpoint
 from kitsseg.reporting import run_record, runs, showcase, tables
 from kitsseg.train import run
 from kitsseg.training import showcase as training_showcase
-from kitsseg.training.evaluation import compare
+from kitsseg.training.evaluation import score_case
 from tests import ROOT
 
 SMALL = [
@@ -107,12 +107,12 @@ def test_a_run_keeps_what_it_predicted_and_cases_to_show(
             ]
             for case in cases:
                 truth = labels / case / "segmentation.nii.gz"
-                again = compare(read_label(folder / kept / f"{case}.nii.gz"), read_label(truth))
+                again = score_case(read_label(folder / kept / f"{case}.nii.gz"), read_label(truth))
                 assert again["voxels"] == figures["validation"][case]["voxels"]
                 volume = np.prod(nib.load(truth).header.get_zooms()) / 1000
                 assert figures["validation"][case]["voxel_ml"] == pytest.approx(volume)
         shown = {each.role: each for each in showcase.read(folder)}
-        assert {role: each.case for role, each in shown.items()} == training_showcase.choose(
+        assert {role: each.case for role, each in shown.items()} == training_showcase.choose_examples(
             record.final["validation"]
         )
         gates = 0 if record.model == "unet" else 1  # model.depth of them, less the first skip's

@@ -11,7 +11,7 @@ from monai.metrics import DiceMetric
 
 from kitsseg.data.labels import REGIONS
 from kitsseg.evaluation.metrics import case_mean, dice, mean_over_cases
-from kitsseg.training.evaluation import compare
+from kitsseg.training.evaluation import score_case
 from kitsseg.training.pixel_counts import region_counts
 
 
@@ -32,7 +32,7 @@ def official(gt: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
 def test_by_hand() -> None:
     truth = np.array([[[1, 1, 2, 0]]], np.uint8)
     prediction = np.array([[[1, 2, 2, 1]]], np.uint8)
-    figures = compare(prediction, truth)
+    figures = score_case(prediction, truth)
     # kidney (> 0): 3 shared of 4 and 3; tumour: 1 shared of 2 and 1; own label: 1 of 2 and 2.
     assert figures["voxels"] == {
         "kidney": [3, 4, 3],
@@ -44,7 +44,7 @@ def test_by_hand() -> None:
 
 def test_equals_the_official_formula_and_monai() -> None:
     prediction, truth = volumes(1)
-    figures = compare(prediction, truth)["dice"]
+    figures = score_case(prediction, truth)["dice"]
     assert (figures["kidney"], figures["tumour"]) == pytest.approx(official(truth, prediction))
     masks = [
         torch.from_numpy(np.stack([np.isin(v, classes) for classes in REGIONS.values()])[None])
@@ -67,10 +67,10 @@ def test_empty_regions() -> None:
     nothing = np.zeros((1, 2, 2), np.uint8)
     tumour = nothing.copy()
     tumour[0, 0, 0] = 2
-    assert compare(nothing, nothing)["dice"] == dict.fromkeys(REGIONS)  # undefined: None
-    assert compare(tumour, nothing)["dice"]["tumour"] == 0  # invented
-    assert compare(nothing, tumour)["dice"]["tumour"] == 0  # missed
-    figures = {"a": compare(nothing, nothing), "b": compare(tumour, tumour)}
+    assert score_case(nothing, nothing)["dice"] == dict.fromkeys(REGIONS)  # undefined: None
+    assert score_case(tumour, nothing)["dice"]["tumour"] == 0  # invented
+    assert score_case(nothing, tumour)["dice"]["tumour"] == 0  # missed
+    figures = {"a": score_case(nothing, nothing), "b": score_case(tumour, tumour)}
     assert case_mean(figures, "tumour") == 1  # the undefined one is left out
 
 

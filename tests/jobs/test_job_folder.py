@@ -62,13 +62,13 @@ def test_what_is_done_is_done_once(tmp_path: Path) -> None:
 def test_a_folder_has_one_process(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from kitsseg.jobs import job_folder\n"
-        "with job_folder.locked(pathlib.Path(sys.argv[1]), 0): pass"
+        "with job_folder.lock_job(pathlib.Path(sys.argv[1]), 0): pass"
     )
     line = [sys.executable, "-c", code, str(tmp_path)]
-    with job_folder.locked(tmp_path):
+    with job_folder.lock_job(tmp_path):
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "another process is running this job" in done.stderr
-    with job_folder.locked(tmp_path, 0.2):
+    with job_folder.lock_job(tmp_path, 0.2):
         pass
 
 

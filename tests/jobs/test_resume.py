@@ -116,6 +116,7 @@ def test_two_ranks_with_averaged_weights_that_stop_early(tmp_path: Path) -> None
     same(whole, cut)
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_what_is_there_can_be_read(undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed / "data", tmp_path / "data")
     first = ["config.json", "split.json", "table1.csv", "table1.tex", "strata.csv"]

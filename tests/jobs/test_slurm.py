@@ -21,7 +21,10 @@ def is_up() -> bool:
     return "is UP" in said
 
 
-pytestmark = pytest.mark.skipif(not is_up(), reason="no SLURM here; .ci/slurm up starts one")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_up(), reason="no SLURM; .ci/slurm up starts one"),
+]
 
 SWEEP = [
     "-m", *SMALL, "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "trainer.accelerator=cpu",

@@ -59,6 +59,7 @@ def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: P
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["", "launcher"])
 def test_a_killed_sweep_leaves_no_process_behind(tmp_path: Path, kept: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "KILL": "train:1", "KILL_BY": "wait"}

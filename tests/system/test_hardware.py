@@ -75,7 +75,7 @@ def test_compiling_keeps_the_names_of_weights() -> None:
 
 
 def test_environment_is_plain_text() -> None:
-    about = provenance.environment(torch.device("cpu"), "32-true", compiled=False)
+    about = provenance.describe_environment(torch.device("cpu"), "32-true", compiled=False)
     assert all(isinstance(v, str) for v in about.values())
     assert about["torch"] == torch.__version__ and about["device"].startswith("cpu: ")
 

@@ -38,7 +38,9 @@ WINDOW = Window(-79, 304, 101, 76.9)
     ],
 )
 def test_best_median_and_worst_by_hand(tumour: list[float | None], chosen: dict[str, int]) -> None:
-    assert training_showcase.choose(figures(tumour)) == {r: f"case_{n:05d}" for r, n in chosen.items()}
+    assert training_showcase.choose_examples(figures(tumour)) == {
+        r: f"case_{n:05d}" for r, n in chosen.items()
+    }
 
 
 def test_slices_lie_around_the_labels_and_are_not_too_many() -> None:

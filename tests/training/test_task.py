@@ -11,7 +11,7 @@ import torch
 from kitsseg.data.case import Case
 from kitsseg.data.slices import datamodule
 from kitsseg.models.unet import UNet
-from kitsseg.training.evaluation import compare
+from kitsseg.training.evaluation import score_case
 from kitsseg.training.losses import DiceCrossEntropy, SorensenDice
 from kitsseg.training.schedules import warmup_cosine
 from tests.helpers.parts import make_data, make_task
@@ -62,7 +62,7 @@ def test_figures_are_those_of_whole_cases(root: Path, tmp_path: Path) -> None:
         with torch.no_grad():
             logits = task(image)
         losses.append(loss(logits, label).item())
-        scores.append(compare(logits.argmax(1).to(torch.uint8).numpy(), label.numpy())["dice"])
+        scores.append(score_case(logits.argmax(1).to(torch.uint8).numpy(), label.numpy())["dice"])
     out = trainer().validate(make_task(model), data, verbose=False)[0]
     assert out["val/loss"] == pytest.approx(np.mean(losses), abs=1e-6)
     for region in ("kidney", "tumour", "kidney_label"):
