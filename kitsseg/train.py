@@ -212,7 +212,10 @@ def main() -> None:
         refuse("train", ["a sweep starts the ranks of its jobs itself; run it without torchrun or srun"])
     check_command_line(COMMAND, sys.argv[1:])
     os.environ[launch.OWNER] = str(os.getpid())
-    _job()
+    try:
+        _job()
+    except ValueError as error:  # of a search in which no trial has a value
+        sys.exit(f"kitsseg.train: {error}")
 
 
 if __name__ == "__main__":

@@ -144,9 +144,9 @@ def _parse_description(
         raise ValueError(f"the description lacks {', '.join(sorted(missing))}; train again")
     size, neighbours = description["size"], description["neighbours"]
     if size is not None and not (type(size) is int and DIVISOR <= size <= MAX_SIZE):
-        raise ValueError(f"size={size!r} must be in [{DIVISOR}, {MAX_SIZE}] or be None")
+        raise ValueError(f"size={size!r}: must be in [{DIVISOR}, {MAX_SIZE}] or be None")
     if not (type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
-        raise ValueError(f"neighbours={neighbours!r} must be in [0, {MAX_NEIGHBOURS}]")
+        raise ValueError(f"neighbours={neighbours!r}: must be in [0, {MAX_NEIGHBOURS}]")
     if description["classes"] != list(CLASSES):
         raise ValueError(f"classes={description['classes']!r} must be {list(CLASSES)}")
     if not isinstance(description["provenance"], dict):

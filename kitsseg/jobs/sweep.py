@@ -154,6 +154,7 @@ class FinishSweep(Callback):
             self.locks.enter_context(job_folder.lock_job(folder))
         except ValueError as error:
             sys.exit(f"kitsseg.train: {error}")
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # the command reports what the sweeper raises
         left, existing = study.remaining_trials(sweeper.storage, sweeper.study_name, sweeper.n_trials)
         with read_write(sweeper):
             sweeper.n_trials = left

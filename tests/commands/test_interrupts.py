@@ -52,4 +52,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_while_its_processes_begin(many: Path, wait_s: float) -> None:
     code, lines = interrupted(many, wait_s, "kitsseg.verify", "root=raw", "workers=2")
     said = [line for line in lines if "reading cases" not in line and line]
-    assert (code, len(said)) == (130, 1) and "kitsseg.verify: interrupted; nothing was" in said[0]
+    assert (code, len(said)) == (
+        130,
+        1,
+    ) and "kitsseg.verify: interrupted; no report was written" in said[0]

@@ -192,7 +192,7 @@ def test_a_failing_job_is_told_at_once_and_the_others_go_on(
     ("arguments", "text"),
     [
         (["model=atn_unet"], "did you mean attn_unet?"),
-        (["data.root=nowhere"], "data.root=nowhere does not exist."),
+        (["data.root=nowhere"], "data.root=nowhere: does not exist"),
     ],
 )
 def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], text: str) -> None:
