@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ne
 
 
 def interrupted(folder: Path, wait_s: float, *arguments: str) -> tuple[int, list[str]]:
-    """Interrupt a command so long after its worker processes started; return its exit code and errors."""
+    """Interrupt a command after its workers started; return its exit code and errors."""
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
