@@ -127,6 +127,7 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
         record = experiment.run(Phases(folder, write=first))
         if record is not None:
             safe_logger.log_run(loggers, record, folder)
+    distributed.shut_down()
 
 
 def make_experiment(

@@ -62,3 +62,11 @@ def gather(own: Mapping[str, Value], order: Sequence[str]) -> dict[str, Value]:
         torch.distributed.all_gather_object(parts, dict(own))
     merged = {name: value for part in parts for name, value in part.items()}
     return {name: merged[name] for name in order}
+
+
+def shut_down() -> None:
+    """End the process group; without it, a rank can abort when the interpreter exits."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
