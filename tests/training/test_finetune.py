@@ -52,7 +52,7 @@ def test_only_tumour_slices_train(block_cases: list[Case], tmp_path: Path) -> No
     data = make_data(block_cases[0].image.parent.parent, tmp_path)
     tumour = data.for_tumour_slices()
     rows = tumour.rows(0)
-    assert len(rows) == 2 * len(data.split.train)  # two slices a case
+    assert len(rows) == 2 * len(data.split.train)  # two slices per case
     assert data.store.index.has_tumour[rows].all()
     assert set(data.store.index.case[rows]) <= set(data.store.index.case[data.train_rows])
     assert len(data.rows(0)) > len(rows)  # the original is unchanged
