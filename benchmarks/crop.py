@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.io.nifti import Volume, read_case
+from kitsseg.data.io.scans import Volume, read_case
 from kitsseg.data.labels import AIR_HU, OFFICIAL, REGIONS
 from kitsseg.data.sources.kits import list_cases
-from kitsseg.inference import checkpoint, segmenter
+from kitsseg.inference import body_crop, checkpoint
 from kitsseg.inference.segmenter import Segmenter
 
 Array = npt.NDArray[Any]
@@ -50,7 +50,7 @@ def segment_all(
 ) -> tuple[list[Array], float]:
     """Return all label volumes and the processor time; margin None segments whole slices."""
     segment = Segmenter([member], device="cpu", precision="32-true", crop=margin is not None)
-    segmenter.MARGIN = 0 if margin is None else margin
+    body_crop.MARGIN = 0 if margin is None else margin
     start = time.process_time()
     labels = [segment(volume.image, volume.spacing_mm) for volume in volumes]
     return labels, time.process_time() - start

@@ -29,12 +29,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kitsseg.data.io.nifti import read_image
-from kitsseg.data.io.write import read_header, save_volume
+from kitsseg.data.io.nifti.write import read_header, save_volume
+from kitsseg.data.io.scans import read_image
 from kitsseg.data.store.grid import Grid
 from kitsseg.inference import checkpoint, export_formats
-from kitsseg.inference.body_crop import crop_on_stored_grid, find_body
-from kitsseg.inference.segmenter import EMPTY_HU, MARGIN, Segmenter
+from kitsseg.inference.body_crop import MARGIN, crop_on_stored_grid, find_body
+from kitsseg.inference.segmenter import EMPTY_HU, Segmenter
 from kitsseg.models.unet import UNet
 from kitsseg.models.window import Window
 from kitsseg.system.hardware import choose_precision

@@ -31,8 +31,9 @@ import numpy.typing as npt
 import ratios
 
 from kitsseg.data.case import Case
-from kitsseg.data.io.nifti import read_case, read_layout
-from kitsseg.data.io.stream import Stream
+from kitsseg.data.io.nifti.read import read_layout
+from kitsseg.data.io.nifti.stream import Stream
+from kitsseg.data.io.scans import read_case
 from kitsseg.data.parallel import ENVIRONMENT
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.sources.phantom.phantom import write_case

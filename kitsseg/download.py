@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.validation import Command, outside, plain
 from kitsseg.data.case import CLINICAL_NAME, IMAGE_NAME, LABEL_NAME, case_folders
-from kitsseg.data.io.stream import check_nifti_gz
+from kitsseg.data.io.nifti.stream import check_nifti_gz
 from kitsseg.data.sources.fetch import Fetcher, RemoteFile
 from kitsseg.data.sources.kits import LABELLED, parse_cases
 from kitsseg.system.obstacles import is_file

@@ -19,7 +19,7 @@ from kitsseg.data.sources.kits import parse_cases
 
 if TYPE_CHECKING:
     from kitsseg.data.io.scan import Scan
-    from kitsseg.inference.outputs import OutputFiles
+    from kitsseg.inference.output_files import OutputFiles
     from kitsseg.inference.record import PredictionRecord
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
@@ -41,6 +41,7 @@ class PredictConfig:
     uncertainty: bool = MISSING
     quicklook: bool = MISSING
     dicom_seg: bool = MISSING
+    upright: bool = MISSING
     offset_hu: int = MISSING
     device: str = MISSING
     precision: str = MISSING
@@ -73,8 +74,9 @@ COMMAND = Command("predict", PredictConfig, {"postprocess": Section(optional=Tru
 # Settings that determine the output files, besides the checkpoints and post-processing.
 SETTINGS = (
     "mirror_axes", "crop", "precision", "offset_hu", "probabilities", "uncertainty", "quicklook",
-    "dicom_seg",
+    "dicom_seg", "upright",
 )  # fmt: skip
+MAX_SHOWN = 5  # ignored files that the summary names
 RESUME = "skip_existing=true resumes"
 
 
@@ -87,7 +89,7 @@ def run(cfg: DictConfig) -> int:
         OSError: the output cannot be written.
     """
     from kitsseg.data.io.find_images import find_images
-    from kitsseg.inference.outputs import OutputFiles, check_inputs_are_kept
+    from kitsseg.inference.output_files import OutputFiles, check_inputs_are_kept
     from kitsseg.inference.record import PredictionRecord
     from kitsseg.inference.segmenter import Segmenter
     from kitsseg.inference.select_cases import select_cases
@@ -99,7 +101,7 @@ def run(cfg: DictConfig) -> int:
     scans, problems = select_cases(found.scans, found.problems, cases, cfg.submission)
     files = OutputFiles(
         Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
-        cfg.quicklook, cfg.dicom_seg,
+        cfg.quicklook, cfg.dicom_seg, cfg.upright,
     )  # fmt: skip
     check_inputs_are_kept(scans, files)
     segmenter = Segmenter.load(
@@ -115,13 +117,14 @@ def run(cfg: DictConfig) -> int:
         files.folder, settings(cfg, checkpoints), [str(path) for path in checkpoints],
         segmenter.computed, cfg.skip_existing,
     )  # fmt: skip
-    remaining = [scan for scan in scans if not record.is_done(scan.name, files.all(scan))]
+    done = [s for s in scans if cfg.skip_existing and record.is_done(s, files)]
+    remaining = [scan for scan in scans if scan not in done]
     for name, problem in problems.items():
         report_problem(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
         print_error("predict", "dicom_seg=true has no effect: the input is not DICOM")
     problems |= segment_all(remaining, cfg.offset_hu, segmenter, files, record)
-    return finish(files, scans, len(scans) - len(remaining), found.others, problems)
+    return finish(files, scans, len(done), found.others, problems)
 
 
 def settings(cfg: DictConfig, checkpoints: Sequence[Path]) -> dict[str, Any]:
@@ -147,25 +150,39 @@ def segment_all(
     with ReadAhead(scans, offset_hu) as ahead:
         for scan in tqdm(scans, desc="segmenting", unit="case", disable=None):
             try:
-                row = segment_scan(scan, ahead.take(), segmenter, files)
+                entry = segment_scan(scan, ahead.take(), segmenter, files)
             except (ValueError, MemoryError) as error:
                 problems[scan.name] = str(error) or f"{scan.path}: not enough memory"
                 report_problem(record, scan.name, problems[scan.name])
-            else:
-                record.add(scan.name, {"input": scan.path, **row})
-                tqdm.write(f"{scan.name}: kidney {row['kidney_ml']} ml, tumour {row['tumour_ml']} ml")
+                continue
+            record.add(scan.name, entry)
+            tqdm.write(f"{scan.name}: kidney {entry['kidney_ml']} ml, tumour {entry['tumour_ml']} ml")
+            for warning in entry["warnings"]:
+                report(f"warning: {scan.label}: {warning}")
+            if "problem" in entry:
+                problems[scan.name] = entry["problem"]
+                report(entry["problem"])
     return problems
 
 
 def report_problem(record: "PredictionRecord", name: str, problem: str) -> None:
     """Record and print the problem of a case."""
     record.add(name, {"problem": problem})
+    report(problem)
+
+
+def report(line: str) -> None:
+    """Print a line to standard error, above the progress bar."""
     with tqdm.external_write_mode(sys.stderr):
-        print_error("predict", problem)
+        print_error("predict", line)
 
 
 def finish(
-    files: "OutputFiles", scans: "Sequence[Scan]", kept: int, others: int, problems: dict[str, str]
+    files: "OutputFiles",
+    scans: "Sequence[Scan]",
+    kept: int,
+    others: Sequence[str],
+    problems: dict[str, str],
 ) -> int:
     """Print a summary, write the archive of a submission, and return the exit code."""
     from kitsseg.inference.record import CSV, ZIP, write_zip
@@ -175,7 +192,8 @@ def finish(
         f"{len(done)} volumes segmented"
         + (f", {kept} of them by an earlier run" if kept else "")
         + (f", {len(problems)} with problems" if problems else "")
-        + (f"; {others} other files ignored" if others else "")
+        + (f"; ignored: {', '.join(others[:MAX_SHOWN])}" if others else "")
+        + (f" and {len(others) - MAX_SHOWN} more" if len(others) > MAX_SHOWN else "")
     )
     print(files.folder / CSV)
     if files.submission and not problems:

@@ -51,13 +51,13 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def package_of(module: str) -> str:
-    """``data`` for ``kitsseg.data.io.nifti``; empty for a command and for other packages."""
+    """``data`` for ``kitsseg.data.io.nifti.read``; empty for a command and for other packages."""
     parts = module.split(".")
     return parts[1] if parts[0] == "kitsseg" and len(parts) > 1 and parts[1] in ALLOWED else ""
 
 
 def folder_of(module: str) -> str:
-    """The package of a module, however deep: ``kitsseg.data.io`` for ``kitsseg.data.io.nifti``."""
+    """The package of a module, however deep: ``kitsseg.data.io`` for ``kitsseg.data.io.nifti.read``."""
     return module if MODULES[module].stem == "__init__" else module.rpartition(".")[0]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kitsseg.data.io.nifti import read_case
+from kitsseg.data.io.scans import read_case
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.split import MLPerf42, Seeded
 from kitsseg.data.store.prepare import prepare

@@ -9,9 +9,10 @@ from kitsseg.system.obstacles import is_file
 
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
 CLINICAL_NAME = "kits.json"
+NIFTI = (".nii.gz", ".nii")  # endings, in lower case
 CASE_FOLDER = re.compile(r"case_\d{5}")
-# Matches case_00042, prediction_00042, KiTS_00042 and 42, with or without nnU-Net's channel number.
-CASE_FILE = re.compile(r"(?:.*?\D)?(\d{1,5})(?:_0000)?\.nii(?:\.gz)?")
+# The names of KiTS19, of its challenge and of nnU-Net, with or without nnU-Net's channel number.
+CASE_NAME = re.compile(r"(?:case_|prediction_|KiTS[_-])(\d{5})(?:_0000)?", re.IGNORECASE)
 SAME_CLASSES = (BACKGROUND, KIDNEY, TUMOUR)
 
 
@@ -25,6 +26,7 @@ class Case:
         label: path of the label volume.
         classes: ``classes[v]`` is the class id of the value ``v`` in the label file.
         origin: page that describes how to get the files; None if `kitsseg.download` fetches them.
+        offset_hu: added to every voxel of the image.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Case:
     label: Path
     classes: tuple[int, ...] = SAME_CLASSES
     origin: str | None = None
+    offset_hu: int = 0
 
 
 def is_id(name: str) -> bool:
@@ -39,14 +42,47 @@ def is_id(name: str) -> bool:
     return CASE_FOLDER.fullmatch(name) is not None
 
 
+def nifti_ending(name: str) -> str | None:
+    """Return the ending of a NIfTI file's name as spelled, such as ``.NII.GZ``; None for others."""
+    ending = next((e for e in NIFTI if name.lower().endswith(e)), None)
+    return None if ending is None else name[-len(ending) :]
+
+
+def case_number(name: str) -> int | None:
+    """Return 42 for ``case_00042``, ``prediction_00042`` or ``KiTS_00042_0000``, with or without ending.
+
+    Any other name has no case number: digits elsewhere may be a date, a version or another patient's.
+    """
+    match = CASE_NAME.fullmatch(name.removesuffix(nifti_ending(name) or ""))
+    return None if match is None else int(match[1])
+
+
+def volume_in(folder: Path, name: str) -> Path:
+    """Return the path of the ``.nii.gz`` file ``name`` in a case folder, or of its unzipped copy."""
+    unzipped = folder / name.removesuffix(".gz")
+    return unzipped if not is_file(folder / name) and is_file(unzipped) else folder / name
+
+
 def case_folders(root: Path) -> list[Path]:
     """Return the case folders below ``root``, or below its ``data/`` or ``dataset/``, sorted by id.
 
     Unreadable folders and broken links are included, so that the caller can report them.
+
+    Raises:
+        ValueError: a folder with an image is named like a case, but not as an id.
     """
     for folder in (root, root / "data", root / "dataset"):
-        if folder.is_dir():
-            cases = [f for f in folder.iterdir() if CASE_FOLDER.fullmatch(f.name) and not is_file(f)]
-            if cases:
-                return sorted(cases)
+        if not folder.is_dir():
+            continue
+        entries = sorted(f for f in folder.iterdir() if not is_file(f))
+        cases = [f for f in entries if is_id(f.name)]
+        for other in entries:
+            number = re.fullmatch(r"case[_-]?(\d+)", other.name, re.IGNORECASE)
+            if number and not is_id(other.name) and is_file(volume_in(other, IMAGE_NAME)):
+                proposal = f"case_{int(number[1]):05d}"
+                raise ValueError(
+                    f"{other}: is not named like a case; rename it, for example to {proposal}"
+                )
+        if cases:
+            return cases
     return []

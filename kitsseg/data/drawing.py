@@ -38,5 +38,6 @@ def draw_outlines(
 def draw_text(
     canvas: npt.NDArray[np.uint8], text: str, place: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
-    """Draw a line of text with its lower left corner at ``place`` (x, y)."""
+    """Draw a line of text with its lower left corner at ``place`` (x, y); the font has ASCII only."""
+    text = text.encode("ascii", "replace").decode()
     cv2.putText(canvas, text, place, FONT, 0.4, colour, 1, cv2.LINE_AA)

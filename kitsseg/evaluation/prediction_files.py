@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kitsseg.data.case import CASE_FILE, LABEL_NAME, is_id
+from kitsseg.data.case import LABEL_NAME, case_number, is_id, nifti_ending, volume_in
 from kitsseg.system.obstacles import is_file, obstacle
 
 PREDICTION_NAME = "prediction.nii.gz"
@@ -31,16 +31,19 @@ def find_label_volumes(
     found: dict[str, list[Path]] = {}
     problems: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if is_file(path) and path.name.endswith((".nii", ".nii.gz")) and path.name[0] != ".":
-            match = CASE_FILE.fullmatch(path.name)
-            if match is None:
+        if nifti_ending(path.name) and not path.is_dir() and path.name[0] != ".":
+            number = case_number(path.name)
+            if number is None:
                 problems[path.name] = "no case id in the file name; rename it like case_00042.nii.gz"
+            elif (why := obstacle(path)) is not None:
+                problems[f"case_{number:05d}"] = f"{path}: {why}"
             else:
-                found.setdefault(f"case_{int(match[1]):05d}", []).append(path)
+                found.setdefault(f"case_{number:05d}", []).append(path)
         elif is_id(path.name):
-            inner = [path / name for name in names if is_file(path / name)]
+            inside = [volume_in(path, name) for name in names]
+            inner = [file for file in inside if is_file(file)]
             found.setdefault(path.name, []).extend(inner[:1])
-            blocked = [f"{path / name}: {why}" for name in names if (why := obstacle(path / name))]
+            blocked = [f"{file}: {why}" for file in inside if (why := obstacle(file))]
             if blocked and not inner:
                 problems[path.name] = blocked[0]
     for case, paths in found.items():

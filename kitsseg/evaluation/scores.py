@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kitsseg.data.bounding_box import bounding_box
-from kitsseg.data.io.nifti import check_same_grid, read_mask
+from kitsseg.data.io.nifti.read import check_same_grid, read_mask
 from kitsseg.data.labels import REGIONS, TUMOUR
 from kitsseg.data.parallel import over_cases
 from kitsseg.evaluation.cases import Pair

@@ -1,6 +1,7 @@
 """Crop slices to the body, for networks whose output at a pixel depends on nearby pixels only."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import DIVISOR, Grid
 
 Crop = tuple[slice, slice]
+MARGIN = 16  # pixels around the body that the networks see at least; fewer change more labels
+SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,31 @@ class View:
         inside = probabilities[..., : rows.stop - rows.start, : columns.stop - columns.start]
         whole[..., rows, columns] = inside
         return whole
+
+
+def make_views(
+    hu: npt.NDArray[np.int16],
+    spacing_mm: Sequence[float],
+    sizes: Iterable[int | None],
+    body_above_hu: int | None,
+) -> list[View]:
+    """Return what networks of each size see of a volume.
+
+    Args:
+        hu: ``[S, H, W]``.
+        spacing_mm: of slices, rows and columns.
+        sizes: side of the stored slices of the networks.
+        body_above_hu: crop to the voxels above this and a margin; None for no crop.
+    """
+    aspect = float(spacing_mm[1]) / float(spacing_mm[2])
+    if abs(aspect - 1) < SQUARE_TOLERANCE:
+        aspect = 1.0
+    body = None if body_above_hu is None else find_body(hu, body_above_hu)
+    grids = {size: Grid((hu.shape[1], hu.shape[2]), size, aspect) for size in sizes}
+    return [
+        View(size, grid, None if body is None else crop_on_stored_grid(body, grid, MARGIN))
+        for size, grid in grids.items()
+    ]
 
 
 def find_body(hu: npt.NDArray[np.int16], above_hu: int) -> Crop | None:

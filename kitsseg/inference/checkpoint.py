@@ -42,6 +42,7 @@ class Loaded:
         neighbours: adjacent slices on either side that the network sees.
         provenance: versions, commit and configuration of the training run.
         local: whether the logits of a pixel are known to depend on nearby pixels only.
+        pixel_mm: smallest and largest pixel height of the training slices; None if unknown.
     """
 
     net: nn.Module
@@ -50,6 +51,7 @@ class Loaded:
     neighbours: int
     provenance: dict[str, Any]
     local: bool = False
+    pixel_mm: tuple[float, float] | None = None
 
 
 def header(
@@ -58,12 +60,13 @@ def header(
     size: int | None,
     neighbours: int,
     provenance: dict[str, Any],
+    pixel_mm: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Return the description that makes a checkpoint self-contained, as plain values.
 
     Args:
         network: ``_target_`` and arguments.
-        window, size, neighbours, provenance: see `Loaded`.
+        window, size, neighbours, provenance, pixel_mm: see `Loaded`.
     """
     return {
         "format": FORMAT,
@@ -73,6 +76,7 @@ def header(
         "neighbours": neighbours,
         "classes": list(CLASSES),
         "provenance": provenance,
+        "pixel_mm": None if pixel_mm is None else list(pixel_mm),
     }
 
 
@@ -124,7 +128,16 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
         _check_output(net, neighbours)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Loaded(net, window, size, neighbours, provenance, is_local(net))
+    pixel_mm = parse_pixel_mm(description.get("pixel_mm"))
+    return Loaded(net, window, size, neighbours, provenance, is_local(net), pixel_mm)
+
+
+def parse_pixel_mm(value: Any) -> tuple[float, float] | None:
+    """Return `Loaded.pixel_mm` from a description; None if it is missing, as in older files."""
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    return (
+        (float(value[0]), float(value[1])) if numbers and 0 < value[0] <= value[1] < math.inf else None
+    )
 
 
 def is_local(net: nn.Module) -> bool:

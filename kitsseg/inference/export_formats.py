@@ -1,8 +1,7 @@
 """Write networks as ONNX and torch.export files, and load ONNX files.
 
-Input ``image_hu``: float32 HU, ``[slices, 2 neighbours + 1, rows, columns]``; rows and columns must be
-multiples of `DIVISOR`. Output ``logits``: ``[slices, classes, rows, columns]``. The graph includes the
-window.
+Input ``image_hu``: float32 HU, ``[slices, 2 neighbours + 1, rows, columns]``, of any size. Output
+``logits``: ``[slices, classes, rows, columns]``. The graph includes the window and the padding.
 """
 
 import json
@@ -14,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from kitsseg.data.labels import CLASSES
+from kitsseg.data.labels import AIR_HU, CLASSES
 from kitsseg.data.store.grid import DIVISOR
-from kitsseg.inference.checkpoint import MAX_NEIGHBOURS, MAX_SIZE, Loaded, first_line
+from kitsseg.inference.checkpoint import MAX_NEIGHBOURS, MAX_SIZE, Loaded, first_line, parse_pixel_mm
 from kitsseg.models.window import Window
 from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
@@ -28,7 +28,7 @@ TOLERANCE = 1e-3  # relative to the largest logit; rounding errors are far small
 
 
 class FromHU(nn.Module):
-    """A network preceded by its window."""
+    """A network preceded by its window and by padding with air to multiples of `DIVISOR`."""
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__()
@@ -36,8 +36,16 @@ class FromHU(nn.Module):
 
     def forward(self, image_hu: Tensor) -> Tensor:
         """Return the logits of slices in HU."""
-        logits: Tensor = self.net(self.window(image_hu))
-        return logits
+        rows, columns = image_hu.shape[-2:]
+        # Padding by a variable number, or slicing the logits, would make torch.export distinguish
+        # whether there is any padding.
+        padded = F.pad(image_hu, (0, DIVISOR, 0, DIVISOR), value=float(AIR_HU))
+        height, width = ((n + DIVISOR - 1) // DIVISOR * DIVISOR for n in (rows, columns))
+        padded = padded[..., :height, :width]
+        logits: Tensor = self.net(self.window(padded))
+        device = logits.device
+        logits = logits.index_select(-2, torch.arange(rows, device=device))
+        return logits.index_select(-1, torch.arange(columns, device=device))
 
 
 class OnnxNet(nn.Module):
@@ -69,7 +77,8 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
         OSError: the file cannot be written.
     """
     require("onnxscript", "onnx", "exporting to ONNX")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides hints at optional packages
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # hints at optional packages, and each step
+        logging.getLogger(name).setLevel(logging.ERROR)
     net = FromHU(loaded).eval()
     try:
         with warnings.catch_warnings():
@@ -82,6 +91,8 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
         model = program.model_proto
     except Exception as error:  # arbitrary networks
         raise ValueError(f"the network cannot be exported to ONNX ({first_line(error)})") from error
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]  # source lines with the paths of this machine
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(_describe(loaded))
     content = model.SerializeToString()
@@ -105,7 +116,10 @@ def export_program(loaded: Loaded, path: Path) -> float:
     try:
         with warnings.catch_warnings(), replacing(path) as temporary:
             warnings.simplefilter("ignore")
-            program = torch.export.export(net, (_example(loaded),), dynamic_shapes=(_shapes(),))
+            program = torch.export.export(
+                net, (_example(loaded),), dynamic_shapes=(_shapes(),),
+                prefer_deferred_runtime_asserts_over_guards=True,  # the padding may be 0 or not
+            )  # fmt: skip
             torch.export.save(program, temporary, extra_files={KEY: json.dumps(_describe(loaded))})
             difference = _difference(net, torch.export.load(temporary).module(), loaded)
     except (OSError, ValueError):
@@ -135,7 +149,8 @@ def load_onnx(path: Path) -> Loaded:
         raise ValueError(
             f"{path}: refers to other files or has subgraphs; not written by kitsseg.export"
         )
-    size, neighbours, provenance, local = _parse_description(path, model)
+    about = _parse_description(path, model)
+    neighbours = about["neighbours"]
     try:
         net = OnnxNet(content)
         shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, DIVISOR, DIVISOR)).shape)
@@ -146,7 +161,15 @@ def load_onnx(path: Path) -> Loaded:
     if shape != (1, len(CLASSES), DIVISOR, DIVISOR):
         raise ValueError(f"{path}: returns {shape}, not (1, {len(CLASSES)}, {DIVISOR}, {DIVISOR})")
     limits = np.iinfo(np.int16)
-    return Loaded(net, Window(limits.min, limits.max, 0, 1), size, neighbours, provenance, local)
+    return Loaded(
+        net,
+        Window(limits.min, limits.max, 0, 1),
+        about["size"],
+        neighbours,
+        dict(about.get("provenance", {})),
+        about.get("local") is True,
+        parse_pixel_mm(about.get("pixel_mm")),
+    )
 
 
 def _describe(loaded: Loaded) -> dict[str, Any]:
@@ -157,11 +180,12 @@ def _describe(loaded: Loaded) -> dict[str, Any]:
         "classes": list(CLASSES),
         "provenance": loaded.provenance,
         "local": loaded.local,
+        "pixel_mm": None if loaded.pixel_mm is None else list(loaded.pixel_mm),
     }
 
 
-def _parse_description(path: Path, model: Any) -> tuple[int | None, int, dict[str, Any], bool]:
-    """Return size, neighbours, provenance and local from the metadata of a model."""
+def _parse_description(path: Path, model: Any) -> dict[str, Any]:
+    """Return the description from the metadata of a model, after checking what `load_onnx` needs."""
     properties = {entry.key: entry.value for entry in model.metadata_props}
     try:
         about = json.loads(properties[KEY])
@@ -172,7 +196,7 @@ def _parse_description(path: Path, model: Any) -> tuple[int | None, int, dict[st
     fits = size is None or (type(size) is int and DIVISOR <= size <= MAX_SIZE)
     if not (known and fits and type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
         raise ValueError(f"{path}: invalid metadata; write it by kitsseg.export")
-    return size, neighbours, dict(about.get("provenance", {})), about.get("local") is True
+    return dict(about)
 
 
 def _has_external_data(model: Any, external: int) -> bool:
@@ -188,18 +212,18 @@ def _has_external_data(model: Any, external: int) -> bool:
 
 def _example(loaded: Loaded) -> Tensor:
     # torch.export would treat sizes of 1, and equal sizes, as constants.
-    return torch.randn(2, 2 * loaded.neighbours + 1, 4 * DIVISOR, 6 * DIVISOR) * 100
+    return torch.randn(2, 2 * loaded.neighbours + 1, 3 * DIVISOR + 5, 5 * DIVISOR + 7) * 100
 
 
 def _shapes() -> dict[int, Any]:
-    rows, columns = (DIVISOR * torch.export.Dim(name, min=1, max=128) for name in ("rows", "columns"))
+    rows, columns = (torch.export.Dim(name, min=1, max=MAX_SIZE) for name in ("rows", "columns"))
     return {0: torch.export.Dim("slices", min=1, max=4096), 2: rows, 3: columns}
 
 
 @torch.inference_mode()
 def _difference(net: nn.Module, exported: Any, loaded: Loaded) -> float:
     """Return the relative difference on an image of another shape than the example."""
-    image = torch.randn(1, 2 * loaded.neighbours + 1, 3 * DIVISOR, 2 * DIVISOR) * 100
+    image = torch.randn(1, 2 * loaded.neighbours + 1, 2 * DIVISOR + 9, DIVISOR - 3) * 100
     expected, actual = net(image), exported(image)
     difference = float((expected - actual).abs().max() / expected.abs().max().clamp_min(1e-6))
     if not difference <= TOLERANCE:

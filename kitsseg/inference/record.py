@@ -5,31 +5,41 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import kitsseg
+from kitsseg.data.io.scan import Scan
 from kitsseg.data.labels import OFFICIAL
+from kitsseg.inference.output_files import OutputFiles
 from kitsseg.system.files import replacing, write_json, write_text
+from kitsseg.system.locks import locked
 
-VERSION = 1
+VERSION = 2
 JSON, CSV, ZIP = "predict.json", "volumes.csv", "predictions.zip"
-COLUMNS = ("case", "input", *(f"{r}_ml" for r in OFFICIAL), "slices", "slice_mm", "row_mm", "column_mm")
-Row = dict[str, str]
+COLUMNS = (
+    "case", "input", *(f"{r}_ml" for r in OFFICIAL), "slices", "slice_mm", "row_mm", "column_mm",
+    "warnings", "problem",
+)  # fmt: skip
+Entry = dict[str, Any]
 
 
 class PredictionRecord:
-    """Write ``predict.json`` once and ``volumes.csv`` after each case.
+    """Write ``predict.json`` and ``volumes.csv`` after each scan.
 
-    The row of a case is written after its other files, so it shows that they are complete.
+    ``predict.json`` holds the settings and one entry per scan: its input with a fingerprint, the
+    fingerprint of its label file, volumes, warnings and the problem, if any. Several processes may write
+    to one folder if their settings are the same: an entry is merged into the files under a lock.
 
     Args:
         folder: created if it does not exist.
         settings: plain values that determine the predictions.
         checkpoints: paths of the checkpoints, for information.
         computed: device, precision and runtimes, for information.
-        keep: keep existing results, which must have the same settings.
+        keep: refuse a folder with other settings instead of starting a new record.
 
     Raises:
         ValueError: the folder holds results of other settings or a damaged record, or is not writable.
@@ -44,43 +54,104 @@ class PredictionRecord:
         keep: bool,
     ) -> None:
         self.folder = folder
-        self.rows: dict[str, Row] = {}
-        information = {
+        self._settings = json.loads(json.dumps(settings))
+        self._about = {
             "version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints),
-            "computed": computed,
+            "computed": computed, "settings": settings,
         }  # fmt: skip
-        if keep and (folder / JSON).is_file():
-            _check_same(folder / JSON, settings)
-            self.rows = _read_rows(folder / CSV)
+        self.entries: dict[str, Entry] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not self.rows:  # may be of another run
-                (folder / CSV).unlink(missing_ok=True)
-            write_json(folder / JSON, information | {"settings": settings})
+            with self._locked():
+                if keep:
+                    self._check_same()
+                self._write(self._read())
         except OSError as error:
             raise ValueError(
                 f"output={folder}: {error.strerror or error}; name another folder"
             ) from error
 
-    def add(self, case: str, row: dict[str, Any]) -> None:
-        """Store the row of a case (its metrics or its problem) and write ``volumes.csv``."""
-        self.rows[case] = {"case": case} | {name: str(value) for name, value in row.items()}
+    def add(self, scan: str, entry: Entry) -> None:
+        """Store the entry of a scan, and take over the entries that other processes wrote.
+
+        With a problem and without results, the results of an earlier run are removed: they may belong to
+        another input of the same name.
+
+        Raises:
+            ValueError: another process has started a record with other settings.
+        """
+        with self._locked():
+            self._check_same()
+            stored = self._read()
+            if "files" not in entry:
+                for name in stored.get(scan, {}).get("files", ()):
+                    (self.folder / name).unlink(missing_ok=True)
+            self._write(stored | {scan: entry})
+
+    def is_done(self, scan: Scan, files: OutputFiles) -> bool:
+        """Return whether all results of a scan exist and were made from its present files."""
+        entry = self.entries.get(scan.name, {})
+        if "problem" in entry or not all(path.is_file() for path in files.all(scan)):
+            return False
+        label = fingerprint(files.label(scan))
+        return entry.get("label_sha256") == label and entry.get("input_sha256") == scan_fingerprint(scan)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with locked(self.folder / JSON, Event(), lambda note: None):
+            yield
+
+    def _read(self) -> dict[str, Entry]:
+        """Return the stored entries of the same settings."""
+        try:
+            stored = json.loads((self.folder / JSON).read_text())
+            return dict(stored["scans"]) if stored["settings"] == self._settings else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _write(self, entries: dict[str, Entry]) -> None:
+        self.entries = dict(sorted(entries.items()))
+        write_json(self.folder / JSON, self._about | {"scans": self.entries})
         out = io.StringIO()
-        writer = csv.DictWriter(out, [*COLUMNS, "problem"], restval="", lineterminator="\n")
+        writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows[name] for name in sorted(self.rows))
+        for scan, entry in self.entries.items():
+            writer.writerow({"case": scan, **entry, "warnings": "; ".join(entry.get("warnings", ()))})
         write_text(self.folder / CSV, out.getvalue())
 
-    def is_done(self, case: str, files: Sequence[Path]) -> bool:
-        """Return whether a case has a row without a problem and all its files."""
-        row = self.rows.get(case)
-        return row is not None and not row.get("problem") and all(path.is_file() for path in files)
+    def _check_same(self) -> None:
+        """Raise `ValueError` unless the stored record, if any, has the same settings."""
+        path = self.folder / JSON
+        if not path.is_file():
+            return
+        try:
+            stored = json.loads(path.read_text())["settings"]
+            differ = [k for k in {**self._settings, **stored} if stored.get(k) != self._settings.get(k)]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path}: not a record of predictions ({error!r}); use a new output"
+            ) from error
+        if differ:
+            raise ValueError(
+                f"{path}: made with other settings ({', '.join(differ)}); use a new output, or "
+                "skip_existing=false to replace the results"
+            )
 
 
-def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def fingerprint(*paths: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; of several files, that of their digests."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256"))
+    if len(digests) == 1:
+        return digests[0].hexdigest()
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def scan_fingerprint(scan: Scan) -> str:
+    """Return the `fingerprint` of the files of a scan."""
+    return fingerprint(*(scan.files or [scan.path]))
 
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:
@@ -88,25 +159,3 @@ def write_zip(path: Path, files: Sequence[Path]) -> None:
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for file in files:
             archive.write(file, file.name)
-
-
-def _check_same(path: Path, settings: dict[str, Any]) -> None:
-    """Raise `ValueError` unless the record at ``path`` has the same settings."""
-    try:
-        stored = json.loads(path.read_text())["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a record of predictions ({error!r}); use a new output") from error
-    current = json.loads(json.dumps(settings))
-    differ = [key for key in {**current, **stored} if stored.get(key) != current.get(key)]
-    if differ:
-        raise ValueError(
-            f"{path}: made with other settings ({', '.join(differ)}); use a new output, or "
-            "skip_existing=false to replace the results"
-        )
-
-
-def _read_rows(path: Path) -> dict[str, Row]:
-    if not path.is_file():
-        return {}
-    with path.open(newline="") as file:
-        return {row["case"]: row for row in csv.DictReader(file) if row.get("case")}

@@ -1,8 +1,8 @@
 """Apply trained networks to a CT volume: ``Segmenter.load("best.ckpt")("ct.nii.gz")``."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kitsseg.data.io.nifti import EXPORT, read_image
-from kitsseg.data.io.voxels import INT16
+from kitsseg.data.io.in_memory import ImageLike, has_own_spacing, in_memory
+from kitsseg.data.io.nifti.read import EXPORT
+from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import BACKGROUND
-from kitsseg.data.store.grid import Grid, neighbourhood
+from kitsseg.data.store.grid import neighbourhood
 from kitsseg.inference import checkpoint, export_formats
-from kitsseg.inference.body_crop import View, crop_on_stored_grid, find_body
+from kitsseg.inference.body_crop import View, make_views
 from kitsseg.inference.checkpoint import Loaded
 from kitsseg.inference.slicewise import (
     argmax,
@@ -31,10 +32,9 @@ from kitsseg.system import hardware
 log = logging.getLogger("kitsseg")
 
 EMPTY_HU = -500  # a slice without a voxel above this contains only air
-MARGIN = 16  # pixels around the body that the networks see at least; fewer change more labels
 # Pixels of the network's input per batch. Larger batches need more memory and are not faster.
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
-SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
+PIXEL_FACTOR = 1.5  # a network is applied without warning to pixels smaller or larger by this factor
 Labels = npt.NDArray[np.uint8]
 PostProcess = Callable[[Labels, Sequence[float]], Labels]
 
@@ -49,10 +49,12 @@ class Segmentation:
             probability of that official region (the kidney region includes the tumour), ``uncertainty``
             the entropy of the class probabilities divided by log 3. All maps are averages over networks
             and mirror images, before post-processing.
+        warnings: why the networks may not suit the volume.
     """
 
     label: Labels
     maps: dict[str, npt.NDArray[np.uint8]]
+    warnings: tuple[str, ...] = ()
 
 
 class Segmenter:
@@ -65,7 +67,7 @@ class Segmenter:
         postprocess: function of a label volume and its spacing in mm; None for no post-processing.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``. ONNX files always run on the CPU.
         precision: ``auto``, ``32-true``, ``bf16-mixed`` or ``16-mixed``. ONNX files run in float32.
-        crop: show the networks only the body and at least `MARGIN` pixels around it; the rest is
+        crop: show the networks only the body and at least 16 pixels around it; the rest is
             background. None: crop if all networks are local, whose labels hardly change.
 
     Attributes:
@@ -133,28 +135,37 @@ class Segmenter:
         return cls(members, mirror_axes, postprocess, device, precision, crop)
 
     def __call__(
-        self, image: npt.NDArray[Any] | str | Path, spacing_mm: Sequence[float] | None = None
+        self, image: ImageLike, spacing_mm: Sequence[float] | None = None, offset_hu: int = 0
     ) -> Labels:
         """Return the class ids of a volume: 0 background, 1 kidney, 2 tumour.
 
+        A volume is checked as by ``kitsseg.predict``, and its warnings are logged.
+
         Args:
-            image: a NIfTI file, or an array in HU, ``[S, H, W]``: slices from head to foot, rows from
-                front to back, columns towards the patient's left.
-            spacing_mm: of slices, rows and columns of an array; by default its pixels are square.
+            image: a NIfTI file; an image of nibabel or SimpleITK; or an array or tensor in HU,
+                ``[S, H, W]``: slices from head to foot, rows from front to back, columns towards the
+                patient's left.
+            spacing_mm: of slices, rows and columns of an array, which is required for post-processing;
+                by default, 1 mm. Files and images have their own.
+            offset_hu: added to each voxel; -1024 for CT stored as unsigned numbers.
 
         Returns:
-            uint8; the shape of the array, or the axes of the file, to be saved with its affine.
+            uint8, with the shape of the array, or along the axes of the file or image, so that it can be
+            stored with its affine.
 
         Raises:
             ValueError: the image cannot be segmented, or post-processing lacks ``spacing_mm``.
         """
-        if not isinstance(image, np.ndarray):
-            volume = read_image(Path(image).expanduser(), EXPORT)
-            label = self.segment(volume.hu, volume.layout.spacing_mm).label
-            return np.ascontiguousarray(volume.layout.in_file_axes(label))
-        if spacing_mm is None and self.postprocess is not None:
-            raise ValueError("spacing_mm: required for post-processing of an array")
-        return self.segment(_as_hu(image), (1, 1, 1) if spacing_mm is None else spacing_mm).label
+        if isinstance(image, (str, Path)):
+            volume = read_image(Path(image).expanduser(), offset_hu, EXPORT)
+        else:
+            if self.postprocess is not None and spacing_mm is None and not has_own_spacing(image):
+                raise ValueError("spacing_mm: required for post-processing of an array")
+            volume = in_memory(image, spacing_mm, offset_hu)
+        result = self.segment(volume.hu, volume.layout.spacing_mm)
+        for warning in (*volume.warnings, *result.warnings):
+            log.warning(f"{image if isinstance(image, (str, Path)) else 'image'}: {warning}")
+        return np.ascontiguousarray(volume.layout.in_file_axes(result.label))
 
     @torch.inference_mode()
     def segment(
@@ -174,10 +185,12 @@ class Segmenter:
         Raises:
             ValueError: a single slice does not fit into the device's memory.
         """
+        views = make_views(hu, spacing_mm, self._groups, EMPTY_HU if self.crop else None)
         result = Segmentation(
-            np.zeros(hu.shape, np.uint8), {name: np.zeros(hu.shape, np.uint8) for name in maps}
+            np.zeros(hu.shape, np.uint8),
+            {name: np.zeros(hu.shape, np.uint8) for name in maps},
+            tuple(self._doubts(views, spacing_mm)),
         )
-        views = self._views(hu, spacing_mm)
         pixels = max(view.grid.stored[0] * view.grid.stored[1] for view in views)
         remaining = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
         while len(remaining):
@@ -194,17 +207,19 @@ class Segmenter:
             self._halve_batch(len(z), pixels)
         if self.postprocess is None:
             return result
-        return Segmentation(self.postprocess(result.label, spacing_mm), result.maps)
+        return replace(result, label=self.postprocess(result.label, spacing_mm))
 
-    def _views(self, hu: npt.NDArray[np.int16], spacing_mm: Sequence[float]) -> list[View]:
-        """Return what the networks of each size see of a volume."""
-        native, aspect = (hu.shape[1], hu.shape[2]), _pixel_aspect(spacing_mm)
-        grids = {size: Grid(native, size, aspect) for size in self._groups}
-        body = find_body(hu, EMPTY_HU) if self.crop else None
-        return [
-            View(size, grid, None if body is None else crop_on_stored_grid(body, grid, MARGIN))
-            for size, grid in grids.items()
-        ]
+    def _doubts(self, views: Sequence[View], spacing_mm: Sequence[float]) -> Iterator[str]:
+        """Yield a warning for pixels far larger or smaller than those of the training slices."""
+        for view in views:
+            mm = view.grid.stored_mm(float(spacing_mm[1]))
+            for member in self._groups[view.size]:
+                low, high = (mm, mm) if member.pixel_mm is None else member.pixel_mm
+                if not low / PIXEL_FACTOR <= mm <= high * PIXEL_FACTOR:
+                    yield (
+                        f"its pixels of {mm:.3g} mm differ from those of the training data, {low:.3g} "
+                        f"to {high:.3g} mm; the labels may be wrong; resample it"
+                    )
 
     def _segment_slices(
         self,
@@ -276,21 +291,3 @@ class Segmenter:
 
 def _load(path: Path, trusted: Sequence[str]) -> Loaded:
     return export_formats.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
-
-
-def _as_hu(image: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
-    """Return an array ``[S, H, W]`` of any number type as int16."""
-    if image.ndim != 3 or 0 in image.shape:
-        raise ValueError(f"image has shape {image.shape}; expected [S, H, W], all at least 1")
-    if image.dtype == np.int16:
-        return image
-    if not np.isfinite(image).all():
-        raise ValueError("image has NaN or infinite values; replace them by air, -1024 HU")
-    hu: npt.NDArray[np.int16] = np.rint(image).clip(INT16.min, INT16.max).astype(np.int16)
-    return hu
-
-
-def _pixel_aspect(spacing_mm: Sequence[float]) -> float:
-    """Return the height of a pixel divided by its width, 1 if it is nearly square."""
-    aspect = float(spacing_mm[1]) / float(spacing_mm[2])
-    return 1.0 if abs(aspect - 1) < SQUARE_TOLERANCE else aspect

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kitsseg.data.case import case_number
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.sources.kits import parse_cases
 
@@ -28,8 +29,15 @@ def select_cases(
     numbers = parse_cases(TEST_CASES if cases is None else cases)
     if submission and (labelled := set(numbers) - set(parse_cases(TEST_CASES))):
         raise ValueError(f"cases: {min(labelled)} is not a test case; a submission holds 210-299")
-    by_number = {scan.number: scan for scan in scans if scan.number is not None}
-    names = {number: f"case_{number:05d}" for number in numbers}
-    missing = {name: f"{name}: not in the input" for n, name in names.items() if n not in by_number}
-    unreadable = {name: reason for name, reason in problems.items() if name in names.values()}
-    return [by_number[number] for number in numbers if number in by_number], missing | unreadable
+    missing: dict[str, str] = {}
+    chosen = []
+    for number in numbers:
+        name = f"case_{number:05d}"
+        same = [scan for scan in scans if scan.number == number]
+        if len(same) == 1:
+            chosen += same
+        elif name not in problems:
+            files = " and ".join(str(scan.path) for scan in same)
+            reason = f"{files} are the same case; remove all but one" if same else "not in the input"
+            missing[name] = f"{name}: {reason}"
+    return chosen, missing | {key: why for key, why in problems.items() if case_number(key) in numbers}

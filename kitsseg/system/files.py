@@ -67,9 +67,9 @@ def _is_running(pid: int) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8."""
+    """Write ``text`` as UTF-8; the bytes of a file name in another encoding are kept."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path: Path, values: Any) -> None:

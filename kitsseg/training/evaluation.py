@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 from torch import nn
 from tqdm import tqdm
 
-from kitsseg.data.io.nifti import read_mask
-from kitsseg.data.io.write import read_header, save_volume
+from kitsseg.data.io.nifti.read import read_mask
+from kitsseg.data.io.nifti.write import read_header, save_volume
 from kitsseg.data.labels import OFFICIAL, REGIONS
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics

@@ -89,7 +89,9 @@ class Experiment:
             trainer.strategy.setup_environment()  # needed even if the stage has been trained already
         about = self.describe(trainer)
         network, data = self.settings["model"], self.data
-        header = checkpoint.header(network, self.window, data.size, data.neighbours, about)
+        header = checkpoint.header(
+            network, self.window, data.size, data.neighbours, about, data.pixel_range_mm()
+        )
         task = partial(SegmentationTask, self.net, self.loss, self.window, header=header)
 
         stage_one = task(optimizer=self.optimizer, scheduler=self.scheduler)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import nn
 
-from kitsseg.data.io.nifti import read_label
+from kitsseg.data.io.nifti.read import read_label
 from kitsseg.data.labels import TUMOUR
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.store.grid import DIVISOR, Grid

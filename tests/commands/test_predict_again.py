@@ -1,5 +1,6 @@
 """Tests of `kitsseg.predict` after an interruption, a kill and a full disk."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kitsseg.inference.record import PredictionRecord
 from tests.conftest import blocky, write_case
-from tests.helpers.predicting import environment, predict, rows
+from tests.helpers.predicting import ct, environment, predict, rows
 
 
 def test_existing_results_are_kept_only_with_skip_existing(
@@ -28,7 +30,47 @@ def test_existing_results_are_kept_only_with_skip_existing(
     with pytest.raises(ValueError, match=r"made with other settings \(mirror_axes\); use a new output"):
         predict(guesser, blocks, out, "skip_existing=true", "mirror_axes=[0]")
     predict(guesser, blocks, out, "cases=0")
-    assert (out / "case_00000.nii.gz").stat().st_mtime > 0 and list(rows(out)) == ["case_00000"]
+    assert (out / "case_00000.nii.gz").stat().st_mtime > 0 and len(rows(out)) == 4
+    predict(guesser, blocks, out, "cases=0", "mirror_axes=[0]")
+    assert list(rows(out)) == ["case_00000"]  # other settings begin a new record
+
+
+def test_results_of_another_input_are_not_kept(guesser: Path, tmp_path: Path) -> None:
+    """A label belongs to the content of its image, not to its name."""
+    out = tmp_path / "out"
+    for patient in (1, 2):
+        (tmp_path / f"{patient}").mkdir()
+        ct(tmp_path / f"{patient}", "ct.nii.gz", blocky(patient)[0])
+    assert predict(guesser, tmp_path / "1", out, "skip_existing=true") == 0
+    first = (out / "ct.nii.gz").read_bytes()
+    assert predict(guesser, tmp_path / "2", out, "skip_existing=true") == 0
+    second = (out / "ct.nii.gz").read_bytes()
+    assert second != first
+    for damage in (b"", second[:-1]):
+        (out / "ct.nii.gz").write_bytes(damage)
+        assert predict(guesser, tmp_path / "2", out, "skip_existing=true") == 0
+        assert (out / "ct.nii.gz").read_bytes() == second
+    (tmp_path / "2" / "ct.nii.gz").write_bytes(b"")
+    assert predict(guesser, tmp_path / "2", out, "skip_existing=true") == 1
+    assert not (out / "ct.nii.gz").exists() and not (out / "quicklook" / "ct.png").exists()
+    assert "is empty" in rows(out)["ct"]["problem"]
+
+
+def test_two_processes_share_an_output(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "kitsseg.predict", f"checkpoint={guesser}", f"input={blocks}",
+               f"output={out}", "device=cpu"]  # fmt: skip
+    parts = [subprocess.Popen([*command, f"cases={c}"], env=environment()) for c in ("0-1", "2-3")]
+    assert [part.wait() for part in parts] == [0, 0]
+    assert list(rows(out)) == [f"case_0000{n}" for n in range(4)]
+    assert list(json.loads((out / "predict.json").read_text())["scans"]) == list(rows(out))
+
+
+def test_another_process_with_other_settings_is_refused(guesser: Path, tmp_path: Path) -> None:
+    mine = PredictionRecord(tmp_path, {"crop": None}, [], {}, keep=False)
+    PredictionRecord(tmp_path, {"crop": True}, [], {}, keep=False)
+    with pytest.raises(ValueError, match=r"made with other settings \(crop\)"):
+        mine.add("ct", {})
 
 
 def test_a_killed_run_resumes(guesser: Path, tmp_path: Path) -> None:

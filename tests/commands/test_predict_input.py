@@ -1,5 +1,10 @@
 """Tests of `kitsseg.predict` on valid and invalid volumes."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,7 +15,7 @@ import pytest
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.scans import read_scan
 from tests.conftest import AFFINE, blocky
-from tests.helpers.predicting import ct, predict, rows, values
+from tests.helpers.predicting import ct, environment, predict, rows, values
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def odd(tmp_path: Path) -> Path:
     oblique = AFFINE.copy()
     oblique[:3, :3] = AFFINE[:3, :3] @ cv2.Rodrigues(np.array([0.2, 0.3, -0.1]))[0]
     ct(folder, "oblique.nii.gz", image, oblique)
-    ct(folder, "huge.nii.gz", image.astype(np.float64) + 1e30 * (image > 150))
+    ct(folder, "bad_huge.nii.gz", image.astype(np.float64) + 1e30 * (image > 150))
     ct(folder, "slope.nii.gz", image)
     scaled = nib.Nifti1Image((image + 1024).astype(np.uint16), AFFINE)
     scaled.header.set_slope_inter(1, -1024)
@@ -55,8 +60,9 @@ def test_oddities(guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.Captur
         "bad_2d.nii.gz": "has 2 dimensions",
         "bad_4d.nii.gz": "has 4 dimensions",
         "bad_cut.nii.gz": "is truncated after 5000 bytes",
+        "bad_huge.nii.gz": "outside the range of HU",
         "bad_nan.nii.gz": "contains NaN or infinite values",
-        "bad_offset.nii.gz": "probably CT stored with an offset; if so, add offset_hu=-1024",
+        "bad_offset.nii.gz": "probably CT stored with an offset; add offset_hu=-1024",
         "bad_same.nii.gz": "every voxel has the same value",
         "bad_spacing.nii.gz": "has a spacing of",
         "bad_text.nii": "is not a NIfTI file",
@@ -64,7 +70,8 @@ def test_oddities(guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.Captur
     assert len(lines) == len(texts)
     for line, (name, text) in zip(sorted(lines), texts.items(), strict=True):
         assert line.startswith(f"kitsseg.predict: {odd / name}: ") and text in line
-    assert "8 volumes segmented, 8 with problems; 1000 other files ignored" in said.out
+    assert "7 volumes segmented, 9 with problems; ignored: 0.txt, 1.txt, 10.txt" in said.out
+    assert "and 995 more" in said.out
     out = tmp_path / "out"
     good = [p.name for p in odd.iterdir() if ".nii" in p.name and not p.name.startswith("bad")]
     assert sorted(p.name for p in out.iterdir() if ".nii" in p.name) == sorted(good)
@@ -82,11 +89,41 @@ def test_offset_hu_is_added(guesser: Path, odd: Path, tmp_path: Path) -> None:
     assert predict(guesser, odd / "good.nii.gz", tmp_path / "b") == 0
     first, second = tmp_path / "a" / "bad_offset.nii.gz", tmp_path / "b" / "good.nii.gz"
     assert np.array_equal(values(first), values(second))
-    clipped = np.clip(blocky(0)[0], 0, None).astype(
-        np.int16
-    )  # windowed at its source, without an offset
+    clipped = np.clip(blocky(0)[0], -100, None).astype(np.int16)  # windowed, without an offset
     ct(tmp_path, "clipped.nii.gz", clipped)
-    assert read_scan(Scan("x", ".nii.gz", tmp_path / "clipped.nii.gz")).range_hu[0] == 0
+    assert read_scan(Scan("x", ".nii.gz", tmp_path / "clipped.nii.gz")).range_hu[0] == -100
+
+
+def test_warnings_are_printed_and_recorded(
+    guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ct(tmp_path, "clipped.nii.gz", np.clip(blocky(0)[0], -100, None).astype(np.int16))
+    assert predict(guesser, tmp_path / "clipped.nii.gz", tmp_path / "out") == 0
+    text = "lowest value -100 HU: no air; check that the values are HU"
+    assert f"kitsseg.predict: warning: {tmp_path / 'clipped.nii.gz'}: {text}" in capfd.readouterr().err
+    (scan,) = json.loads((tmp_path / "out" / "predict.json").read_text())["scans"].values()
+    assert scan["warnings"] == [text] and rows(tmp_path / "out")["clipped"]["warnings"] == text
+
+
+def test_a_name_that_is_no_utf8(guesser: Path, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    ct(tmp_path, "x.nii.gz", blocky(0)[0])
+    os.rename(os.fsencode(tmp_path / "x.nii.gz"), folder + b"/M\xfcller.nii.gz")
+    ct(tmp_path / "in", "z.nii.gz", blocky(0)[0])
+    command = [
+        sys.executable,
+        "-m",
+        "kitsseg.predict",
+        f"checkpoint={guesser}",
+        "input=in",
+        "output=out",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert os.path.isfile(os.fsencode(tmp_path / "out") + b"/M\xfcller.nii.gz")
+    assert b"\nM\xfcller," in (tmp_path / "out" / "volumes.csv").read_bytes()
+    assert (tmp_path / "out" / "z.nii.gz").is_file()
 
 
 def test_an_image_is_never_overwritten(guesser: Path, odd: Path) -> None:
@@ -107,7 +144,7 @@ def test_dicom_in_labels_and_segmentation_objects_out(
     (tmp_path / "in" / "readme.txt").touch()
     assert predict(guesser, tmp_path / "in", tmp_path / "out", "dicom_seg=true") == 1
     said = capfd.readouterr()
-    assert "2 volumes segmented, 1 with problems; 1 other files ignored" in said.out
+    assert "2 volumes segmented, 1 with problems; ignored: readme.txt" in said.out
     assert "(series c): has slices 3 mm apart, but 6 mm after" in said.err
     label = nib.load(tmp_path / "out" / "a.nii.gz")
     assert label.shape == (56, 64, 6) and np.allclose(np.diag(label.affine), (-0.7, -0.8, 3, 1))
@@ -115,6 +152,49 @@ def test_dicom_in_labels_and_segmentation_objects_out(
     assert float(rows(tmp_path / "out")["b"]["kidney_ml"]) == pytest.approx(
         (values(tmp_path / "out" / "b.nii.gz") > 0).sum() * 0.8 * 0.7 * 2 / 1000, abs=1e-3
     )
+
+
+def test_a_failed_extra_leaves_the_label(
+    guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("highdicom")
+    from tests.data.io.test_dicom import write_series
+
+    write_series(tmp_path / "in" / "bad", "1.2.5.1", FrameOfReferenceUID=None)
+    write_series(
+        tmp_path / "in" / "good", "1.2.5.2", StudyID=None, SpecificCharacterSet=["", "ISO 2022 IR 87"]
+    )
+    assert predict(guesser, tmp_path / "in", tmp_path / "out", "dicom_seg=true") == 1
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz")) == ["bad.nii.gz", "good.nii.gz"]
+    assert [p.name for p in (tmp_path / "out" / "dicom_seg").iterdir()] == ["good.dcm"]
+    said = capfd.readouterr()
+    assert re.search(
+        r"bad \(series bad\): no DICOM SEG \(.*\); the label volume is complete; ", said.err
+    )
+    assert "2 volumes segmented" not in said.out and "HYDRA" not in said.out + said.err
+    assert rows(tmp_path / "out")["bad"]["kidney_ml"] == rows(tmp_path / "out")["good"]["kidney_ml"]
+
+
+def test_a_tilted_gantry_is_placed_alike_by_itk(guesser: Path, tmp_path: Path) -> None:
+    """The label has no qform that could be misread; the upright pair is the same for every reader."""
+    sitk = pytest.importorskip("SimpleITK")
+    from tests.data.io.test_dicom import write_series
+
+    write_series(tmp_path / "in", "1.2.5.1", step=(0, 2.5, 3))
+    assert predict(guesser, tmp_path / "in", tmp_path / "out", "upright=true") == 0
+    assert int(nib.load(tmp_path / "out" / "in.nii.gz").header["qform_code"]) == 0
+    tilted, upright = nib.load(tmp_path / "out/in.nii.gz"), nib.load(tmp_path / "out/upright/in.nii.gz")
+    image = sitk.ReadImage(str(tmp_path / "out/upright/in_image.nii.gz"))
+    for corner in ((0, 0, 0), (5, 9, 4)):
+        place = np.array(image.TransformIndexToPhysicalPoint(corner)) * (-1, -1, 1)
+        assert np.allclose(place, (upright.affine @ (*corner, 1))[:3], atol=1e-4)
+    voxels = [np.asanyarray(v.dataobj) for v in (tilted, upright)]
+    assert (voxels[0] > 0).sum() == (voxels[1] > 0).sum() > 0
+    centres = [
+        (v.affine @ [*np.argwhere(array > 0).mean(0), 1])[:3]
+        for v, array in zip((tilted, upright), voxels, strict=True)
+    ]
+    assert np.abs(centres[0] - centres[1]).max() < 0.5  # half a pixel
 
 
 def test_dicom_seg_of_nifti_has_no_effect(

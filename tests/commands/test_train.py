@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from kitsseg.config.validation import CONFIG_DIR
-from kitsseg.data.io.nifti import read_label
+from kitsseg.data.io.nifti.read import read_label
 from kitsseg.inference import checkpoint
 from kitsseg.reporting import run_record, runs, showcase, tables
 from kitsseg.train import run

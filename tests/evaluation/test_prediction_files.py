@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.case import CASE_FILE
-from kitsseg.data.io.nifti import check_same_grid, read_mask
+from kitsseg.data.case import case_number
+from kitsseg.data.io.nifti.read import check_same_grid, read_mask
 from kitsseg.evaluation.prediction_files import find_label_volumes
 from tests.conftest import AFFINE
 
@@ -33,17 +33,18 @@ def save(path: Path, array: np.ndarray = LABEL, affine: np.ndarray = AFFINE) -> 
         ("KiTS_00042.nii.gz", 42),
         ("case_00042_0000.nii.gz", 42),
         ("case_00000_0000.nii.gz", 0),
-        ("case_0000.nii.gz", 0),
-        ("42.nii", 42),
-        ("fold1_case_00007.nii.gz", 7),
+        ("KITS-00042.NII", 42),
+        ("case_00004_v2.nii.gz", None),
+        ("case_0000.nii.gz", None),
+        ("42.nii", None),
+        ("fold1_case_00007.nii.gz", None),
         ("mean.nii.gz", None),
         ("case_00042_probabilities.nii.gz", None),
         ("scan_20240131.nii.gz", None),
     ],
 )
 def test_names(name: str, number: int | None) -> None:
-    match = CASE_FILE.fullmatch(name)
-    assert (None if match is None else int(match[1])) == number
+    assert case_number(name) == number
 
 
 def test_files_and_folders_are_found(tmp_path: Path) -> None:

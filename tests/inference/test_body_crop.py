@@ -10,7 +10,7 @@ from monai.networks.nets import UNet as MonaiUNet
 from torch import Tensor, nn
 
 from kitsseg.data.store.grid import Grid
-from kitsseg.inference import segmenter
+from kitsseg.inference import body_crop
 from kitsseg.inference.body_crop import View, crop_on_stored_grid, find_body
 from kitsseg.inference.checkpoint import is_local
 from kitsseg.inference.segmenter import Segmenter
@@ -79,7 +79,7 @@ def test_cropping_shows_the_networks_the_body_alone(size: int | None) -> None:
 def test_beyond_what_a_network_sees_cropping_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     # A pixel's logits follow from 22 pixels in every direction. With parts that began anywhere, the
     # network would halve other pairs of pixels.
-    monkeypatch.setattr(segmenter, "MARGIN", 22)
+    monkeypatch.setattr(body_crop, "MARGIN", 22)
     torch.manual_seed(0)
     net = UNet(width=4, depth=2).eval()
     rng = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_probabilities_beside_the_body_are_those_of_background() -> None:
     image[0, 100:110, 100:110] = 0
     made = make(member(Constant(0.1, 0.8, 0.1)), crop=True).segment(image, (1, 1, 1), ("kidney",))
     rows, columns = crop_on_stored_grid(
-        (slice(100, 110), slice(100, 110)), Grid((256, 256), None), segmenter.MARGIN
+        (slice(100, 110), slice(100, 110)), Grid((256, 256), None), body_crop.MARGIN
     )
     wanted = np.zeros(image.shape, np.uint8)
     wanted[0, rows, columns] = round(0.9 * 255)
@@ -117,5 +117,6 @@ def test_probabilities_beside_the_body_are_those_of_background() -> None:
 
 def test_air_alone_needs_no_body() -> None:
     net = Constant(0.1, 0.8, 0.1)
-    assert not make(member(net), crop=True)(np.full((3, 64, 64), -1000, np.int16)).any()
+    air = np.full((3, 64, 64), -1000, np.int16)
+    assert not make(member(net), crop=True).segment(air, (1, 1, 1)).label.any()
     assert net.seen == 0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from kitsseg.data.io.nifti import read_layout
-from kitsseg.data.io.write import make_header, save_volume
+from kitsseg.data.io.nifti.read import read_layout
+from kitsseg.data.io.nifti.write import make_header, save_volume
 from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.models.window import Window
 from kitsseg.reporting import showcase

@@ -1,5 +1,5 @@
 """Reading, checking and writing of NIfTI and DICOM.
 
-`scans.read_scan` reads a scan of either format, `nifti` the images and labels of a case. `write` and
-`dicom_seg` write label volumes.
+`scans` turns a file into a checked volume in HU, for all commands. `find_images` searches for scans,
+`nifti` and `dicom` know the formats, and `dicom_seg` writes segmentation objects.
 """

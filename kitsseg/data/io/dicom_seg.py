@@ -1,5 +1,6 @@
 """Writing of label volumes as DICOM segmentation objects that refer to their source series."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,17 @@ import numpy.typing as npt
 
 import kitsseg
 from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
-from kitsseg.data.io.header import Layout
+from kitsseg.data.io.nifti.header import Layout
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
 from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
 
 USE = "writing DICOM SEG"
+MAY_BE_EMPTY = (  # attributes of type 2 that highdicom copies from the series
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
+)  # fmt: skip
 
 
 def save_seg(path: Path, scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout) -> None:
@@ -23,17 +28,24 @@ def save_seg(path: Path, scan: Scan, turned: npt.NDArray[np.uint8], layout: Layo
     Args:
         path: the file.
         scan: the source series.
-        turned: ``[S, H, W]`` class ids, in `kitsseg.data.io.header.ORIENTATION`.
+        turned: ``[S, H, W]`` class ids, in `kitsseg.data.io.nifti.header.ORIENTATION`.
         layout: of the series.
 
     Raises:
-        ValueError: a required package is missing, or the series lacks a required attribute.
+        ValueError: a required package is missing, or the series lacks a required attribute. The message
+            does not name the series.
     """
     highdicom = require("highdicom", "dicom", USE)
     pydicom = require("pydicom", "dicom", USE)
-    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in scan.files]
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # it reports each copied attribute
     frames = np.ascontiguousarray(layout.in_file_axes(turned).transpose(2, 1, 0))
+    distance_mm = float(np.linalg.norm(layout.affine[:3, 2]))
     try:
+        sources = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in scan.files]
+        for source in sources:
+            _complete(source, distance_mm)
+            # highdicom compares to the last digit; reading has checked the difference.
+            source.ImageOrientationPatient = sources[0].ImageOrientationPatient
         segmentation = highdicom.seg.Segmentation(
             source_images=sources,
             pixel_array=frames,
@@ -50,13 +62,28 @@ def save_seg(path: Path, scan: Scan, turned: npt.NDArray[np.uint8], layout: Layo
             content_label="KIDNEY_TUMOUR",
             series_description="Kidney and tumour (kitsseg)",
         )
-    except (AttributeError, TypeError, ValueError) as error:
+        segmentation.ContentCreatorName = ""  # required, may be empty
+        with replacing(path) as temporary:
+            segmentation.save_as(temporary)
+    except OSError:
+        raise
+    except Exception as error:  # highdicom raises many types for unusual series
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"{scan.path} (series {scan.name}): cannot be written as DICOM SEG ({error})"
+            f"no DICOM SEG ({reason}); the label volume is complete; repair the attribute or set "
+            "dicom_seg=false"
         ) from error
-    segmentation.ContentCreatorName = ""  # required, may be empty
-    with replacing(path) as temporary:
-        segmentation.save_as(temporary)
+
+
+def _complete(source: Any, distance_mm: float) -> None:
+    """Add to a header what anonymisation removes and DICOM allows to be empty; convert it to UTF-8."""
+    source.decode()
+    source.SpecificCharacterSet = "ISO_IR 192"
+    for name in MAY_BE_EMPTY:
+        if name not in source:
+            setattr(source, name, None)
+    if getattr(source, "SliceThickness", None) is None:
+        source.SliceThickness = distance_mm
 
 
 def _descriptions() -> list[Any]:

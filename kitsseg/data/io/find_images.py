@@ -1,18 +1,20 @@
 """Search for CT volumes, and names for their results."""
 
+import os
 import re
 from pathlib import Path
 
-from kitsseg.data.case import IMAGE_NAME, case_folders, is_id
-from kitsseg.data.io.scan import Found, Scan
+from kitsseg.data.case import IMAGE_NAME, case_folders, is_id, nifti_ending, volume_in
+from kitsseg.data.io.scan import Found, Scan, with_unique_names
 from kitsseg.system.obstacles import is_file, obstacle
 
-NIFTI = (".nii.gz", ".nii")
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # a name with nnU-Net's channel number
 
 
 def find_images(path: Path) -> Found:
     """Return the volumes at ``path``.
+
+    The names of the results come from the path as given: a link is not replaced by its target.
 
     Args:
         path: a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19
@@ -21,56 +23,53 @@ def find_images(path: Path) -> Found:
     Raises:
         ValueError: there is no volume.
     """
-    if path.is_file():
-        if not path.name.endswith(NIFTI):
+    if is_file(path):
+        if nifti_ending(path.name) is None:
             raise ValueError(f"{path}: must be .nii or .nii.gz; for DICOM, pass the folder")
         return Found([_scan(path)], {})
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder")
-    if is_id(path.resolve().name) and (path / IMAGE_NAME).is_file():
-        return Found([_scan(path.resolve() / IMAGE_NAME)], {})
+    if is_id(_absolute(path).name) and is_file(volume_in(path, IMAGE_NAME)):
+        return Found([_scan(volume_in(path, IMAGE_NAME))], {})
+    entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
     if cases := case_folders(path):
-        images = [folder / IMAGE_NAME for folder in cases]
+        images = [volume_in(folder, IMAGE_NAME) for folder in cases]
         missing = [image for image in images if not is_file(image)]
-        problems = {i.parent.name: f"{i}: {_obstacle_or_missing(i)}" for i in missing}
-        return Found([_scan(image) for image in images if image not in missing], problems)
-    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    volumes = [p for p in files if p.name.endswith(NIFTI)]
-    if volumes:
-        return _with_unique_names(volumes, len(files) - len(volumes))
-    from kitsseg.data.io.dicom import find_series
+        problems = {i.parent.name: f"{i}: {obstacle(i) or 'is missing; fetch it'}" for i in missing}
+        inside = cases[0].parent
+        others = [p.name for p in inside.iterdir() if p not in cases and not p.name.startswith(".")]
+        scans = [_scan(image) for image in images if image not in missing]
+        return with_unique_names(scans, problems, tuple(sorted(others)))
+    if any(nifti_ending(p.name) and not p.is_dir() for p in entries):
+        return _nifti_files(entries)
+    from kitsseg.data.io.dicom_search import find_series
 
     return find_series(path)
 
 
-def _obstacle_or_missing(path: Path) -> str:
-    problem = obstacle(path)
-    return "is missing; fetch it" if problem is None else problem
+def _nifti_files(entries: list[Path]) -> Found:
+    """Return the NIfTI files among the entries of a folder; broken links are problems."""
+    volumes = [p for p in entries if nifti_ending(p.name) and not p.is_dir()]
+    problems = {p.name: f"{p}: {problem}" for p in volumes if (problem := obstacle(p)) is not None}
+    scans = []
+    for scan in (_scan(p) for p in volumes if p.name not in problems):
+        channel = CHANNEL.fullmatch(scan.name)
+        if channel is not None and f"{channel[1]}_0000{scan.ending}" in {p.name for p in volumes}:
+            problems[scan.path.name] = f"{scan.path}: is another channel; CT has only _0000"
+        else:
+            scans.append(scan)
+    return with_unique_names(scans, problems, tuple(p.name for p in entries if p not in volumes))
 
 
 def _scan(path: Path) -> Scan:
-    ending = next(e for e in NIFTI if path.name.endswith(e))
-    name = path.name.removesuffix(ending)
-    if path.name == IMAGE_NAME and is_id(path.resolve().parent.name):
-        name = path.resolve().parent.name
+    ending = nifti_ending(path.name) or ""
+    name, folder = path.name.removesuffix(ending), _absolute(path).parent
+    if name == IMAGE_NAME.removesuffix(".nii.gz") and is_id(folder.name):
+        name = folder.name
     channel = CHANNEL.fullmatch(name)
-    return Scan(channel[1] if channel and channel[2] == "0000" else name, ending, path)
+    return Scan(channel[1] if channel and channel[2] == "0000" else name, ending.lower(), path)
 
 
-def _with_unique_names(volumes: list[Path], others: int) -> Found:
-    """Return the volumes with unique names; a volume whose name is taken becomes a problem."""
-    scans: dict[str, Scan] = {}
-    problems: dict[str, str] = {}
-    for path in volumes:
-        scan = _scan(path)
-        channel = CHANNEL.fullmatch(scan.name)
-        if channel is not None and f"{channel[1]}_0000{scan.ending}" in {p.name for p in volumes}:
-            problems[path.name] = f"{path}: is another channel; CT has only _0000"
-        elif scan.name in scans:
-            first = scans[scan.name].path.name
-            problems[path.name] = (
-                f"{path}: its results would have the same name as those of {first}; rename one"
-            )
-        else:
-            scans[scan.name] = scan
-    return Found(list(scans.values()), problems, others)
+def _absolute(path: Path) -> Path:
+    """Return the absolute path without resolving links."""
+    return Path(os.path.abspath(path))

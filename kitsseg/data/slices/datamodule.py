@@ -161,6 +161,14 @@ class SliceDataModule(pl.LightningDataModule):
         number = {case: i for i, case in enumerate(self.store.ids)}
         return np.flatnonzero(np.isin(self.store.index.case, [number[case] for case in ids]))
 
+    def pixel_range_mm(self) -> tuple[float, float]:
+        """Return the smallest and the largest height of a pixel in the stored training slices."""
+        cases = np.unique(self.store.index.case[self.train_rows])
+        mm = [
+            self.store.grid(c).stored_mm(self.store.cards[c]["spacing_mm"][1]) for c in map(int, cases)
+        ]
+        return min(mm), max(mm)
+
     def for_tumour_slices(self) -> "SliceDataModule":
         """Return a data module that trains on slices with tumour only (stage two, paper section 2.3).
 

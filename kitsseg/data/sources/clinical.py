@@ -24,7 +24,7 @@ def read_clinical(root: str | Path) -> dict[str, dict[str, Any]]:
     if path is None:
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         log.warning(f"{path}: cannot be read ({error}); results by tumour size and stage are omitted")
         return {}

@@ -10,9 +10,9 @@ import numpy as np
 
 from kitsseg.data.case import CLINICAL_NAME, Case
 from kitsseg.data.case_statistics import pixels_by_slice
-from kitsseg.data.io.header import ORIENTATION
-from kitsseg.data.io.hu_checks import ABOUT_OFFSET, image_problems, is_offset
-from kitsseg.data.io.nifti import Image, Mask, check_same_grid, read_image, read_mask
+from kitsseg.data.io.nifti.header import ORIENTATION
+from kitsseg.data.io.nifti.read import Image, Mask, check_same_grid, read_mask
+from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.system.obstacles import is_file
@@ -61,7 +61,7 @@ def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Find
     finding = Finding(case.id, problems=missing_files(case, not is_test))
     image = mask = None
     try:
-        image = read_image(case.image) if is_file(case.image) else None
+        image = read_image(case.image, case.offset_hu) if is_file(case.image) else None
     except ValueError as error:
         finding.problems.append(str(error))
     try:
@@ -90,7 +90,7 @@ def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | 
     if not path.is_file():
         return {}, None
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
         return {entry["case_id"]: mm for entry in entries if (mm := _spacing(entry))}, None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return {}, f"{path}: is not a list of KiTS cases ({error!r}); fetch it again"
@@ -109,7 +109,6 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
     finding.shape, finding.spacing_mm = layout.turned_shape, layout.spacing_mm
     finding.axes, finding.range_hu = layout.axes, image.range_hu
     finding.dtype = str(layout.dtype) + ("" if layout.scaling is None else " scaled")
-    finding.problems += image_problems(case.image, image)
     if (
         not finding.problems
         and published_mm
@@ -121,17 +120,12 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
         )
     if layout.axes != "".join(ORIENTATION):
         finding.notes.append(f"stored as {layout.axes}; reoriented on reading")
-    if not layout.says_orientation:
-        finding.notes.append("neither sform nor qform is set: left and right may be swapped")
-    if is_offset(image):
-        finding.notes.append(ABOUT_OFFSET)
-    elif image.range_hu[0] >= 0:
-        finding.notes.append(f"lowest value {image.range_hu[0]} HU: no air, or an offset")
+    finding.notes += image.warnings
 
 
 def _inspect_mask(case: Case, mask: Mask, finding: Finding) -> None:
     voxels = pixels_by_slice(mask.label).sum(axis=0)
-    voxel_ml = float(np.prod(mask.layout.spacing_mm)) / 1000
+    voxel_ml = mask.layout.voxel_ml
     finding.ml = {
         name: round(int(n) * voxel_ml, 3)
         for c, (name, n) in enumerate(zip(CLASSES, voxels, strict=True))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, SAME_CLASSES, Case, case_folders
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, SAME_CLASSES, Case, case_folders, volume_in
 from kitsseg.data.labels import BACKGROUND, CLASSES
 from kitsseg.data.sources.case_numbers import CaseNumbers, parse_ranges
 from kitsseg.system.obstacles import is_file, obstacle
@@ -61,6 +61,7 @@ class Kits19:
         test: range of the cases without labels; None if all have labels.
         numbers: ranges of all cases, including ``test``.
         origin: page that describes how to get the data; None if `kitsseg.download` fetches them.
+        offset_hu: added to every voxel of the images; -1024 for CT stored as unsigned numbers.
 
     Raises:
         ValueError: ``classes``, ``test`` or ``numbers`` is wrong.
@@ -73,6 +74,7 @@ class Kits19:
         test: str | None = None,
         numbers: Sequence[str] = ("0-299",),
         origin: str | None = None,
+        offset_hu: int = 0,
     ) -> None:
         if not set(SAME_CLASSES) <= set(classes) <= set(range(len(CLASSES))):
             raise ValueError(f"classes={list(classes)}: must contain {list(SAME_CLASSES)} and no others")
@@ -84,7 +86,7 @@ class Kits19:
             raise ValueError(f"test={test}: must be within numbers={list(numbers)}")
         labelled = tuple(sorted(set(known) - set(unlabelled)))
         self.numbers = CaseNumbers(labelled, tuple(unlabelled))
-        self.origin = origin
+        self.origin, self.offset_hu = origin, offset_hu
 
     def cases(self, root: Path) -> list[Case]:
         """Return all case folders below ``root`` as cases, sorted by id. Files may be missing."""
@@ -92,8 +94,8 @@ class Kits19:
 
     def case(self, folder: Path) -> Case:
         """Return the case of a folder. The folder and its files may be missing."""
-        image, label = folder / IMAGE_NAME, folder / self.label_name
-        return Case(folder.name, image, label, self.classes, self.origin)
+        image, label = volume_in(folder, IMAGE_NAME), volume_in(folder, self.label_name)
+        return Case(folder.name, image, label, self.classes, self.origin, self.offset_hu)
 
     def is_test(self, case: Case) -> bool:
         """Return whether the labels of a case are unpublished."""

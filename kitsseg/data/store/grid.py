@@ -46,6 +46,10 @@ class Grid:
         """(H, W) of the stored slice."""
         return self.scaled if self.size is None else (self.size, self.size)
 
+    def stored_mm(self, row_mm: float) -> float:
+        """Return the height of a stored pixel, given that of a native pixel."""
+        return row_mm * self.native[0] / self.scaled[0]
+
     @property
     def inside(self) -> tuple[slice, slice]:
         """Position of the scaled slice in the stored slice."""

@@ -134,6 +134,7 @@ def is_current(case: Case, folder: Path) -> bool:
         card = json.loads((stored / CARD).read_text())
         complete = card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
         same = card["files"] == file_versions(case) and card["classes"] == list(case.classes)
+        same = same and card.get("offset_hu", 0) == case.offset_hu  # cards of version 1 have none
     except (OSError, ValueError, KeyError):
         return False
     return bool(complete and same)
@@ -169,8 +170,8 @@ def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
 def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     """Read, check and write one case into ``folder``; return warnings."""
     # Imported here because nibabel is slow to import and a prepared store does not need it.
-    from kitsseg.data.io.hu_checks import ABOUT_OFFSET, OFFSET, image_problems, is_offset
-    from kitsseg.data.io.nifti import check_same_grid, read_image, read_mask
+    from kitsseg.data.io.nifti.read import check_same_grid, read_mask
+    from kitsseg.data.io.scans import read_image
 
     if problems := missing_files(case):
         raise ValueError(problems[0])
@@ -178,12 +179,8 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
         files = file_versions(case)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}; fetch it again") from error
-    image = read_image(case.image)
-    if problems := image_problems(case.image, image):
-        raise ValueError(problems[0])
-    notes = []
-    if is_offset(image):
-        notes.append(f"{case.image}: {ABOUT_OFFSET}; if so, subtract {OFFSET}")
+    image = read_image(case.image, case.offset_hu)
+    notes = [f"{case.image}: {warning}" for warning in image.warnings]
     height, width = image.hu.shape[1:]
     grid = Grid((height, width), size)
     with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
@@ -200,6 +197,8 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
         "id": case.id,
         "files": files,
         "classes": case.classes,
+        "offset_hu": case.offset_hu,
+        "warnings": image.warnings,
         "bytes": [(folder / name).stat().st_size for name in (IMAGE, LABEL)],
         "native": [height, width],
         "size": size,

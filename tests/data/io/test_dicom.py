@@ -1,5 +1,7 @@
 """`kitsseg.data.io.dicom`: series are found, sorted and read in HU."""
 
+import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from kitsseg.data.io.find_images import find_images
-from kitsseg.data.io.nifti import Image
+from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.scans import read_scan
 from kitsseg.system import optional_packages
 from tests.conftest import blocky
@@ -17,6 +19,7 @@ pydicom = pytest.importorskip("pydicom")
 sitk = pytest.importorskip("SimpleITK")
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
+MR, SR, CAPTURE = (f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("4", "88.11", "7"))
 AXIAL = (1, 0, 0, 0, 1, 0)
 SAGITTAL = (0, 1, 0, 0, 0, -1)
 
@@ -127,14 +130,15 @@ def test_several_series_and_stray_files(tmp_path: Path) -> None:
     write_slice(
         tmp_path / "a" / "scout", volume()[0], "1.2.9", (0, 0, 0), ImageType=["X", "Y", "LOCALIZER"]
     )
-    write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), Modality="MR")
-    write_slice(tmp_path / "report", volume()[0], "1.2.7", (0, 0, 0), Modality="SR", Rows=None)
-    (tmp_path / "DICOMDIR.txt").write_text("x")
-    (tmp_path / "a" / "half.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
+    write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), SOPClassUID=MR, Modality="MR")
+    write_slice(tmp_path / "report", volume()[0], "1.2.7", (0, 0, 0), SOPClassUID=SR, Rows=None)
+    # A secondary capture in the series itself.
+    write_slice(tmp_path / "a" / "page", volume()[0], "1.2.5.1", (0, 0, 0), SOPClassUID=CAPTURE)
+    (tmp_path / "a" / "README").write_text("text without an ending, as the slices")
     found = find_images(tmp_path)
     assert [scan.name for scan in found.scans] == ["a", "b-c-d", "e_3", "e_4"]
     assert [len(scan.files) for scan in found.scans] == [6, 6, 6, 6]
-    assert found.others == 5 and not found.problems
+    assert len(found.others) == 5 and not found.problems
     for scan in found.scans:
         assert read_scan(scan).hu.shape == (6, 64, 56)
 
@@ -155,11 +159,14 @@ def cut_pixels(folder: Path) -> None:
     ("spoil", "text"),
     [
         (lambda folder: (folder / "IM3").unlink(), "has slices 3 mm apart, but 6 mm after slice 2"),
-        (one_more(ImagePositionPatient=[-20.0, -30, 103]), "has two slices at one position, .*103"),
+        (
+            one_more(ImagePositionPatient=[-20.0, -30, 103]),
+            "has two different slices at one .*103",
+        ),
         (one_more(ImageOrientationPatient=list(SAGITTAL)), "has slices of several directions"),
         (one_more(PixelSpacing=[0.9, 0.7]), r"has pixels of \[0.7, 0.8, 0.9\] mm"),
         (one_more(Rows=32, PixelData=b"\0" * 32 * 56 * 2), r"has slices of several sizes, \[\(56, 32\)"),
-        (one_more(ImagePositionPatient=None), "lacks ImagePositionPatient"),
+        (one_more(ImagePositionPatient=None), "more lacks ImagePositionPatient"),
         (one_more(NumberOfFrames=5), "contains several frames in one file; convert it to NIfTI"),
         (cut_pixels, "IM3 cannot be decoded"),
     ],
@@ -172,8 +179,111 @@ def test_series_that_are_no_volume(tmp_path: Path, spoil: Callable[[Path], None]
     assert "\n" not in str(refusal.value)
 
 
+def named(folder: Path) -> str:
+    """Return the only problem of a folder without a usable series."""
+    found = find_images(folder)
+    assert not found.scans
+    (problem,) = found.problems.values()
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda file: file.write_bytes(b""), "IM3 is empty: slices are lost; copy or export"),
+        (lambda file: file.write_bytes(b"\0" * 100), "IM3 is cut off"),
+        (lambda file: file.write_bytes(file.read_bytes()[:300]), "IM3 (is a damaged|lacks Rows)"),
+        (lambda file: (file.unlink(), file.symlink_to("nosuch")), "IM3 is a link to nosuch, which does"),
+        (lambda file: file.write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50), "IM3 is a"),
+    ],
+)
+def test_a_slice_that_cannot_be_used_loses_the_series(
+    tmp_path: Path, spoil: Callable[[Path], None], text: str
+) -> None:
+    write_series(tmp_path / "ct")
+    spoil(tmp_path / "ct" / "IM3")
+    assert re.search(rf"ct \(series ct\): {text}", named(tmp_path))
+    assert "\n" not in named(tmp_path)
+
+
+def test_links_missing_tags_and_preambles(tmp_path: Path) -> None:
+    write_series(tmp_path / "store" / "1", Modality=None, SeriesInstanceUID=None)
+    write_series(tmp_path / "plain" / "2", "1.2.5.2")
+    for path in (tmp_path / "plain" / "2").iterdir():
+        path.write_bytes(path.read_bytes()[132:])  # no preamble
+    write_series(tmp_path / "plain" / "3", "1.2.5.3")
+    for path in (tmp_path / "plain" / "3").iterdir():
+        path.rename(path.with_suffix(".DCM"))
+    (tmp_path / "plain" / "linked").symlink_to(tmp_path / "store" / "1")
+    (tmp_path / "plain" / "linked" / "loop").symlink_to(tmp_path / "plain")
+    found = find_images(tmp_path / "plain")
+    assert [scan.name for scan in found.scans] == ["2", "3", "linked"] and not found.problems
+    for scan in found.scans:
+        assert np.array_equal(read_scan(scan).hu, volume()[::-1])
+
+
+def test_series_whose_results_would_share_a_name(tmp_path: Path) -> None:
+    """The folders differ by a character that names cannot hold; numbers and UID ends are equal."""
+    write_series(tmp_path / "a b", "1.2.5.1.12345678")
+    write_series(tmp_path / "a-b", "1.2.5.2.12345678")
+    found = find_images(tmp_path)
+    assert not found.scans and set(found.problems) == {str(tmp_path / "a b"), str(tmp_path / "a-b")}
+    assert "its results would be named a-b_1_12345678" in found.problems[str(tmp_path / "a b")]
+
+
+def test_copies_are_ignored_and_named(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct")
+    shutil.copy(tmp_path / "ct" / "IM3", tmp_path / "ct" / "IM3 - Copy")
+    assert np.array_equal(only(tmp_path).hu, volume()[::-1])
+    assert only(tmp_path).warnings[0] == "1 files are copies of others and ignored"
+    changed = pydicom.dcmread(tmp_path / "ct" / "IM3")
+    changed.PatientName = "C^D"
+    changed.save_as(tmp_path / "ct" / "IM3")
+    assert "have one SOP instance UID, but differ" in named(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        (lambda k: round(0.625 * k, 1), None),  # rounded positions
+        (
+            lambda k: 2.5 * k if k < 3 else 5 * k - 7.5,
+            "has slices 2.5 to 5 mm apart; a volume",
+        ),
+        (
+            lambda k: 3 * (k + (k > 2)),
+            "has slices 3 mm apart, but 6 mm after slice 3: slices",
+        ),
+    ],
+)
+def test_distances(tmp_path: Path, place: Callable[[int], float], text: str | None) -> None:
+    for k, plane in enumerate(volume()):
+        write_slice(tmp_path / f"{k}", plane, "1.2.5", (0, 0, place(k)), InstanceNumber=k + 1)
+    if text is None:
+        assert only(tmp_path).hu.shape == volume().shape
+    else:
+        with pytest.raises(ValueError, match=text):
+            only(tmp_path)
+
+
+def test_padding_is_air(tmp_path: Path) -> None:
+    """-2000 as an unsigned number would be 62512 HU, bone; tags say that it means "no value"."""
+    hu = volume().astype(int)
+    hu[:, :, :9] = 62512
+    for k, plane in enumerate(hu):
+        tags = {"PixelPaddingValue": 63536, "InstanceNumber": k + 4}
+        write_slice(tmp_path / f"{k}", plane, "1.2.5", (0, 0, 3 * k), **tags)
+    image = only(tmp_path)
+    assert (image.hu[:, :, :9] == -1024).all() and image.range_hu[1] == volume()[:, :, 9:].max()
+    assert np.array_equal(image.hu[:, :, 9:], volume()[::-1, :, 9:])
+    assert image.warnings == (
+        "its instance numbers begin at 4: slices may be missing at one end",
+        f"{6 * 64 * 9} voxels have the PixelPaddingValue and are read as air",
+    )
+
+
 def test_no_ct_at_all(tmp_path: Path) -> None:
-    write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), Modality="MR")
+    write_slice(tmp_path / "mr", volume()[0], "1.2.8", (0, 0, 0), SOPClassUID=MR, Modality="MR")
     with pytest.raises(ValueError, match="or DICOM files of CT$"):
         find_images(tmp_path)
 

@@ -14,7 +14,7 @@ import pytest
 
 from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
 from kitsseg.data.io.find_images import find_images
-from kitsseg.data.io.header import Layout
+from kitsseg.data.io.nifti.header import Layout
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.scans import read_scan
 from tests.data.io.test_dicom import SAGITTAL, write_series

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kitsseg.data.io.find_images import find_images
+from kitsseg.data.sources.kits import Kits19
 
 
 def touch(root: Path, *names: str) -> None:
@@ -33,7 +34,7 @@ def test_a_folder_among_much_else(tmp_path: Path) -> None:
     touch(tmp_path, "b.nii", "a.nii.gz", ".c.nii.gz-17", ".d.nii", "folder.nii/x")
     touch(tmp_path, *(f"{n}.dat" for n in range(1000)))
     assert names(tmp_path) == ["a.nii.gz", "b.nii"]
-    assert find_images(tmp_path).others == 1000 and not find_images(tmp_path).problems
+    assert len(find_images(tmp_path).others) == 1001 and not find_images(tmp_path).problems
 
 
 @pytest.mark.parametrize("inner", ["", "data/"])
@@ -57,11 +58,54 @@ def test_nnunet(tmp_path: Path) -> None:
 def test_results_of_one_name(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii", "a.nii.gz", "b_0000.nii.gz", "b.nii.gz", "scan_2019.nii.gz")
     found = find_images(tmp_path)
-    assert sorted(s.name for s in found.scans) == ["a", "b", "scan_2019"]
-    assert {name: text.split(": ")[1] for name, text in found.problems.items()} == {
-        "a.nii.gz": "its results would have the same name as those of a.nii; rename one",
-        "b_0000.nii.gz": "its results would have the same name as those of b.nii.gz; rename one",
+    assert [s.name for s in found.scans] == ["scan_2019"]
+    others = {
+        "a.nii": "a.nii.gz",
+        "a.nii.gz": "a.nii",
+        "b.nii.gz": "b_0000.nii.gz",
+        "b_0000.nii.gz": "b.nii.gz",
     }
+    assert found.problems == {
+        str(tmp_path / name): f"{tmp_path / name}: its results would be named {name[0]}, as those of "
+        f"{tmp_path / other}; rename one"
+        for name, other in others.items()
+    }
+
+
+def test_links_keep_the_name_of_the_path(tmp_path: Path) -> None:
+    """DataLad and git-annex link files to objects named after their content."""
+    for number in (4, 5):
+        touch(tmp_path, f"objects/MD5E-{number}.nii.gz", f"store/patient{number}/imaging.nii.gz")
+        folder = tmp_path / f"annex/case_0000{number}"
+        folder.mkdir(parents=True)
+        (folder / "imaging.nii.gz").symlink_to(tmp_path / f"objects/MD5E-{number}.nii.gz")
+        (tmp_path / "linked").mkdir(exist_ok=True)
+        (tmp_path / f"linked/case_0000{number}").symlink_to(tmp_path / f"store/patient{number}")
+    for folder in ("annex", "linked"):
+        assert names(tmp_path / folder) == ["case_00004.nii.gz", "case_00005.nii.gz"]
+        assert names(tmp_path / folder / "case_00004") == ["case_00004.nii.gz"]
+
+
+def test_a_link_to_nowhere_is_a_problem(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz")
+    (tmp_path / "b.nii.gz").symlink_to(tmp_path / "nosuch")
+    found = find_images(tmp_path)
+    assert [s.name for s in found.scans] == ["a"]
+    assert "is a link to" in found.problems["b.nii.gz"]
+
+
+def test_upper_case_and_unzipped_files(tmp_path: Path) -> None:
+    touch(tmp_path, "a/CT.NII.GZ", "a/x.Nii", "b/case_00001/imaging.nii")
+    assert names(tmp_path / "a") == ["CT.nii.gz", "x.nii"]
+    assert names(tmp_path / "b") == ["case_00001.nii"]
+
+
+def test_a_folder_named_nearly_like_a_case(tmp_path: Path) -> None:
+    touch(tmp_path, "case_00001/imaging.nii.gz", "case_15/imaging.nii.gz")
+    with pytest.raises(ValueError, match="case_15: is not named like a case; rename it, .*case_00015"):
+        find_images(tmp_path)
+    with pytest.raises(ValueError, match="case_15: is not named like a case"):
+        Kits19().find(tmp_path)
 
 
 def test_nothing_there(tmp_path: Path) -> None:

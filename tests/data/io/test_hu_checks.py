@@ -9,6 +9,7 @@ import pytest
 
 from kitsseg.data.case import Case
 from kitsseg.data.sources.inspection import BAD, OK, inspect
+from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.store.prepare import prepare
 from tests.conftest import AFFINE, blocky, write_case
 
@@ -68,12 +69,24 @@ REFUSED: dict[str, tuple[Callable[[Case], None], str]] = {
         "contains values from -3 to 1.62, .*; export it in HU, without normalisation",
     ),
     "the label in its place": (swapped, "contains values from 0 to 2, .*; exchange image and label"),
+    "a picture with 8 bits": (
+        image_of(np.clip(HU, 0, 255).astype(np.uint8)),
+        "contains values from 0 to [0-9]+, like a picture with 8 bits, .*; export it in HU",
+    ),
+    "an offset": (
+        image_of((HU + 1024).astype(np.uint16)),
+        "contains many values near 1024 and none below",
+    ),
+    "an offset and padding": (
+        image_of(np.where(np.arange(64) < 20, -2000, HU + 1024).astype(np.int16)),
+        "contains many values near 1024 and none below 0 but padding: .*source.offset_hu=-1024",
+    ),
+    "padding of 62512": (image_of(with_column(62512)), "contains values from .* to 62512, outside the"),
     "constant": (image_of(HU * 0), "every voxel has the same value; export it again"),
 }
 ACCEPTED: dict[str, Callable[[Case], None]] = {
     "padding below int16": scaled(1, -1024, (with_column(-32768 - 1024) + 1024).astype(np.int16)),
     "the highest HU of an extended scale": image_of(with_column(30710).astype(np.int16)),
-    "a soft-tissue window": image_of(np.clip(HU, 0, 255)),
 }
 
 
@@ -100,16 +113,27 @@ def test_unusual_but_possible_values_are_accepted(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_offset_is_a_note_and_a_warning(
+def test_what_is_doubtful_is_a_note_and_a_warning(
     tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stored = (np.clip(HU, -1024, None) + 1024).astype(np.uint16)
-    cases = [write_case(tmp_path / "raw", number, stored, LABEL) for number in range(2)]
+    window = np.clip(HU, -100, 255)
+    cases = [write_case(tmp_path / "raw", number, window, LABEL) for number in range(2)]
     finding = inspect(cases[0], False, None)
-    text = "contains no value below 0 but many near 1024: probably CT stored with an offset"
+    text = "lowest value -100 HU: no air; check that the values are HU"
     assert finding.state == OK and finding.notes == [text]
-    assert len(prepare(cases, tmp_path / "store", None, workers).ids) == 2
-    assert caplog.messages == [f"{case.image}: {text}; if so, subtract 1024" for case in cases]
+    store = prepare(cases, tmp_path / "store", None, workers)
+    assert [card["warnings"] for card in store.cards] == [[text], [text]]
+    assert caplog.messages == [f"{case.image}: {text}" for case in cases]
+
+
+def test_the_remedy_for_an_offset_works(tmp_path: Path) -> None:
+    case = write_case(tmp_path / "raw", 0, (HU + 1024).astype(np.uint16), LABEL)
+    corrected = Kits19(offset_hu=-1024).case(case.image.parent)
+    assert inspect(corrected, False, None).state == OK
+    store = prepare([corrected], tmp_path / "store", None)
+    assert np.array_equal(store.images(0), HU)
+    with pytest.raises(ValueError, match="probably CT stored with an offset"):
+        prepare([case], tmp_path / "store", None)  # the prepared case was read with an offset
 
 
 def test_a_label_of_background_alone_is_bad_and_a_warning(

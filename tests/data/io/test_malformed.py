@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kitsseg.data.case import Case
-from kitsseg.data.io.nifti import read_case
+from kitsseg.data.io.scans import read_case
 from tests.conftest import AFFINE, blocky, write_case
 
 

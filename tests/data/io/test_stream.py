@@ -1,12 +1,12 @@
-"""`kitsseg.data.io.stream`: completeness of compressed volumes."""
+"""`kitsseg.data.io.nifti.stream`: completeness of compressed volumes."""
 
 import gzip
 from pathlib import Path
 
 import pytest
 
-from kitsseg.data.io import stream
-from kitsseg.data.io.stream import check_nifti_gz
+from kitsseg.data.io.nifti import stream
+from kitsseg.data.io.nifti.stream import check_nifti_gz
 from tests.helpers.fetching import volume
 
 

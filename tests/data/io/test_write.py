@@ -1,4 +1,4 @@
-"""`kitsseg.data.io.write`: written volumes have the grid of their image."""
+"""`kitsseg.data.io.nifti.write`: written volumes have the grid of their image."""
 
 import gzip
 from pathlib import Path
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from kitsseg.data.io.nifti import read_image, read_mask
-from kitsseg.data.io.write import make_header, read_header, save_volume
+from kitsseg.data.io.nifti.read import read_mask
+from kitsseg.data.io.nifti.write import make_header, read_header, save_volume
+from kitsseg.data.io.scans import read_image
 from tests.conftest import AFFINE
 
 SHAPE = (5, 7, 9)
@@ -103,6 +104,6 @@ def test_units_and_reproducible_bytes(tmp_path: Path) -> None:
 
 
 def test_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kitsseg.data.io.write.BLOCK_BYTES", 130)
+    monkeypatch.setattr("kitsseg.data.io.nifti.write.BLOCK_BYTES", 130)
     test_any_axes(tmp_path, "LPS", ".nii.gz")
     assert len(gzip.decompress((tmp_path / "out.nii.gz").read_bytes())) == 352 + np.prod(SHAPE)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kitsseg.data.io.stream import check_nifti_gz
+from kitsseg.data.io.nifti.stream import check_nifti_gz
 from kitsseg.data.sources.fetch import Fetcher, RemoteFile
 from kitsseg.system.locks import StoppedError
 from tests.helpers.faulty import FaultyServer, etag_of, serve

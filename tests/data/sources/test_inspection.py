@@ -115,7 +115,7 @@ def test_unusual_properties_are_noted(raw: Path) -> None:
     turn = nib.orientations.axcodes2ornt("RAS")
     change = nib.orientations.ornt_transform(nib.io_orientation(AFFINE), turn)
     pair = [
-        nib.Nifti1Image(a, AFFINE).as_reoriented(change) for a in (image + 2000, label * (label < 2))
+        nib.Nifti1Image(a, AFFINE).as_reoriented(change) for a in (image.clip(-99), label * (label < 2))
     ]
     arrays = [np.asarray(each.dataobj) for each in pair]
     write_case(raw, 1, *arrays, affine=pair[0].affine)
@@ -124,7 +124,7 @@ def test_unusual_properties_are_noted(raw: Path) -> None:
     assert code == 0 and found["state"] == "ok" and found["axes"] == "RAS"
     assert found["notes"] == [
         "stored as RAS; reoriented on reading",
-        "contains no value below 0 but many near 1024: probably CT stored with an offset",
+        "lowest value -99 HU: no air; check that the values are HU",
         "no tumour",
     ]
 

@@ -12,6 +12,7 @@ from kitsseg.data.labels import CLASSES
 INT16 = np.iinfo(np.int16)
 Scaling = tuple[float, float] | None  # slope and intercept
 MAX_SHOWN = 5  # invalid labels listed in an error message
+LABEL_TOLERANCE = 1e-3  # distance of a stored value from the integer that it stands for
 LABEL_LIMITS = (-100, 255)  # values outside are probably HU
 
 
@@ -59,12 +60,6 @@ class ToHu:
     def finish(self) -> None:
         """Do nothing; `__call__` raises at once."""
 
-    @property
-    def range_hu(self) -> tuple[int, int]:
-        """The lowest and highest value after rounding and clipping."""
-        low, high = (int(np.clip(np.rint(end), INT16.min, INT16.max)) for end in (self.low, self.high))
-        return low, high
-
 
 class ToClasses:
     """Convert labels to class ids: ``classes[stored]`` is the class id of a stored value."""
@@ -84,6 +79,9 @@ class ToClasses:
             ValueError: `MAX_SHOWN` invalid values were found; fewer are reported by `finish`.
         """
         values = piece if scaling is None else piece * np.float64(scaling[0]) + scaling[1]
+        if values.dtype.kind == "f":  # nibabel scales float labels: 1 becomes 1.0000153
+            nearest = np.rint(values)
+            values = np.where(np.abs(values - nearest) <= LABEL_TOLERANCE, nearest, values)
         if (values.dtype == np.uint8 or values.min() >= 0) and values.max() < len(self._table):
             stored = values.astype(np.uint8, copy=False)
             if values.dtype.kind != "f" or (stored == values).all():

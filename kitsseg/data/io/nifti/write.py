@@ -1,4 +1,4 @@
-"""Writing of uint8 volumes as NIfTI files on the grid of their image."""
+"""Writing of volumes as NIfTI files on the grid of their image."""
 
 from pathlib import Path
 from typing import Any
@@ -8,45 +8,46 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip
 
-from kitsseg.data.io.header import HEADERS, Layout, copy_transposed
-from kitsseg.data.io.stream import Stream
+from kitsseg.data.io.nifti.header import HEADERS, Layout, copy_transposed, repaired
+from kitsseg.data.io.nifti.stream import Stream
 from kitsseg.system.files import replacing
 
 BLOCK_BYTES = 1 << 24  # size of the block that is written at once
 
 
 def read_header(path: Path) -> Any:
-    """Return the nibabel header of a NIfTI file that `kitsseg.data.io.nifti` has read before."""
+    """Return the nibabel header of a NIfTI file that `kitsseg.data.io.nifti.read` has read before."""
     with Stream(path) as stream:
         start = stream.peek(max(HEADERS))
     size = next(n for n in HEADERS if n in (int.from_bytes(start[:4], o) for o in ("little", "big")))
-    return HEADERS[size](start[:size], check=False)
+    return repaired(HEADERS[size](start[:size], check=False))
 
 
 def make_header(layout: Layout) -> Any:
     """Return a nibabel header for a volume that was not read from NIfTI."""
     header = nib.Nifti1Header()
     header.set_data_shape(layout.shape)
-    header.set_qform(layout.affine, code="scanner")
+    # A qform cannot express a tilted gantry; readers that prefer it would misplace the label.
+    header.set_qform(layout.affine, code="unknown" if layout.is_sheared else "scanner")
     header.set_sform(layout.affine, code="scanner")
     header.set_xyzt_units("mm")
     return header
 
 
 def save_volume(
-    path: Path, turned: npt.NDArray[np.uint8], layout: Layout, header: Any, unit: float = 1
+    path: Path, turned: npt.NDArray[Any], layout: Layout, header: Any, unit: float = 1
 ) -> None:
     """Write a volume along the axes of its image. The file is replaced atomically.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
-        turned: ``[S, H, W]``, in `kitsseg.data.io.header.ORIENTATION`.
+        turned: ``[S, H, W]`` uint8 or int16, in `kitsseg.data.io.nifti.header.ORIENTATION`.
         layout: of the image.
         header: of the image. Shape, affines, units and texts are kept; extensions are dropped.
         unit: the slope, that is the value of a stored 1.
     """
     header = header.copy()
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(turned.dtype)
     header.set_slope_inter(unit, 0)
     header["cal_min"] = header["cal_max"] = 0  # the image's display window
     header["vox_offset"] = header.single_vox_offset
@@ -60,11 +61,11 @@ def save_volume(
             _write(gzip_file, turned, layout, header)
 
 
-def _write(file: Any, turned: npt.NDArray[np.uint8], layout: Layout, header: Any) -> None:
+def _write(file: Any, turned: npt.NDArray[Any], layout: Layout, header: Any) -> None:
     file.write(header.binaryblock + bytes(header.single_vox_offset - len(header.binaryblock)))
     view = layout.in_file_axes(turned)
     i, j, k = layout.shape
-    block = np.empty((max(1, min(k, BLOCK_BYTES // (i * j))), j, i), np.uint8)
+    block = np.empty((max(1, min(k, BLOCK_BYTES // (i * j * turned.itemsize))), j, i), turned.dtype)
     for first in range(0, k, len(block)):
         planes = view[:, :, first : first + len(block)]
         part = block[: planes.shape[2]]

@@ -1,4 +1,4 @@
-"""Reading of NIfTI images and labels as arrays ``[S, H, W]`` in KiTS19's orientation.
+"""Reading of NIfTI files as arrays ``[S, H, W]`` in KiTS19's orientation.
 
 A file is decompressed and converted in pieces, and turned slab by slab into the result. Reading takes
 little more memory than the result, whatever the stored type.
@@ -13,10 +13,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.case import SAME_CLASSES, Case
-from kitsseg.data.io.header import Layout, copy_transposed, parse_layout
-from kitsseg.data.io.stream import DamagedError, Stream
-from kitsseg.data.io.voxels import Scaling, ToClasses, ToHu
+from kitsseg.data.case import SAME_CLASSES
+from kitsseg.data.io.nifti.header import Layout, copy_transposed, parse_layout
+from kitsseg.data.io.nifti.stream import DamagedError, Stream
+from kitsseg.data.io.nifti.voxels import INT16, Scaling, ToClasses, ToHu
 
 SLAB_BYTES = 1 << 26  # converted planes in memory at once; fewer make turning slower
 PIECE = 1 << 17  # voxels converted at once; they fit into the processor's cache
@@ -36,15 +36,21 @@ class Image:
 
     Attributes:
         hu: ``[S, H, W]`` int16.
-        range_hu: lowest and highest value of ``hu``.
+        stored_range: lowest and highest value before rounding and clipping to int16.
         layout: layout in the file.
-        stored_range: lowest and highest value before rounding and clipping; None if unknown.
+        warnings: what is doubtful about the volume, without its name.
     """
 
     hu: npt.NDArray[np.int16]
-    range_hu: tuple[int, int]
+    stored_range: tuple[float, float]
     layout: Layout
-    stored_range: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def range_hu(self) -> tuple[int, int]:
+        """The lowest and highest value of ``hu``."""
+        low, high = (int(np.clip(np.rint(end), INT16.min, INT16.max)) for end in self.stored_range)
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -58,33 +64,6 @@ class Mask:
 
     label: npt.NDArray[np.uint8]
     layout: Layout
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A case in memory.
-
-    Attributes:
-        image: ``[S, H, W]`` int16 HU.
-        label: ``[S, H, W]`` uint8 class ids.
-        spacing_mm: spacing of slices, rows and columns.
-    """
-
-    image: npt.NDArray[np.int16]
-    label: npt.NDArray[np.uint8]
-    spacing_mm: tuple[float, float, float]
-
-
-def read_case(case: Case) -> Volume:
-    """Return image and label of a case.
-
-    Raises:
-        ValueError: a file cannot be used. The message is one line with file, problem and remedy.
-    """
-    image = read_image(case.image)
-    mask = read_mask(case.label, case.classes)
-    check_same_grid(case.label, mask.layout, image.layout)
-    return Volume(image.hu, mask.label, image.layout.spacing_mm)
 
 
 def check_same_grid(
@@ -114,22 +93,15 @@ def check_same_grid(
         )
 
 
-def read_image(path: Path, remedy: str = FETCH) -> Image:
-    """Return a CT volume in HU, rounded to integers and clipped to int16.
-
-    Args:
-        path: ``.nii`` or ``.nii.gz``.
-        remedy: what the message proposes if the file is damaged.
+def read_nifti(path: Path, remedy: str) -> Image:
+    """Return the volume of a NIfTI file, unchecked; see `kitsseg.data.io.scans.read_image`.
 
     Raises:
-        ValueError: the file cannot be used. The message is one line with file, problem and remedy.
+        ValueError: the file cannot be read.
     """
     convert = ToHu()
     hu, layout = _read(path, convert, remedy)
-    low, high = convert.range_hu
-    if low == high:
-        raise ValueError(f"{path}: every voxel has the same value; export it again")
-    return Image(hu, (low, high), layout, (convert.low, convert.high))
+    return Image(hu, (convert.low, convert.high), layout, layout.warnings)
 
 
 def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = FETCH) -> Mask:

@@ -1,6 +1,7 @@
 """NIfTI headers: shape, type and orientation of a volume."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,15 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from kitsseg.data.io.stream import GZIP_MAGIC, DamagedError, Stream
+from kitsseg.data.io.nifti.stream import GZIP_MAGIC, DamagedError, Stream
 
 # Slices run from head to foot, rows from front to back, columns from the patient's right to left.
 ORIENTATION = ("I", "P", "L")
+LPS_TO_RAS = np.diag([-1.0, -1, 1, 1])  # DICOM and ITK count to the patient's left and back
+UNITS = {1: "metres", 3: "micrometres"}  # codes of ``xyzt_units`` other than mm
+MAX_APART_MM = 0.5  # rounding errors of sform and qform are smaller
+MAX_SHEAR = 1e-3  # cosine of two axes
+MAX_QUATERNION_ERROR, QUATERNION_MARGIN = 1e-3, 1e-7
 HEADERS: dict[int, Any] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
 
@@ -34,7 +40,7 @@ class Layout:
         affine: ``[4, 4]``, from the file's axes to mm (right, anterior, superior).
         offset: number of bytes before the first voxel.
         change: ``[3, 2]``, for each axis of the file the target axis, and 1 or -1 if it is flipped.
-        says_orientation: the header has a qform or an sform. Without them the orientation is a guess.
+        warnings: what is doubtful about the geometry.
     """
 
     shape: tuple[int, int, int]
@@ -43,7 +49,7 @@ class Layout:
     affine: npt.NDArray[np.float64]
     offset: int
     change: npt.NDArray[np.float64]
-    says_orientation: bool
+    warnings: tuple[str, ...] = ()
 
     @property
     def axes(self) -> str:
@@ -64,14 +70,23 @@ class Layout:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Spacing of slices, rows and columns."""
+        """Spacing of slices, rows and columns; perpendicular to the slices if the gantry was tilted.
+
+        The product is the volume of a voxel in any case.
+        """
         z, y, x = (float(mm) for mm in nib.affines.voxel_sizes(self.turned_affine))
-        return z, y, x
+        return (1000 * self.voxel_ml / (y * x) if self.is_sheared else z), y, x
 
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel, also where a tilted gantry makes it a parallelepiped."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are not perpendicular, as with a tilted gantry."""
+        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return bool(np.abs(axes.T @ axes - np.eye(3)).max() > MAX_SHEAR)
 
     def in_file_axes(self, turned: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a view of ``turned`` ``[S, H, W]`` along the file's axes."""
@@ -112,8 +127,25 @@ def parse_layout(stream: Stream) -> Layout:
     if not (np.isfinite(affine).all() and (spacing_mm > 0).all()):
         raise ValueError(f"has a spacing of {spacing_mm} mm; must be above 0; correct its header")
     change = orientation_change(affine)
-    says_orientation = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
-    return Layout(tuple(shape), dtype, scaling, affine, offset, change, says_orientation)
+    return Layout(
+        tuple(shape), dtype, scaling, affine, offset, change, tuple(_doubts(header, affine, shape))
+    )
+
+
+def _doubts(header: Any, affine: npt.NDArray[np.float64], shape: Sequence[int]) -> Iterator[str]:
+    """Yield a warning for each part of the header that readers may understand differently."""
+    if header["sform_code"] <= 0 and header["qform_code"] <= 0:
+        yield "neither sform nor qform is set: left and right may be swapped"
+    if header["sform_code"] > 0 and header["qform_code"] > 0:
+        corners = np.array([[0, 0, 0, 1], [*np.subtract(shape, 1), 1]], float).T
+        apart_mm = float(np.abs((header.get_qform() - affine) @ corners).max())
+        if not apart_mm <= MAX_APART_MM:
+            yield (
+                f"sform and qform differ by up to {apart_mm:.3g} mm: viewers that read the qform show "
+                "it elsewhere"
+            )
+    if (unit := UNITS.get(int(header["xyzt_units"]) & 7, "mm")) != "mm":
+        yield f"the header gives lengths in {unit}; they are read as mm"
 
 
 def _parse_header(stream: Stream) -> Any:
@@ -127,6 +159,23 @@ def _parse_header(stream: Stream) -> Any:
     header = HEADERS[min(size)](start[: min(size)], check=False)
     if not bytes(header["magic"]).startswith(b"n+"):
         raise ValueError("is half of a .hdr/.img pair or in an older format; convert it to .nii.gz")
+    return repaired(header)
+
+
+def repaired(header: Any) -> Any:
+    """Return a header after the repairs that nibabel and ITK make on reading, too.
+
+    ``qfac`` is 1 unless it is -1 (nifti1.h), spacings are positive, and a quaternion that rounding made
+    longer than 1 is normalised.
+    """
+    pixdim = header["pixdim"]
+    pixdim[0] = -1 if pixdim[0] == -1 else 1
+    pixdim[1:4] = np.abs(pixdim[1:4])
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    length = math.hypot(*(float(header[name]) for name in names))
+    if 1 < length <= 1 + MAX_QUATERNION_ERROR:
+        for name in names:
+            header[name] = header[name] / length * (1 - QUATERNION_MARGIN)
     return header
 
 
