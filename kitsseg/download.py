@@ -16,7 +16,7 @@ from kitsseg.config.validation import Command, outside, plain
 from kitsseg.data.case import CLINICAL_NAME, IMAGE_NAME, LABEL_NAME, case_folders
 from kitsseg.data.io.stream import check_nifti_gz
 from kitsseg.data.sources.fetch import Fetcher, RemoteFile
-from kitsseg.data.sources.kits import LABELLED, parse_cases
+from kitsseg.data.sources.kits import NUMBERS, parse_cases
 from kitsseg.system.obstacles import is_file
 
 
@@ -96,7 +96,7 @@ def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
     files = [RemoteFile(root / CLINICAL_NAME, clinical, check_json, optional=True)]
     for case in parse_cases(plain(cfg.cases)):
         name = f"case_{case:05d}"
-        if case in LABELLED:
+        if case in NUMBERS.labelled:
             label = cfg.labels_url.format(case=case) if labels is None else labels / name / LABEL_NAME
             files.append(RemoteFile(root / name / LABEL_NAME, label, check_nifti_gz))
         image = cfg.imaging_url.format(case=case)

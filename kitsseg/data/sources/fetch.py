@@ -34,19 +34,12 @@ class MissingError(FetchError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch.
-
-    Attributes:
-        target: path of the file.
-        source: URL, or path of a file to copy.
-        check: raises `ValueError` if the file is damaged.
-        optional: whether the source may lack the file.
-    """
+    """A file to fetch."""
 
     target: Path
-    source: str | Path
-    check: Callable[[Path], None]
-    optional: bool = False
+    source: str | Path  # URL, or path of a file to copy
+    check: Callable[[Path], None]  # raises `ValueError` if the file is damaged
+    optional: bool = False  # whether the source may lack the file
 
     @property
     def part(self) -> Path:
@@ -65,12 +58,8 @@ class RemoteFile:
 class Fetcher:
     """Fetch files over HTTP in several threads, with a progress bar.
 
-    Args:
-        workers: number of threads.
-        timeout_s: seconds without data after which a connection is closed.
-        retries: number of consecutive retries without a new byte before a file is given up.
-        backoff_s: wait before a retry in seconds; doubles with each further retry.
-        check_existing: check existing files, and fetch damaged files again.
+    ``timeout_s``, ``retries`` and ``backoff_s`` are explained in ``conf/download.yaml``. With
+    ``check_existing``, existing files are checked, and damaged files fetched again.
     """
 
     def __init__(
