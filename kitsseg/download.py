@@ -16,7 +16,7 @@ from kitsseg.config.validation import Command, outside, plain
 from kitsseg.data.case import CLINICAL_NAME, IMAGE_NAME, LABEL_NAME, case_folders
 from kitsseg.data.io.nifti.stream import check_nifti_gz
 from kitsseg.data.sources.fetch import Fetcher, RemoteFile
-from kitsseg.data.sources.kits import LABELLED, parse_cases
+from kitsseg.data.sources.kits import NUMBERS, parse_cases
 from kitsseg.system.obstacles import is_file
 
 
@@ -73,43 +73,34 @@ def run(cfg: DictConfig) -> int:
         ValueError: ``cases`` or ``labels_from`` is wrong.
     """
     root = Path(cfg.root).expanduser()
-    labels_from = None if cfg.labels_from is None else Path(cfg.labels_from).expanduser()
-    cases = parse_cases(plain(cfg.cases))
-    files = list_files(root, cases, cfg.imaging_url, cfg.labels_url, cfg.clinical_url, labels_from)
+    files = list_files(cfg, root)
     root.mkdir(parents=True, exist_ok=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs a warning per retry
     fetcher = Fetcher(cfg.workers, cfg.timeout_s, cfg.retries, cfg.backoff_s, cfg.check)
     return report(files, fetcher.fetch_all(files), root)
 
 
-def list_files(
-    root: Path,
-    cases: list[int],
-    imaging_url: str,
-    labels_url: str,
-    clinical_url: str,
-    labels_from: Path | None,
-) -> list[RemoteFile]:
+def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
     """Return the files of the cases; those of ``labels_from`` are copied.
 
     Raises:
-        ValueError: ``labels_from`` contains no case folder.
+        ValueError: ``cases`` is wrong, or ``labels_from`` contains no case folder.
     """
-    clinical: str | Path = clinical_url
-    if labels_from is not None:
-        folders = case_folders(labels_from)
+    clinical, labels = cfg.clinical_url, None
+    if cfg.labels_from is not None:
+        folders = case_folders(Path(cfg.labels_from).expanduser())
         if not folders:
-            raise ValueError(f"labels_from={labels_from}: contains no folder case_XXXXX")
-        labels_from = folders[0].parent
-        clinical = labels_from / CLINICAL_NAME
+            raise ValueError(f"labels_from={cfg.labels_from}: contains no folder case_XXXXX")
+        labels = folders[0].parent
+        clinical = labels / CLINICAL_NAME
     files = [RemoteFile(root / CLINICAL_NAME, clinical, check_json, optional=True)]
-    for case in cases:
-        folder = root / f"case_{case:05d}"
-        if case in LABELLED:
-            url = labels_url.format(case=case)
-            label = url if labels_from is None else labels_from / folder.name / LABEL_NAME
-            files.append(RemoteFile(folder / LABEL_NAME, label, check_nifti_gz))
-        files.append(RemoteFile(folder / IMAGE_NAME, imaging_url.format(case=case), check_nifti_gz))
+    for case in parse_cases(plain(cfg.cases)):
+        name = f"case_{case:05d}"
+        if case in NUMBERS.labelled:
+            label = cfg.labels_url.format(case=case) if labels is None else labels / name / LABEL_NAME
+            files.append(RemoteFile(root / name / LABEL_NAME, label, check_nifti_gz))
+        image = cfg.imaging_url.format(case=case)
+        files.append(RemoteFile(root / name / IMAGE_NAME, image, check_nifti_gz))
     return files
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kitsseg.data.case import is_id
-from kitsseg.data.sources.case_numbers import CaseNumbers
-from kitsseg.data.sources.kits import NUMBERS
+from kitsseg.data.sources.kits import NUMBERS, CaseNumbers
 from kitsseg.evaluation.prediction_files import PREDICTION_NAME, find_label_volumes
 
 ALL, PREDICTED = "all", "predicted"

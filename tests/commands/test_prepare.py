@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import BACKGROUND_STEP, PERCENTILES, hu_percentiles
+from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
 from kitsseg.data.labels import CLASSES
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.store import contact_sheet, data_card
@@ -107,7 +108,7 @@ def test_the_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp
     store = prepare_cases(block_cases, tmp_path, None)
     sheet = contact_sheet.contact_sheet(store)
     tile = sheet[contact_sheet.HEADER :, : contact_sheet.TILE]
-    for colour in (contact_sheet.KIDNEY_COLOUR, contact_sheet.TUMOUR_COLOUR):
+    for colour in (KIDNEY_COLOUR, TUMOUR_COLOUR):
         assert (tile == colour).all(axis=-1).sum() > 30
 
 
@@ -121,8 +122,8 @@ def test_outlines_are_at_the_position_of_the_labels(tmp_path: Path) -> None:
     scale, top = contact_sheet.TILE / 128, contact_sheet.HEADER + contact_sheet.TILE // 4
     tile = sheet[contact_sheet.HEADER : contact_sheet.HEADER + contact_sheet.TILE, : contact_sheet.TILE]
     for colour, (rows, columns) in {
-        contact_sheet.KIDNEY_COLOUR: ((4, 24), (90, 122)),
-        contact_sheet.TUMOUR_COLOUR: ((8, 16), (100, 108)),
+        KIDNEY_COLOUR: ((4, 24), (90, 122)),
+        TUMOUR_COLOUR: ((8, 16), (100, 108)),
     }.items():
         y, x = np.nonzero((tile == colour).all(axis=-1))
         found = [y.min(), y.max() + 1, x.min(), x.max() + 1]

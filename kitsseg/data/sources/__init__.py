@@ -1,5 +1,5 @@
 """Sources of cases: folders in the layout of KiTS19, KiTS21 and KiTS23, and generated phantoms.
 
-`kits` finds cases, `case_numbers` selects them, `inspection` checks their files, and `clinical` reads
-``kits.json``. `fetch` downloads files, and `phantom` draws synthetic patients.
+`kits` finds and selects cases, `inspection` checks their files, and `clinical` reads ``kits.json``.
+`fetch` downloads files, and `phantom` draws synthetic patients.
 """

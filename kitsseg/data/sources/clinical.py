@@ -9,8 +9,8 @@ from kitsseg.data.case import CLINICAL_NAME
 
 log = logging.getLogger("kitsseg")
 
-# The fields used for comparisons: largest tumour diameter on CT in cm, pathological T stage, and
-# malignancy. Records store no other data of a patient.
+# Used for comparisons: largest tumour diameter on CT in cm, pathological T stage, and malignancy.
+# Records store no other data of a patient.
 FIELDS = ("radiographic_size", "pathology_t_stage", "malignant")
 
 
@@ -25,12 +25,10 @@ def read_clinical(root: str | Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(entries, list):
+            raise ValueError(f"it is a {type(entries).__name__}, not a list")
     except (OSError, ValueError) as error:
         log.warning(f"{path}: cannot be read ({error}); results by tumour size and stage are omitted")
-        return {}
-    if not isinstance(entries, list):
-        kind = type(entries).__name__
-        log.warning(f"{path}: is a {kind}, not a list; results by tumour size and stage are omitted")
         return {}
     named = [e for e in entries if isinstance(e, dict) and isinstance(e.get("case_id"), str)]
     if ignored := len(entries) - len(named):

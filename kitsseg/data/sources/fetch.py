@@ -1,15 +1,12 @@
 """Fetch files over HTTP: resume partial files, check complete files, then rename them."""
 
-import json
 import os
-import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,7 +21,7 @@ from kitsseg.system.obstacles import is_file, obstacle
 
 CHUNK_BYTES = 1 << 16
 RETRY_STATUS = (429, 500, 502, 503, 504)
-MAX_WAIT_S = 600  # limit of a server's Retry-After
+MAX_BACKOFF_S, MAX_RETRY_AFTER_S = 60, 600
 
 
 class FetchError(Exception):
@@ -35,74 +32,34 @@ class MissingError(FetchError):
     """The source does not have the file."""
 
 
-class _IncompleteError(Exception):
-    """An attempt ended before the file was complete. Another attempt may succeed."""
-
-
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch.
-
-    Attributes:
-        target: path of the file.
-        source: URL, or path of a file to copy.
-        check: raises `ValueError` if the file is damaged.
-        optional: whether the source may lack the file.
-    """
+    """A file to fetch."""
 
     target: Path
-    source: str | Path
-    check: Callable[[Path], None]
-    optional: bool = False
+    source: str | Path  # URL, or path of a file to copy
+    check: Callable[[Path], None]  # raises `ValueError` if the file is damaged
+    optional: bool = False  # whether the source may lack the file
 
-    def is_intact(self) -> bool:
-        """Return whether the target exists and passes the check."""
-        with suppress(ValueError):
-            self.check(self.target)
-            return True
-        return False
+    @property
+    def part(self) -> Path:
+        """Path of the received bytes until the file is complete."""
+        return self.target.with_name(f".{self.target.name}.part")
 
-
-class Part:
-    """The received bytes of a file, in ``.NAME.part``, and their origin, in ``.NAME.part.json``.
-
-    Attributes:
-        size: number of received bytes.
-        length: number of bytes of the whole file; None if unknown.
-        etag: strong ETag of the file; None if the server sent none.
-    """
-
-    def __init__(self, file: RemoteFile) -> None:
-        self.target, self.url = file.target, str(file.source)
-        self.path = self.target.with_name(f".{self.target.name}.part")
-        self.origin = self.target.with_name(f".{self.target.name}.part.json")
-        self.size, self.length, self.etag = 0, None, None
-        with suppress(OSError, ValueError, KeyError, TypeError):  # nothing to resume
-            origin, size = json.loads(self.origin.read_text()), self.path.stat().st_size
-            if origin["url"] == self.url:
-                self.size, self.length, self.etag = size, origin["length"], origin["etag"]
-
-    def restart(self, length: int | None = None, etag: str | None = None) -> None:
-        """Discard the received bytes."""
-        self.path.unlink(missing_ok=True)
-        self.size, self.length, self.etag = 0, length, etag
-        self.origin.write_text(json.dumps({"url": self.url, "length": length, "etag": etag}))
-
-    def finish(self) -> None:
-        """Rename the part to its target."""
-        os.replace(self.path, self.target)
-        self.origin.unlink(missing_ok=True)
+    def damage(self, path: Path) -> str | None:
+        """Return why ``path`` fails the check; None if it passes."""
+        try:
+            self.check(path)
+        except ValueError as error:
+            return str(error)
+        return None
 
 
 class Fetcher:
     """Fetch files over HTTP in several threads, with a progress bar.
 
-    Args:
-        workers: number of threads.
-        timeout_s: seconds without data after which a connection is closed.
-        retries: number of consecutive retries without a new byte before a file is given up.
-        backoff_s: wait before a retry in seconds; doubles with each further retry.
-        check_existing: check existing files, and fetch damaged files again.
+    ``timeout_s``, ``retries`` and ``backoff_s`` are explained in ``conf/download.yaml``. With
+    ``check_existing``, existing files are checked, and damaged files fetched again.
     """
 
     def __init__(
@@ -110,13 +67,13 @@ class Fetcher:
     ) -> None:
         self.workers, self.timeout_s, self.check_existing = workers, timeout_s, check_existing
         self.retries, self.backoff_s = retries, backoff_s
-        self.stop, self._lock = Event(), Lock()
-        stop = self.stop
+        self.stop = stop = Event()
 
         class StoppableRetry(Retry):  # its waits end when `stop` is set
             def sleep(self, response: BaseHTTPResponse | None = None) -> None:
                 wait_s = None if response is None else self.get_retry_after(response)
-                if stop.wait(self.get_backoff_time() if wait_s is None else min(wait_s, MAX_WAIT_S)):
+                wait_s = self.get_backoff_time() if wait_s is None else min(wait_s, MAX_RETRY_AFTER_S)
+                if stop.wait(wait_s):
                     raise StoppedError
 
         retry = StoppableRetry(
@@ -168,86 +125,58 @@ class Fetcher:
             raise FetchError(f"{file.target.name} {problem}")
         file.target.parent.mkdir(parents=True, exist_ok=True)
         with locked(file.target, self.stop, self._bar.set_postfix_str):
-            if is_file(file.target) and (not self.check_existing or file.is_intact()):
+            if is_file(file.target) and not (self.check_existing and file.damage(file.target)):
                 return False
-            self._fetch(file)
-        return True
+            if file.target.suffix != ".gz":  # without a checksum, parts of two versions could mix
+                file.part.unlink(missing_ok=True)
+            for _ in range(2):
+                if isinstance(file.source, str):
+                    self._download(file.source, file.part)
+                elif is_file(file.source):
+                    shutil.copyfile(file.source, file.part)
+                else:
+                    raise MissingError(f"{file.source}: does not exist")
+                if (damage := file.damage(file.part)) is None:
+                    os.replace(file.part, file.target)
+                    return True
+                file.part.unlink()
+            raise FetchError(f"{file.source}: damaged at its source: {damage}")
 
-    def _fetch(self, file: RemoteFile) -> None:
-        part = Part(file)
-        max_size, failures, was_damaged = part.size, 0, False
+    def _download(self, url: str, part: Path) -> None:
+        """Complete ``part``; give up after ``retries`` failures in a row without a new byte."""
+        largest, failures = _size(part), 0
         while True:
             try:
-                self._receive(part) if isinstance(file.source, str) else _copy(file.source, part)
-            except (_IncompleteError, HTTPError) as error:
-                failures = 1 if part.size > max_size else failures + 1
-                max_size = max(max_size, part.size)
+                return self._receive(url, part)
+            except HTTPError as error:
+                failures = 1 if _size(part) > largest else failures + 1
+                largest = max(largest, _size(part))
                 if failures > self.retries:
-                    raise FetchError(f"{file.source}: {error}; tried {failures} times") from error
-                if self.stop.wait(min(60, self.backoff_s * 2 ** (failures - 1))):
+                    raise FetchError(f"{url}: {error}; tried {failures} times") from error
+                if self.stop.wait(min(MAX_BACKOFF_S, self.backoff_s * 2 ** (failures - 1))):
                     raise StoppedError from error
-                continue
-            try:
-                file.check(part.path)
-            except ValueError as error:
-                part.restart()
-                if was_damaged:
-                    raise FetchError(f"{file.source}: damaged at its source: {error}") from error
-                was_damaged = True
-                continue
-            return part.finish()
 
-    def _receive(self, part: Part) -> None:
-        """Request the missing bytes of ``part`` and append them."""
-        if part.size == part.length:
-            return  # an earlier process ended between the last byte and the renaming
-        headers = {"Range": f"bytes={part.size}-"} if part.size else {}
-        if part.size and part.etag is not None:
-            headers["If-Range"] = part.etag
+    def _receive(self, url: str, part: Path) -> None:
+        """Request the missing bytes of ``part`` and append them; urllib3 checks their number."""
+        headers = {"Range": f"bytes={size}-"} if (size := _size(part)) else {}
         try:
-            response = self._session.get(part.url, headers=headers, stream=True, timeout=self.timeout_s)
+            response = self._session.get(url, headers=headers, stream=True, timeout=self.timeout_s)
         except requests.RequestException as error:
             reason = getattr(error.args[0], "reason", error) if error.args else error
-            raise FetchError(f"{part.url}: {reason}") from error
+            raise FetchError(f"{url}: {reason}") from error
         with response:
-            _apply_headers(part, response)
-            with part.path.open("ab") as file:
+            if response.status_code == 416 and size:  # nothing is missing
+                return
+            if response.status_code not in (200, 206):
+                kind = MissingError if response.status_code in (404, 410) else FetchError
+                raise kind(f"{url}: {response.status_code} {response.reason}")
+            with part.open("ab" if response.status_code == 206 else "wb") as file:
                 for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                     file.write(chunk)
-                    part.size += len(chunk)
-                    with self._lock:
-                        self._bar.update(len(chunk))
+                    self._bar.update(len(chunk))
                     if self.stop.is_set():
                         raise StoppedError
-        if part.length is not None and part.size != part.length:
-            raise _IncompleteError(f"received {part.size} of {part.length} bytes")
 
 
-def _apply_headers(part: Part, response: requests.Response) -> None:
-    """Restart ``part`` unless the response continues it; raise if the response is not the file."""
-    answer = f"{response.status_code} {response.reason}"
-    if response.status_code in (404, 410):
-        raise MissingError(f"{part.url}: {answer}")
-    if response.status_code not in (200, 206, 416):
-        raise FetchError(f"{part.url}: {answer}")
-    if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise FetchError(f"{part.url}: the server sent an HTML page")
-    etag = response.headers.get("ETag")
-    if etag is not None and etag.startswith("W/"):
-        etag = None  # If-Range requires a strong ETag
-    if response.status_code == 200:
-        part.restart(response.raw.length_remaining, etag)
-        return
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-    start, length = (int(match[1]), int(match[2])) if match else (None, None)
-    if start != part.size or part.length not in (None, length) or part.etag not in (None, etag):
-        part.restart()
-        raise _IncompleteError(f"{answer} does not continue the partial file")
-    part.length = length
-
-
-def _copy(source: Path, part: Part) -> None:
-    if not is_file(source):
-        raise MissingError(f"{source}: does not exist")
-    part.restart()
-    shutil.copyfile(source, part.path)
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -13,7 +13,7 @@ from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.nifti.header import ORIENTATION
 from kitsseg.data.io.nifti.read import Image, Mask, check_same_grid, read_mask
 from kitsseg.data.io.scans import read_image
-from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.system.obstacles import is_file
 
@@ -23,40 +23,24 @@ OK, BAD, TEST = "ok", "bad", "test"
 
 @dataclass
 class Finding:
-    """The result of inspecting a case. Properties are None if no file can be read.
-
-    Attributes:
-        id: case id.
-        state: `OK`, `BAD`, or `TEST` for a test case without a label.
-        problems: reasons why the case cannot be used, each with file and remedy.
-        notes: unusual properties that are handled.
-        shape: (slices, H, W).
-        spacing_mm: distance of voxels along these axes.
-        axes: orientation of the stored image, such as IPL.
-        dtype: data type of the stored image.
-        range_hu: lowest and highest value.
-        ml: volume of each class except the background.
-    """
+    """The result of inspecting a case. Properties are None if no file can be read."""
 
     id: str
-    state: str = OK
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    shape: tuple[int, int, int] | None = None
-    spacing_mm: tuple[float, float, float] | None = None
-    axes: str | None = None
-    dtype: str | None = None
+    state: str = OK  # or BAD, or TEST for a test case without a label
+    problems: list[str] = field(default_factory=list)  # why the case cannot be used
+    notes: list[str] = field(default_factory=list)  # unusual properties that are handled
+    shape: tuple[int, int, int] | None = None  # (slices, H, W)
+    spacing_mm: tuple[float, float, float] | None = None  # along these axes
+    axes: str | None = None  # orientation of the stored image, such as IPL
+    dtype: str | None = None  # of the stored image
     range_hu: tuple[int, int] | None = None
-    ml: dict[str, float] | None = None
+    ml: dict[str, float] | None = None  # volume of each class except the background
 
 
 def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
     """Read each file of a case once and return the finding.
 
-    Args:
-        case: the case.
-        is_test: the case needs no label.
-        published_mm: the three spacings in ``kits.json``, ascending; None if unknown.
+    A test case needs no label. ``published_mm`` are the spacings in ``kits.json``, ascending.
     """
     finding = Finding(case.id, problems=missing_files(case, not is_test))
     image = mask = None
@@ -126,11 +110,7 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
 def _inspect_mask(case: Case, mask: Mask, finding: Finding) -> None:
     voxels = pixels_by_slice(mask.label).sum(axis=0)
     voxel_ml = mask.layout.voxel_ml
-    finding.ml = {
-        name: round(int(n) * voxel_ml, 3)
-        for c, (name, n) in enumerate(zip(CLASSES, voxels, strict=True))
-        if c != BACKGROUND
-    }
+    finding.ml = {CLASSES[c]: round(int(voxels[c]) * voxel_ml, 3) for c in (KIDNEY, TUMOUR)}
     if finding.shape is None:
         finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm
     if not voxels[[KIDNEY, TUMOUR]].any():

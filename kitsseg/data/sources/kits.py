@@ -1,34 +1,99 @@
-"""Find the cases of a folder in the layout of KiTS19, KiTS21 or KiTS23."""
+"""Find the cases of a folder in the layout of KiTS19, KiTS21 or KiTS23, and select them by number."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, SAME_CLASSES, Case, case_folders, volume_in
 from kitsseg.data.labels import BACKGROUND, CLASSES
-from kitsseg.data.sources.case_numbers import CaseNumbers, parse_ranges
 from kitsseg.system.obstacles import is_file, obstacle
 
-LABELLED, TEST = range(210), range(210, 300)  # the labels of the test cases are not published
-NUMBERS = CaseNumbers(tuple(LABELLED), tuple(TEST))
+RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+
+
+@dataclass(frozen=True)
+class CaseNumbers:
+    """Case numbers of a data set, in ascending order: with labels, and without published labels."""
+
+    labelled: tuple[int, ...]
+    test: tuple[int, ...] = ()
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """All case numbers, in ascending order."""
+        return tuple(sorted((*self.labelled, *self.test)))
+
+    def choose(self, cases: object) -> list[int]:
+        """Return the selected case numbers in ascending order.
+
+        ``cases`` is ``labelled``, ``test``, ``all``, a number, a range (``0-41``) or a list of these.
+
+        Raises:
+            ValueError: the selection is malformed, empty, or outside the data set.
+        """
+        if isinstance(cases, list):
+            if not cases:
+                raise ValueError("cases=[]: must contain at least one case")
+            return sorted({number for item in cases for number in self.choose(item)})
+        named = {"labelled": self.labelled, "test": self.test, "all": self.all}
+        if isinstance(cases, str) and cases in named:
+            if not named[cases]:
+                raise ValueError(f"cases={cases}: this source has no such cases")
+            return list(named[cases])
+        try:
+            chosen = parse_ranges([str(cases)])
+        except ValueError as error:
+            forms = f"{', '.join(named)}, a number, a range (0-41) or a list of these"
+            raise ValueError(f"cases={cases}: must be {forms}") from error
+        if not {chosen[0], chosen[-1]} <= set(self.all):
+            raise ValueError(f"cases={cases}: must be within {self}")
+        return sorted(set(chosen) & set(self.all))
+
+    def __str__(self) -> str:
+        """Return the numbers as ranges, such as ``0-299 or 400-588``."""
+        numbers = set(self.all)
+        firsts, lasts = (
+            sorted(numbers - {n + 1 for n in numbers}),
+            sorted(numbers - {n - 1 for n in numbers}),
+        )
+        return " or ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(firsts, lasts, strict=True))
+
+
+def parse_ranges(texts: Sequence[str]) -> list[int]:
+    """Return the numbers of ranges such as ``0-299`` in ascending order.
+
+    Raises:
+        ValueError: a text is not a number or an ascending range.
+    """
+    numbers: set[int] = set()
+    for text in texts:
+        match = RANGE.fullmatch(text)
+        span = range(0) if match is None else range(int(match[1]), int(match[2] or match[1]) + 1)
+        if not span:
+            raise ValueError(f"{text!r} must be a case number or an ascending range such as 0-299")
+        numbers.update(span)
+    return sorted(numbers)
+
+
+NUMBERS = CaseNumbers(tuple(range(210)), tuple(range(210, 300)))  # of KiTS19
+parse_cases = NUMBERS.choose
 
 
 def missing_files(case: Case, needs_label: bool = True) -> list[str]:
     """Return one message per file of a case that is missing or cannot be accessed."""
     messages = []
     for path, is_needed in ((case.image, True), (case.label, needs_label)):
-        if is_file(path):
-            continue
         if (problem := obstacle(path)) is not None:
             messages.append(f"{path}: {problem}")
-        elif is_needed:
+        elif is_needed and not is_file(path):
             is_partial = path.with_name(f".{path.name}.part").exists()
             detail = " (partial download)" if is_partial else ""
-            messages.append(f"{path}: is missing{detail}; {how_to_fetch(case)}")
+            messages.append(f"{path}: is missing{detail}; {_how_to_fetch(case)}")
     return messages
 
 
-def how_to_fetch(case: Case) -> str:
-    """Return where the files of a case come from."""
+def _how_to_fetch(case: Case) -> str:
     if case.origin is not None:
         return f"see {case.origin}"
     if number_of(case) not in NUMBERS.all:
@@ -45,11 +110,6 @@ def list_cases(root: Path) -> list[Case]:
     """Return the cases below ``root`` that have an image and a label, sorted by id."""
     cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]
     return [c for c in cases if is_file(c.image) and is_file(c.label)]
-
-
-def parse_cases(cases: object) -> list[int]:
-    """Return the selected case numbers of KiTS19; see `CaseNumbers.choose`."""
-    return NUMBERS.choose(cases)
 
 
 class Kits19:
@@ -117,6 +177,5 @@ class Kits19:
         if root.is_dir():
             problem = f"contains no folder case_XXXXX with {IMAGE_NAME} and {self.label_name}"
         remedy = f"run python -m kitsseg.download root={root} (about 25 GB)"
-        if self.origin is not None:
-            remedy = f"see {self.origin}"
+        remedy = remedy if self.origin is None else f"see {self.origin}"
         raise ValueError(f"data.root={root}: {problem}; {remedy}, or set data=phantom for a trial")

@@ -5,18 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.drawing import (
-    CAPTION,
-    HEADER,
-    INK,
-    KIDNEY_COLOUR,
-    PAPER,
-    TILE,
-    TUMOUR_COLOUR,
-    WINDOW_HU,
-    draw_outlines,
-    draw_text,
-)
+from kitsseg.data import drawing
+from kitsseg.data.drawing import CAPTION, HEADER, INK, PAPER, TILE, WINDOW_HU, draw_text
 from kitsseg.data.labels import BACKGROUND, TUMOUR
 from kitsseg.data.store.store import Store
 
@@ -31,9 +21,13 @@ def contact_sheet(store: Store) -> npt.NDArray[np.uint8]:
     cases = np.unique(np.linspace(0, len(store.ids) - 1, MAX_TILES).round().astype(int))
     columns = math.ceil(math.sqrt(len(cases) * 1.4))
     rows = math.ceil(len(cases) / columns)
-    height, width = HEADER + rows * (TILE + CAPTION), max(columns * TILE, 3 * TILE)
+    height, width = HEADER + rows * (TILE + CAPTION), max(columns, 3) * TILE
     sheet = np.full((height, width, 3), PAPER, np.uint8)
-    _legend(sheet, len(cases), len(store.ids))
+    number = f"{len(cases)} of " if len(cases) < len(store.ids) else ""
+    low, high = WINDOW_HU
+    draw_text(sheet, f"{number}{len(store.ids)} cases, {low} to {high} HU", (6, 18), INK)
+    draw_text(sheet, "kidney + tumour", (230, 18), drawing.KIDNEY_COLOUR)
+    draw_text(sheet, "tumour", (355, 18), drawing.TUMOUR_COLOUR)
     for place, case in enumerate(cases):
         top, left = HEADER + place // columns * (TILE + CAPTION), place % columns * TILE
         sheet[top : top + TILE + CAPTION, left : left + TILE] = _tile(store, int(case))
@@ -41,11 +35,7 @@ def contact_sheet(store: Store) -> npt.NDArray[np.uint8]:
 
 
 def telling_slice(pixels: npt.NDArray[np.int64]) -> int:
-    """Return the slice with most tumour, else most foreground, else the middle slice.
-
-    Args:
-        pixels: ``[S, classes]``, number of pixels per slice and class.
-    """
+    """Return the slice with most tumour, else most foreground, else the middle; [S, classes] pixels."""
     for counts in (pixels[:, TUMOUR], pixels[:, BACKGROUND + 1 :].sum(axis=1)):
         if counts.any():
             return int(counts.argmax())
@@ -53,22 +43,13 @@ def telling_slice(pixels: npt.NDArray[np.int64]) -> int:
 
 
 def _tile(store: Store, case: int) -> npt.NDArray[np.uint8]:
-    index = store.index
-    z = telling_slice(index.pixels[index.case == case])
+    z = telling_slice(store.index.pixels[store.index.case == case])
     image, label = store.images(case)[z], store.labels(case)[z]
-    scale = TILE / max(image.shape)
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    picture = draw_outlines(image, label, size)
+    height, width = (max(1, round(n * TILE / max(image.shape))) for n in image.shape)
     tile = np.full((TILE + CAPTION, TILE, 3), PAPER, np.uint8)
-    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
-    tile[top : top + size[1], left : left + size[0]] = picture
+    top, left = (TILE - height) // 2, (TILE - width) // 2
+    picture = drawing.draw_outlines(image, label, (width, height))
+    tile[top : top + height, left : left + width] = picture
     name = store.ids[case].removeprefix("case_")
     draw_text(tile, f"{name}  slice {z}", (4, TILE + CAPTION - 5), INK)
     return tile
-
-
-def _legend(sheet: npt.NDArray[np.uint8], shown: int, cases: int) -> None:
-    number = f"{cases} cases" if shown == cases else f"{shown} of {cases} cases"
-    draw_text(sheet, f"{number}, {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
-    draw_text(sheet, "kidney + tumour", (230, 18), KIDNEY_COLOUR)
-    draw_text(sheet, "tumour", (355, 18), TUMOUR_COLOUR)

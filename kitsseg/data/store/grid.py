@@ -1,5 +1,6 @@
 """Mapping between native slices and stored slices."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.labels import AIR_HU, CLASSES
+from kitsseg.data.labels import AIR_HU, BACKGROUND, CLASSES
 
-# Height and width of a network's input must be multiples of this.
-DIVISOR = 32
+DIVISOR = 32  # of the height and width of a network's input
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,11 @@ class Grid:
 
     A slice is scaled until its longer side has ``size`` pixels, with its aspect ratio kept, and centred
     in a ``size`` x ``size`` square that is padded with air.
-
-    Attributes:
-        native: (H, W) of the native slice.
-        size: side of the stored square; None keeps the native size.
-        aspect: height of a native pixel divided by its width. Scaling makes pixels square.
     """
 
-    native: tuple[int, int]
-    size: int | None
-    aspect: float = 1.0
+    native: tuple[int, int]  # (H, W)
+    size: int | None  # None keeps the native size
+    aspect: float = 1.0  # height of a native pixel divided by its width; scaling makes pixels square
 
     @property
     def scaled(self) -> tuple[int, int]:
@@ -53,43 +49,38 @@ class Grid:
     @property
     def inside(self) -> tuple[slice, slice]:
         """Position of the scaled slice in the stored slice."""
-        rows, cols = (
-            ((outer - inner) // 2, inner) for outer, inner in zip(self.stored, self.scaled, strict=True)
-        )
-        return slice(rows[0], sum(rows)), slice(cols[0], sum(cols))
+        (height, width), (rows, cols) = self.scaled, self.stored
+        top, left = (rows - height) // 2, (cols - width) // 2
+        return slice(top, top + height), slice(left, left + width)
 
     def fit_image(self, image: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
         """Return native HU ``[S, H, W]`` on the stored grid, averaged over areas."""
-        if self.scaled == self.stored == self.native:
-            return image
-        out = np.full((len(image), *self.stored), AIR_HU, np.int16)
-        rows, cols = self.inside
-        for stored, native in zip(out, image, strict=True):
-            stored[rows, cols] = self._scale(native)
-        return out
+        return self._fit(image, AIR_HU, self._scale)
 
     def fit_label(self, label: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return native class ids ``[S, H, W]`` on the stored grid: the class with the largest area."""
+        return self._fit(label, BACKGROUND, self._vote)
+
+    def _fit(self, volume: Array, padding: int, scale: Callable[[Array], Array]) -> Array:
         if self.scaled == self.stored == self.native:
-            return label
-        out = np.zeros((len(label), *self.stored), np.uint8)
-        rows, cols = self.inside
-        for stored, native in zip(out, label, strict=True):
-            if native.any():
-                self._vote(native, stored[rows, cols])
+            return volume
+        out = np.full((len(volume), *self.stored), padding, volume.dtype)
+        for stored, native in zip(out, volume, strict=True):
+            stored[self.inside] = scale(native)
         return out
 
-    def _vote(self, native: npt.NDArray[np.uint8], scaled: npt.NDArray[np.uint8]) -> None:
-        """Fill ``scaled``, which must be background; the lower class wins on equal areas."""
-        largest = self._scale((native == 0).astype(np.float32))
-        for c in range(1, len(CLASSES)):
-            mask = native == c
-            if mask.any():
+    def _vote(self, native: Array) -> Array:
+        """Return the class with the largest area per pixel; the lower class wins on equal areas."""
+        winner = np.zeros(self.scaled, native.dtype)
+        largest = self._scale((native == BACKGROUND).astype(np.float32)) if native.any() else winner
+        for c in range(BACKGROUND + 1, len(CLASSES)):
+            if (mask := native == c).any():
                 share = self._scale(mask.astype(np.float32))
-                scaled[share > largest] = c
+                winner[share > largest] = c
                 largest = np.maximum(largest, share)
+        return winner
 
-    def _scale(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _scale(self, plane: Array) -> Array:
         """Return ``plane`` ``[H, W]`` at the size `scaled`."""
         if self.scaled == self.native:
             return plane
@@ -99,12 +90,9 @@ class Grid:
 
 
 def neighbourhood(z: npt.NDArray[np.int64], slices: int, neighbours: int) -> npt.NDArray[np.int64]:
-    """Return the slice indices that a network sees, ``[B, 2 neighbours + 1]``.
+    """Return the slices ``[B, 2 neighbours + 1]`` that a network sees around the slices ``z`` ``[B]``.
 
-    Args:
-        z: ``[B]``, indices of the centre slices.
-        slices: number of slices of the volume; its first and last slice are repeated beyond the ends.
-        neighbours: number of slices on either side.
+    Beyond the ends of the volume, its first and last slice are repeated.
     """
     offsets = np.arange(-neighbours, neighbours + 1)
     return np.asarray(np.clip(np.asarray(z)[:, None] + offsets, 0, slices - 1))

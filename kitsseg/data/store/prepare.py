@@ -4,10 +4,8 @@ import errno
 import json
 import logging
 import os
-import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,11 +23,9 @@ from kitsseg.data.sources.kits import missing_files
 from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
 from kitsseg.system.files import remove_abandoned
-from kitsseg.system.locks import StoppedError, locked
+from kitsseg.system.locks import locked
 
 log = logging.getLogger("kitsseg")
-
-LEFT_BEHIND = re.compile(r"\.(case_\d+)(?:-new|-old|\.lock)")
 
 
 class BadCasesError(ValueError):
@@ -38,28 +34,21 @@ class BadCasesError(ValueError):
 
 @dataclass
 class Outcome:
-    """Result of preparing one case.
+    """Result of preparing one case."""
 
-    Attributes:
-        problem: why the case is not in the store; empty if it is.
-        notes: warnings about a prepared case, one line each, with file and remedy.
-    """
-
-    problem: str = ""
-    notes: list[str] = field(default_factory=list)
+    problem: str = ""  # why the case is not in the store; empty if it is
+    notes: list[str] = field(default_factory=list)  # warnings, one line each, with file and remedy
 
 
 def prepare(
     cases: list[Case], folder: Path, size: int | None, workers: int = 1, skip_bad: bool = False
 ) -> Store:
-    """Prepare missing and outdated cases, and return the opened store.
+    """Prepare missing and outdated cases in ``folder``, and return the opened store.
 
     Several processes may prepare the same store at once; each case is prepared by one of them. After an
     interruption, prepared cases are kept.
 
     Args:
-        cases: the cases of the store.
-        folder: of the store.
         size: see `kitsseg.data.store.grid.Grid`.
         workers: number of processes. Each needs up to three times the size of a volume as int16.
         skip_bad: leave out cases that cannot be used, with a warning, instead of raising.
@@ -68,20 +57,20 @@ def prepare(
         BadCasesError: some cases cannot be used. All others are prepared.
         ValueError: the folder cannot be written, or no case is usable.
     """
-    remove_leftovers(folder)
+    remove_abandoned(folder)
     missing = [c for c in cases if not is_current(c, folder)]
-    done: dict[str, Outcome] = {}
-    if missing:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            job = partial(prepare_case, folder=folder, size=size)
-            results = over_cases(job, missing, workers, "preparing cases")
-            done = dict(zip((c.id for c in missing), results, strict=True))
-        except OSError as error:
-            raise ValueError(_disk_message(error, cases, folder)) from error
-    problems = {id_: outcome.problem for id_, outcome in done.items() if outcome.problem}
-    for note in (note for outcome in done.values() for note in outcome.notes):
-        log.warning(note)
+    problems = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        job = partial(prepare_case, folder=folder, size=size)
+        outcomes = list(over_cases(job, missing, workers, "preparing cases")) if missing else []
+    except OSError as error:
+        raise ValueError(_disk_message(error, cases, folder)) from error
+    for case, outcome in zip(missing, outcomes, strict=True):
+        if outcome.problem:
+            problems[case.id] = outcome.problem
+        for note in outcome.notes:
+            log.warning(note)
     if problems and not skip_bad:
         raise BadCasesError("\n".join(problems.values()))
     for problem in problems.values():
@@ -90,28 +79,6 @@ def prepare(
     if not good:
         raise ValueError(f"none of the {len(cases)} cases can be used; see the warnings above")
     return Store(folder, good)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed processes from a store.
-
-    Files of running processes are kept. Nothing happens in a folder without write permission.
-    """
-    found = (LEFT_BEHIND.fullmatch(path.name) for path in folder.glob(".*"))
-    for case in sorted({match[1] for match in found if match}):
-        stop = Event()
-        stop.set()
-        with suppress(StoppedError, OSError), locked(folder / case, stop, lambda note: None):
-            _clear(folder, case)
-    remove_abandoned(folder)
-
-
-def _clear(folder: Path, case: str) -> tuple[Path, Path]:
-    """Remove and return the temporary and the old folder of a case. The caller must hold its lock."""
-    temporary, old = (folder / f".{case}-{kind}" for kind in ("new", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    return temporary, old
 
 
 def _disk_message(error: OSError, cases: list[Case], folder: Path) -> str:
@@ -132,39 +99,33 @@ def is_current(case: Case, folder: Path) -> bool:
     stored = folder / case.id
     try:
         card = json.loads((stored / CARD).read_text())
-        complete = card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
-        same = card["files"] == file_versions(case) and card["classes"] == list(case.classes)
-        same = same and card.get("offset_hu", 0) == case.offset_hu  # cards of version 1 have none
+        is_complete: bool = card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
+        is_same: bool = card["files"] == file_versions(case) and card["classes"] == list(case.classes)
+        is_same = is_same and card.get("offset_hu", 0) == case.offset_hu  # older cards have none
     except (OSError, ValueError, KeyError):
         return False
-    return bool(complete and same)
+    return is_complete and is_same
 
 
 def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
-    """Prepare one case unless another process has done so.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    with locked(folder / case.id, Event(), lambda note: None):
-        # Leftovers of a killed process, since this one holds the lock.
-        temporary, old = _clear(folder, case.id)
+    """Prepare one case unless another process has done so; raise `OSError` if it cannot be written."""
+    target, temporary = folder / case.id, folder / f".{case.id}-new"
+    with locked(target, Event(), lambda note: None):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a killed process, since this one has the lock
         if is_current(case, folder):
             return Outcome()
         temporary.mkdir()
         try:
-            notes = _write_case(case, temporary, size)
-            target = folder / case.id
-            if target.exists():
-                os.replace(target, old)  # os.replace cannot overwrite a folder
+            outcome = Outcome(notes=_write_case(case, temporary, size))
+            shutil.rmtree(target, ignore_errors=True)  # os.replace cannot overwrite a folder
             os.replace(temporary, target)
+            return outcome
         except ValueError as error:
             return Outcome(str(error))
         except MemoryError:
             return Outcome(f"{case.image}: does not fit into memory; set data.prepare_workers=1")
         finally:
-            _clear(folder, case.id)
-    return Outcome(notes=notes)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
@@ -189,7 +150,7 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
         check_same_grid(case.label, mask.layout, image.layout)
         label = grid.fit_label(mask.label)
         writes.append(writer.submit(_save, folder / LABEL, label))
-        pixels = pixels_by_slice(label)
+        pixels = pixels_by_slice(label).tolist()
         percentiles = hu_percentiles(image.hu, mask.label)
         for write in writes:
             write.result()
@@ -200,11 +161,11 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
         "offset_hu": case.offset_hu,
         "warnings": image.warnings,
         "bytes": [(folder / name).stat().st_size for name in (IMAGE, LABEL)],
-        "native": [height, width],
+        "native": grid.native,
         "size": size,
         "spacing_mm": image.layout.spacing_mm,
         "hu": {"range": image.range_hu, **percentiles},
-        "pixels": pixels.tolist(),
+        "pixels": pixels,
     }
     (folder / CARD).write_text(json.dumps(card))
     if percentiles[CLASSES[KIDNEY]] is percentiles[CLASSES[TUMOUR]] is None:

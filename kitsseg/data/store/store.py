@@ -29,17 +29,11 @@ def store_folder(prepared: str | Path, root: Path, size: int | None) -> Path:
 
 @dataclass(frozen=True)
 class Index:
-    """All stored slices, sorted by case and position.
+    """All stored slices, sorted by case and position."""
 
-    Attributes:
-        case: ``[N]``, index of the case in `Store.ids`.
-        z: ``[N]``, index of the slice in its case.
-        pixels: ``[N, classes]``, number of pixels per class.
-    """
-
-    case: npt.NDArray[np.int64]
-    z: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.int64]
+    case: npt.NDArray[np.int64]  # [N], index of the case in `Store.ids`
+    z: npt.NDArray[np.int64]  # [N], index of the slice in its case
+    pixels: npt.NDArray[np.int64]  # [N, classes], number of pixels per class
 
     @property
     def foreground(self) -> npt.NDArray[np.bool_]:
@@ -53,12 +47,7 @@ class Index:
 
 
 class Store:
-    """Read access to prepared cases.
-
-    Args:
-        folder: written by `kitsseg.data.store.prepare.prepare`.
-        ids: of the cases.
-    """
+    """Read access to the cases ``ids`` in ``folder``, written by `kitsseg.data.store.prepare`."""
 
     def __init__(self, folder: Path, ids: list[str]) -> None:
         self.folder, self.ids = folder, ids

@@ -3,13 +3,14 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from kitsseg.data.case import Case
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.store import prepare as prepare_module
 from kitsseg.data.store.prepare import is_current, prepare
-from kitsseg.data.store.store import CARD
 from kitsseg.system.locks import locked
 from tests.conftest import blocky, write_case
 
@@ -60,7 +60,7 @@ def test_leftovers_of_a_killed_process_are_removed(block_cases: list[Case], tmp_
     prepare(block_cases, tmp_path, None)
     (tmp_path / ".case_00000-new").mkdir()
     (tmp_path / ".case_00000-new" / "image.npy").write_bytes(b"half")
-    os.replace(tmp_path / "case_00000", tmp_path / ".case_00000-old")
+    shutil.rmtree(tmp_path / "case_00000")
     (tmp_path / "case_00001" / "image.npy").write_bytes(b"cut off by a loss of power")
     store = prepare(block_cases, tmp_path, None)
     assert np.array_equal(store.images(0), blocky(0)[0]) and np.array_equal(
@@ -69,16 +69,7 @@ def test_leftovers_of_a_killed_process_are_removed(block_cases: list[Case], tmp_
     assert sorted(p.name for p in tmp_path.iterdir()) == [c.id for c in block_cases]
 
 
-def test_leftovers_of_current_cases_are_removed_unless_locked(
-    block_cases: list[Case], tmp_path: Path
-) -> None:
-    """A process killed after the last rename leaves files of a current case."""
-    prepare(block_cases, tmp_path, None)
-    for name in (".case_00000-old", ".case_00001-new", ".case_00002-old"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / CARD).touch()
-    for name in (".case_00000.lock", ".case_00003.lock"):
-        (tmp_path / name).touch()
+def test_pictures_of_killed_processes_are_removed(block_cases: list[Case], tmp_path: Path) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     pictures = {
@@ -89,16 +80,21 @@ def test_leftovers_of_current_cases_are_removed_unless_locked(
         path.touch()
         if kind != "young":
             os.utime(path, (0, 0))
-    with locked(tmp_path / "case_00002", Event(), lambda note: None):
-        prepare(block_cases, tmp_path, None)
-        hidden = {path.name for path in tmp_path.glob(".*")}
-    assert hidden == {
-        ".case_00002-old",
-        ".case_00002.lock",
-        pictures["md"].name,
-        pictures["young"].name,
-    }
-    assert sorted(p.name for p in tmp_path.glob("case_*")) == [c.id for c in block_cases]
+    prepare(block_cases, tmp_path, None)
+    hidden = {path.name for path in tmp_path.glob(".*")}
+    assert hidden == {pictures["md"].name, pictures["young"].name}
+
+
+def test_a_case_is_prepared_by_one_process_at_a_time(block_cases: list[Case], tmp_path: Path) -> None:
+    half = tmp_path / ".case_00000-new"
+    half.mkdir()
+    with locked(tmp_path / "case_00000", Event(), lambda note: None):
+        waiting = Thread(target=prepare, args=(block_cases[:1], tmp_path, None))
+        waiting.start()
+        time.sleep(0.5)
+        assert waiting.is_alive() and half.exists()
+    waiting.join(20)
+    assert [path.name for path in tmp_path.iterdir()] == ["case_00000"]
 
 
 PREPARE = """
@@ -117,7 +113,8 @@ def preparing(raw: Path, store: Path, workers: int) -> subprocess.Popen[bytes]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = [p for p in folder.rglob("*") if p.is_file()]
+    # A process that is killed before it removes its lock leaves an empty file.
+    files = [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"]
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 

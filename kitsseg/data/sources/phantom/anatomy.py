@@ -28,6 +28,7 @@ AIR_HU, GAS_HU, LUNG_HU, CORTICAL_HU = -1000, -930, -840, 480
 WALL_MM = 13.0  # thickness of the abdominal wall
 
 Box = tuple[slice, slice]
+ALL: Box = np.s_[:, :]
 
 
 def rounded(x: Field, y: Field, half_x: float, half_y: float) -> Field:
@@ -38,18 +39,10 @@ def rounded(x: Field, y: Field, half_x: float, half_y: float) -> Field:
 
 
 class Canvas:
-    """One slice at a time. Fields are [H, W]; x and y are in the patient's frame.
-
-    Args:
-        patient: parameters of the case.
-        size: height and width in pixels.
-        fov_mm: field of view.
-        dz_mm: distance of slices.
-    """
+    """One slice at a time. Fields are [H, W]; x and y are in the patient's frame."""
 
     def __init__(self, patient: Patient, size: int, fov_mm: float, dz_mm: float) -> None:
-        self.p, self.rng = patient, patient.rng
-        rng = self.rng
+        self.p, rng = patient, patient.rng
         self.pixel = fov_mm / size
         self.edge = math.hypot(max(self.pixel, 1.2), 0.12 * dz_mm)  # width of an edge
         self.grid = ((np.arange(size) - (size - 1) / 2) * self.pixel).astype(np.float32)
@@ -61,25 +54,24 @@ class Canvas:
             (v + 3 * np.clip(w(self.grid, self.grid, 0), -2, 2)).astype(np.float32)
             for v, w in ((cos * x + sin * y, bend[0]), (cos * y - sin * x, bend[1]))
         )
-        self.skin = rounded(self.x, self.y, *patient.half)
-        self.wall = rounded(self.x, self.y, *patient.wall)
+        self.skin, self.wall = (rounded(self.x, self.y, *half) for half in (patient.half, patient.wall))
         self.from_back = np.arctan2(np.abs(self.x), self.y)  # 0 at the spine, pi at the navel
         self.table = self.y - patient.half[1] - 9 + (self.x / 40) ** 2
 
     def slice(self, z: float) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
         """Return HU and labels [H, W] of the slice at z."""
-        p, everywhere = self.p, np.s_[:, :]
+        p = self.p
         self.z, self.hu = z, np.full(self.skin.shape, AIR_HU, np.float32)
         self.label = np.zeros(self.skin.shape, np.uint8)
         self.stiff = np.full(self.skin.shape, 99, np.float32)  # distance to spine and muscles
         texture, coarse = self.waves(p.fine), self.waves(p.coarse)
-        self.paint(everywhere, np.maximum(np.abs(self.table) - 2, np.abs(self.x) - 205), -250)
-        self.paint(everywhere, self.skin, 25)
-        self.paint(everywhere, self.skin + 2.5, FAT_HU)
-        self.paint(everywhere, self.wall + 1.5 * coarse, MUSCLE_HU)
-        self.paint(everywhere, np.abs(self.wall + 6 + coarse) - 0.6, -40)  # fat between the muscles
+        self.paint(ALL, np.maximum(np.abs(self.table) - 2, np.abs(self.x) - 205), -250)
+        self.paint(ALL, self.skin, 25)
+        self.paint(ALL, self.skin + 2.5, FAT_HU)
+        self.paint(ALL, self.wall + 1.5 * coarse, MUSCLE_HU)
+        self.paint(ALL, np.abs(self.wall + 6 + coarse) - 0.6, -40)  # fat between the muscles
         self.inside = self.wall + WALL_MM + 1.5 * coarse
-        self.paint(everywhere, self.inside, FAT_HU)
+        self.paint(ALL, self.inside, FAT_HU)
         for blob in (b for b in p.organs if b.meets(z)):
             self.organ(blob, coarse, texture)
         for blob in [k[0] for k in p.kidneys] + [t.blob for t in p.tumours]:
@@ -88,8 +80,9 @@ class Canvas:
         self.lungs(texture)
         for blob in p.muscles:
             box, d = self.reach(blob)
-            self.stiffen(box, np.maximum(d, self.wall[box] + 3))
-            self.paint(box, np.maximum(d, self.wall[box] + 3), blob.hu)
+            d = np.maximum(d, self.wall[box] + 3)
+            self.stiff[box] = np.minimum(self.stiff[box], d)
+            self.paint(box, d, blob.hu)
         self.skeleton()
         self.vessels()
         for kidney in p.kidneys:
@@ -99,7 +92,7 @@ class Canvas:
         for lesion in p.tumours:
             self.lesion(lesion, TUMOUR)
         self.hu += np.where(self.hu > -300, 6, 1) * texture
-        noise = gaussian_filter(self.rng.standard_normal(self.hu.shape, np.float32), 0.6)
+        noise = gaussian_filter(p.rng.standard_normal(self.hu.shape, np.float32), 0.6)
         hu = self.hu + noise * (p.noise_hu / float(noise.std()))
         return np.rint(np.clip(hu, -1024, 3071)).astype(np.int16), self.label
 
@@ -122,11 +115,8 @@ class Canvas:
         cover = np.clip(0.5 - distance / self.edge, 0, 1)
         self.hu[box] += cover * (hu - self.hu[box])
 
-    def waves(self, waves: Waves, box: Box = np.s_[:, :]) -> Field:
+    def waves(self, waves: Waves, box: Box = ALL) -> Field:
         return waves(self.grid[box[1]], self.grid[box[0]], self.z)
-
-    def stiffen(self, box: Box, distance: Field) -> None:
-        self.stiff[box] = np.minimum(self.stiff[box], distance)
 
     def organ(self, blob: Blob, coarse: Field, texture: Field) -> None:
         box, d = self.reach(blob)
@@ -145,18 +135,17 @@ class Canvas:
         if thick > 0:
             d = np.maximum(self.inside + 2, -self.inside - 0.75 * thick)
             d = np.maximum(d, 45 - 0.75 * thick - self.y + np.abs(self.x) * 0.25)
-            self.paint(np.s_[:, :], d, LUNG_HU + 60 * np.maximum(texture, 0) ** 2)
+            self.paint(ALL, d, LUNG_HU + 60 * np.maximum(texture, 0) ** 2)
 
     def skeleton(self) -> None:
         p, back, disc = self.p, self.p.back, (self.z + self.p.disc_z) % 34 < 8
-        body = Blob((0, back, 0), (23, 17, FAR_MM))
-        box, d = self.reach(body, 70)
+        box, d = self.reach(Blob((0, back, 0), (23, 17, FAR_MM)), 70)
         x, y = self.x[box], self.y[box] - back
         canal = np.hypot(x, (y - 26) * 1.15) - 8.5
         spinous = np.hypot(x / 1.2, np.maximum(np.abs(y - 50) - 9, 0)) - 3.2
         across = np.hypot(np.maximum(np.abs(x) - 30, 0), y - 25 - 0.1 * np.abs(x)) - 3.5
         arch = np.minimum(np.abs(canal - 3) - 3, spinous if disc else np.minimum(spinous, across))
-        self.stiffen(box, np.minimum(d, arch) - 1)
+        self.stiff[box] = np.minimum(self.stiff[box], np.minimum(d, arch) - 1)
         self.paint(box, arch, CORTICAL_HU - 130)
         self.paint(box, d, 85 if disc else CORTICAL_HU)
         if not disc:
@@ -167,19 +156,19 @@ class Canvas:
             rib = np.maximum(np.rint(fall), 0)
             d = np.maximum(np.abs(self.wall + 6) - 3.8, np.abs(fall - rib) * 23 - 6)
             d = np.maximum(d, (self.from_back - np.minimum(0.8 + 0.5 * rib, 2.3)) * 100)
-            self.paint(np.s_[:, :], np.maximum(d, (0.2 - self.from_back) * 100), CORTICAL_HU - 60)
-            self.paint(np.s_[:, :], np.maximum(d, (0.2 - self.from_back) * 100) + 2, p.marrow_hu)
-        for side in (-1, 1):  # iliac wings
-            grown = self.z - 78
-            if grown > 0:
+            self.bone(np.maximum(d, (0.2 - self.from_back) * 100), 2)
+        if (grown := self.z - 78) > 0:
+            for side in (-1, 1):  # iliac wings
                 ends = (side * 48, back + 34), (side * (60 + 0.9 * grown), back + 30 - 1.1 * grown)
-                d = self.segment(np.s_[:, :], *ends) - 6
-                self.paint(np.s_[:, :], d, CORTICAL_HU - 60)
-                self.paint(np.s_[:, :], d + 3, p.marrow_hu)
+                self.bone(self.segment(*ends) - 6, 3)
 
-    def segment(self, box: Box, a: tuple[float, float], b: tuple[float, float]) -> Field:
+    def bone(self, distance: Field, cortex_mm: float) -> None:
+        self.paint(ALL, distance, CORTICAL_HU - 60)
+        self.paint(ALL, distance + cortex_mm, self.p.marrow_hu)
+
+    def segment(self, a: tuple[float, float], b: tuple[float, float]) -> Field:
         """Return the distance in mm to the line segment from a to b."""
-        x, y, dx, dy = self.x[box] - a[0], self.y[box] - a[1], b[0] - a[0], b[1] - a[1]
+        x, y, dx, dy = self.x - a[0], self.y - a[1], b[0] - a[0], b[1] - a[1]
         t = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
         distance: Field = np.hypot(x - t * dx, y - t * dy)
         return distance
@@ -192,12 +181,11 @@ class Canvas:
             box, d = self.reach(trunk)
             self.paint(box, d, trunk.hu)
         for kidney, sinus, _ in p.kidneys:
-            trunks = ((aorta, 3.2, 0), (cava, 5.0, 8))
-            for trunk, radius, below in trunks:
+            for trunk, radius, below in ((aorta, 3.2, 0), (cava, 5.0, 8)):
                 off = self.z - kidney.centre[2] - below
                 if abs(off) < radius + 3:
-                    d = self.segment(np.s_[:, :], trunk.axis(self.z), sinus.axis(self.z))
-                    self.paint(np.s_[:, :], np.hypot(d, max(abs(off) - 3, 0)) - radius, trunk.hu)
+                    d = self.segment(trunk.axis(self.z), sinus.axis(self.z))
+                    self.paint(ALL, np.hypot(d, max(abs(off) - 3, 0)) - radius, trunk.hu)
 
     def kidney(self, kidney: Blob, sinus: Blob, pelvis: Blob) -> None:
         p = self.p
@@ -208,13 +196,13 @@ class Canvas:
         d = np.maximum(d + kidney.ripple_mm * waves, 1 - self.stiff[box])
         outer = np.maximum(d, self.inside[box] + 1)
         medulla = np.clip(-(outer + 6) / 3, 0, 1) * np.clip(waves + 0.9, 0, 1)
-        self.paint(box, np.maximum(outer, -hollow), kidney.hu - p.gap_hu * medulla)
-        self.label[box][np.maximum(outer, -hollow) < 0] = KIDNEY
+        outer = np.maximum(outer, -hollow)
+        self.paint(box, outer, kidney.hu - p.gap_hu * medulla)
+        self.label[box][outer < 0] = KIDNEY
         self.paint(box, np.maximum(pelvis.distance(x, y, self.z), d), pelvis.hu)
 
     def lesion(self, lesion: Lesion, label: int) -> None:
-        blob = lesion.blob
-        box, d = self.reach(blob)
+        blob, (box, d) = lesion.blob, self.reach(lesion.blob)
         lobes = self.waves(lesion.lobes, box)
         d = d + blob.ripple_mm * np.clip(lobes, -2, 2)
         d = np.maximum(d, np.maximum(1 - self.stiff[box], self.inside[box] + 1))
@@ -243,8 +231,5 @@ def draw(
     patient = Patient(rng, z_mm)
     fov_mm = float(np.clip(2 * margin * patient.half[0], 350, 420))
     canvas = Canvas(patient, size, fov_mm, dz_mm)
-    hu = np.empty((slices, size, size), np.int16)
-    label = np.empty(hu.shape, np.uint8)
-    for i, z in enumerate(z_mm):
-        hu[i], label[i] = canvas.slice(float(z))
-    return hu, label, (dz_mm, canvas.pixel, canvas.pixel)
+    hu, label = zip(*(canvas.slice(float(z)) for z in z_mm), strict=True)
+    return np.stack(hu), np.stack(label), (dz_mm, canvas.pixel, canvas.pixel)

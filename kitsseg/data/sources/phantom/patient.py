@@ -27,13 +27,7 @@ Point = tuple[float, float, float]
 
 
 class Waves:
-    """Smooth random field with mean 0 and variance 1: a sum of plane waves.
-
-    Args:
-        rng: source of directions, wavelengths and phases.
-        shortest_mm, longest_mm: range of wavelengths.
-        count: number of waves.
-    """
+    """Smooth random field with mean 0 and variance 1: a sum of ``count`` plane waves."""
 
     def __init__(self, rng: Generator, shortest_mm: float, longest_mm: float, count: int = 14) -> None:
         direction = rng.standard_normal((count, 3))
@@ -53,31 +47,18 @@ class Waves:
 
 @dataclass(frozen=True)
 class Blob:
-    """Ellipsoid, rotated about z, sheared and bent.
-
-    Attributes:
-        centre: x, y, z in mm.
-        radii: radii along the local axes in mm.
-        hu: brightness.
-        yaw: rotation about z in radians.
-        lean: shear of x and y per mm of z.
-        bend_mm: displacement of the ends along z, as in a bean.
-        ripple_mm: amplitude of the irregular outline.
-        mottle_hu: amplitude of the texture.
-        wall_hu: brightness of the wall of a hollow organ; None for a solid organ.
-        gas_mm: level of the gas in a hollow organ, relative to its centre along y; None without gas.
-    """
+    """Ellipsoid, rotated about z, sheared and bent."""
 
     centre: Point
-    radii: Point
+    radii: Point  # along the local axes
     hu: float = 0.0
-    yaw: float = 0.0
-    lean: tuple[float, float] = (0.0, 0.0)
-    bend_mm: float = 0.0
-    ripple_mm: float = 0.0
-    mottle_hu: float = 0.0
-    wall_hu: float | None = None
-    gas_mm: float | None = None
+    yaw: float = 0.0  # rotation about z in radians
+    lean: tuple[float, float] = (0.0, 0.0)  # shear of x and y per mm of z
+    bend_mm: float = 0.0  # displacement of the ends along z, as in a bean
+    ripple_mm: float = 0.0  # amplitude of the irregular outline
+    mottle_hu: float = 0.0  # amplitude of the texture
+    wall_hu: float | None = None  # of a hollow organ
+    gas_mm: float | None = None  # level of the gas in a hollow organ, relative to its centre along y
 
     def axis(self, z: float) -> tuple[float, float]:
         """Return x and y of the long axis in slice z."""
@@ -102,45 +83,30 @@ class Blob:
 
 @dataclass(frozen=True)
 class Lesion:
-    """Tumour (label 2) or cyst (label 1).
-
-    Attributes:
-        blob: position, size and brightness.
-        lobes: outline.
-        texture: texture.
-        rim_hu: brightness of the rim relative to the lesion.
-        necrosis_hu: brightness of the necrotic core; None without necrosis.
-    """
+    """Tumour or cyst."""
 
     blob: Blob
-    lobes: Waves
+    lobes: Waves  # outline
     texture: Waves
-    rim_hu: float = 0.0
+    rim_hu: float = 0.0  # relative to the lesion
     necrosis_hu: float | None = None
 
 
 class Patient:
-    """Random parameters of a case.
-
-    Args:
-        rng: source of all random numbers of the case.
-        z_mm: positions of the slices.
-    """
+    """Random parameters of a case with slices at ``z_mm``, all drawn from ``rng``."""
 
     def __init__(self, rng: Generator, z_mm: Field) -> None:
-        uniform = rng.uniform
-        self.rng = rng
-        # Contrast phase: arterial = 1 is corticomedullary, 0 is late.
+        self.rng, uniform = rng, rng.uniform
         self.half = uniform(148, 182), uniform(102, 128)
-        self.fat = uniform(8, 30), uniform(7, 20)
-        self.wall = self.half[0] - self.fat[0], self.half[1] - self.fat[1]
+        fat = uniform(8, 30), uniform(7, 20)
+        self.wall = self.half[0] - fat[0], self.half[1] - fat[1]
         self.back = self.wall[1] - 62  # y of the vertebral bodies
         a, b = rng.standard_normal(2)
         kidney_hu = float(np.interp(ndtr(a), PERCENTILE, KIDNEY_MEDIAN_HU))
         # Bright kidneys have a larger difference; the factor 0.6 keeps the range of the tumours.
         gap = float(np.interp(ndtr(0.6 * a + 0.8 * b), PERCENTILE, KIDNEY_MINUS_TUMOUR_HU))
         self.tumour_hu = max(kidney_hu - gap, 24.0)
-        self.arterial = uniform() ** 1.5
+        self.arterial = uniform() ** 1.5  # contrast phase: 1 is corticomedullary, 0 is late
         self.gap_hu = (0.25 + 0.6 * self.arterial) * (kidney_hu - 40)
         self.cortex_hu = kidney_hu + 0.45 * self.gap_hu
         self.blood_hu = kidney_hu * (0.95 + 0.8 * self.arterial)
@@ -162,16 +128,9 @@ class Patient:
         oral = u(180, 320) if u() < 0.25 else u(5, 35)  # contrast medium or water in the bowel
         bowel = 45 + 0.35 * (liver - 40)
         top = u(-12, 12)
-        stomach = Blob(
-            (0.36 * w, -0.42 * h, top - 78),
-            (0.44 * w, 0.36 * h, 58),
-            oral,
-            0.4,
-            wall_hu=bowel,
-            gas_mm=u(-30, -8),
-        )
-        organs = [stomach]
-        for _ in range(38):
+        at, size = (0.36 * w, -0.42 * h, top - 78), (0.44 * w, 0.36 * h, 58.0)
+        organs = [Blob(at, size, oral, 0.4, wall_hu=bowel, gas_mm=u(-30, -8))]  # stomach
+        for _ in range(38):  # bowel
             at = u(-0.62, 0.62) * w, u(-0.72, 0.12) * h, u(-35, 125)
             size = u(13, 24), u(11, 18), u(13, 34)
             gas = u(-14, 2) if u() < 0.3 else None
@@ -180,33 +139,15 @@ class Patient:
         for side, low in ((-1, 75), (1, 45)):  # ascending and descending colon
             at = side * (w - 42), back - u(18, 40), top + low
             organs.append(Blob(at, (22, 24, 88), u(-60, 30), 0, (0, -0.05), 0, 4, 90, bowel, u(-14, 0)))
-        organs.append(
-            Blob(
-                (u(-20, 20), -0.72 * h, u(0, 50)),
-                (80, 18, 17),
-                -20,
-                u(-0.2, 0.2),
-                ripple_mm=4,
-                mottle_hu=60,
-                wall_hu=bowel,
-                gas_mm=u(-6, 6),
-            )
-        )
-        organs += [
+        at = u(-20, 20), -0.72 * h, u(0, 50)  # transverse colon
+        organs.append(Blob(at, (80, 18, 17), -20, u(-0.2, 0.2), (0, 0), 0, 4, 60, bowel, u(-6, 6)))
+        spleen = (w - 40, back - 16, top - 70), (28, 50, 55), liver + 12 + 30 * self.arterial
+        organs += [  # pancreas, two lobes of the liver, gallbladder, spleen
             Blob((12, back - 46, top - 32), (52, 11, 15), liver - 8, -0.35, (0, 0), 0, 3, 14),
             Blob((-0.5 * w, -0.06 * h, top - 62), (0.56 * w, 0.95 * h, 82), liver, 0, (0, 0), 0, 3, 5),
             Blob((0, -0.55 * h, top - 78), (0.42 * w, 0.4 * h, 48), liver, 0.25, (0, 0), 0, 3, 5),
             Blob((-0.42 * w, -0.42 * h, top - 10), (14, 17, 24), u(4, 18), wall_hu=liver),
-            Blob(
-                (w - 40, back - 16, top - 70),
-                (28, 50, 55),
-                liver + 12 + 30 * self.arterial,
-                0.35,
-                (0, 0),
-                0,
-                3,
-                4,
-            ),
+            Blob(*spleen, 0.35, (0, 0), 0, 3, 4),
         ]
         for _ in range(34):  # mesenteric and hepatic vessels
             at, r = (u(-0.7, 0.7) * w, u(-0.7, 0.3) * h, u(-100, 110)), u(1.8, 4.2)
@@ -215,22 +156,14 @@ class Patient:
         return organs
 
     def _muscles(self) -> list[Blob]:
-        back, thick = self.back, self.rng.uniform(0.85, 1.15)
+        back, thick, hu = self.back, self.rng.uniform(0.85, 1.15), MUSCLE_HU
         muscles = []
-        for s in (-1, 1):
+        for s in (-1, 1):  # psoas, erector spinae, quadratus lumborum, crus of the diaphragm
             muscles += [
-                Blob(
-                    (s * 46, back + 4, 125),
-                    (30 * thick, 26 * thick, 165),
-                    MUSCLE_HU,
-                    0,
-                    (s * 0.08, 0),
-                ),
-                Blob((s * 30, back + 41, 0), (29, 19 * thick, FAR_MM), MUSCLE_HU, s * 0.25),
-                Blob((s * 62, back + 38, 60), (20, 8 * thick, 80), MUSCLE_HU, s * -0.3),
-                Blob(
-                    (s * 26, back - 14, -75), (7, 17, 75), MUSCLE_HU, s * 0.5
-                ),  # crura of the diaphragm
+                Blob((s * 46, back + 4, 125), (30 * thick, 26 * thick, 165), hu, 0, (s * 0.08, 0)),
+                Blob((s * 30, back + 41, 0), (29, 19 * thick, FAR_MM), hu, s * 0.25),
+                Blob((s * 62, back + 38, 60), (20, 8 * thick, 80), hu, s * -0.3),
+                Blob((s * 26, back - 14, -75), (7, 17, 75), hu, s * 0.5),
             ]
         return muscles
 
@@ -270,23 +203,12 @@ class Patient:
         x, y, z = self._seat(u(0.45, 0.95) + 0.008 * radius, reach_mm, radius)
         z = float(z_mm[np.abs(z_mm - z).argmin()])  # otherwise thick slices can miss a small tumour
         radii = radius * u(0.88, 1.12), radius * u(0.88, 1.12), radius * u(0.88, 1.12)
-        blob = Blob(
-            (x, y, z),
-            radii,
-            self.tumour_hu,
-            u(0, 3),
-            ripple_mm=u(0.04, 0.12) * radius,
-            mottle_hu=u(14, 26),
-        )
-        necrotic = radius > 20 and u() < 0.55
-        lobes = Waves(rng, 0.9 * radius, 2.2 * radius, 8)
-        return Lesion(
-            blob,
-            lobes,
-            Waves(rng, 9, 20),
-            math.copysign(u(12, 30), u(-1, 1)),
-            u(8, 30) if necrotic else None,
-        )
+        yaw, ripple, mottle = u(0, 3), u(0.04, 0.12) * radius, u(14, 26)
+        blob = Blob((x, y, z), radii, self.tumour_hu, yaw, ripple_mm=ripple, mottle_hu=mottle)
+        is_necrotic = radius > 20 and u() < 0.55
+        lobes, texture = Waves(rng, 0.9 * radius, 2.2 * radius, 8), Waves(rng, 9, 20)
+        rim = math.copysign(u(12, 30), u(-1, 1))
+        return Lesion(blob, lobes, texture, rim, u(8, 30) if is_necrotic else None)
 
     def _cyst(self, reach_mm: float) -> Lesion:
         u, rng = self.rng.uniform, self.rng

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -41,11 +40,13 @@ class Phantom:
     def __init__(
         self, cases: int = 40, slices: int = 24, size: int = 128, seed: int = 0, workers: int = 2
     ) -> None:
-        _check_at_least("cases", cases, 1)
-        _check_at_least("slices", slices, MIN_SLICES)
-        _check_at_least("size", size, MIN_SIZE)
-        _check_at_least("seed", seed, 0)
-        _check_at_least("workers", workers, 1)
+        limits = {
+            "cases": (cases, 1), "slices": (slices, MIN_SLICES), "size": (size, MIN_SIZE),
+            "seed": (seed, 0), "workers": (workers, 1),
+        }  # fmt: skip
+        for name, (value, low) in limits.items():
+            if value < low:
+                raise ValueError(f"{name}={value}: must be at least {low}")
         if cases > MAX_CASES:
             raise ValueError(f"cases={cases}: must be at most {MAX_CASES}")
         self.cases, self.slices, self.size = cases, slices, size
@@ -62,33 +63,26 @@ class Phantom:
         """Draw missing cases into ``root/key`` and return all cases, sorted by id."""
         folder = Path(root) / self.key
         existing = {case.id for case in list_cases(folder)}
-        missing = [i for i in range(self.cases) if _name(i) not in existing]
+        missing = [i for i in range(self.cases) if f"case_{i:05d}" not in existing]
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
-            with tqdm(desc="drawing phantom", total=len(missing), unit="case") as bar:
-                for _ in self._draw(folder, missing):
-                    bar.update()
+            args = (repeat(folder), repeat(self.seed), missing, repeat(self.slices), repeat(self.size))
+            workers = min(self.workers, len(missing))
+            with ProcessPoolExecutor(workers) as pool:  # starts processes when they get work
+                run = map if workers == 1 else pool.map
+                for _ in tqdm(run(write_case, *args), "drawing phantom", len(missing), unit="case"):
+                    pass
         return list_cases(folder)
-
-    def _draw(self, folder: Path, missing: list[int]) -> Iterator[None]:
-        args = (repeat(folder), repeat(self.seed), missing, repeat(self.slices), repeat(self.size))
-        workers = min(self.workers, len(missing))
-        if workers == 1:
-            yield from map(write_case, *args)
-        else:
-            with ProcessPoolExecutor(workers) as pool:
-                yield from pool.map(write_case, *args)
 
 
 def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> None:
     """Draw one case into a temporary folder and rename it.
 
     Raises:
-        OSError: the files cannot be written.
         ValueError: another process has written the case, and a file of it is missing.
     """
     hu, labels, spacing_mm = anatomy.draw(seed, case, slices, size)
-    target = folder / _name(case)
+    target = folder / f"case_{case:05d}"
     part = folder / f".{target.name}-{uuid4().hex}"
     part.mkdir()
     try:
@@ -118,12 +112,3 @@ def _write_nifti(path: Path, voxels: npt.NDArray[Any], spacing_mm: tuple[float, 
     image.header.set_xyzt_units("mm")
     # Level 1 is fast and hardly larger. Without a time stamp, equal voxels give equal files.
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
-
-
-def _name(case: int) -> str:
-    return f"case_{case:05d}"
-
-
-def _check_at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ValueError(f"{name}={value}: must be at least {low}")
