@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from kitsseg.system import distributed
@@ -85,8 +84,7 @@ def _known_reason(error: BaseException) -> str:
     if "DataLoader worker" in text and "killed by signal" in text:
         return f"{text.split('. ')[0]}, most likely because memory ran out: use fewer data.workers"
     # An exception in a loader process arrives as the same type, without its attributes.
-    number = getattr(error, "errno", None)
-    where = getattr(error, "filename", None)
+    number, where = getattr(error, "errno", None), getattr(error, "filename", None)
     if number in DISK_FULL or "No space left on device" in text:
         full = where if where is not None else "the output folder"
         return f"{full}: the disk is full; make room, {RESUME}"
@@ -108,9 +106,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def one_line(error: BaseException) -> str:
     """Return the message of an exception on one line, without omegaconf's details, or else its type."""
     details = ("full_key:", "object_type=", "reference_type=")
-    words = [line.split() for line in str(error).splitlines() if not line.strip().startswith(details)]
-    text = " ".join(chain.from_iterable(words))
-    return text if text else type(error).__name__
+    lines = [line for line in str(error).splitlines() if not line.strip().startswith(details)]
+    return " ".join(" ".join(lines).split()) or type(error).__name__
 
 
 def clear_failures(folder: Path) -> None:

@@ -79,11 +79,10 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the differences that can change results, such as ``seed=0, not 1``."""
     before, after = _flatten(old), _flatten(json.loads(json.dumps(new)))
-    keys = [*before, *(key for key in after if key not in before)]
     free = tuple(f"{key}." for key in FREE)
     return [
         f"{key}={_show(before, key)}, not {_show(after, key)}"
-        for key in keys
+        for key in before | after
         if before.get(key, ...) != after.get(key, ...) and not f"{key}.".startswith(free)
     ]
 

@@ -47,7 +47,7 @@ def requested_ranks(trainer: Mapping[str, Any]) -> int:
 
 
 def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
-    """Compute a job in ``ranks`` processes, each on a GPU of its own if it asks for GPUs, and wait.
+    """Compute a job in ``ranks`` processes and wait for them; for a job on GPUs, reserve one per rank.
 
     ``job`` is passed to the ranks as JSON; ``job["config"]`` is the configuration.
 
