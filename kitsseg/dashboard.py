@@ -65,10 +65,5 @@ def run(cfg: DictConfig) -> None:
     print(*wandb_dashboard.save(layout, folder), sep="\n")
 
 
-def main() -> None:
-    """The command."""
-    run_command(COMMAND, run, "run the same command again")
-
-
 if __name__ == "__main__":
-    main()
+    run_command(COMMAND, run, "run the same command again")

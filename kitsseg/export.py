@@ -57,10 +57,5 @@ def run(cfg: DictConfig) -> None:
         print(f"{path}: differs from {source.name} by {difference:.1g} of the largest logit")
 
 
-def main() -> None:
-    """Run the command."""
-    run_command(COMMAND, run, "run the same command again")
-
-
 if __name__ == "__main__":
-    main()
+    run_command(COMMAND, run, "run the same command again")

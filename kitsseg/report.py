@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig
 
 from kitsseg.config.command_line import run_command
-from kitsseg.config.validation import Command, plain
+from kitsseg.config.validation import Command
 
 
 @dataclass
@@ -41,12 +41,11 @@ def run(cfg: DictConfig) -> None:
     from kitsseg.reporting import runs
     from kitsseg.reporting.html import page
 
-    names = plain(cfg.runs) if isinstance(plain(cfg.runs), list) else [cfg.runs]
+    names = [cfg.runs] if isinstance(cfg.runs, str) else cfg.runs
     folders = [Path(name).expanduser() for name in names]
     jobs = runs.find_jobs(folders)
-    output = folders[0] if len(folders) == 1 else Path("report")
-    if cfg.output is not None:
-        output = Path(cfg.output).expanduser()
+    default = folders[0] if len(folders) == 1 else Path("report")
+    output = default if cfg.output is None else Path(cfg.output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
     paths = page.publish(jobs, output)
     print(f"{sum(job.record is not None for job in jobs)} of {len(jobs)} runs have results")
@@ -56,10 +55,5 @@ def run(cfg: DictConfig) -> None:
     print(*paths, sep="\n")
 
 
-def main() -> None:
-    """Run the command."""
-    run_command(COMMAND, run, "run the same command again")
-
-
 if __name__ == "__main__":
-    main()
+    run_command(COMMAND, run, "run the same command again")

@@ -186,7 +186,9 @@ def _job(cfg: DictConfig) -> float | None:
         else:
             compute_job(job)
 
-    sweep.guard(work, job["config"], about)
+    succeeded = sweep.guard(work, folder, job["config"], about)
+    if not succeeded and not multirun:  # in a sweep, submitit would take it for a failure of its own
+        sys.exit(1)
     return sweep.objective(folder)
 
 
@@ -206,11 +208,10 @@ def compute_as_rank(job: dict[str, Any]) -> None:
 def main() -> None:
     """Check the command line, then run the job or sweep."""
     logging.raiseExceptions = False  # a log that cannot be written does not end a run
-    if (job := launch.given_job()) is not None:
-        launch.run_rank(job, compute_as_rank)
+    if launch.run_rank(compute_as_rank):
         return
     if distributed.world_size() > 1 and {"-m", "--multirun"} & set(sys.argv):
-        refuse("train", ["a sweep starts the ranks of its jobs itself; run it without torchrun or srun"])
+        refuse("train", "a sweep starts the ranks of its jobs itself; run it without torchrun or srun")
     check_command_line(COMMAND, sys.argv[1:])
     os.environ[launch.OWNER] = str(os.getpid())
     try:

@@ -68,12 +68,14 @@ def run(cfg: DictConfig) -> int:
     job = partial(inspect_case, source=source, published=published)
     findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
     print(format_table(findings))
-    problems = [p for finding in findings for p in finding.problems]
-    problems += [problem] if problem is not None else []
+    other = [] if problem is None else [problem]
+    problems = [p for finding in findings for p in finding.problems] + other
     for line in problems:
         print_error("verify", line)
     if report is not None:
-        write_report(report, root, findings, problem)
+        stored = [asdict(finding) for finding in findings]
+        with report_errors(report):
+            write_json(report, {"version": 1, "root": str(root), "problems": other, "cases": stored})
     bad = sum(finding.state == BAD for finding in findings)
     print(f"{len(findings)} cases, {bad} bad" + (f"; {cfg.report}" if cfg.report is not None else ""))
     return int(bool(problems))
@@ -112,32 +114,14 @@ def format_table(findings: "list[Finding]") -> str:
 
 
 def _row(finding: "Finding") -> tuple[str, ...]:
-    unknown = "–"
+    unknown, spacing_mm = "–", finding.spacing_mm
     shape = unknown if finding.shape is None else " x ".join(map(str, finding.shape))
-    spacing = (
-        unknown if finding.spacing_mm is None else " ".join(f"{mm:.4g}" for mm in finding.spacing_mm)
-    )
+    spacing = unknown if spacing_mm is None else " ".join(f"{mm:.4g}" for mm in spacing_mm)
     hu = unknown if finding.range_hu is None else "{} to {}".format(*finding.range_hu)
     ml = [unknown] * 2 if finding.ml is None else [f"{value:.1f}" for value in finding.ml.values()]
     stored = unknown if finding.axes is None else f"{finding.axes} {finding.dtype}"
     stored += f" ({'; '.join(finding.notes)})" if finding.notes else ""
     return finding.id, finding.state, shape, spacing, hu, *ml, stored
-
-
-def write_report(path: Path, root: Path, findings: "list[Finding]", problem: str | None) -> None:
-    """Write the findings as JSON.
-
-    Raises:
-        ValueError: the file cannot be written.
-    """
-    values = {
-        "version": 1,
-        "root": str(root),
-        "problems": [] if problem is None else [problem],
-        "cases": [asdict(finding) for finding in findings],
-    }
-    with report_errors(path):
-        write_json(path, values)
 
 
 @contextmanager
@@ -149,10 +133,5 @@ def report_errors(report: Path) -> Iterator[None]:
         raise ValueError(f"report={report}: {error.strerror or error}; set another file") from error
 
 
-def main() -> None:
-    """Run the command."""
-    run_command(COMMAND, run, "no report was written")
-
-
 if __name__ == "__main__":
-    main()
+    run_command(COMMAND, run, "no report was written")

@@ -14,12 +14,10 @@ from kitsseg.jobs.failures import DISK_FULL
 
 
 def run_command(command: Command, run: Callable[[DictConfig], int | None], hint: str) -> None:
-    """Check the command line, run the command by Hydra, and exit.
+    """Check the command line, call ``run`` with the configuration, and exit with the code it returns.
 
-    Args:
-        command: the command.
-        run: does the work and returns the exit code. `ValueError` and `OSError` are printed.
-        hint: printed when the user interrupts it or the disk fails, such as how to resume.
+    `ValueError` and `OSError` are printed. When the user interrupts the command or the disk fails,
+    ``hint`` is printed as well, such as how to resume.
     """
     check_command_line(command, sys.argv[1:])
 
@@ -64,10 +62,10 @@ def check_command_line(command: Command, argv: list[str]) -> None:
     if any(text.startswith("-") for text in overrides):
         return  # --help, --cfg and the like only show something, and another config is not ours to check
     if problems := find_problems(command, overrides, args.multirun, args.config_dir):
-        refuse(command.name, problems)
+        refuse(command.name, *problems)
 
 
-def refuse(command: str, problems: list[str]) -> NoReturn:
+def refuse(command: str, *problems: str) -> NoReturn:
     """Print problems, one per line, and exit with 2."""
     for problem in problems:
         print_error(command, problem)

@@ -6,6 +6,7 @@ import json
 import pydoc
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,37 +17,30 @@ from hydra.errors import InstantiationException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+from kitsseg.jobs.failures import one_line
+
+PACKAGE = Path(__file__).parents[1]
+HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+MAX_LISTED = 12  # options in a message
 
 
 @dataclass(frozen=True)
 class Section:
-    """How a command uses a component.
+    """How a command uses a component."""
 
-    Args:
-        given: arguments that the command passes itself.
-        offered: arguments that the command passes to targets that accept them.
-        partial: the component is a function, which the command calls with those arguments.
-        auto: arguments that may also be ``auto``, which the command resolves.
-        optional: the section may be empty.
-        many: the section is a dict of components.
-        build: build the component when it is checked, so that its class checks the values.
-    """
-
-    given: tuple[str, ...] = ()
-    offered: tuple[str, ...] = ()
-    partial: bool = False
-    auto: tuple[str, ...] = ()
-    optional: bool = False
-    many: bool = False
-    build: bool = True
+    given: tuple[str, ...] = ()  # arguments that the command passes itself
+    offered: tuple[str, ...] = ()  # arguments that the command passes to targets that accept them
+    partial: bool = False  # the component is a function, which the command calls with those arguments
+    auto: tuple[str, ...] = ()  # arguments that may also be "auto", which the command resolves
+    optional: bool = False  # the section may be empty
+    many: bool = False  # the section is a dict of components
+    build: bool = True  # the component is built when it is checked, so that its class checks the values
 
 
 def instantiate(node: Any, **kwargs: Any) -> Any:
     """Build a component from plain lists and dicts, and pass ``kwargs`` to it unchanged.
 
-    `hydra.utils.instantiate` merges ``kwargs`` into the configuration, which turns dataclasses into
-    dicts.
+    `hydra.utils.instantiate` would turn dataclasses among ``kwargs`` into dicts.
     """
     if not kwargs:
         return hydra.utils.instantiate(node, _convert_="all")
@@ -59,10 +53,9 @@ def check_section(node: Any, key: str, section: Section) -> list[str]:
     if not isinstance(node, dict):
         return [f"{key}: expected a component (a dict with a _target_), got {node!r}"]
     if section.many:
-        checked = (check_section(item, join(key, name), Section()) for name, item in node.items())
-        return [problem for problems in checked for problem in problems]
+        return [p for name in node for p in check_section(node[name], f"{key}.{name}", Section())]
     if "_target_" not in node:
-        removals = ", ".join(f"~{join(key, name)}" for name in node)
+        removals = ", ".join(f"~{key}.{name}" for name in node)
         return [f"{key}: has no _target_{f'; to omit it: {removals}' if removals else ''}"]
     problems = check_component(node, key, section)
     if section.partial and node.get("_partial_") is not True:
@@ -76,12 +69,9 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
     target, problem = locate(node["_target_"])
     if problem:
         return [*problems, f"{key}._target_: {problem}"]
-    hints = arguments(target)
-    if hints is None:  # a builtin without a signature
-        return problems
-    given = {*section.given, *section.offered}
-    for name in node.keys() - set(HYDRA_KEYS):
-        where = join(key, name)
+    hints, given = arguments(target), {*section.given, *section.offered}
+    for name in node.keys() - HYDRA_KEYS:
+        where = f"{key}.{name}"
         if name in given:
             problems.append(f"{where}: the command sets this itself; remove it")
         elif name in hints:
@@ -97,8 +87,7 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
     required = [name for name, hint in hints.items() if hint.default is inspect.Parameter.empty]
     for name in required[len(node.get("_args_", ())) :]:
         if name not in {*node, *given, "*", "**"}:
-            where = join(key, name)
-            problems.append(f"{where}: {node['_target_']} requires it; add +{key}.{name}=VALUE")
+            problems.append(f"{key}.{name}: {node['_target_']} requires it; add +{key}.{name}=VALUE")
     return problems
 
 
@@ -117,16 +106,12 @@ def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple
     import torch
 
     if "params" in given:
-        given = {**given, "params": [torch.nn.Parameter(torch.zeros(1))]}
-    hints = arguments(locate(node["_target_"])[0]) or {}
-    given |= {name: 100 for name in section.offered if name in hints}
+        given["params"] = [torch.nn.Parameter(torch.zeros(1))]
+    given |= {name: 100 for name in section.offered if name in arguments(locate(node["_target_"])[0])}
     try:
-        if key == "model":
-            try:
-                with torch.device("meta"):  # names and shapes, without memory for the weights
-                    return instantiate(node), []
-            except (InstantiationException, RuntimeError, NotImplementedError):
-                pass  # some networks cannot be built there
+        if key == "model":  # on the meta device, if it can be built there: no memory for the weights
+            with suppress(InstantiationException, RuntimeError), torch.device("meta"):
+                return instantiate(node), []
         return (instantiate(node)(**given) if section.partial else instantiate(node, **given)), []
     except Exception as error:  # a component may raise anything
         inner = [p for where, each in _inner(node, key) for p in build(each, where, Section(), {})[1]]
@@ -136,6 +121,7 @@ def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple
 
 
 def _reason(error: BaseException) -> str:
+    """Return what a component raised, without the exceptions that Hydra wraps around it."""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     for cause in (error, error.__cause__, error.__context__):
@@ -144,28 +130,16 @@ def _reason(error: BaseException) -> str:
             return "; ".join(
                 f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in details()
             )
-    known = isinstance(error, (TypeError, ValueError))
-    return one_line(error) if known else f"{type(error).__name__}: {one_line(error)}"
+    name = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
+    return name + one_line(error)
 
 
 # ---- names and signatures
 
-PACKAGE = Path(__file__).parents[1]
-MAX_LISTED = 12
-_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line, without the details that omegaconf appends."""
-    lines = (line.strip() for line in str(error).splitlines())
-    details = ("full_key:", "object_type=", "reference_type=")
-    return " ".join(line for line in lines if line and not line.startswith(details)) or repr(error)
-
 
 def closest(name: str, options: Iterable[str]) -> str | None:
     """Return the option that a mistyped name most likely meant, or None."""
-    matches = get_close_matches(name, sorted(set(options)), n=1, cutoff=0.65)
-    return matches[0] if matches else None
+    return next(iter(get_close_matches(name, sorted(set(options)), n=1, cutoff=0.65)), None)
 
 
 def suggestion(name: str, options: Iterable[str], prefix: str = "") -> str:
@@ -208,35 +182,29 @@ def _find_moved(name: str) -> str:
     return ""
 
 
-def arguments(target: Any) -> dict[str, inspect.Parameter] | None:
-    """Return a callable's parameters by name (``*`` and ``**`` for open ones), None without any."""
+def arguments(target: Any) -> dict[str, inspect.Parameter]:
+    """Return a callable's parameters by name, ``*`` and ``**`` for open ones."""
     try:
         try:
             parameters = inspect.signature(target, eval_str=True).parameters
         except NameError:  # an annotation that only a type checker can evaluate
             parameters = inspect.signature(target).parameters
-    except (TypeError, ValueError):
-        return None
+    except (TypeError, ValueError):  # a builtin without a signature
+        parameters = inspect.signature(lambda *args, **kwargs: None).parameters
     names: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return {names.get(item.kind, name): item for name, item in parameters.items()}
 
 
 def mismatch(value: Any, hint: Any) -> str:
     """Return how a plain value contradicts an annotation, empty if it fits or cannot be checked."""
-    if isinstance(hint, str) or hint is inspect.Parameter.empty or has_target(value):
+    if isinstance(hint, str) or hint is inspect.Parameter.empty or any(_inner([value], "")):
         return ""
     try:
-        TypeAdapter(hint, config=_ANY_TYPE).validate_json(json.dumps(value), strict=True)
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         messages = (item["msg"].removeprefix("Input should be ") for item in error.errors())
         return f"must be {' or '.join(dict.fromkeys(m for m in messages if 'isinstance' not in m))}"
     except (PydanticUserError, TypeError):  # not a type of plain values
         return ""
     return ""
-
-
-def has_target(value: Any) -> bool:
-    """Whether a value is a component or contains one."""
-    if isinstance(value, dict):
-        return "_target_" in value or any(map(has_target, value.values()))
-    return isinstance(value, list) and any(map(has_target, value))

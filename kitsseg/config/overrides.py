@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kitsseg.config.components import arguments, closest, locate, one_line, suggestion
+from kitsseg.config.components import arguments, closest, locate, suggestion
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
+from kitsseg.jobs.failures import one_line
 
 # Plugins of Hydra that extras of kitsseg install, by the choice that needs them.
 EXTRAS = {
@@ -31,13 +33,9 @@ MAX_JOBS = 64
 def find_problems(
     command: Command, overrides: list[str], multirun: bool = False, config_dir: str | None = None
 ) -> list[str]:
-    """Return the problems of the first job that has any; empty if every job can run.
+    """Return the problems of the first job of a run or sweep that has any; empty if all can run.
 
-    Args:
-        command: the command.
-        overrides: the overrides of the command line.
-        multirun: whether it starts a sweep.
-        config_dir: a further folder of configurations.
+    ``config_dir`` is a further folder of YAML files.
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         return [f"--config-dir {config_dir}: no such folder"]
@@ -50,7 +48,6 @@ class _Composer:
 
     def __init__(self, command: Command, config_dir: str | None) -> None:
         self.command, self.cache = command, dict[str, Any]()
-        self.options: dict[str, list[str]] = {}
         self.always = ["hydra.runtime.output_dir=."]  # known to Hydra when a job starts
         if config_dir is not None:
             folder = str(Path(config_dir).absolute()).replace("\\", "\\\\").replace("'", "\\'")
@@ -76,11 +73,12 @@ class _Composer:
             swept = (f"{key}={value}" for key, value in params.items())
             parsed = [*map(parser.parse_override, swept), *parsed]
         if not multirun and (sweeps := [o for o in parsed if o.is_sweep_override()]):
-            return [_not_a_sweep(sweeps[0].input_line or "")]
+            line = sweeps[0].input_line or ""
+            remedy = "" if "(" in line else f" (or write {line.replace('=', '=[', 1)}] for a list)"
+            return [f"{line} is a sweep: add -m{remedy}"]
         values = {o.get_key_element(): _values(o) for o in parsed}  # the last of equal keys counts
-        jobs = list(combinations([lines for lines in values.values() if lines]))
         fixed_lines = {lines[0] for lines in values.values() if len(lines) == 1}
-        for job in jobs:
+        for job in combinations([lines for lines in values.values() if lines]):
             if problems := self._check_job(job):
                 where = " ".join(line for line in job if line not in fixed_lines)
                 return [f"{p} (in the job {where})" if where else p for p in problems]
@@ -89,11 +87,9 @@ class _Composer:
     def _check_choice(self, override: Override) -> list[str]:
         """Return the problems of a choice: its plugin is not installed, or it does not exist."""
         group, options = override.key_or_group, self._options(override.key_or_group)
-        if not options or override.is_delete() or isinstance(override.value(), dict):
+        if not options or override.is_delete() or isinstance(value := override.value(), dict):
             return []
-        names: list[Any] = [line.partition("=")[2] for line in _values(override)]
-        if isinstance(value := override.value(), list):
-            names = value
+        names = value if isinstance(value, list) else [v.partition("=")[2] for v in _values(override)]
         problems = []
         for name in names:
             extra, plugin = EXTRAS.get(f"{group}={name}", ("", ""))
@@ -108,16 +104,16 @@ class _Composer:
 
     def _options(self, group: str) -> list[str]:
         """Return the choices of a group; none if it is not a group."""
-        if group not in self.options:
-            loader = GlobalHydra.instance().config_loader()
-            found = loader.get_group_options(group, config_name=self.command.name, overrides=self.always)
-            self.options[group] = [] if "." in group else found
-        return self.options[group]
+        if "." in group:
+            return []
+        loader, name = GlobalHydra.instance().config_loader(), self.command.name
+        return list(loader.get_group_options(group, config_name=name, overrides=self.always))
 
     def _compose(self, lines: list[str]) -> DictConfig:
         return compose(self.command.name, [*self.always, *lines], return_hydra_config=True)
 
     def _check_job(self, job: list[str]) -> list[str]:
+        """Return the problems of a job, given by its overrides."""
         try:
             cfg = self._compose(job)
         except Exception as error:
@@ -135,10 +131,10 @@ class _Composer:
             try:
                 self._compose(lines[: count + 1])
             except Exception as first:
-                override = OverridesParser.create().parse_override(lines[count])
-                cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
-                known = lines[count] in groups or override.is_add()
-                unknown = "" if known else _unknown_key(override, cfg)
+                override, unknown = OverridesParser.create().parse_override(lines[count]), ""
+                if lines[count] not in groups and not override.is_add():
+                    cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
+                    unknown = _unknown_key(override, cfg)
                 return unknown or f"{lines[count]}: {_reason(first)}"
         return _reason(error)
 
@@ -149,29 +145,21 @@ def _values(override: Override) -> list[str]:
         return [override.input_line or ""]
     if not override.is_discrete_sweep():
         return []
-    key = override.get_key_element()
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _not_a_sweep(line: str) -> str:
-    plain = "(" not in line
-    hint = f" (or write {line.replace('=', '=[', 1)}] for a list)" if plain else ""
-    return f"{line} is a sweep: add -m{hint}"
-
-
-def combinations(values: list[list[str]]) -> Iterator[list[str]]:
+def combinations(values: list[list[str]]) -> list[list[str]]:
+    """Return the jobs of a sweep over the values of each key; of many jobs, enough for every value."""
     if math.prod(map(len, values)) <= MAX_JOBS:
-        yield from map(list, itertools.product(*values))
-        return
-    for number in range(max(map(len, values))):
-        yield [lines[number % len(lines)] for lines in values]
+        return [list(job) for job in itertools.product(*values)]
+    return [[lines[i % len(lines)] for lines in values] for i in range(max(map(len, values)))]
 
 
 def is_installed(module: str) -> bool:
-    try:
+    """Whether a module can be imported."""
+    with suppress(ModuleNotFoundError):
         return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+    return False
 
 
 def _reason(error: BaseException) -> str:
@@ -191,8 +179,7 @@ def _unknown_key(override: Override, cfg: Any) -> str:
         prefix, parent = f"{prefix}{part}.", parent[part]
     else:
         return ""
-    target, problem = locate(parent["_target_"]) if "_target_" in parent else (None, "none")
-    accepted = set() if problem else set(arguments(target) or {})
+    accepted = set(arguments(locate(parent["_target_"])[0])) if "_target_" in parent else set()
     if key == prefix + part and part in accepted:
         return f"{key}: the configuration does not set it; add it with +{override.input_line}"
     siblings = {str(name) for name in parent if name != "hydra"}

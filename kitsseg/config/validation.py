@@ -4,24 +4,21 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kitsseg.config.components import Section, build, check_section, join, suggestion
+from kitsseg.config.components import PACKAGE, Section, build, check_section, join, suggestion
 
-_PACKAGE = Path(__file__).parents[1]
 # In a wheel, the YAML files are in the package; in a checkout, beside it.
-CONFIG_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+CONFIG_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
 
-def is_on(node: Any, section: Section | None = None) -> bool:
+def is_on(node: Any) -> bool:
     """Whether an optional section is chosen; an experiment may have set values of one that is not."""
-    many = section is not None and section.many
-    return bool(node) and (many or not isinstance(node, Mapping) or "_target_" in node)
+    return bool(node) and (not isinstance(node, Mapping) or "_target_" in node)
 
 
 def plain(value: Any) -> Any:
@@ -39,52 +36,39 @@ class PathsConfig:
 
 @dataclass(frozen=True)
 class Command:
-    """A command, as the check of its configuration sees it.
+    """A command, as the check of its configuration sees it."""
 
-    Args:
-        name: the command, and the name of its YAML file in ``conf/``.
-        schema: dataclass with the keys and types of the root.
-        sections: the components, in the order of building.
-        check: returns further problems, from the plain values and the components that could be built.
-    """
-
-    name: str
-    schema: type
-    sections: Mapping[str, Section] = field(default_factory=dict)
+    name: str  # also that of its YAML file in conf/
+    schema: type  # dataclass with the keys and types of the root
+    sections: Mapping[str, Section] = field(default_factory=dict)  # components, in the order of building
+    # Returns further problems, from the plain values and the components that could be built.
     check: Callable[[dict[str, Any], dict[str, Any]], list[str]] = lambda values, built: []
 
     def __post_init__(self) -> None:
         ConfigStore.instance().store(name=f"{self.name}_schema", node=self.schema)
 
 
-def validate(cfg: DictConfig, command: Command, cache: dict[str, Any] | None = None) -> list[str]:
-    """Return the problems of a composed configuration, one line each.
+def validate(cfg: DictConfig, command: Command, cache: dict[str, Any]) -> list[str]:
+    """Return the problems of a composed configuration (without the node ``hydra``), one line each.
 
     Names and types are checked against the schema and against the signatures of the classes that
-    ``_target_`` names. Ranges are checked by those classes, which are built.
-
-    Args:
-        cfg: the configuration, without the node ``hydra``.
-        command: whose configuration it is.
-        cache: pass the same dict for the jobs of a sweep, so that what they share is built once.
+    ``_target_`` names. Ranges are checked by those classes, which are built. Pass the same ``cache`` for
+    all jobs of a sweep, so that what they share is built once.
     """
     removed = {item.name for item in fields(command.schema)} - {str(key) for key in cfg}
     try:
-        missing = sorted(OmegaConf.missing_keys(cfg) | removed)
-        values = {} if missing else plain(cfg)
+        if missing := sorted(OmegaConf.missing_keys(cfg) | removed):
+            return [f"{key}: has no value; set it with {key}=VALUE" for key in missing]
+        values = plain(cfg)
     except OmegaConfBaseException as error:
         return [f"{error.full_key}: {str(error).splitlines()[0]}"]
-    if missing:
-        return [f"{key}: has no value; set it with {key}=VALUE" for key in missing]
-    problems = _unknown_keys(command.schema, values, "")
-    return problems + _check_components(command, values, {} if cache is None else cache)
+    return _unknown_keys(command.schema, values, "") + _check_components(command, values, cache)
 
 
 def check_mirror_axes(axes: list[int]) -> list[str]:
     """Return a line if the axes of test-time mirroring are not distinct in-plane axes."""
-    if set(axes) <= {0, 1} and len(set(axes)) == len(axes):
-        return []
-    return [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
+    valid = sorted(axes) in ([], [0], [1], [0, 1])
+    return [] if valid else [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
 
 
 def outside(values: dict[str, Any], **limits: tuple[float, float]) -> list[str]:
@@ -113,21 +97,17 @@ def _check_components(command: Command, values: dict[str, Any], cache: dict[str,
     built: dict[str, Any] = {}
     for name, section in command.sections.items():
         node = values.get(name)
-        if section.optional and not is_on(node, section):
-            continue
-        about = json.dumps([name, node], default=str)
-        if about not in cache:
-            cache[about] = check_section(node, name, section)
-        problems += cache[about]
-        ready = all(key in built for key in section.given if key in command.sections)
-        if cache[about] or not section.build or not ready:
+        if section.optional and not (node if section.many else is_on(node)):
             continue
         key = json.dumps([name, node, [values.get(key) for key in section.given]], default=str)
         if key not in cache:
-            given = {key: built.get(key, values.get(key)) for key in section.given}
-            cache[key] = build(node, name, section, given)
-        component, refused = cache[key]
-        problems += refused
-        if not refused:
+            cache[key] = None, check_section(node, name, section)
+            ready = all(key in built for key in section.given if key in command.sections)
+            if section.build and ready and not cache[key][1]:
+                given = {key: built.get(key, values.get(key)) for key in section.given}
+                cache[key] = build(node, name, section, given)
+        component, found = cache[key]
+        problems += found
+        if component is not None:
             built[name] = component
     return problems + command.check(values, built)

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kitsseg.system import distributed
 from kitsseg.system.files import write_json
@@ -21,28 +20,17 @@ GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENODEV, errn
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed, as its ``status.json`` stores it.
+    """Why a job failed, as its ``status.json`` stores it."""
 
-    Attributes:
-        error: the reason, in one line.
-        known: whether that line is enough; otherwise the traceback is shown.
-        traceback: where it happened.
-        lines: shown instead of ``error`` if the reason has several lines.
-    """
-
-    error: str
-    known: bool
+    error: str  # in one line
+    known: bool  # whether that line is enough; otherwise the traceback is shown
     traceback: str
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)  # shown instead of ``error`` if there are several
 
     @property
     def message(self) -> list[str]:
         """The lines to show."""
         return self.lines if self.lines else [self.error]
-
-    def plain(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        return asdict(self)
 
 
 class JobFailedError(Exception):
@@ -96,8 +84,7 @@ def _known_reason(error: BaseException) -> str:
     if "DataLoader worker" in text and "killed by signal" in text:
         return f"{text.split('. ')[0]}, most likely because memory ran out: use fewer data.workers"
     # An exception in a loader process arrives as the same type, without its attributes.
-    number = getattr(error, "errno", None)
-    where = getattr(error, "filename", None)
+    number, where = getattr(error, "errno", None), getattr(error, "filename", None)
     if number in DISK_FULL or "No space left on device" in text:
         full = where if where is not None else "the output folder"
         return f"{full}: the disk is full; make room, {RESUME}"
@@ -117,14 +104,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an exception on one line, or its type if it has none."""
-    text = " ".join(str(error).split())
-    return text if text else type(error).__name__
-
-
-def failure_file(folder: Path, rank: int) -> Path:
-    """Return the file in which a rank stores its failure for the process that started it."""
-    return folder / f".failure-{rank}.json"
+    """Return the message of an exception on one line, without omegaconf's details, or else its type."""
+    details = ("full_key:", "object_type=", "reference_type=")
+    lines = [line for line in str(error).splitlines() if not line.strip().startswith(details)]
+    return " ".join(" ".join(lines).split()) or type(error).__name__
 
 
 def clear_failures(folder: Path) -> None:
@@ -136,8 +119,8 @@ def clear_failures(folder: Path) -> None:
 def store_failure(folder: Path, failure: Failure) -> None:
     """Store the failure of this rank for the process that writes the job's status."""
     rank = distributed.rank()
-    values = {"time": time.time(), "rank": rank, "ranks": distributed.world_size(), **failure.plain()}
-    write_json(failure_file(folder, rank), values)
+    values = {"time": time.time(), "rank": rank, "ranks": distributed.world_size(), **asdict(failure)}
+    write_json(folder / f".failure-{rank}.json", values)
 
 
 def first_failure(folder: Path, default: Failure) -> Failure:

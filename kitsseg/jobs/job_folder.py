@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,22 +21,16 @@ FREE = ("paths", "logger", "callbacks.progress", "data.workers", "data.prepare_w
 Value = TypeVar("Value")
 
 
-@contextmanager
-def lock_job(folder: Path, wait_s: float = WAIT_S) -> Iterator[None]:
-    """Lock the folder of a job against other processes.
+def lock_job(folder: Path, wait_s: float = WAIT_S) -> AbstractContextManager[object]:
+    """Lock the folder of a job against other processes until the returned context ends.
 
     Raises:
         ValueError: another process still runs the job after ``wait_s`` seconds.
     """
-    lock = filelock.FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=wait_s)
+        return filelock.FileLock(folder / LOCK).acquire(timeout=wait_s)
     except filelock.Timeout as error:
         raise ValueError(f"{folder}: another process is running this job") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -66,9 +60,7 @@ def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Store the configuration in the folder.
-
-    What another configuration left is removed if it got nowhere.
+    """Store the configuration in the folder; phases that another one finished there do not count.
 
     Raises:
         ValueError: the folder holds checkpoints or results of another configuration.
@@ -87,11 +79,10 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the differences that can change results, such as ``seed=0, not 1``."""
     before, after = _flatten(old), _flatten(json.loads(json.dumps(new)))
-    keys = [*before, *(key for key in after if key not in before)]
     free = tuple(f"{key}." for key in FREE)
     return [
         f"{key}={_show(before, key)}, not {_show(after, key)}"
-        for key in keys
+        for key in before | after
         if before.get(key, ...) != after.get(key, ...) and not f"{key}.".startswith(free)
     ]
 
@@ -113,24 +104,17 @@ def _show(values: Mapping[str, Any], key: str) -> str:
 class Phases:
     """The finished phases of a job and their results, stored in ``phases.json`` for resuming.
 
-    Args:
-        folder: folder of the job.
-        write: whether this process writes the file; of several ranks, only the first does.
+    Of several ranks, only the first may ``write`` the file.
     """
 
     def __init__(self, folder: Path, write: bool = True) -> None:
         self.path, self.write = folder / PHASES, write
-        self.done: dict[str, Any] = {}
-        if self.path.is_file():
-            self.done = json.loads(self.path.read_text())
+        self.done: dict[str, Any] = json.loads(self.path.read_text()) if self.path.is_file() else {}
 
     def __call__(self, name: str, work: Callable[[], Value], always: bool = False) -> Value:
         """Return the result of ``work`` (plain values), or the stored one if the phase has finished.
 
-        Args:
-            name: name of the phase.
-            work: computes it.
-            always: compute it in every attempt, and store the duration of the last one.
+        With ``always``, it is computed in every attempt, and the duration of the last one is stored.
         """
         if name not in self.done or always:
             start = time.monotonic()

@@ -29,12 +29,10 @@ POLL_S = 0.2
 GRACE_S = 3.0
 # glibc would return the memory of large tensors to the kernel after each step and get it back page by
 # page. Kept, and in pages of 2 MB, it saves about a tenth of a step on CPUs (benchmarks/memory.py).
-GLIBC_TUNABLES = ":".join(
-    f"glibc.malloc.{name}={value}"
-    for name, value in (
-        ("hugetlb", 1), ("mmap_max", 0), ("trim_threshold", 1 << 40), ("top_pad", 1 << 28),
-    )
-)  # fmt: skip
+GLIBC_TUNABLES = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:"
+    f"glibc.malloc.trim_threshold={1 << 40}:glibc.malloc.top_pad={1 << 28}"
+)
 
 
 def requested_ranks(trainer: Mapping[str, Any]) -> int:
@@ -48,24 +46,22 @@ def requested_ranks(trainer: Mapping[str, Any]) -> int:
     return len(text.split(",")) if "," in text else int(text)
 
 
-def start_job(folder: Path, job: Mapping[str, Any], ranks: int) -> None:
-    """Compute a job in ``ranks`` processes and wait for them.
+def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
+    """Compute a job in ``ranks`` processes and wait for them; for a job on GPUs, reserve one per rank.
 
-    If the job asks for GPUs, it reserves as many as it has ranks.
-
-    Args:
-        folder: folder of the job.
-        job: passed to the ranks as JSON; ``job["config"]`` is the configuration.
-        ranks: number of processes.
+    ``job`` is passed to the ranks as JSON; ``job["config"]`` is the configuration.
 
     Raises:
         JobFailedError: a process failed; all others have been ended.
     """
     path = folder / JOB
-    write_json(path, dict(job))
+    write_json(path, job)
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        with _devices(job["config"]["trainer"], ranks) as env, _free_port() as port:
+        with _devices(job["config"]["trainer"], ranks) as env, socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", 0))  # a free port, which is reserved until the block ends
+            port = probe.getsockname()[1]
             for rank in range(ranks):
                 processes.append(_start_rank(path, {**env, **_rank_variables(rank, ranks, port)}))
             _watch(processes, folder)
@@ -151,28 +147,14 @@ def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
         raise failures.JobFailedError(failures.first_failure(folder, default))
 
 
-@contextmanager
-def _free_port() -> Iterator[int]:
-    """Yield a port that no process listens on, reserved until the block ends."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        yield probe.getsockname()[1]
+def run_rank(work: Callable[[dict[str, Any]], None]) -> bool:
+    """Call ``work`` with the job for which `start_job` started this process; return False if it did not.
 
-
-def given_job() -> Path | None:
-    """Return the file of the job that this process was started for; its children do not see it."""
-    path = os.environ.pop(VARIABLE, None)
-    return None if path is None else Path(path)
-
-
-def run_rank(path: Path, work: Callable[[dict[str, Any]], None]) -> None:
-    """Do the work of one rank; if it fails, store the reason and end at once.
-
-    Args:
-        path: the file of the job.
-        work: called with the content of that file.
+    If the work fails, the reason is stored and the process ends at once.
     """
+    if (name := os.environ.pop(VARIABLE, None)) is None:  # popped, so that children do not see it
+        return False
+    path = Path(name)
     signals.ignore_cluster_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -185,6 +167,7 @@ def run_rank(path: Path, work: Callable[[dict[str, Any]], None]) -> None:
             code = disk.errno if disk.errno in failures.DISK_FULL else 1
         sys.stdout.flush()
         os._exit(code)  # no clean-up: other ranks may wait for this one, and libraries for them
+    return True
 
 
 def _end_with_parent() -> None:

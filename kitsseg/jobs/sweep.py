@@ -1,4 +1,4 @@
-"""Run a job of a sweep with its status, and finish a run or sweep with tables and report."""
+"""Run a job with its status, resume a search, and finish a run or sweep with tables and report."""
 
 import hashlib
 import logging
@@ -7,19 +7,19 @@ import re
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from kitsseg.evaluation import metrics
-from kitsseg.jobs import failures, job_folder, study
+from kitsseg.jobs import failures, job_folder
 from kitsseg.reporting import run_record, runs
 from kitsseg.reporting.html import page
 from kitsseg.system import distributed, gpus
@@ -33,32 +33,30 @@ EXCLUDE = "hydra.job.config.override_dirname.exclude_keys"
 MAX_NAME = 120
 
 
-def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Run a job in its folder, write its ``status.json``, and let a sweep continue if it fails.
+def guard(
+    work: Callable[[], None], folder: Path, settings: Mapping[str, Any], about: Mapping[str, Any]
+) -> bool:
+    """Run a job in its folder, write its ``status.json``, and return whether it succeeded.
 
     A complete job is skipped; an interrupted or failed one is resumed. A failure is printed at once:
     one line for what a user can correct, otherwise a traceback.
 
     Args:
         work: computes the job, or what is missing of it.
+        folder: folder of the job.
         settings: configuration of the job, which its folder is checked against.
         about: plain values to store with the status.
     """
-    context = HydraConfig.get()
-    folder, multirun = Path(context.runtime.output_dir), context.mode == RunMode.MULTIRUN
-    refused = folder / REFUSED
     if distributed.rank() > 0:
-        # In a sweep, submitit would mistake another exit code for a failure of its own.
-        if not _run_rank(work, folder, settings) and not multirun:
-            sys.exit(1)
-        return
+        return _run_rank(work, folder, settings)
+    refused = folder / REFUSED
     try:
         with job_folder.lock_job(folder):
             refused.unlink(missing_ok=True)
             remove_unfinished(folder)
             if job_folder.is_complete(folder) and not job_folder.changes(folder, settings):
                 log.info(f"already complete: {folder}")
-                return
+                return True
             job_folder.claim(folder, settings)
             failure = _run(work, folder, about)
     except (ValueError, OSError) as error:  # before the job started
@@ -68,15 +66,13 @@ def guard(work: Callable[[], None], settings: Mapping[str, Any], about: Mapping[
     if failure is not None:
         lines = [f"kitsseg.train: {line}" for line in failure.message]
         print("\n".join(lines) if failure.known else failure.traceback, file=sys.stderr)
-        if not multirun:
-            sys.exit(1)
+    return failure is None
 
 
 def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> failures.Failure | None:
     """Do the work, update the status, and return the failure if there is one."""
     values: dict[str, Any] = {
         **about,
-        "status": "running",
         "started": time.time(),
         "attempt": int(job_folder.read_status(folder).get("attempt", 0)) + 1,
         "host": socket.gethostname(),
@@ -85,7 +81,7 @@ def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> fa
     }
 
     def write_status(state: str, **more: Any) -> None:
-        status = {**values, **more, "status": state, "changed": time.time()}
+        status = {"status": state, **values, **more, "changed": time.time()}
         write_json(folder / run_record.STATUS, status)
 
     failures.clear_failures(folder)
@@ -98,7 +94,7 @@ def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> fa
         if distributed.world_size() > 1:  # started by torchrun or SLURM: another may have failed first
             failure = failures.first_failure(folder, failure)
         try:
-            write_status("failed", **failure.plain())
+            write_status("failed", **asdict(failure))
         except OSError as full:  # the disk that the job filled; its status stays "running"
             log.warning(f"{folder / run_record.STATUS} cannot be written: {full.strerror}")
         return failure
@@ -123,10 +119,7 @@ def _run_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any
 
 
 def objective(folder: Path) -> float | None:
-    """Return the value that a search maximises, the mean tumour Dice of the validation cases.
-
-    The result is None if the job failed.
-    """
+    """Return what a search maximises: the mean validation Dice of the tumour; None if the job failed."""
     if not job_folder.is_complete(folder):
         return None
     record = run_record.read(folder / run_record.RESULT)
@@ -155,7 +148,7 @@ class FinishSweep(Callback):
         except ValueError as error:
             sys.exit(f"kitsseg.train: {error}")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # the command reports what the sweeper raises
-        left, existing = study.remaining_trials(sweeper.storage, sweeper.study_name, sweeper.n_trials)
+        left, existing = remaining_trials(sweeper.storage, sweeper.study_name, sweeper.n_trials)
         with read_write(sweeper):
             sweeper.n_trials = left
             if sweeper.sampler.get("seed") is not None:
@@ -163,6 +156,30 @@ class FinishSweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_sweep(Path(config.hydra.sweep.dir), self.start)
+
+
+def remaining_trials(storage: str, name: str, wanted: int) -> tuple[int, int]:
+    """Return how many trials a study still needs to have ``wanted`` values, and how many it has.
+
+    No other process may use the study: a running trial is then one that was interrupted. It is marked
+    as failed and its values are tried first, so that its job is resumed in its folder. The study at the
+    address ``storage`` need not exist yet.
+    """
+    import optuna
+    from optuna.storages import RetryFailedTrialCallback
+    from optuna.trial import TrialState
+
+    if name not in {summary.study_name for summary in optuna.get_all_study_summaries(storage)}:
+        return wanted, 0
+    study = optuna.load_study(name, storage)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study.tell(trial.number, state=TrialState.FAIL)
+            RetryFailedTrialCallback()(study, trial)
+            log.info(f"trial {trial.number} was interrupted; resuming it")
+    complete = len(study.get_trials(states=(TrialState.COMPLETE,)))
+    return max(0, wanted - complete), len(study.trials)
 
 
 def folder_name(overrides: str) -> str:
@@ -203,9 +220,7 @@ def name_jobs(config: DictConfig) -> None:
 def finish_sweep(folder: Path, since: float) -> None:
     """Write tables and report, print Table 1, and exit with 1 if a job is not complete.
 
-    Args:
-        folder: folder of the run or sweep.
-        since: when the command started. What failed before that is marked in the table only.
+    A job that failed before ``since``, when the command started, is marked in the table only.
     """
     jobs = runs.jobs_below(folder)
     records = any(job.record is not None for job in jobs)
@@ -213,17 +228,13 @@ def finish_sweep(folder: Path, since: float) -> None:
         try:
             paths = page.publish(jobs, folder)
         except OSError as error:
-            print(f"kitsseg.train: {failures.describe(error).error}", file=sys.stderr)
-            sys.exit(1)
+            sys.exit(f"kitsseg.train: {failures.describe(error).error}")
         table = f"\n{paths[0].read_text(encoding='utf-8')}" if records else ""
         print(table + "\n" + "\n".join(str(path) for path in paths))
         log_sweep(jobs, folder, paths)
     undone = [j for j in jobs if j.state != "complete" and j.changed is not None and j.changed >= since]
-    for job in undone:
-        reason = f"the reason is in its {run_record.STATUS}"
-        print(f"kitsseg.train: {job.state}: {job.folder} ({reason})", file=sys.stderr)
+    lines = [f"{job.state}: {job.folder} (the reason is in its {run_record.STATUS})" for job in undone]
     refused = [path for path in folder.rglob(REFUSED) if path.stat().st_mtime >= since - 1]
-    for path in refused:
-        print(f"kitsseg.train: not run: {path.read_text()}", file=sys.stderr)
-    if undone or refused:
-        sys.exit(1)
+    lines += [f"not run: {path.read_text()}" for path in refused]
+    if lines:
+        sys.exit("\n".join(f"kitsseg.train: {line}" for line in lines))

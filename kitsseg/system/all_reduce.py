@@ -17,16 +17,12 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        distributed.all_reduce(total)
-        return total
+        return _SumOverRanks.forward(ctx, *gradients)
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """Return the sum of ``tensor`` over all ranks, or ``tensor`` itself if there is one rank."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return tensor
-    if distributed.get_world_size() == 1:
         return tensor
     total: Tensor = _SumOverRanks.apply(tensor)  # type: ignore[no-untyped-call]
     return total

@@ -11,20 +11,13 @@ Value = TypeVar("Value")
 
 def rank() -> int:
     """Return this process's rank, from 0."""
-    return int(os.environ["RANK"]) if "RANK" in os.environ else _slurm("SLURM_PROCID", 0)
+    by_srun = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1  # else of the batch script
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0") if by_srun else "0"))
 
 
 def world_size() -> int:
     """Return the number of ranks, as torchrun, srun or `kitsseg.jobs.launch` started them."""
-    if "WORLD_SIZE" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
-    return _slurm("SLURM_STEP_NUM_TASKS", 1)
-
-
-def _slurm(name: str, default: int) -> int:
-    """Return a number that srun sets; ``default`` unless srun started several tasks."""
-    several = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    return int(os.environ[name]) if several else default
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
 
 
 def uses_gpus(trainer: Mapping[str, Any]) -> bool:
@@ -34,26 +27,17 @@ def uses_gpus(trainer: Mapping[str, Any]) -> bool:
 
 def cluster_environment() -> Any:
     """Return the Lightning plugin that tells a Trainer which rank it is in."""
-    from pytorch_lightning.plugins.environments import (
-        LightningEnvironment,
-        SLURMEnvironment,
-        TorchElasticEnvironment,
-    )
+    from pytorch_lightning.plugins import environments
 
     if world_size() == 1:
-        return LightningEnvironment()  # also within a job of SLURM
+        return environments.LightningEnvironment()  # also within a job of SLURM
     if "RANK" in os.environ:
-        return TorchElasticEnvironment()
-    return SLURMEnvironment(auto_requeue=False)  # submitit requeues
+        return environments.TorchElasticEnvironment()
+    return environments.SLURMEnvironment(auto_requeue=False)  # submitit requeues
 
 
 def gather(own: Mapping[str, Value], order: Sequence[str]) -> dict[str, Value]:
-    """Merge the mappings of all ranks; every rank gets the result.
-
-    Args:
-        own: what this rank contributes, by name; names differ between ranks.
-        order: the names of all ranks, in the order of the result.
-    """
+    """Merge what each rank contributes by names of its ``own``; every rank gets all, in ``order``."""
     import torch
 
     parts: list[Any] = [dict(own)]

@@ -15,10 +15,9 @@ YOUNG_S = 60  # a temporary file that changed within so many seconds may still b
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; the file replaces ``path`` when the block ends.
+    """Yield a temporary name beside ``path``; that file replaces ``path`` if the block succeeds.
 
-    Readers see the old file or the new one, never a part. If the block fails, the temporary file is
-    removed.
+    Readers see the old file or the new one, never a part.
     """
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
@@ -51,19 +50,12 @@ def remove_abandoned(folder: Path) -> None:
     """
     for path in folder.glob(".*"):
         match = re.fullmatch(r"\.(\d+)-.+", path.name)
-        with suppress(OSError):
-            if match and not _is_running(int(match[1])) and time.time() - path.stat().st_mtime > YOUNG_S:
-                path.unlink()
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's process, or not a process number
-        return True
-    return True
+        with suppress(OSError, OverflowError):  # another user's process, or not a process number
+            if match and time.time() - path.stat().st_mtime > YOUNG_S:
+                try:
+                    os.kill(int(match[1]), 0)
+                except ProcessLookupError:
+                    path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

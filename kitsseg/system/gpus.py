@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -28,15 +28,12 @@ def count() -> int:
 
 @contextmanager
 def reserved(number: int, names: list[str], locks: Path | None = None) -> Iterator[list[str]]:
-    """Reserve GPUs for the duration of the block; wait until enough are free.
+    """Reserve ``number`` of the named GPUs for the duration of the block; wait until enough are free.
 
-    Args:
-        number: how many GPUs the job needs.
-        names: the GPUs to choose from.
-        locks: folder of the lock files; by default a folder of this user in the temporary directory.
+    ``locks`` is the folder of the lock files, by default one of this user in the temporary directory.
 
     Raises:
-        ValueError: the job needs more GPUs than there are.
+        ValueError: there are fewer GPUs.
     """
     if number > len(names):
         raise ValueError(f"trainer.devices={number}: this machine has {len(names)} GPUs to use")
@@ -47,12 +44,9 @@ def reserved(number: int, names: list[str], locks: Path | None = None) -> Iterat
         with ExitStack() as stack:
             taken: list[str] = []
             for name in names:
-                lock = filelock.FileLock(locks / f"{name}.lock", timeout=0)
-                try:
-                    stack.enter_context(lock)
-                except filelock.Timeout:
-                    continue
-                taken.append(name)
+                with suppress(filelock.Timeout):
+                    stack.enter_context(filelock.FileLock(locks / f"{name}.lock", timeout=0))
+                    taken.append(name)
                 if len(taken) == number:
                     yield taken
                     return

@@ -16,15 +16,10 @@ class StoppedError(Exception):
 
 @contextmanager
 def locked(target: Path, stop: Event, note: Callable[[str], None]) -> Iterator[None]:
-    """Lock ``target`` against other processes; wait while another process holds it.
+    """Lock a file or folder against other processes; call ``note`` and wait if another one holds it.
 
     The lock is a hidden file beside ``target``. It is released when its process ends, however that
     ends, and removed afterwards.
-
-    Args:
-        target: the file or folder to lock.
-        stop: stops waiting when it is set.
-        note: called once with a message if the lock is held by another process.
 
     Raises:
         StoppedError: ``stop`` was set while waiting.

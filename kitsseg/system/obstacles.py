@@ -8,10 +8,7 @@ from pathlib import Path
 
 def is_file(path: Path) -> bool:
     """Whether ``path`` is a file; false where it cannot be accessed (`Path.is_file` would raise)."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
+    return os.path.isfile(path)
 
 
 def obstacle(path: Path) -> str | None:

@@ -5,15 +5,10 @@ from typing import Any
 
 
 def require(module: str, extra: str, use: str) -> Any:
-    """Import and return ``module``.
-
-    Args:
-        module: name of the module.
-        extra: extra of kitsseg that installs it.
-        use: what needs it, for the message.
+    """Import and return ``module``, which ``extra`` of kitsseg installs.
 
     Raises:
-        ValueError: it is not installed; the message says how to install it.
+        ValueError: it is not installed; the message names what needs it (``use``) and the remedy.
     """
     try:
         return importlib.import_module(module)

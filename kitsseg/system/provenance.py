@@ -18,7 +18,6 @@ PACKAGES = (
 
 def describe_environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
     """Return versions, commit, device and precision as plain strings for a record."""
-    packages = {name: _version(name) for name in PACKAGES}
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
     return {
         "kitsseg": kitsseg.__version__,
@@ -29,15 +28,12 @@ def describe_environment(device: torch.device, precision: str, compiled: bool) -
         "precision": precision,
         "compiled": "yes" if compiled else "no",
         "memory": os.environ.get("GLIBC_TUNABLES", ""),
-        **packages,
+        **{name: _version(name) for name in PACKAGES},
     }
 
 
 def commit() -> str:
-    """Return the commit of kitsseg's checkout, with ``-dirty`` if files differ from it.
-
-    The result is empty if kitsseg was not imported from a checkout of its own.
-    """
+    """Return the commit of kitsseg's checkout, with ``-dirty`` if files differ; empty outside of one."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""

@@ -11,10 +11,9 @@ CLUSTER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 
 
 def ignore_cluster_signals() -> None:
-    """Ignore the signals by which a cluster announces the end of a job.
+    """Ignore the signals by which a cluster announces the end of a job; the parent answers them.
 
-    The process that started this one answers them. If this one ended by itself, a job that is about to
-    be requeued would count as failed.
+    If this process ended by itself, a job that is about to be requeued would count as failed.
     """
     for number in CLUSTER_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
