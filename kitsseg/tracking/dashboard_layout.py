@@ -65,10 +65,9 @@ def make_layout(
     stored = {path: values for path, values in stored.items() if values.get("id")}
     if not stored:
         raise ValueError(f"runs={folder}: contains no run that was logged with logger=wandb")
-    first, *others = stored.values()
-    group = first.get("group")
-    if any(values.get("group") != group for values in others):
-        group = None
+    first = next(iter(stored.values()))
+    groups = {values.get("group") for values in stored.values()}
+    group = groups.pop() if len(groups) == 1 else None
     records = [job.record for job in jobs if job.folder in stored and job.record is not None]
     logged = {f"slices/{shown.role}" for path in stored for shown in showcase.read(path)}
     for record in records:

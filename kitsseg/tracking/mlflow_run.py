@@ -104,10 +104,7 @@ def storage(root: str, tracking_uri: str | None) -> tuple[str, str | None]:
 
 
 def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> None:
-    """Log the tables and the report of a sweep as one MLflow run, which a second call updates.
-
-    ``job_values`` are those that one of the jobs stored in its ``tracking.json``.
-    """
+    """Log the tables and the report of a sweep as one MLflow run, which a second call updates."""
     from mlflow.tracking import MlflowClient
 
     uri, project = job_values["tracking_uri"], job_values["project"]

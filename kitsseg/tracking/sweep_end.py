@@ -22,7 +22,7 @@ def log_sweep(jobs: Sequence[Job], folder: Path, files: list[Path]) -> None:
         if stored:
             try:
                 module = import_module(f"kitsseg.tracking.{tracker}_run")
-                module.log_sweep(folder, stored[-1], files)
+                module.log_sweep(folder, stored[-1], files)  # to the server and project of the last job
             except Exception as error:  # trackers raise errors of any class
                 text = " ".join(str(error).split())[:300]
                 log.warning(f"{tracker}: {type(error).__name__}: {text}; Table 1 was not logged")

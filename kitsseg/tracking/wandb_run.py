@@ -125,10 +125,7 @@ class WandbRun(WandbLogger):
 
 
 def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> None:
-    """Log the table, the report and all files as one more W&B run in the group of the jobs.
-
-    ``job_values`` are those that one of the jobs stored in its ``tracking.json``.
-    """
+    """Log the table, the report and all files as one more W&B run in the group of the jobs."""
     import wandb
 
     place = {name: job_values.get(name) for name in ("project", "entity", "group")}
