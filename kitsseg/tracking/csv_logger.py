@@ -8,10 +8,9 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 
 class ContinuedCSVLogger(CSVLogger):
-    """Write ``metrics.csv`` and keep the rows of earlier attempts.
+    """Append to ``metrics.csv``, which Lightning's own logger overwrites.
 
-    Lightning's own logger deletes the existing file. A row that is already in the file is not written
-    again.
+    A row that is already in the file is not written again.
     """
 
     @property
@@ -23,9 +22,9 @@ class ContinuedCSVLogger(CSVLogger):
 
 
 class _AppendingWriter(ExperimentWriter):
-    def __init__(self, log_dir: str) -> None:
-        super().__init__(log_dir)
-        self.written: set[tuple[tuple[str, str], ...]] = set()
+    def _check_log_dir_exists(self) -> None:
+        """Read the existing file, which the base class deletes here."""
+        self.written: set[frozenset[tuple[str, str]]] = set()
         if self._fs.isfile(self.metrics_file_path):
             with self._fs.open(self.metrics_file_path, "r", newline="") as file:
                 reader = csv.DictReader(file)
@@ -37,10 +36,7 @@ class _AppendingWriter(ExperimentWriter):
         self.written |= {_row_key(row) for row in self.metrics}
         super().save()
 
-    def _check_log_dir_exists(self) -> None:
-        """Do nothing: the base class deletes an existing file."""
 
-
-def _row_key(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _row_key(row: dict[str, Any]) -> frozenset[tuple[str, str]]:
     """Return the non-empty cells of a row as text, independent of the column order."""
-    return tuple(sorted((name, str(value)) for name, value in row.items() if str(value)))
+    return frozenset((name, str(value)) for name, value in row.items() if str(value))

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-# module of the logger: (packages that it imports, extra of kitsseg that installs them)
+# class of the logger: (packages that it imports, extra of kitsseg that installs them)
 REQUIRED = {
-    "kitsseg.tracking.tensorboard_run": (("tensorboard",), "tensorboard"),
-    "kitsseg.tracking.mlflow_run": (("mlflow", "sqlalchemy", "alembic"), "mlflow"),
+    "kitsseg.tracking.tensorboard_run.TensorBoardRun": (("tensorboard",), "tensorboard"),
+    "kitsseg.tracking.mlflow_run.MLflowRun": (("mlflow", "sqlalchemy", "alembic"), "mlflow"),
 }
 
 
@@ -15,9 +15,8 @@ def missing_packages(loggers: Mapping[str, Any]) -> list[str]:
     """Return one error message per configured logger whose packages are not installed."""
     problems = []
     for name, node in loggers.items():
-        target = node.get("_target_") if isinstance(node, Mapping) else None
-        module = target.rpartition(".")[0] if isinstance(target, str) else ""
-        packages, extra = REQUIRED.get(module, ((), ""))
+        target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+        packages, extra = REQUIRED.get(target, ((), ""))
         missing = [package for package in packages if find_spec(package) is None]
         if missing:
             problems.append(

@@ -1,16 +1,14 @@
 """MLflow logger of a run."""
 
-import csv
-import io
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import MLFlowLogger
-from pytorch_lightning.utilities import rank_zero_only
 
+from kitsseg.reporting import formats
 from kitsseg.reporting.run_record import RESULT, Record
 from kitsseg.system import provenance
 from kitsseg.tracking import run_content, tracking_file
@@ -20,16 +18,13 @@ STATES = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 class MLflowRun(MLFlowLogger):
-    """Log to an MLflow run whose id is stored in the run's folder, so that it can be resumed.
+    """Log to an MLflow run whose id is stored in ``folder``, so that it can be resumed.
 
     Args:
-        folder: folder of the run.
         root: folder of the database and its files, used if there is no tracking URI.
         project: name of the MLflow experiment.
         tracking_uri: server or database. Default: ``MLFLOW_TRACKING_URI``, then ``root/mlflow.db``.
-        sweep: folder of the sweep; its name becomes a tag.
-        model: name of the model configuration; becomes a tag.
-        tags: additional tags.
+        sweep: folder of the sweep; its name becomes a tag, as does that of the configuration ``model``.
         checkpoints: log the best checkpoint of each stage.
     """
 
@@ -44,11 +39,11 @@ class MLflowRun(MLFlowLogger):
         tags: dict[str, str] | None = None,
         checkpoints: bool = True,
     ) -> None:
-        self.folder, self.checkpoints = Path(folder), checkpoints
+        self.folder, self.checkpoints = Path(folder).resolve(), checkpoints
         uri, artifact_location = storage(root, tracking_uri)
         stored = tracking_file.read(self.folder, TRACKER)
-        own = {"model": model, "commit": provenance.commit(), "folder": str(self.folder.resolve())}
-        if sweep is not None and self.folder.resolve().is_relative_to(Path(sweep).resolve()):
+        own = {"model": model, "commit": provenance.commit(), "folder": str(self.folder)}
+        if sweep is not None and self.folder.is_relative_to(Path(sweep).resolve()):
             own["sweep"] = Path(sweep).name
         super().__init__(
             experiment_name=project,
@@ -60,35 +55,28 @@ class MLflowRun(MLFlowLogger):
         )
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> Any:
         """Return the MLflow client; the run starts on first access."""
+        client: Any = self._mlflow_client
         if not self._initialized:
             logging.getLogger("alembic").setLevel(logging.WARNING)
             logging.getLogger("mlflow").setLevel(logging.WARNING)
-            if self._run_id is None:
-                _create_experiment(self._mlflow_client, self._experiment_name, self._artifact_location)
-            client = MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
+            project = self._experiment_name
+            if self._run_id is None and client.get_experiment_by_name(project) is None:
+                with suppress(Exception):  # another job may create it at the same time
+                    client.create_experiment(project, artifact_location=self._artifact_location)
+            MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
             ids = {"tracking_uri": self._tracking_uri, "run_id": self._run_id}
-            tracking_file.update(self.folder, TRACKER, **ids, project=self._experiment_name)
+            tracking_file.update(self.folder, TRACKER, **ids, project=project)
             client.set_terminated(self._run_id, "RUNNING")
-        return self._mlflow_client
+        return client
 
-    def finalize(self, status: str = "success") -> None:
-        """Do nothing: `close` sets the final state."""
-
-    @rank_zero_only
     def log_run(self, record: Record, folder: Path) -> None:
         """Log the table of cases, the example slices, the record and the checkpoints."""
         client, run_id = self.experiment, self.run_id
-        out = io.StringIO()
-        head, rows = run_content.case_table(record)
-        csv.writer(out, lineterminator="\n").writerows([head, *rows])
-        client.log_text(run_id, out.getvalue(), "cases.csv")
-        counts: dict[str, int] = {}
+        client.log_text(run_id, formats.csv_text(*run_content.case_table(record)), "cases.csv")
         for example in run_content.example_slices(folder, record.final["validation"]):
-            count = counts[example.role] = counts.get(example.role, -1) + 1
-            name = f"slices/{example.role}_{count}.png"
+            name = f"slices/{example.role}_{example.number}.png"
             client.log_image(run_id, run_content.overlay(example), artifact_file=name)
         # Not named result.json: a search for runs in the output folder would find the run twice.
         client.log_text(run_id, (folder / RESULT).read_text(encoding="utf-8"), "record.json")
@@ -96,7 +84,6 @@ class MLflowRun(MLFlowLogger):
             for stage, path in run_content.best_checkpoints(folder).items():
                 client.log_artifact(run_id, str(path), f"checkpoints/{stage}")
 
-    @rank_zero_only
     def close(self, exit_code: int, reason: str, state: str) -> None:
         """End the run with its state, exit code and reason."""
         client, run_id = self.experiment, self.run_id
@@ -116,38 +103,19 @@ def storage(root: str, tracking_uri: str | None) -> tuple[str, str | None]:
     return f"sqlite:///{home / 'mlflow.db'}", (home / "mlflow-files").as_uri()
 
 
-def log_sweep(folder: Path, job_ids: dict[str, Any], files: list[Path]) -> None:
-    """Log the tables and the report of a sweep as one more MLflow run.
-
-    A second call for the same folder updates that run.
-
-    Args:
-        folder: folder of the sweep.
-        job_ids: tracking values of one of its jobs.
-        files: files to log.
-    """
+def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> None:
+    """Log the tables and the report of a sweep as one MLflow run, which a second call updates."""
     from mlflow.tracking import MlflowClient
 
-    uri, project = job_ids["tracking_uri"], job_ids["project"]
+    uri, project = job_values["tracking_uri"], job_values["project"]
     client = MlflowClient(uri)
     stored = tracking_file.read(folder, TRACKER)
     run_id = stored.get("run_id") if stored.get("tracking_uri") == uri else None
     if run_id is None:
         experiment: Any = client.get_experiment_by_name(project)
-        tags = {"sweep": folder.name, "kind": "table"}
-        name = f"{folder.name}: Table 1"
+        tags, name = {"sweep": folder.name, "kind": "table"}, f"{folder.name}: Table 1"
         run_id = client.create_run(experiment.experiment_id, tags=tags, run_name=name).info.run_id
         tracking_file.update(folder, TRACKER, tracking_uri=uri, run_id=run_id, project=project)
     for path in files:
         client.log_artifact(run_id, str(path))
     client.set_terminated(run_id, "FINISHED")
-
-
-def _create_experiment(client: Any, name: str, artifact_location: str | None) -> None:
-    """Create the experiment unless it exists; another job may create it at the same time."""
-    if client.get_experiment_by_name(name) is None:
-        try:
-            client.create_experiment(name, artifact_location=artifact_location)
-        except Exception:
-            if client.get_experiment_by_name(name) is None:
-                raise

@@ -13,7 +13,6 @@ from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.reporting import showcase, tables
 from kitsseg.reporting.run_record import Record
 
-BEFORE, FINAL = "before/", "final/"
 # RGB by class: background, kidney (green), tumour (red); blended half and half with the image.
 COLOURS = np.array([[0, 0, 0], [60, 190, 90], [230, 60, 60]], np.float32)
 SLICES_PER_CASE = 5
@@ -21,16 +20,18 @@ SLICES_PER_CASE = 5
 
 @dataclass(frozen=True)
 class ExampleSlice:
-    """One slice of a showcase case.
+    """One slice ``[H, W]`` of a showcase case.
 
     Attributes:
         role: ``best``, ``median`` or ``worst`` case.
+        number: position among the slices of the case, from 0.
         caption: case, slice number and tumour Dice of the case.
         image: ``[H, W]`` uint8.
         masks: class ids ``[H, W]``: ``truth``, ``prediction`` and, after fine-tuning, ``before``.
     """
 
     role: str
+    number: int
     caption: str
     image: npt.NDArray[np.uint8]
     masks: dict[str, npt.NDArray[np.uint8]]
@@ -41,10 +42,12 @@ def summary_metrics(record: Record) -> dict[str, float]:
 
     The names are ``final/val_tumor`` etc., and ``before/val_tumor`` etc. for a fine-tuned run.
     """
-    names = [column.lower().replace(" ", "_") for column in tables.COLUMNS]
-    values = dict(zip((FINAL + n for n in names), tables.mean_dice(record, after=True), strict=True))
-    if record.after is not None:
-        values |= dict(zip((BEFORE + n for n in names), tables.mean_dice(record), strict=True))
+    stages = {"final/": True, "before/": False} if record.after is not None else {"final/": True}
+    values = {
+        stage + column.lower().replace(" ", "_"): dice
+        for stage, after in stages.items()
+        for column, dice in zip(tables.COLUMNS, tables.mean_dice(record, after), strict=True)
+    }
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -54,53 +57,40 @@ def case_table(record: Record) -> tuple[list[str], list[list[Any]]]:
     head += ["kidney_ml", "tumour_ml", "tumour_predicted_ml"]
     rows: list[list[Any]] = []
     for part in ("validation", "train"):
-        for case, scores in record.final.get(part, {}).items():
-            kidney, tumour = (scores["dice"][region] for region in ("kidney", "tumour"))
-            before = (
-                record.before[part].get(case, {}).get("dice", {}) if record.after is not None else {}
-            )
-            dice_before = [before.get("kidney"), before.get("tumour")]
-            defined = tumour is not None and dice_before[1] is not None
-            change = tumour - dice_before[1] if defined else None
-            volumes = [_volume_ml(scores, *key) for key in (("kidney", 2), ("tumour", 2), ("tumour", 1))]
-            rows.append([part, case, kidney, tumour, *dice_before, change, *volumes])
+        earlier = record.before[part] if record.after is not None else {}
+        for case, scores in record.final[part].items():
+            dice, dice_before = scores["dice"], earlier[case]["dice"] if earlier else {}
+            tumour, tumour_before = dice["tumour"], dice_before.get("tumour")
+            change = None if tumour is None or tumour_before is None else tumour - tumour_before
+            (_, _, kidney_true), (_, predicted, true) = map(scores["voxels"].get, ("kidney", "tumour"))
+            volumes = [round(n * scores["voxel_ml"], 3) for n in (kidney_true, true, predicted)]
+            before = [dice_before.get("kidney"), tumour_before, change]
+            rows.append([part, case, dice["kidney"], tumour, *before, *volumes])
     return head, rows
 
 
-def _volume_ml(scores: dict[str, Any], region: str, index: int) -> float | None:
-    """Return the volume of a region in ml, of the prediction (index 1) or the truth (index 2)."""
-    voxels, voxel_ml = scores.get("voxels", {}).get(region), scores.get("voxel_ml")
-    return None if voxels is None or voxel_ml is None else round(voxels[index] * voxel_ml, 3)
-
-
 def example_slices(folder: Path, scores: CaseScores) -> Iterator[ExampleSlice]:
-    """Yield a few slices of each showcase case, including the one with most tumour.
+    """Yield a few slices of each showcase case of a run, including the one with most tumour.
 
-    Args:
-        folder: folder of the run.
-        scores: scores of its validation cases.
+    ``scores`` are those of the run's validation cases.
     """
     for shown in showcase.read(folder):
         count = min(SLICES_PER_CASE, len(shown.z))
         spread = np.linspace(0, len(shown.z) - 1, count).round().astype(int)
         dice = scores.get(shown.case, {}).get("dice", {}).get("tumour")
         score = "no tumour" if dice is None else f"tumour Dice {dice:.3f}"
-        for i in sorted({*spread[1:-1].tolist(), shown.start}):
+        for number, i in enumerate(sorted({*spread[1:-1].tolist(), shown.start})):
             masks = {name: mask[i] for name, mask in shown.masks.items()}
             caption = f"{shown.case}, slice {shown.z[i]}: {score}"
-            yield ExampleSlice(shown.role, caption, shown.image[i], masks)
+            yield ExampleSlice(shown.role, number, caption, shown.image[i], masks)
 
 
 def overlay(example: ExampleSlice) -> npt.NDArray[np.uint8]:
     """Return the slice coloured by each of its masks, side by side: ``[H, W × masks, 3]``."""
-    grey = np.repeat(example.image[:, :, None], 3, axis=2).astype(np.float32)
-    panels = []
-    for name in ("truth", "before", "prediction"):
-        if name in example.masks:
-            mask = example.masks[name]
-            blended = np.where(mask[:, :, None] > 0, (grey + COLOURS[mask]) / 2, grey)
-            panels.append(blended.astype(np.uint8))
-    return np.concatenate(panels, axis=1)
+    names = [name for name in ("truth", "before", "prediction") if name in example.masks]
+    masks = np.concatenate([example.masks[name] for name in names], axis=1)
+    grey = np.tile(example.image[:, :, None], (1, len(names), 3)).astype(np.float32)
+    return np.where(masks[:, :, None] > 0, (grey + COLOURS[masks]) / 2, grey).astype(np.uint8)
 
 
 def best_checkpoints(folder: Path) -> dict[str, Path]:

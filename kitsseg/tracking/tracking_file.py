@@ -10,12 +10,7 @@ NAME = "tracking.json"
 
 
 def read(folder: Path, tracker: str) -> dict[str, Any]:
-    """Return the values of one tracker; empty if there are none or the file is damaged.
-
-    Args:
-        folder: folder of the run.
-        tracker: name of the tracker, for example ``wandb``.
-    """
+    """Return the values of one tracker; empty if there are none or the file is damaged."""
     values = _read_all(folder).get(tracker, {})
     return values if isinstance(values, dict) else {}
 

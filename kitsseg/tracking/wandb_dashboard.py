@@ -1,8 +1,5 @@
 """Create the W&B workspace and the report of a sweep with wandb-workspaces."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,51 +40,38 @@ def make_workspace(layout: DashboardLayout) -> Any:
 
 def make_report(layout: DashboardLayout) -> Any:
     """Return the report, not saved: Table 1, then the panels of each section."""
-    entity = layout.entity if layout.entity is not None else "ENTITY"
+    place = {"project": layout.project, "entity": "ENTITY" if layout.entity is None else layout.entity}
     blocks: list[Any] = [wr.TableOfContents()]
     if layout.table:
         blocks += [wr.H1("Table 1"), wr.MarkdownBlock(layout.table)]
     for title, panels in layout.sections.items():
-        runs = wr.Runset(
-            entity=entity, project=layout.project, name=layout.title, filters=[_run_filter(layout)],
-            groupby=[f"config.{MODEL}"] if title == "By model" else [],
-        )  # fmt: skip
+        groupby = [f"config.{MODEL}"] if title == "By model" else []
+        runs = wr.Runset(**place, name=layout.title, filters=[_run_filter(layout)], groupby=groupby)
         grid = wr.PanelGrid(runsets=[runs], panels=[make_panel(panel) for panel in panels])
         blocks += [wr.H2(title), grid]
-    return wr.Report(project=layout.project, entity=entity, title=layout.title[:128], blocks=blocks)
+    return wr.Report(**place, title=layout.title[:128], blocks=blocks)
 
 
 def make_panel(panel: Panel) -> Any:
     """Return the wandb-workspaces object of a panel."""
-    wide = wr.Layout(w=24, h=12)
+    title, names, wide = panel.title, list(panel.names), wr.Layout(w=24, h=12)
     if panel.kind == "bars":
-        return wr.BarPlot(
-            title=panel.title,
-            metrics=[wr.SummaryMetric(name) for name in panel.names],
-            orientation="v",
-            groupby=wr.Config(MODEL),
-            groupby_aggfunc="mean",
-            groupby_rangefunc="minmax",
-        )
+        metrics = [wr.SummaryMetric(name) for name in names]
+        groups = {"groupby": wr.Config(MODEL), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+        return wr.BarPlot(title=title, metrics=metrics, orientation="v", **groups)
     if panel.kind == "curves":
-        return wr.LinePlot(title=panel.title, x=panel.x, y=list(panel.names))
+        return wr.LinePlot(title=title, x=panel.x, y=names)
     if panel.kind == "points":
-        assert panel.x is not None
-        return wr.ScatterPlot(
-            title=panel.title, x=wr.SummaryMetric(panel.x), y=wr.SummaryMetric(panel.names[0])
-        )
+        return wr.ScatterPlot(title=title, x=wr.SummaryMetric(panel.x), y=wr.SummaryMetric(names[0]))
     if panel.kind == "table":
-        return wr.WeavePanelSummaryTable(table_name=panel.names[0], layout=wide)
+        return wr.WeavePanelSummaryTable(table_name=names[0], layout=wide)
     assert panel.kind == "media"
-    return wr.MediaBrowser(
-        title=panel.title, media_keys=list(panel.names), num_columns=len(panel.names), layout=wide
-    )
+    return wr.MediaBrowser(title=title, media_keys=names, num_columns=len(names), layout=wide)
 
 
 def to_json(workspace: Any) -> str:
     """Return a workspace as the JSON that is sent to W&B."""
-    model = workspace._to_model().model_dump_json(by_alias=True, exclude_none=True)
-    return json.dumps(json.loads(model), indent=1)
+    return str(workspace._to_model().model_dump_json(indent=1, by_alias=True, exclude_none=True))
 
 
 def save(layout: DashboardLayout, folder: Path) -> list[str]:
@@ -100,7 +84,7 @@ def save(layout: DashboardLayout, folder: Path) -> list[str]:
     """
     import wandb
 
-    with _wandb_errors():
+    try:
         if layout.entity is None:
             layout = replace(layout, entity=wandb.Api().default_entity)
         place = {"project": layout.project, "entity": layout.entity}
@@ -112,6 +96,9 @@ def save(layout: DashboardLayout, folder: Path) -> list[str]:
             report.id = stored["report_id"]
         workspace.save()
         report.save()
+    except Exception as error:  # the classes differ between versions of wandb
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(f"offline=false: W&B reported an error: {text}") from error
     ids = {"workspace_name": workspace._internal_name, "workspace_id": workspace._internal_id}
     tracking_file.update(folder, TRACKER, **place, **ids, report_id=report.id)
     return [workspace.url, report.url]
@@ -119,16 +106,6 @@ def save(layout: DashboardLayout, folder: Path) -> list[str]:
 
 def _run_filter(layout: DashboardLayout) -> Any:
     """Return the filter that selects the runs of the layout."""
-    if layout.group:
-        return expr.Metric("Group") == layout.group
-    return expr.Metric("ID").isin(layout.ids)
-
-
-@contextmanager
-def _wandb_errors() -> Iterator[None]:
-    """Raise errors of W&B as ValueError; their classes differ between versions of wandb."""
-    try:
-        yield
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise ValueError(f"offline=false: W&B reported an error: {text}") from error
+    if layout.group is None:
+        return expr.Metric("ID").isin(layout.ids)
+    return expr.Metric("Group") == layout.group

@@ -6,16 +6,15 @@ them before an online process resumes the run. If an online process is killed, r
 sent stay in ``wandb/run-*``; ``wandb sync --include-online`` sends them.
 """
 
+import csv
+import io
 import logging
 import os
-import re
 import secrets
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
 
 from kitsseg.data.labels import CLASSES
 from kitsseg.reporting.run_record import RESULT, Record
@@ -26,26 +25,18 @@ log = logging.getLogger("kitsseg")
 
 TRACKER = "wandb"
 TIMEOUT_S = 30.0  # longest wait for the server when a run starts and when it ends
-
 NO_API_KEY = "no API key; run wandb login, or set WANDB_API_KEY"
-Mode = Literal["online", "offline", "disabled"]
 CLASS_NAMES = {number: name for number, name in enumerate(CLASSES) if number > 0}
-STAGE_PREFIXES = ("", "finetune/")
 
 
 class WandbRun(WandbLogger):
-    """Log to a W&B run whose id is stored in the run's folder, so that it can be resumed.
+    """Log to a W&B run whose id is stored in ``folder``, so that it can be resumed.
 
     Args:
-        folder: folder of the run.
-        project: W&B project.
-        entity: W&B entity; None for the user's default.
         offline: store the run in ``folder/wandb`` for ``wandb sync``.
-        sweep: folder of the sweep. A run inside it belongs to the group of the sweep.
-        experiment_name: first part of the name of that group.
+        sweep: folder of the sweep. A run inside it belongs to the group ``experiment_name/SWEEP``.
         group: overrides the name of the group; empty for no group.
         model: name of the model configuration; logged as ``config.model_name`` and as a tag.
-        tags: additional tags.
         checkpoints: log the best checkpoint of each stage as an artifact.
         settings: arguments of `wandb.Settings`.
     """
@@ -75,14 +66,11 @@ class WandbRun(WandbLogger):
         }  # fmt: skip
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> Any:
         """Return the `wandb.Run`; it starts on first access."""
-        if self._experiment is None and hasattr(self, "_attach_id"):  # unpickled in another process
-            return WandbLogger.experiment.fget(self)  # type: ignore[attr-defined]
         if self._experiment is None:
             run = start(self.folder, **self.start_args)
-            for prefix in STAGE_PREFIXES:  # fine-tuning starts at epoch 0 again, on its own axis
+            for prefix in ("", "finetune/"):  # fine-tuning starts at epoch 0 again, on its own axis
                 run.define_metric(f"{prefix}epoch", hidden=True)
                 for part in ("train", "val"):
                     run.define_metric(f"{prefix}{part}/*", step_metric=f"{prefix}epoch")
@@ -94,60 +82,38 @@ class WandbRun(WandbLogger):
             self._experiment = run
         return self._experiment
 
-    @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Log metrics; ``epoch`` is logged along the axis of the current stage."""
         values = dict(metrics)
-        matches = [match for name in values if (match := re.match(r"(.*?)(?:train|val)/", name))]
-        prefixes = {match[1] for match in matches} & set(STAGE_PREFIXES)
-        if "epoch" in values and len(prefixes) == 1:
-            values[f"{prefixes.pop()}epoch"] = values.pop("epoch")
+        if "epoch" in values and any(name.startswith("finetune/") for name in values):
+            values["finetune/epoch"] = values.pop("epoch")
         if step is not None:
             values["trainer/global_step"] = step
         log_row(self.experiment, self.folder, values)
 
-    @rank_zero_only
     def log_run(self, record: Record, folder: Path) -> None:
         """Log the table of cases, the example slices with masks, the record and the checkpoints."""
         import wandb
 
-        head, rows = run_content.case_table(record)
-        values = {
-            "environment": record.environment,
-            "cases": record.split,
-            "overrides": record.overrides,
-        }
-        self.experiment.config.update(values, allow_val_change=True)
-        images: dict[str, list[Any]] = {}
-        for example in run_content.example_slices(folder, record.final["validation"]):
-            masks: Any = {
-                name: {"mask_data": mask, "class_labels": CLASS_NAMES}
-                for name, mask in example.masks.items()
-            }
-            image = wandb.Image(example.image, masks=masks, caption=example.caption)
-            images.setdefault(f"slices/{example.role}", []).append(image)
-        table = wandb.Table(columns=[*head], data=rows)
-        log_row(self.experiment, self.folder, {"cases": table, **images})
-        self._log_artifact("result", {RESULT: folder / RESULT}, record)
-        if self.checkpoints:
-            best = run_content.best_checkpoints(folder)
-            files = {f"{stage}/best.ckpt": path for stage, path in best.items()}
-            self._log_artifact("model", files, record)
-
-    def _log_artifact(self, kind: str, files: dict[str, Path], record: Record) -> None:
-        """Log files as one artifact, without copying them."""
-        import wandb
-
         run = self.experiment
+        about = {"environment": record.environment, "cases": record.split, "overrides": record.overrides}
+        run.config.update(about, allow_val_change=True)
+        head, rows = run_content.case_table(record)
+        values: dict[str, Any] = {"cases": wandb.Table(columns=[*head], data=rows)}
+        for example in run_content.example_slices(folder, record.final["validation"]):
+            kinds = example.masks.items()
+            masks: Any = {kind: {"mask_data": mask, "class_labels": CLASS_NAMES} for kind, mask in kinds}
+            image = wandb.Image(example.image, masks=masks, caption=example.caption)
+            values.setdefault(f"slices/{example.role}", []).append(image)
+        log_row(run, self.folder, values)
         metadata = {"model_name": record.model, "seed": record.seed}
         metadata |= run_content.summary_metrics(record)
-        artifact = wandb.Artifact(f"{kind}-{run.id}", kind, metadata=metadata)
-        for name, path in files.items():
-            artifact.add_file(str(path.resolve()), name, policy="immutable", skip_cache=True)
-        if files:
-            run.log_artifact(artifact)
+        _log_files(run, "result", "result", {RESULT: folder / RESULT}, metadata)
+        best = run_content.best_checkpoints(folder)
+        if self.checkpoints and best:
+            files = {f"{stage}/best.ckpt": path for stage, path in best.items()}
+            _log_files(run, "model", "model", files, metadata)
 
-    @rank_zero_only
     def close(self, exit_code: int, reason: str, state: str) -> None:
         """End the run; its summary contains the state and the reason of a failure."""
         if self._experiment is not None:
@@ -155,29 +121,48 @@ class WandbRun(WandbLogger):
             run.summary["outcome"] = state
             if reason:
                 run.summary["error"] = reason[:1000]
-            finish(run, self.folder, exit_code)
+            finish(run, exit_code)
+
+
+def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> None:
+    """Log the table, the report and all files as one more W&B run in the group of the jobs."""
+    import wandb
+
+    place = {name: job_values.get(name) for name in ("project", "entity", "group")}
+    server = job_values.get("server")
+    settings = {} if server is None else {"base_url": server}
+    name, offline = f"{folder.name}: Table 1", bool(job_values.get("offline", True))
+    run = start(folder, offline, settings, **place, name=name, job_type="table")
+    try:
+        values: dict[str, Any] = {}
+        for path in files:
+            if path.name == "table1.csv":
+                head, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
+                cells = [[_parse_cell(cell) for cell in row] for row in rows]
+                values["table1"] = wandb.Table(columns=[*head], data=cells)
+            elif path.suffix == ".html":
+                values[path.stem] = wandb.Html(str(path), inject=False)
+        log_row(run, folder, values)
+        _log_files(run, "table1", "result", {path.name: path for path in files})
+    finally:
+        finish(run)
 
 
 def group_name(folder: Path, sweep: str | None, experiment_name: str | None) -> str:
     """Return ``EXPERIMENT/SWEEP`` for a job inside a sweep's folder; empty for a single run."""
-    if sweep is None:
+    parent = None if sweep is None else Path(sweep).resolve()
+    if parent is None or parent not in folder.resolve().parents:
         return ""
-    parent = Path(sweep).resolve()
-    if folder.resolve() == parent or not folder.resolve().is_relative_to(parent):
-        return ""
-    names = [experiment_name, parent.name] if experiment_name != parent.name else [parent.name]
-    return "/".join(name for name in names if name)
+    named = experiment_name and experiment_name != parent.name
+    return f"{experiment_name}/{parent.name}" if named else parent.name
 
 
 def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: Any) -> Any:
     """Start or resume the W&B run of ``folder`` and return the `wandb.Run`.
 
-    Args:
-        folder: folder of the run. Its W&B files are in ``folder/wandb``, its id is in
-            ``folder/tracking.json``.
-        offline: store the run for ``wandb sync``. ``WANDB_MODE`` may also set this, or ``disabled``.
-        settings: arguments of `wandb.Settings`.
-        init_args: arguments of `wandb.init`: project, entity, group, name, job_type, tags.
+    Its W&B files are in ``folder/wandb``, its id is in ``folder/tracking.json``. With ``offline`` it is
+    stored for ``wandb sync``; ``WANDB_MODE`` may also set this, or ``disabled``. ``settings`` are passed
+    to `wandb.Settings`, and ``init_args`` (project, entity, group, name, ...) to `wandb.init`.
     """
     import wandb
 
@@ -190,22 +175,24 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
     tracking_file.update(folder, TRACKER, id=run_id, offline=offline, server=server, **place)
     os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # staging of artifacts, by default in the home
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
-    defaults = {"silent": True, "reinit": "finish_previous", "login_timeout": 1, **_code_settings(),
+    root = Path(__file__).resolve().parents[2]  # kitsseg's own commit, not the working directory's
+    code = {"git_root": str(root)} if (root / ".git").exists() else {"disable_git": True}
+    defaults = {"silent": True, "reinit": "finish_previous", "login_timeout": 1, **code,
                 "init_timeout": TIMEOUT_S, "finish_timeout": TIMEOUT_S}  # fmt: skip
     wandb_settings = wandb.Settings(**{**defaults, **settings, "finish_timeout_raises": True})
     args = {"dir": str(folder), "id": run_id, "resume": "allow", "settings": wandb_settings, **init_args}
     mode = select_mode(offline)
     if mode == "online":
-        reason = "" if has_api_key(server) else NO_API_KEY
-        if not reason:
+        reason = NO_API_KEY
+        if has_api_key(server):
             try:
-                return wandb.init(mode=mode, **args)
+                return wandb.init(mode="online", **args)
             except Exception as error:  # wandb raises errors of any class
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 wandb.teardown()  # otherwise its service keeps the id of the run in use
-        log.warning(f"W&B: {reason}; the run is offline, send it later: {sync_command(folder)}")
-        mode = "offline"
-    return wandb.init(mode=mode, **args)
+        command = f"wandb sync {folder}/wandb/offline-run-*"
+        log.warning(f"W&B: {reason}; the run is offline, send it later: {command}")
+    return wandb.init(mode="disabled" if mode == "disabled" else "offline", **args)
 
 
 def log_row(run: Any, folder: Path, values: dict[str, Any]) -> None:
@@ -219,18 +206,18 @@ def log_row(run: Any, folder: Path, values: dict[str, Any]) -> None:
     run.log(values, step=step, commit=True)
 
 
-def finish(run: Any, folder: Path, exit_code: int = 0) -> None:
+def finish(run: Any, exit_code: int = 0) -> None:
     """End the run; warn if the server did not receive everything in time."""
     online = not (run.offline or run.disabled)
     try:
         run.finish(exit_code=exit_code)
     except TimeoutError:
         if online:
-            limit = run.settings.finish_timeout
-            log.warning(f"W&B: not sent within {limit:g} s; send it later: {sync_command(folder, run)}")
+            late = f"not sent within {run.settings.finish_timeout:g} s; send it later"
+            log.warning(f"W&B: {late}: wandb sync --include-online {Path(run.settings.sync_dir)}")
 
 
-def select_mode(offline: bool) -> Mode:
+def select_mode(offline: bool) -> str:
     """Return the W&B mode; ``WANDB_MODE`` can disable sending but not enable it."""
     value = os.environ.get("WANDB_MODE", "")
     if value == "disabled":
@@ -239,11 +226,7 @@ def select_mode(offline: bool) -> Mode:
 
 
 def has_api_key(server: str | None = None) -> bool:
-    """Return whether W&B can log in without a prompt.
-
-    Args:
-        server: URL of the server; None for the configured one.
-    """
+    """Return whether W&B can log in without a prompt at the URL ``server``, or the configured one."""
     import requests
     import wandb
 
@@ -253,14 +236,19 @@ def has_api_key(server: str | None = None) -> bool:
     return any([*map(os.environ.get, variables), netrc, settings.api_key])
 
 
-def sync_command(folder: Path, run: Any = None) -> str:
-    """Return the command that sends the offline runs of ``folder``, or one online run."""
-    if run is None:
-        return f"wandb sync {folder}/wandb/offline-run-*"
-    return f"wandb sync --include-online {Path(run.settings.sync_dir)}"
+def _log_files(run: Any, name: str, kind: str, files: dict[str, Path], metadata: Any = None) -> None:
+    """Log files as one artifact, without copying them."""
+    import wandb
+
+    artifact = wandb.Artifact(f"{name}-{run.id}", kind, metadata=metadata)
+    for stored_as, path in files.items():
+        artifact.add_file(str(path.resolve()), stored_as, policy="immutable", skip_cache=True)
+    run.log_artifact(artifact)
 
 
-def _code_settings() -> dict[str, Any]:
-    """Return settings that record kitsseg's own commit, not that of the working directory."""
-    root = Path(__file__).resolve().parents[2]
-    return {"git_root": str(root)} if (root / ".git").exists() else {"disable_git": True}
+def _parse_cell(cell: str) -> float | str | None:
+    """Return a number as float and an empty cell as None."""
+    try:
+        return float(cell) if cell else None
+    except ValueError:
+        return cell

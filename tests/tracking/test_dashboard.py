@@ -76,7 +76,7 @@ def test_a_single_run_is_selected_by_its_id(tmp_path: Path) -> None:
         planned(folder)
     tracking_file.update(folder, "wandb", id="one", project="p", entity="e", group=None)
     made = planned(folder)
-    assert (made.title, made.ids, made.group) == ("run", ["one"], "")
+    assert (made.title, made.ids, made.group) == ("run", ["one"], None)
     assert "Table 1" not in made.sections
     sent = json.loads(wandb_dashboard.to_json(wandb_dashboard.make_workspace(made)))
     (chosen,) = sent["spec"]["section"]["runSets"][0]["filters"]["filters"]

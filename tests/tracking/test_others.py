@@ -61,7 +61,7 @@ def test_a_tensorboard_run(tmp_path: Path) -> None:
 def test_the_table_of_a_sweep_in_tensorboard(tmp_path: Path) -> None:
     (tmp_path / "table1.md").write_text("| a |")
     (tmp_path / "report.html").write_text("<p>")
-    tensorboard_run.log_sweep(tmp_path, [tmp_path / "table1.md", tmp_path / "report.html"])
+    tensorboard_run.log_sweep(tmp_path, {}, [tmp_path / "table1.md", tmp_path / "report.html"])
     held = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert held.Tags()["tensors"] == ["table1/text_summary"]
 

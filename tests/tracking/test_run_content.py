@@ -73,7 +73,7 @@ def test_overlay_colours_the_masks() -> None:
     truth, prediction = np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8)
     truth[0, 0], prediction[1, 2] = 1, 2
     both = run_content.overlay(
-        ExampleSlice("best", "", image, {"truth": truth, "prediction": prediction})
+        ExampleSlice("best", 0, "", image, {"truth": truth, "prediction": prediction})
     )
     assert both.shape == (2, 6, 3) and both.dtype == np.uint8
     assert both[0, 0].tolist() == [80, 145, 95]  # mean of 100 and (60, 190, 90)

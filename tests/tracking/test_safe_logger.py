@@ -21,7 +21,7 @@ class RecordingLogger:
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None) -> None:
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.calls.append(("metrics", metrics, step))
 
     def save(self) -> None:
