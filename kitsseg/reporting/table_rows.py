@@ -48,7 +48,7 @@ class Scores:
         return Scores(list(cases), padded[:, [column.get(case, -1) for case in cases]])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     """A configuration: all runs that differ only in seed and validation fold."""
 

@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import count, product
 from pathlib import Path
 from string import ascii_uppercase
@@ -17,6 +16,7 @@ from kitsseg.reporting.html import findings, provenance_section, result_sections
 from kitsseg.reporting.html.markup import Html, el, join
 from kitsseg.reporting.html.svg import marker
 from kitsseg.reporting.runs import Job
+from kitsseg.reporting.table_rows import Row
 from kitsseg.reporting.tables import Study
 from kitsseg.system.files import write_text
 
@@ -37,9 +37,8 @@ def publish(jobs: Sequence[Job], folder: Path) -> list[Path]:
 
 
 def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str]) -> str:
-    """Return the page of ``jobs``; ``study`` contains those with a record, ``texts`` its tables."""
-    study, full_labels = shorten_labels(study)
-    rows = study.rows
+    """Return the page of ``jobs``; shorten the labels of ``study``, whose tables are ``texts``."""
+    rows, full_labels = study.rows, shorten_labels(study.rows)
     showcases = slices.find_showcases(rows, {id(job.record): job.folder for job in jobs})
     viewers, data = slices.slice_viewers(showcases)
     # (id, short title for the navigation, title, content)
@@ -71,30 +70,17 @@ def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str]) -> str:
     return document(title, body, data)
 
 
-def shorten_labels(study: Study) -> tuple[Study, dict[str, str]]:
-    """Return the study with short labels such as ``B attn_unet``, and ``{short: full}`` in row order.
+def shorten_labels(rows: Sequence[Row]) -> dict[str, str]:
+    """Shorten the labels of ``rows`` in place, such as to ``B attn_unet``, and return ``{short: full}``.
 
-    Labels change only if one of them is longer than `MAX_LABEL`. Comparisons without a common case are
-    dropped.
+    Labels change only if one of them is longer than `MAX_LABEL`.
     """
-    short = full = [row.label for row in study.rows]
+    full = [row.label for row in rows]
     if any(len(label) > MAX_LABEL for label in full):
         letters = ("".join(text) for n in count(1) for text in product(ascii_uppercase, repeat=n))
-        pairs = zip(letters, full, strict=False)
-        short = [f"{letter} {label.split(', ')[0][:MAX_LABEL]}" for letter, label in pairs]
-    rows = [replace(row, label=label) for row, label in zip(study.rows, short, strict=True)]
-    new = {id(old): row for old, row in zip(study.rows, rows, strict=True)}
-    comparisons = [
-        replace(c, first=new[id(c.first)], second=new[id(c.second)])
-        for c in study.comparisons
-        if c.paired.cases
-    ]
-    strata = [
-        replace(groups, scores=[(s, new[id(row)], cells) for s, row, cells in groups.scores])
-        for groups in study.strata
-    ]
-    renamed = replace(study, rows=rows, comparisons=comparisons, strata=strata)
-    return renamed, dict(zip(short, full, strict=True))
+        for row, letter in zip(rows, letters, strict=False):
+            row.label = f"{letter} {row.label.split(', ')[0][:MAX_LABEL]}"
+    return dict(zip((row.label for row in rows), full, strict=True))
 
 
 def document(title: str, body: Html, data: dict[str, Any]) -> str:

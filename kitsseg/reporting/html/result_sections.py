@@ -67,24 +67,20 @@ def uncertainty(study: Study) -> Html | None:
         "Large marker: mean over cases. Bar: 95 % interval of the mean. Small strokes: single cases. "
         "Hover over a case to see its name and to highlight it in all plots."
     )
-    means = plot_grid(*((plots.plot_means(study.rows, region), "") for region in REGIONS))
-    if not study.comparisons:
-        return join(el("p", text), means)
-    pairs = [[c for c in study.comparisons if c.region == region] for region in REGIONS]
-    difference = (
-        "Mean difference of Dice between two rows on their common cases. If the bar crosses the dashed "
-        "line, the difference is not significant."
-    )
-    cells = comparisons.comparison_cells(study.comparisons)
-    return join(
-        el("p", text),
-        means,
-        el("h3", "Paired differences"),
-        el("p", difference),
-        plot_grid(*((plots.plot_differences(pair), "") for pair in pairs if pair)),
-        html_table(comparisons.HEAD, cells, "Differences", "figures"),
-        el("p", comparisons.NOTE, class_="note"),
-    )
+    parts = [el("p", text)]
+    parts.append(plot_grid(*((plots.plot_means(study.rows, region), "") for region in REGIONS)))
+    if found := [c for c in study.comparisons if c.paired.cases]:
+        pairs = [[c for c in found if c.region == region] for region in REGIONS]
+        text = (
+            "Mean difference of Dice between two rows on their common cases. If the bar crosses the "
+            "dashed line, the difference is not significant."
+        )
+        parts += [el("h3", "Paired differences"), el("p", text)]
+        parts.append(plot_grid(*((plots.plot_differences(pair), "") for pair in pairs if pair)))
+        cells = comparisons.comparison_cells(found)
+        parts.append(html_table(comparisons.HEAD, cells, "Differences", "figures"))
+        parts.append(el("p", comparisons.NOTE, class_="note"))
+    return join(*parts)
 
 
 def case_by_case(rows: Sequence[Row]) -> Html | None:

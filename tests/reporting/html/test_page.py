@@ -194,14 +194,12 @@ def test_rows_with_different_cases_are_not_ranked() -> None:
 def test_long_labels_are_shortened_and_explained() -> None:
     options = [{"overrides": ["model=unet", f"data.background_keep={k}", "more=1"]} for k in (0.02, 0.1)]
     study = tables.study([record("unet", [0.5] * 3, [0.4, 0.5, 0.6], **o) for o in options])
-    short, full = shorten_labels(study)
-    assert full == {
+    assert shorten_labels(study.rows) == {
         "A unet": "unet, data.background_keep=0.02",
         "B unet": "unet, data.background_keep=0.1",
     }
-    assert {c.label for c in short.comparisons} == {"B unet − A unet"}
-    many = tables.Study([Row("unet, " + 30 * "x", [])] * 703, [], [], [], [], [])
-    names = [row.label for row in shorten_labels(many)[0].rows]
+    assert {c.label for c in study.comparisons} == {"B unet − A unet"}
+    names = list(shorten_labels([Row(f"unet, {30 * 'x'}", []) for _ in range(703)]))
     assert [names[n].split()[0] for n in (0, 25, 26, 27, 701, 702)] == [
         "A",
         "Z",
