@@ -77,11 +77,6 @@ def read(path: Path) -> Record:
     return Record(**{name: value for name, value in values.items() if name in names})
 
 
-def find_records(folder: Path) -> list[Path]:
-    """Return the paths of all records below ``folder`` in job order."""
-    return sorted(folder.rglob(RESULT), key=lambda path: job_order(path.parent))
-
-
 def job_order(folder: Path) -> tuple[int, str]:
     """Return the sort key of a job folder: its number in the sweep, then its path."""
     try:

@@ -10,7 +10,6 @@ from kitsseg.reporting import run_record
 from kitsseg.reporting.run_record import RESULT, STATUS, Record
 
 EVALUATION = "evaluation.json"
-EVALUATION_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,9 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not an evaluation ({error!r})") from error
-    if version != EVALUATION_VERSION:
+    if version != 1:
         raise ValueError(
-            f"{path}: evaluation version {version} is not supported (supported: "
-            f"{EVALUATION_VERSION}); evaluate again"
+            f"{path}: evaluation version {version} is not supported (supported: 1); evaluate again"
         )
     record = Record(
         name=name, model=name, seed=0, overrides=[], before={"train": {}, "validation": metrics},

@@ -96,11 +96,6 @@ def note(done: Study) -> str:
     )
 
 
-def table1_markdown(records: Sequence[Record]) -> str:
-    """Return ``table1.md``: Table 1 before and after fine-tuning, comparisons, strata and notes."""
-    return _markdown(study(records))
-
-
 def texts(done: Study) -> dict[str, str]:
     """Return the content of all table files by file name; nothing without any run.
 
@@ -110,7 +105,7 @@ def texts(done: Study) -> dict[str, str]:
     if not done.rows:
         return {}
     latex = formats.latex(HEAD, [_lines(done), PAPER], note(done))
-    files = {"table1.md": _markdown(done), "table1.csv": _csv(done), "table1.tex": latex}
+    files = {"table1.md": table1_markdown(done), "table1.csv": _csv(done), "table1.tex": latex}
     if done.comparisons:
         cells = comparisons.comparison_cells(done.comparisons)
         files["differences.csv"] = comparisons.comparison_csv(done.comparisons)
@@ -120,7 +115,8 @@ def texts(done: Study) -> dict[str, str]:
     return files
 
 
-def _markdown(done: Study) -> str:
+def table1_markdown(done: Study) -> str:
+    """Return ``table1.md``: Table 1 after and before fine-tuning, comparisons, strata and notes."""
     parts = ["# Table 1\n", formats.markdown(HEAD, [*_lines(done), *PAPER])]
     parts += [f"\n{job.folder.name} {job.state}: {job.reason}" for job in done.missing]
     stage_one = zip(done.rows, done.before, strict=True)

@@ -62,12 +62,11 @@ def plot_differences(comparisons: Sequence[Comparison]) -> Html:
     region = comparisons[0].region
     ends = [v for c in comparisons for d in [c.paired.difference] for v in (d.low, d.high, d.mean)]
     limit = max([0.02, *(abs(v) for v in ends if not math.isnan(v))]) * 1.08
-    height = TOP + BOTTOM + LANE * len(comparisons)
-    frame = Frame((-limit, limit), height=height)
+    frame = Frame((-limit, limit), height=TOP + BOTTOM + LANE * len(comparisons))
     labels = [(v, signed(v, 2) if v else "0") for v in svg.ticks(-limit, limit, 6)]
     parts = [frame.axes(f"difference in {region} Dice", "", labels)]
     zero = frame.px(0)
-    parts.append(el("line", x1=zero, x2=zero, y1=TOP, y2=height - BOTTOM, class_="zero"))
+    parts.append(el("line", x1=zero, x2=zero, y1=TOP, y2=frame.height - BOTTOM, class_="zero"))
     for i, c in enumerate(comparisons):
         y, d = TOP + LANE * i + 30, c.paired.difference
         tip = el("title", f"{signed(d.mean)}{interval_text(d)}, {c.paired.cases} cases")

@@ -47,8 +47,7 @@ def job_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
 
 def configurations(rows: Sequence[Row]) -> list[Html]:
     """Return the differences between the rows' configurations, then each configuration in full."""
-    configs = [row.runs[0].config for row in rows]
-    flat = [flatten(config) for config in configs]
+    flat = [flatten(row.runs[0].config) for row in rows]
     body = [
         [name, *(el("code", values.get(name, "–")) for values in flat)]
         for name in dict.fromkeys(name for values in flat for name in values)
@@ -62,8 +61,9 @@ def configurations(rows: Sequence[Row]) -> list[Html]:
         head = ["Key", *(row.label for row in rows)]
         out = [html_table(head, body, "Differences between configurations", "config")]
         out.append(el("p", "Seeds, folders and loggers are not compared.", class_="note"))
-    for row, config in zip(rows, configs, strict=True):
-        out.append(folded_text(f"Configuration of {row.label}", json.dumps(config, indent=1)))
+    for row in rows:
+        text = json.dumps(row.runs[0].config, indent=1)
+        out.append(folded_text(f"Configuration of {row.label}", text))
     return out
 
 
@@ -89,10 +89,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             out |= flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, str):
-            out[f"{prefix}{name}"] = without_module(value) if name == "_target_" else value
         else:
-            out[f"{prefix}{name}"] = json.dumps(value)
+            text = value if isinstance(value, str) else json.dumps(value)
+            out[f"{prefix}{name}"] = without_module(text) if name == "_target_" else text
     return out
 
 

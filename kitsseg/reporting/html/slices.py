@@ -117,18 +117,16 @@ def slice_viewer(
     uris = [data_uri(image, ".webp", WEBP) for image in example.image]
     place = f"slice {example.z[example.start] + 1}"
     masks = {mask: volume[example.start] for mask, volume in example.masks.items()}
-    stage = outlined(
-        uris[example.start], masks, f"{example.case}, {place}, with the outlines of the labels"
-    )
+    text = f"{example.case}, {place}, with the outlines of the labels"
+    stage = outlined(uris[example.start], masks, text)
     slider = el(
         "input", type="range", min=0, max=len(uris) - 1, value=example.start, step=1,
         id=f"{name}-slice", aria_label=f"Slice of {example.case}, {example.role} case",
     )  # fmt: skip
     output = el("output", place, for_=f"{name}-slice")
     larger = el("button", "Larger", type="button", class_="larger")
-    controls = el("div", slider, output, larger, class_="controls")
-    text = el("figcaption", caption)
-    figure = el("figure", stage, controls, text, class_="viewer", id=name, data_case=example.case)
+    parts = (stage, el("div", slider, output, larger, class_="controls"), el("figcaption", caption))
+    figure = el("figure", *parts, class_="viewer", id=name, data_case=example.case)
     data = {
         "width": example.image.shape[2],
         "height": example.image.shape[1],
@@ -166,8 +164,8 @@ def gate_maps(example: ExampleCase) -> Html:
     for number, (gate, grid) in enumerate(zip(example.gates, example.grids, strict=True), 1):
         values = gate.astype(np.float32)
         low, high = float(values.min()), float(values.max())
-        scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
-        heat = cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+        scaled = np.rint(255 * (values - low) / max(high - low, 1e-9)).astype(np.uint8)
+        heat = cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS)
         text = f"Coefficients of gate {number} on this slice, from {low:.2f} to {high:.2f}"
         picture = outlined(data_uri(heat, ".png"), masks, text, "heat")
         size = f" ({grid[0]} × {grid[1]}): {low:.2f} – {high:.2f}"

@@ -49,8 +49,7 @@ class Frame:
             parts.append(el("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="axis"))
             parts.append(el("text", text, x=x, y=bottom + 17, class_="tick middle"))
         parts.append(el("line", x1=LEFT, x2=edge, y1=bottom, y2=bottom, class_="axis"))
-        middle = (LEFT + edge) / 2
-        parts.append(el("text", x_label, x=middle, y=self.height - 6, class_="label middle"))
+        parts.append(el("text", x_label, x=(LEFT + edge) / 2, y=self.height - 6, class_="label middle"))
         turn = f"translate(12 {(TOP + bottom) / 2}) rotate(-90)"
         parts.append(el("text", y_label, transform=turn, class_="label middle"))
         return join(*parts)
