@@ -20,6 +20,7 @@ from kitsseg.training.losses import DiceCrossEntropy, Loss, SorensenDice
 from tests.commands.test_train import SMALL, command
 from tests.helpers import forks
 from tests.helpers.parts import make_data, make_task
+from tests.helpers.records import find_records
 from tests.inference.test_segmenter import trained
 from tests.jobs.test_resume import RUN, same
 from tests.training.test_task import trainer
@@ -127,7 +128,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_the_hardware_computes_well_is_chosen(run: Path) -> None:
-    records = [run_record.read(path) for path in run_record.find_records(run / "outputs")]
+    records = [run_record.read(path) for path in find_records(run / "outputs")]
     assert len(records) == 2
     for record in records:
         about = record.environment

@@ -1,13 +1,14 @@
 """Compare table rows: paired differences on the cases that both rows validated."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 from kitsseg.data.labels import OFFICIAL
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.stats import Paired
-from kitsseg.reporting.formats import csv_text, exact, interval, number, p_value
+from kitsseg.reporting.formats import csv_text, interval, number, p_value
 from kitsseg.reporting.table_rows import Row
 
 ALL_PAIRS = 4  # compare all pairs up to this number of rows, otherwise only with the first row
@@ -30,12 +31,18 @@ class Comparison:
     second: Row
     region: str
     paired: Paired
-    p_holm: float
     validated: tuple[int, int]
+    p_holm: float = math.nan
 
     @property
     def label(self) -> str:
         return f"{self.first.label} − {self.second.label}"
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval excludes 0 and the corrected p value is below 0.05."""
+        difference = self.paired.difference
+        return (difference.low > 0 or difference.high < 0) and self.p_holm < 0.05
 
 
 def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -51,49 +58,33 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
     The p values are corrected over all returned comparisons.
     """
     found = []
-    for first, second in row_pairs(rows):
-        for region in OFFICIAL:
-            a, b = (row.scores("validation", region) for row in (first, second))
-            common = sorted(set(a.cases) & set(b.cases))
-            paired = stats.paired(a.select(common).values, b.select(common).values)
-            found.append((first, second, region, paired, (len(a.cases), len(b.cases))))
-    corrected = stats.holm([paired.p for *_, paired, _ in found])
-    return [
-        Comparison(first, second, region, paired, p_holm, validated)
-        for (first, second, region, paired, validated), p_holm in zip(found, corrected, strict=True)
-    ]
+    for (first, second), region in product(row_pairs(rows), OFFICIAL):
+        a, b = (row.scores("validation", region) for row in (first, second))
+        common = sorted(set(a.cases) & set(b.cases))
+        paired = stats.paired(a.select(common).values, b.select(common).values)
+        found.append(Comparison(first, second, region, paired, (len(a.cases), len(b.cases))))
+    corrected = stats.holm([c.paired.p for c in found])
+    return [replace(c, p_holm=p) for c, p in zip(found, corrected, strict=True)]
 
 
 def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:
     """Return the cells under `HEAD`, one line per comparison."""
-    return [
-        [
-            c.label,
-            c.region,
-            _case_count(c),
-            interval(c.paired.difference, "+"),
-            p_value(c.paired.p),
-            p_value(c.p_holm),
-            number(c.paired.effect, "+.2f"),
-        ]
-        for c in comparisons
-    ]
+    lines = []
+    for c in comparisons:
+        common, (first, second) = c.paired.cases, c.validated
+        cases = f"{common}" if common == first == second else f"{common} of {first} and {second}"
+        values = [interval(c.paired.difference, "+"), p_value(c.paired.p), p_value(c.p_holm)]
+        lines.append([c.label, c.region, cases, *values, number(c.paired.effect, "+.2f")])
+    return lines
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     """Return a CSV file with one line per comparison and full precision; undefined values are empty."""
     head = ["first", "second", "region", "cases", "first validated", "second validated"]
     head += ["difference", "low", "high", "p", "p holm", "effect"]
-    body = []
+    body: list[list[object]] = []
     for c in comparisons:
         d = c.paired.difference
-        values = (d.mean, d.low, d.high, c.paired.p, c.p_holm, c.paired.effect)
-        counts = (c.paired.cases, *c.validated)
-        names = [c.first.label, c.second.label, c.region]
-        body.append([*names, *map(str, counts), *map(exact, values)])
+        line = [c.first.label, c.second.label, c.region, c.paired.cases, *c.validated]
+        body.append([*line, d.mean, d.low, d.high, c.paired.p, c.p_holm, c.paired.effect])
     return csv_text(head, body)
-
-
-def _case_count(c: Comparison) -> str:
-    common, (first, second) = c.paired.cases, c.validated
-    return f"{common}" if common == first == second else f"{common} of {first} and {second}"

@@ -3,19 +3,17 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from kitsseg.evaluation.stats import Interval
-from kitsseg.system.files import write_text
 
 Lines = Sequence[Sequence[str]]
 
-LATEX = {
+LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "_": r"\_", "%": r"\%", "&": r"\&",
     "#": r"\#", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$", "≤": r"$\le$", "±": r"$\pm$",
     "−": "$-$", "–": "--",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def number(value: float, form: str = ".3f") -> str:
@@ -38,27 +36,20 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else number(p)
 
 
-def exact(value: float) -> str:
-    """Return the value with full precision, or an empty text for NaN."""
-    return "" if math.isnan(value) else repr(float(value))
-
-
 def markdown(head: Sequence[str], body: Lines) -> str:
     """Return a Markdown table with aligned columns."""
-    lines = [list(head), *map(list, body)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    text = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    text = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in (head, *body)]
     text.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(text)
 
 
-def csv_text(head: Sequence[str], body: Lines) -> str:
-    """Return a CSV file's content."""
+def csv_text(head: Sequence[str], body: Sequence[Sequence[object]]) -> str:
+    """Return a CSV file's content with numbers in full precision; NaN is an empty cell."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([head, *body])
+    # NaN is the only value that differs from itself.
+    lines = (["" if cell != cell else cell for cell in line] for line in body)
+    csv.writer(out, lineterminator="\n").writerows([head, *lines])
     return out.getvalue()
 
 
@@ -66,34 +57,10 @@ def latex(head: Sequence[str], blocks: Sequence[Lines], caption: str) -> str:
     """Return a booktabs table with a rule between blocks."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(escape_latex, cells)) + r" \\"
+        return " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
 
+    start = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    start += [r"\caption{" + caption.translate(LATEX) + "}"]
+    start += [r"\begin{tabular}{l" + "c" * (len(head) - 1) + "}", r"\toprule", line(head)]
     body = [text for block in blocks for text in (r"\midrule", *map(line, block))]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            r"\caption{" + escape_latex(caption) + "}",
-            r"\begin{tabular}{l" + "c" * (len(head) - 1) + "}",
-            r"\toprule",
-            line(head),
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def escape_latex(text: str) -> str:
-    """Return plain text with LaTeX's special characters escaped."""
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-def write_texts(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    """Write each text under its name in ``folder``, atomically, and return the paths."""
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return [folder / name for name in texts]
+    return "\n".join([*start, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])

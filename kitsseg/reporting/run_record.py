@@ -9,9 +9,7 @@ from kitsseg.evaluation.metrics import SplitScores
 from kitsseg.system.files import write_json
 
 VERSION = 2
-READABLE = (1, VERSION)
-# Version 1 lacks these fields and the voxel volume of each case.
-ADDED_IN_2: dict[str, Any] = {"curves": {}, "clinical": {}}
+ADDED_IN_2 = {"curves", "clinical"}  # version 1 also lacks the voxel volume of each case
 RESULT, STATUS = "result.json", "status.json"
 
 
@@ -20,20 +18,16 @@ class Record:
     """The results of one run.
 
     Attributes:
-        name: experiment name.
         model: name of the model configuration, such as ``attn_unet``.
-        seed: random seed.
         overrides: command-line overrides without the seed.
         before: metrics of the best stage-one weights on both parts of the split.
         after: metrics after fine-tuning; None without fine-tuning.
         split: case ids by part, ``train`` and ``validation``.
         epochs: for each stage, the number of epochs (``run``) and the best epoch (``best``).
-        config: resolved configuration.
         environment: versions, commit, device and precision.
         seconds: duration of each phase.
         curves: for each stage, one dict per epoch: ``epoch`` from 0, ``train/loss``, ``val/loss``, ….
         clinical: clinical fields by validation case; empty if unknown.
-        version: version of the file format.
     """
 
     name: str
@@ -49,7 +43,7 @@ class Record:
     seconds: dict[str, float]
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     clinical: dict[str, dict[str, Any]] = field(default_factory=dict)
-    version: int = field(default=VERSION)
+    version: int = VERSION
 
     @property
     def final(self) -> SplitScores:
@@ -72,22 +66,15 @@ def read(path: Path) -> Record:
         version = values.get("version")
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not a record of a run ({error})") from error
-    if version not in READABLE:
+    if version not in (1, VERSION):
         raise ValueError(
-            f"{path}: record version {version} is not supported (supported: "
-            f"{', '.join(map(str, READABLE))}); run the job again or use the kitsseg that wrote it"
+            f"{path}: record version {version} is not supported (supported: 1, {VERSION}); run the job "
+            "again or use the kitsseg that wrote it"
         )
-    if version == 1:
-        values = {**ADDED_IN_2, **values}
     names = {f.name for f in fields(Record)}
-    if missing := names - set(values):
+    if missing := names - set(values) - (ADDED_IN_2 if version == 1 else set()):
         raise ValueError(f"{path}: missing {', '.join(sorted(missing))}; run the job again")
-    return Record(**{name: values[name] for name in names})
-
-
-def find_records(folder: Path) -> list[Path]:
-    """Return the paths of all records below ``folder`` in job order."""
-    return sorted(folder.rglob(RESULT), key=lambda path: job_order(path.parent))
+    return Record(**{name: value for name, value in values.items() if name in names})
 
 
 def job_order(folder: Path) -> tuple[int, str]:

@@ -10,7 +10,6 @@ from kitsseg.reporting import run_record
 from kitsseg.reporting.run_record import RESULT, STATUS, Record
 
 EVALUATION = "evaluation.json"
-EVALUATION_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,6 @@ class Job:
     """A run or an evaluation in any state.
 
     Attributes:
-        folder: folder of the job.
         state: ``complete``, ``failed``, ``interrupted``, ``unfinished`` (running or killed) or
             ``unreadable``.
         reason: what is missing and why, in one line; empty if nothing is missing.
@@ -37,12 +35,10 @@ def find_jobs(folders: Sequence[Path]) -> list[Job]:
     """Return all jobs in and below ``folders`` without duplicates, by folder and job number.
 
     Raises:
-        ValueError: a folder does not exist or contains no job.
+        ValueError: a folder contains no job.
     """
     jobs: dict[Path, Job] = {}
     for folder in folders:
-        if not folder.is_dir():
-            raise ValueError(f"runs={folder}: no such folder")
         found = jobs_below(folder)
         if not found:
             raise ValueError(f"runs={folder}: holds no run; expected {RESULT}, {STATUS} or {EVALUATION}")
@@ -53,37 +49,41 @@ def find_jobs(folders: Sequence[Path]) -> list[Job]:
 
 def jobs_below(folder: Path) -> list[Job]:
     """Return the jobs in and below one folder in the order of their numbers."""
-    names = (RESULT, STATUS, EVALUATION)
-    found = {path.parent for name in names for path in folder.rglob(name)}
+    found = {path.parent for name in (RESULT, STATUS, EVALUATION) for path in folder.rglob(name)}
     return [read_job(path) for path in sorted(found, key=run_record.job_order)]
 
 
 def read_job(folder: Path) -> Job:
     """Return the job stored in ``folder``."""
-    status, problem = _read_status(folder / STATUS)
+    status: dict[str, Any] = {}
+    record, reason, problem = None, "", ""
+    try:
+        if (folder / STATUS).is_file():
+            status = dict(json.loads((folder / STATUS).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        problem = f"{STATUS} is unreadable ({error})"
     state, changed = status.get("status"), status.get("changed")
-    changed = float(changed) if isinstance(changed, (int, float)) else None
-    error = _one_line(status.get("error", ""))
     try:
         if (folder / RESULT).is_file():
-            record, reason = run_record.read(folder / RESULT), ""
+            record = run_record.read(folder / RESULT)
         elif (folder / EVALUATION).is_file():
             record, reason = read_evaluation(folder / EVALUATION)
+    except ValueError as error:
+        state, reason = "unreadable", str(error)
+    else:
+        if state == "failed":
+            reason = str(status.get("error", ""))
+        elif record is not None:
+            state = "complete"
+        elif problem:
+            state, reason = "unreadable", problem
+        elif state == "interrupted":
+            reason = "stopped before the end"
+        elif state == "running":
+            state, reason = "unfinished", f"still running or killed: no {RESULT} yet"
         else:
-            record, reason = None, ""
-    except ValueError as unreadable:
-        return Job(folder, "unreadable", _one_line(unreadable), None, changed)
-    if state == "failed":
-        return Job(folder, "failed", error, record, changed)
-    if record is not None:
-        return Job(folder, "complete", reason, record, changed)
-    if problem:
-        return Job(folder, "unreadable", problem, None, None)
-    if state == "interrupted":
-        return Job(folder, "interrupted", "stopped before the end", None, changed)
-    if state == "running":
-        return Job(folder, "unfinished", f"still running or killed: no {RESULT} yet", None, changed)
-    return Job(folder, "unreadable", f"{STATUS} says {state}, but there is no {RESULT}", None, changed)
+            state, reason = "unreadable", f"{STATUS} says {state}, but there is no {RESULT}"
+    return Job(folder, state, " ".join(reason.split()), record, changed)
 
 
 def read_evaluation(path: Path) -> tuple[Record, str]:
@@ -97,18 +97,17 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
     """
     try:
         values = json.loads(path.read_text())
-        version, name, cases = values["version"], str(values["name"]), values["cases"]
+        version, name = values["version"], str(values["name"])
+        metrics = {case: {**e, "dice": dict(e["dice"])} for case, e in values["cases"].items()}
         incomplete = {
             "without a prediction": len(values.get("missing", [])),
             "with a problem": len(values.get("problems", {})),
         }
-        metrics = {str(case): {**entry, "dice": dict(entry["dice"])} for case, entry in cases.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not an evaluation ({error!r})") from error
-    if version != EVALUATION_VERSION:
+    if version != 1:
         raise ValueError(
-            f"{path}: evaluation version {version} is not supported (supported: "
-            f"{EVALUATION_VERSION}); evaluate again"
+            f"{path}: evaluation version {version} is not supported (supported: 1); evaluate again"
         )
     record = Record(
         name=name, model=name, seed=0, overrides=[], before={"train": {}, "validation": metrics},
@@ -116,18 +115,3 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         environment=values.get("environment", {}), seconds={},
     )  # fmt: skip
     return record, ", ".join(f"{count} {what}" for what, count in incomplete.items() if count)
-
-
-def _read_status(path: Path) -> tuple[dict[str, Any], str]:
-    """Return the content of ``status.json`` and the problem with it, if any."""
-    if not path.is_file():
-        return {}, ""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        return {}, f"{STATUS} is unreadable ({error})"
-    return (values, "") if isinstance(values, dict) else ({}, f"{STATUS} is not a JSON object")
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())

@@ -21,7 +21,6 @@ class ExampleCase:
 
     Attributes:
         role: ``best``, ``median`` or ``worst`` by tumour Dice.
-        case: case id.
         z: ``[S]``, slice indices within the volume.
         image: ``[S, H, W]`` uint8; the network's intensity window maps to 0 … 255.
         masks: class ids ``[S, H, W]``: ``truth``, ``prediction`` and, after fine-tuning, ``before``.
@@ -53,22 +52,19 @@ def read(folder: Path) -> list[ExampleCase]:
 def _read_case(path: Path) -> ExampleCase:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = dict(file)
         gates = [arrays[name] for name in sorted(arrays) if name.startswith("gate_")]
         masks = {n.removeprefix("mask_"): a for n, a in arrays.items() if n.startswith("mask_")}
         example = ExampleCase(
             str(arrays["role"]), str(arrays["case"]), arrays["z"], arrays["image"], masks,
             int(arrays["start"]), gates, [(int(h), int(w)) for h, w in arrays["grids"]],
         )  # fmt: skip
-        shape = example.image.shape
+        slices, height, width = example.image.shape
         consistent = (
-            len(shape) == 3
-            and {"truth", "prediction"} <= set(masks)
-            and all(mask.shape == shape for mask in masks.values())
-            and all(gate.shape == shape[1:] for gate in gates)
-            and len(gates) == len(example.grids)
-            and len(example.z) == len(example.image)
-            and 0 <= example.start < len(example.z)
+            {"truth", "prediction"} <= set(masks)
+            and {mask.shape for mask in masks.values()} == {example.image.shape}
+            and [gate.shape for gate in gates] == [(height, width)] * len(example.grids)
+            and 0 <= example.start < len(example.z) == slices
         )
         if not consistent:
             raise ValueError("array shapes do not match")

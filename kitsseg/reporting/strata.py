@@ -1,15 +1,13 @@
 """Validation scores by tumour size and stage."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kitsseg.data.labels import OFFICIAL
-from kitsseg.evaluation import stats
-from kitsseg.evaluation.stats import Interval
-from kitsseg.reporting.formats import csv_text, exact, interval
-from kitsseg.reporting.table_rows import Row
+from kitsseg.reporting.formats import csv_text, interval
+from kitsseg.reporting.table_rows import Cell, Row
 
 # Largest diameters that separate T1a, T1b, T2a and T2b (TNM of UICC and AJCC, 8th edition).
 LIMITS_CM = (4, 7, 10)
@@ -21,20 +19,14 @@ UNKNOWN = "not known"
 
 @dataclass(frozen=True)
 class Strata:
-    """A grouping of cases by one property; ``members`` maps each non-empty stratum to case ids."""
+    """Cases grouped by one property: case ids by non-empty stratum, and validation Dice.
+
+    ``scores`` has one line per stratum and row: the stratum, the row, and its Dice by region.
+    """
 
     name: str
     members: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class StratumScores:
-    """A row's validation Dice in one stratum: number of cases and mean by region."""
-
-    row: Row
-    stratum: str
-    cases: dict[str, int]
-    means: dict[str, Interval]
+    scores: list[tuple[str, Row, dict[str, Cell]]]
 
 
 def divide_cases(rows: Sequence[Row]) -> list[Strata]:
@@ -45,63 +37,67 @@ def divide_cases(rows: Sequence[Row]) -> list[Strata]:
     case without the property is in the stratum ``not known``.
     """
     entries: dict[str, dict[str, Any]] = {}
-    clinical: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
-        for run in row.runs:
-            for case, entry in run.final.get("validation", {}).items():
-                if "voxel_ml" not in entries.get(case, {}):  # records of version 1 lack it
-                    entries[case] = entry
-            clinical = {**run.clinical, **clinical}
-    cases = sorted(entries)
-    size = _divide("Tumour diameter", cases, lambda case: size_stratum(clinical.get(case, {})))
-    volume = _divide("Tumour volume", cases, lambda case: volume_stratum(entries[case]))
-    stage = _divide("Pathological stage", cases, lambda case: stage_stratum(clinical.get(case, {})))
-    return [strata for strata in (size if size is not None else volume, stage) if strata is not None]
+    clinical: dict[str, dict[str, Any]] = {}
+    for run in (run for row in rows for run in row.runs):
+        for case, entry in run.final.get("validation", {}).items():
+            if "voxel_ml" not in entries.get(case, {}):  # records of version 1 lack it
+                entries[case] = entry
+        clinical = run.clinical | clinical
+    known = {case: clinical.get(case, {}) for case in entries}
+    size = _divide("Tumour diameter", rows, {case: size_stratum(c) for case, c in known.items()})
+    if not size:
+        size = _divide("Tumour volume", rows, {case: volume_stratum(e) for case, e in entries.items()})
+    return size + _divide("Pathological stage", rows, {c: stage_stratum(v) for c, v in known.items()})
 
 
-def _divide(name: str, cases: Sequence[str], stratum: Callable[[str], tuple[int, str]]) -> Strata | None:
-    """Return the non-empty strata in order; None if the property is unknown for all cases."""
-    found = {case: stratum(case) for case in cases}
-    if all(label == UNKNOWN for _, label in found.values()):
-        return None
+def _divide(name: str, rows: Sequence[Row], found: Mapping[str, tuple[int, str]]) -> list[Strata]:
+    """Return a grouping by position and label of each case; nothing if all are unknown."""
     order = sorted(set(found.values()))
-    return Strata(name, {key[1]: [case for case in cases if found[case] == key] for key in order})
+    members = {key[1]: sorted(case for case in found if found[case] == key) for key in order}
+    if set(members) <= {UNKNOWN}:
+        return []
+    scores = [
+        (stratum, row, {r: row.scores("validation", r).select(cases).cell() for r in OFFICIAL})
+        for stratum, cases in members.items()
+        for row in rows
+    ]
+    return [Strata(name, members, scores)]
 
 
 def size_stratum(clinical: Mapping[str, Any]) -> tuple[int, str]:
     """Return position and label by ``radiographic_size``, the largest diameter in cm."""
-    return _between(_positive(clinical.get("radiographic_size")), LIMITS_CM, "cm")
+    size: Any = clinical.get("radiographic_size")
+    is_known = type(size) in (int, float) and 0 < size < math.inf
+    return _between(size if is_known else None, LIMITS_CM, "cm")
 
 
 def volume_stratum(entry: Mapping[str, Any]) -> tuple[int, str]:
     """Return position and label by the true tumour volume in a case's entry."""
-    voxel_ml = _positive(entry.get("voxel_ml"))
-    counts = entry.get("voxels", {}).get("tumour")
-    if voxel_ml is None or counts is None:
-        return _between(None, LIMITS_ML, "ml")
-    _, _, truth = counts
-    return _between(truth * voxel_ml, LIMITS_ML, "ml") if truth else (-1, "no tumour")
+    ml = tumour_ml(entry)
+    return (-1, "no tumour") if ml == 0 else _between(ml, LIMITS_ML, "ml")
+
+
+def tumour_ml(entry: Mapping[str, Any]) -> float | None:
+    """Return the true tumour volume in a case's entry, or None if it does not state it."""
+    voxels = entry.get("voxels", {}).get("tumour")
+    return None if voxels is None or "voxel_ml" not in entry else float(voxels[2] * entry["voxel_ml"])
 
 
 def stage_stratum(clinical: Mapping[str, Any]) -> tuple[int, str]:
     """Return position and label by ``pathology_t_stage``, such as ``1a``; 2a and 2b both give T2."""
-    text = "T" + str(clinical.get("pathology_t_stage")).strip().removeprefix("T")
-    for position, label in enumerate(STAGES):
-        if text.lower().startswith(label.lower()):
-            return position, label
-    return len(STAGES), UNKNOWN
+    text = "t" + str(clinical.get("pathology_t_stage")).strip().lower().removeprefix("t")
+    found = ((i, stage) for i, stage in enumerate(STAGES) if text.startswith(stage.lower()))
+    return next(found, (len(STAGES), UNKNOWN))
 
 
-def score_strata(rows: Sequence[Row], strata: Strata) -> list[StratumScores]:
-    """Return each row's final validation Dice in each stratum with its interval."""
-    out = []
-    for stratum, members in strata.members.items():
-        for row in rows:
-            scores = {region: row.scores("validation", region).select(members) for region in OFFICIAL}
-            counts = {region: s.scored_cases for region, s in scores.items()}
-            means = {region: stats.mean_interval(s.values) for region, s in scores.items()}
-            out.append(StratumScores(row, stratum, counts, means))
-    return out
+def _between(value: float | None, limits: Sequence[float], unit: str) -> tuple[int, str]:
+    """Return position and label of the range that contains ``value``."""
+    if value is None:
+        return len(limits) + 1, UNKNOWN
+    position = sum(value > limit for limit in limits)
+    bounds = [f"> {limit:.0f}" for limit in limits[:position][-1:]]
+    bounds += [f"≤ {limit:.0f}" for limit in limits[position:][:1]]
+    return position, f"{', '.join(bounds)} {unit}"
 
 
 def stratum_head(strata: Strata) -> list[str]:
@@ -109,40 +105,21 @@ def stratum_head(strata: Strata) -> list[str]:
     return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)]
 
 
-def stratum_cells(scores: Sequence[StratumScores]) -> list[list[str]]:
+def stratum_cells(strata: Strata) -> list[list[str]]:
     """Return the cells under `stratum_head`, one line per stratum and row."""
-    return [
-        [s.stratum, s.row.label, _case_counts(s), *(interval(m) for m in s.means.values())]
-        for s in scores
-    ]
+    lines = []
+    for stratum, row, cells in strata.scores:
+        cases = " / ".join(dict.fromkeys(str(cell.cases) for cell in cells.values()))
+        lines.append([stratum, row.label, cases, *(interval(cell.mean) for cell in cells.values())])
+    return lines
 
 
-def strata_csv(several: Sequence[tuple[Strata, Sequence[StratumScores]]]) -> str:
+def strata_csv(several: Sequence[Strata]) -> str:
     """Return a CSV file with one line per stratum, row and region and full precision."""
-    body = []
-    for strata, scores in several:
-        for s in scores:
-            for region, mean in s.means.items():
-                cells = [strata.name, s.stratum, s.row.label, region, str(s.cases[region])]
-                body.append([*cells, exact(mean.mean), exact(mean.low), exact(mean.high)])
+    body = [
+        [strata.name, stratum, row.label, region, c.cases, c.mean.mean, c.mean.low, c.mean.high]
+        for strata in several
+        for stratum, row, cells in strata.scores
+        for region, c in cells.items()
+    ]
     return csv_text(["by", "stratum", "model", "region", "cases", "mean", "low", "high"], body)
-
-
-def _case_counts(scores: StratumScores) -> str:
-    return " / ".join(map(str, dict.fromkeys(scores.cases.values())))
-
-
-def _positive(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if math.isfinite(value) and value > 0 else None
-
-
-def _between(value: float | None, limits: Sequence[float], unit: str) -> tuple[int, str]:
-    if value is None:
-        return len(limits) + 1, UNKNOWN
-    position = sum(value > limit for limit in limits)
-    low, high = (round(limits[i]) if 0 <= i < len(limits) else None for i in (position - 1, position))
-    if low is None:
-        return position, f"≤ {high} {unit}"
-    return position, f"> {low} {unit}" if high is None else f"> {low}, ≤ {high} {unit}"

@@ -1,6 +1,7 @@
-"""Group runs into table rows and collect the per-case scores of each row."""
+"""Group runs into table rows and collect the per-case Dice of each row."""
 
 import re
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,39 +9,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kitsseg.evaluation import stats
+from kitsseg.evaluation.metrics import mean_over_cases
+from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.run_record import Record
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A mean over cases with its interval, standard deviation over seeds and number of cases."""
+
+    mean: Interval
+    sd: float
+    cases: int
+
+
+@dataclass(frozen=True)
 class Scores:
-    """One metric of a row.
+    """The Dice of one region: ``values`` is ``[seeds, cases]``, NaN where a seed has no score."""
 
-    Attributes:
-        seeds: seeds in the order of ``values``.
-        cases: case ids in the order of ``values``.
-        values: ``[seeds, cases]``; NaN where a seed has no score for a case.
-    """
-
-    seeds: list[int]
     cases: list[str]
     values: npt.NDArray[np.float64]
 
-    @property
-    def scored_cases(self) -> int:
-        """The number of cases with at least one score."""
-        return int((~np.isnan(self.values)).any(axis=0).sum())
+    def by_case(self) -> dict[str, float]:
+        """Return the mean over seeds of each case that has a score."""
+        means = zip(self.cases, stats.case_means(self.values), strict=True)
+        return {case: float(mean) for case, mean in means if not np.isnan(mean)}
+
+    def cell(self) -> Cell:
+        """Return the mean with its interval, the spread and the number of cases with a score."""
+        mean, sd = stats.mean_interval(self.values), stats.seed_spread(self.values)
+        return Cell(mean, sd, len(self.by_case()))
 
     def select(self, cases: Sequence[str]) -> "Scores":
         """Return the scores of ``cases`` in the given order; NaN for unknown cases."""
         column = {case: i for i, case in enumerate(self.cases)}
-        out = np.full((len(self.seeds), len(cases)), np.nan)
-        for i, case in enumerate(cases):
-            if case in column:
-                out[:, i] = self.values[:, column[case]]
-        return Scores(self.seeds, list(cases), out)
+        padded = np.pad(self.values, ((0, 0), (0, 1)), constant_values=np.nan)
+        return Scores(list(cases), padded[:, [column.get(case, -1) for case in cases]])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     """A configuration: all runs that differ only in seed and validation fold."""
 
@@ -62,66 +70,55 @@ class Row:
         """Whether all runs have a fine-tuning stage."""
         return all(run.after is not None for run in self.runs)
 
-    def scores(self, part: str, region: str, after: bool = True, metric: str = "dice") -> Scores:
-        """Return one metric for every case of one part of the split.
+    def scores(self, part: str, region: str, after: bool = True) -> Scores:
+        """Return the Dice of every case of a part of the split, of the last stage or of stage one.
 
         With several folds, a seed's validation score of a case comes from the fold that validated it.
         Its training score is the mean over the folds that trained on it.
-
-        Args:
-            part: ``train`` or ``validation``.
-            region: such as ``tumour``.
-            after: whether to use the last stage instead of stage one.
-            metric: key in a case's entry, such as ``dice``.
         """
-        found: dict[tuple[int, str], list[float]] = {}
+        found: dict[tuple[int, str], list[float | None]] = {}
         for run in self.runs:
             for case, entry in (run.final if after else run.before).get(part, {}).items():
-                value = entry.get(metric, {}).get(region)
-                found.setdefault((run.seed, case), []).append(np.nan if value is None else value)
+                found.setdefault((run.seed, case), []).append(entry["dice"].get(region))
         seeds, cases = self.seeds, sorted({case for _, case in found})
         values = np.full((len(seeds), len(cases)), np.nan)
-        for (seed, case), scores in found.items():
-            defined = [score for score in scores if not np.isnan(score)]
-            if defined:
-                values[seeds.index(seed), cases.index(case)] = np.mean(defined)
-        return Scores(seeds, cases, values)
+        for (seed, case), dice in found.items():  # None becomes NaN
+            mean = mean_over_cases(np.array(dice, np.float64))
+            values[seeds.index(seed), cases.index(case)] = mean
+        return Scores(cases, values)
+
+    def validation_dice(self, region: str, after: bool = True) -> dict[str, float]:
+        """Return each case's validation Dice, averaged over seeds, of the last stage or of stage one."""
+        return self.scores("validation", region, after).by_case()
+
+    def fine_tuning_change(self, region: str) -> Interval:
+        """Return the mean difference of validation Dice, after minus before fine-tuning."""
+        after, before = (self.scores("validation", region, stage) for stage in (True, False))
+        return stats.paired(after.values, before.select(after.cases).values).difference
 
     def cases(self, part: str) -> dict[str, dict[str, Any]]:
         """Return each case's entry from the first run that has it, for values shared by all runs."""
-        out: dict[str, dict[str, Any]] = {}
-        for run in self.runs:
-            for case, entry in run.final.get(part, {}).items():
-                out.setdefault(case, entry)
-        return out
+        return dict(ChainMap(*(run.final.get(part, {}) for run in self.runs)))
 
 
-def without_module(path: str) -> str:
-    """Return the class name of a ``kitsseg`` class path; other texts are returned unchanged.
+def without_module(text: str) -> str:
+    """Return a ``kitsseg`` class path, or an override that ends in one, with the class name only.
 
     Classes moved between modules, so ``kitsseg.data.datamodule.SliceDataModule`` of an older record
-    equals ``kitsseg.data.slices.datamodule.SliceDataModule``.
+    equals ``kitsseg.data.slices.datamodule.SliceDataModule``. Other texts are returned unchanged.
     """
-    return re.sub(r"^kitsseg\.(?:\w+\.)*(?=\w+$)", "", path)
+    return re.sub(r"(^|_target_=)kitsseg\.(?:\w+\.)*(?=\w+$)", r"\1", text)
 
 
 def group_runs(runs: Sequence[Record]) -> list[Row]:
     """Return one row per model and set of overrides; seeds and folds share a row."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for run in runs:
-        overrides = sorted(
-            map(_normalised, (o for o in run.overrides if not o.lstrip("+").startswith("split.fold=")))
-        )
-        groups.setdefault((run.model, *overrides), []).append(run)
+        overrides = (o for o in run.overrides if not o.lstrip("+").startswith(("model=", "split.fold=")))
+        groups.setdefault((run.model, *sorted(map(without_module, overrides))), []).append(run)
     # A label names only the overrides that distinguish rows.
-    shared = set.intersection(*(set(key[1:]) for key in groups)) if groups else set()
-    rows = []
-    for (model, *overrides), group in groups.items():
-        differing = [o for o in overrides if o not in shared and not o.startswith("model=")]
-        rows.append(Row(", ".join([model, *differing]), group))
-    return rows
-
-
-def _normalised(override: str) -> str:
-    key, equals, value = override.partition("=")
-    return f"{key}{equals}{without_module(value)}" if key.endswith("_target_") else override
+    shared = set.intersection(*map(set, groups)) if groups else set()
+    return [
+        Row(", ".join([model, *(o for o in overrides if o not in shared)]), group)
+        for (model, *overrides), group in groups.items()
+    ]

@@ -20,6 +20,7 @@ from kitsseg.train import run
 from kitsseg.training import showcase as training_showcase
 from kitsseg.training.evaluation import score_case
 from tests import ROOT
+from tests.helpers.records import find_records
 
 SMALL = [
     "experiment=demo", "data.source.cases=6", "data.source.slices=10", "data.source.size=64",
@@ -54,10 +55,10 @@ def test_a_sweep_ends_with_its_table(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = sweep
-    records = [run_record.read(path) for path in run_record.find_records(folder)]
+    records = [run_record.read(path) for path in find_records(folder)]
     assert [r.model for r in records] == ["unet", "attn_unet"]
-    assert (folder / "table1.md").read_text() == tables.table1_markdown(records)
-    assert tables.table1_markdown(records) in done.stdout
+    assert (folder / "table1.md").read_text() == tables.table1_markdown(tables.study(records))
+    assert tables.table1_markdown(tables.study(records)) in done.stdout
     assert f"{folder.name}/table1.csv" in done.stdout and f"{folder.name}/table1.tex" in done.stdout
     assert "epoch 2/2 | loss" in done.stdout and "finetune/epoch 1/1" in done.stdout
 
@@ -65,7 +66,7 @@ def test_a_sweep_ends_with_its_table(
 def test_a_record_holds_every_case_before_and_after(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    for path in run_record.find_records(sweep[0]):
+    for path in find_records(sweep[0]):
         record = run_record.read(path)
         assert record.after is not None
         assert sorted(sum(record.split.values(), [])) == [f"case_{i:05d}" for i in range(6)]
@@ -83,7 +84,7 @@ def test_a_record_holds_every_case_before_and_after(
 def test_a_record_holds_the_curves_that_were_logged(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    for path in run_record.find_records(sweep[0]):
+    for path in find_records(sweep[0]):
         curves = run_record.read(path).curves
         assert [len(curves[stage]) for stage in ("train", "finetune")] == [2, 1]
         logged = list(csv.DictReader((path.parent / "metrics.csv").open()))
@@ -96,7 +97,7 @@ def test_a_record_holds_the_curves_that_were_logged(
 def test_a_run_keeps_what_it_predicted_and_cases_to_show(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    for path in run_record.find_records(sweep[0]):
+    for path in find_records(sweep[0]):
         record, folder = run_record.read(path), path.parent
         (labels,) = (sweep[0].parents[1] / "data").glob("phantom/*")
         for kept, figures in (("predictions", record.after), ("predictions/before", record.before)):
@@ -131,7 +132,7 @@ def test_a_sweep_ends_with_its_page(
 def test_checkpoints_of_both_stages_are_kept_and_load(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    for job in run_record.find_records(sweep[0]):
+    for job in find_records(sweep[0]):
         stages = {}
         for stage in ("train", "finetune"):
             for name in ("best", "last"):
@@ -148,7 +149,7 @@ def test_each_job_has_its_own_offline_run_and_curves(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     names = []
-    for job in run_record.find_records(sweep[0]):
+    for job in find_records(sweep[0]):
         (offline,) = (job.parent / "wandb").glob("offline-run-*")
         names.append(offline.name)
         assert list(offline.glob("*.wandb"))
@@ -165,7 +166,7 @@ def test_the_same_seed_gives_the_same_figures_in_another_process_and_after_other
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("train", [*SMALL, *paths, "model=attn_unet", "data.workers=2"])
     run(cfg, tmp_path, "attn_unet", [])
-    again, first = (run_record.read(run_record.find_records(f)[-1]) for f in (tmp_path, folder))
+    again, first = (run_record.read(find_records(f)[-1]) for f in (tmp_path, folder))
     assert (again.before, again.after) == (first.before, first.after)
 
 

@@ -1,10 +1,16 @@
 """Made-up records of runs."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kitsseg.evaluation import metrics
-from kitsseg.reporting.run_record import Record
+from kitsseg.reporting.run_record import RESULT, Record, job_order
+
+
+def find_records(folder: Path) -> list[Path]:
+    """Return the paths of all records below ``folder`` in job order."""
+    return sorted(folder.rglob(RESULT), key=lambda path: job_order(path.parent))
 
 
 def part(kidney: list[float | None], tumour: list[float | None], first: int = 0) -> metrics.CaseScores:

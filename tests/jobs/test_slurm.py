@@ -12,6 +12,7 @@ import pytest
 
 from kitsseg.reporting import run_record, runs
 from tests.commands.test_train import SMALL, command
+from tests.helpers.records import find_records
 
 
 def is_up() -> bool:
@@ -50,15 +51,13 @@ def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path:
     done = command(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "outputs" / "demo"
-    states = [
-        json.loads((p.parent / "status.json").read_text()) for p in run_record.find_records(folder)
-    ]
+    states = [json.loads((p.parent / "status.json").read_text()) for p in find_records(folder)]
     assert [(s["status"], s["attempt"]) for s in states] == [("complete", 2)] * 2
     assert states[0]["slurm_job"] != states[1]["slurm_job"]
     for devices in (1, 2):
         log = (folder / f"trainer.devices-{devices}" / "train.log").read_text()
         assert log.count("resuming stage train after epoch 1") == 1
-    assert [run_record.read(p).epochs["train"]["run"] for p in run_record.find_records(folder)] == [2, 2]
+    assert [run_record.read(p).epochs["train"]["run"] for p in find_records(folder)] == [2, 2]
     assert "# Table 1" in done.stdout and (folder / "table1.md").is_file()
 
 

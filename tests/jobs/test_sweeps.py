@@ -20,6 +20,7 @@ from kitsseg.system import gpus
 from tests import ROOT
 from tests.commands.test_train import SMALL, command
 from tests.helpers.commands import find_problems
+from tests.helpers.records import find_records
 
 SWEEP = [
     "-m", *SMALL, "hydra/launcher=parallel", "hydra.launcher.n_jobs=2", "model=unet", "finetune=none",
@@ -112,7 +113,7 @@ def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path
     assert "trial 0 was interrupted; resuming it" in done.stdout
     assert done.stdout.count("resuming stage train after epoch 1") == 1
     assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
-    records = [run_record.read(path) for path in run_record.find_records(tmp_path / "outputs")]
+    records = [run_record.read(path) for path in find_records(tmp_path / "outputs")]
     assert len({record.config["optimizer"]["lr"] for record in records}) == 2
     best = max(metrics.case_mean(record.final["validation"], "tumour") for record in records)
     said = (tmp_path / "outputs/demo/optimization_results.yaml").read_text()

@@ -22,7 +22,10 @@ def test_numbers() -> None:
         "0.001",
         "<0.001",
     ]
-    assert formats.exact(1 / 3) == "0.3333333333333333" and formats.exact(NAN) == ""
+
+
+def test_csv_is_exact_and_undefined_cells_are_empty() -> None:
+    assert formats.csv_text("abc", [(1 / 3, NAN, 2)]) == "a,b,c\n0.3333333333333333,,2\n"
 
 
 def test_markdown_is_aligned() -> None:

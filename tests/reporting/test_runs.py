@@ -93,8 +93,6 @@ def test_run_that_failed_after_evaluation_has_a_record(tmp_path: Path) -> None:
 
 
 def test_folders_without_jobs_raise(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nowhere: no such folder"):
-        runs.find_jobs([tmp_path / "nowhere"])
     with pytest.raises(ValueError, match="holds no run; expected result.json"):
         runs.find_jobs([tmp_path])
     assert runs.jobs_below(tmp_path) == []

@@ -78,7 +78,7 @@ def test_one_line_per_stratum_and_row() -> None:
     clinical = {f"case_{i:05d}": {"radiographic_size": s} for i, s in enumerate((2, 3, 8))}
     table = [with_clinical([0.2, 0.4, 0.8], clinical), Row("s", [validated("s", [0.5], first=2)])]
     (size,) = strata.divide_cases(table)
-    assert strata.stratum_cells(strata.score_strata(table, size)) == [
+    assert strata.stratum_cells(size) == [
         ["≤ 4 cm", "r", "2", "0.300 [0.200, 0.400]", "0.300 [0.200, 0.400]"],
         ["≤ 4 cm", "s", "0", "–", "–"],
         ["> 7, ≤ 10 cm", "r", "1", "0.800", "0.800"],

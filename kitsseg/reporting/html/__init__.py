@@ -1,5 +1,1 @@
-"""Build the report as a single HTML page that works offline.
-
-`page` assembles the sections. `plots` and `svg` draw, `slices` encodes images, and `findings` writes the
-summary sentences.
-"""
+"""Build the report as a single HTML page that works offline."""

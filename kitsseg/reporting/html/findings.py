@@ -8,7 +8,6 @@ from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.comparisons import Comparison
 from kitsseg.reporting.formats import p_value
 from kitsseg.reporting.html.plots import interval_text, signed
-from kitsseg.reporting.html.row_dice import dice_by_case, fine_tuning_change, is_significant, mean_dice
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.table_rows import Row
 
@@ -29,32 +28,27 @@ def sentences(rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequ
 
 def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
     """Return which row has the highest mean tumour Dice, and from which rows it does not differ."""
-    scored = [(mean_dice(row, "tumour"), row) for row in rows]
+    scored = [(row.scores("validation", "tumour").cell().mean, row) for row in rows]
     scored = [(mean, row) for mean, row in scored if not np.isnan(mean.mean)]
     if not scored:
         return []
-    if len({tuple(dice_by_case(row, "tumour")) for _, row in scored}) > 1:
+    if len({tuple(row.validation_dice("tumour")) for _, row in scored}) > 1:
         lines = [_describe_mean(row, mean) for mean, row in scored][:MAX_SENTENCES]
         return ["The rows were validated on different cases, so their means are not comparable.", *lines]
     mean, row = max(scored, key=lambda item: item[0].mean)
     text = _describe_mean(row, mean)
     if len(scored) == 1:
         return [text]
-    similar = [
-        (c.second if c.first is row else c.first).label
-        for c in comparisons
-        if row in (c.first, c.second) and not is_significant(c)
-    ]
-    limit = f" It does not differ significantly from {' or '.join(similar)}." if similar else ""
+    unclear = [c for c in comparisons if row in (c.first, c.second) and not c.is_significant]
+    similar = " or ".join((c.second if c.first is row else c.first).label for c in unclear)
+    limit = f" It does not differ significantly from {similar}." if unclear else ""
     return [f"Highest mean tumour Dice: {text}{limit}"]
 
 
 def _describe_mean(row: Row, mean: Interval) -> str:
-    cases = plural(len(dice_by_case(row, "tumour")), "validation case")
-    return (
-        f"{row.label}, {mean.mean:.3f}{interval_text(mean)} over {cases} and "
-        f"{plural(len(row.runs), 'run')}."
-    )
+    cases = plural(len(row.validation_dice("tumour")), "validation case")
+    runs = plural(len(row.runs), "run")
+    return f"{row.label}, {mean.mean:.3f}{interval_text(mean)} over {cases} and {runs}."
 
 
 def describe_comparison(c: Comparison) -> str:
@@ -66,19 +60,20 @@ def describe_comparison(c: Comparison) -> str:
     )
     if np.isnan(d.low):
         return f"{text}; one case is too few for a test."
-    if not is_significant(c):
-        return f"{text}; no significant difference (p {p_text(c.p_holm)})."
+    p = p_value(c.p_holm)
+    p = f"p {p.replace('<', '< ')}" if "<" in p else f"p = {p}"
+    if not c.is_significant:
+        return f"{text}; no significant difference ({p})."
     better = c.first if d.mean > 0 else c.second
-    one_seed = min(len(row.seeds) for row in (c.first, c.second)) == 1
-    limit = (
-        " With one seed, this result does not account for variation between seeds." if one_seed else ""
-    )
-    return f"{text}; {better.label} is significantly better (p {p_text(c.p_holm)}).{limit}"
+    limit = " With one seed, this result does not account for variation between seeds."
+    if min(len(row.seeds) for row in (c.first, c.second)) > 1:
+        limit = ""
+    return f"{text}; {better.label} is significantly better ({p}).{limit}"
 
 
 def describe_fine_tuning(row: Row) -> str:
     """Return by how much fine-tuning changed the tumour Dice."""
-    d = fine_tuning_change(row, "tumour").difference
+    d = row.fine_tuning_change("tumour")
     text = f"Fine-tuning changed the tumour Dice of {row.label} by {signed(d.mean)}{interval_text(d)}"
     if np.isnan(d.low):
         return f"{text}; one case is too few for an interval."
@@ -89,18 +84,12 @@ def describe_fine_tuning(row: Row) -> str:
 
 def describe_misses(row: Row) -> str:
     """Return in how many cases the tumour was missed completely; empty if in none."""
-    scores = dice_by_case(row, "tumour")
+    scores = row.validation_dice("tumour")
     missed = sorted(case for case, value in scores.items() if value == 0)
     if not missed:
         return ""
     names = ", ".join(missed[:5]) + (", …" if len(missed) > 5 else "")
     return f"{row.label} has a tumour Dice of 0 in {len(missed)} of {len(scores)} cases ({names})."
-
-
-def p_text(p: float) -> str:
-    """Return ``= 0.031`` or ``< 0.001``."""
-    text = p_value(p)
-    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
 def plural(number: int, noun: str) -> str:

@@ -14,11 +14,8 @@ class Html(str):
 def el(name: str, /, *children: object, **attributes: object) -> Html:
     """Return an element: ``el("td", 3, class_="number")`` is ``<td class="number">3</td>``.
 
-    Args:
-        name: tag name.
-        children: `Html` is inserted unchanged, None is skipped, anything else is escaped text.
-        attributes: underscores become hyphens and a trailing one is dropped; None and False omit an
-            attribute, True gives an attribute without a value.
+    Children are joined as by `join`. In the names of attributes, underscores become hyphens and a
+    trailing one is dropped. None and False omit an attribute, True gives an attribute without a value.
     """
     parts = [name]
     for key, value in attributes.items():
@@ -32,5 +29,5 @@ def el(name: str, /, *children: object, **attributes: object) -> Html:
 
 
 def join(*children: object) -> Html:
-    """Return the children one after another without an enclosing element."""
+    """Return the children one after another: `Html` unchanged, None omitted, other values escaped."""
     return Html("".join(c if isinstance(c, Html) else escape(str(c)) for c in children if c is not None))

@@ -6,54 +6,55 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import count, product
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
-from kitsseg.reporting import formats, tables
-from kitsseg.reporting.html import case_sections, findings, provenance_section, result_sections
+from kitsseg.reporting import tables
+from kitsseg.reporting.html import findings, provenance_section, result_sections, slices
 from kitsseg.reporting.html.markup import Html, el, join
-from kitsseg.reporting.html.row_dice import tumour_volumes_ml
-from kitsseg.reporting.html.row_labels import shorten_labels
 from kitsseg.reporting.html.svg import marker
 from kitsseg.reporting.runs import Job
+from kitsseg.reporting.table_rows import Row
 from kitsseg.reporting.tables import Study
+from kitsseg.system.files import write_text
 
 NAME = "report.html"
 FOLDER = Path(__file__).parent
+MAX_LABEL = 26  # a longer label of any row shortens all
 
 
 def publish(jobs: Sequence[Job], folder: Path) -> list[Path]:
     """Write all tables and then the page into ``folder`` and return the paths."""
-    missing = [
-        tables.MissingRun(job.folder.name, job.state, job.reason) for job in jobs if job.record is None
-    ]
+    missing = [job for job in jobs if job.record is None]
     study = tables.study([job.record for job in jobs if job.record is not None], missing)
-    texts = tables.texts(study) if study.rows else {}
-    return formats.write_texts({**texts, NAME: render(jobs, study)}, folder)
+    texts = tables.texts(study)
+    texts[NAME] = render(jobs, study, texts)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
 
 
-def render(jobs: Sequence[Job], study: Study) -> str:
-    """Return the page of ``jobs``; ``study`` contains those with a record."""
-    texts = tables.texts(study) if study.rows else {}
-    study, full_labels = shorten_labels(study)
-    rows = study.rows
-    showcases = case_sections.find_showcases(rows, {id(job.record): job.folder for job in jobs})
-    slices, data = case_sections.slice_viewers(showcases)
+def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str]) -> str:
+    """Return the page of ``jobs``; shorten the labels of ``study``, whose tables are ``texts``."""
+    rows, full_labels = study.rows, shorten_labels(study.rows)
+    showcases = slices.find_showcases(rows, {id(job.record): job.folder for job in jobs})
+    viewers, data = slices.slice_viewers(showcases)
     # (id, short title for the navigation, title, content)
     sections: list[tuple[str, str, str, Html | None]] = [
         ("findings", "Findings", "Findings", summary(jobs, study))
     ]
     if rows:
-        volumes = tumour_volumes_ml(rows)
         sections += [
             ("table", "Table 1", "Table 1", result_sections.table(study, texts)),
             ("sure", "Uncertainty", "Uncertainty", result_sections.uncertainty(study)),
-            ("cases", "Cases", "Results per case", result_sections.case_by_case(rows, volumes)),
+            ("cases", "Cases", "Results per case", result_sections.case_by_case(rows)),
             ("strata", "Tumour size", "Tumour size and stage", result_sections.by_stratum(study)),
             ("tuning", "Fine-tuning", "Effect of fine-tuning", result_sections.fine_tuning(rows)),
             ("curves", "Curves", "Learning curves", result_sections.learning_curves(rows)),
-            ("slices", "Slices", "Best, median and worst cases", slices),
-            ("attention", "Attention", "Attention maps", case_sections.attention(showcases)),
+            ("slices", "Slices", "Best, median and worst cases", viewers),
+            ("attention", "Attention", "Attention maps", slices.attention(showcases)),
         ]
     provenance = provenance_section.provenance(jobs, rows)
     sections.append(("run", "Runs", "Runs and configurations", provenance))
@@ -69,19 +70,39 @@ def render(jobs: Sequence[Job], study: Study) -> str:
     return document(title, body, data)
 
 
+def shorten_labels(rows: Sequence[Row]) -> dict[str, str]:
+    """Shorten the labels of ``rows`` in place, such as to ``B attn_unet``, and return ``{short: full}``.
+
+    Labels change only if one of them is longer than `MAX_LABEL`.
+    """
+    full = [row.label for row in rows]
+    if any(len(label) > MAX_LABEL for label in full):
+        letters = ("".join(text) for n in count(1) for text in product(ascii_uppercase, repeat=n))
+        for row, letter in zip(rows, letters, strict=False):
+            row.label = f"{letter} {row.label.split(', ')[0][:MAX_LABEL]}"
+    return dict(zip((row.label for row in rows), full, strict=True))
+
+
 def document(title: str, body: Html, data: dict[str, Any]) -> str:
     """Return the HTML document with its style, its script and the script's data."""
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    # Blocks network requests and any other script that a record's text might contain.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
     head = [
         el("meta", charset="utf-8"),
-        # Blocks network requests and any other script that a record's text might contain.
-        el("meta", http_equiv="Content-Security-Policy", content=security_policy(script)),
+        el("meta", http_equiv="Content-Security-Policy", content=policy),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("title", f"{title}: report"),
         el("style", Html(style)),
     ]
+    # Without "<", the text cannot end the script element.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     scripts = [
-        el("script", Html(script_json(data)), type="application/json", id="slices-data"),
+        el("script", Html(text), type="application/json", id="slices-data"),
         el("script", Html(script)),
     ]
     page = el("html", el("head", *head), el("body", body, *scripts), lang="en")
@@ -91,7 +112,7 @@ def document(title: str, body: Html, data: dict[str, Any]) -> str:
 def header(title: str, jobs: Sequence[Job], full_labels: Mapping[str, str]) -> Html:
     """Return title, theme button and the legend of the rows, ``full_labels`` by short label."""
     counts = ", ".join(f"{n} {state}" for state, n in Counter(job.state for job in jobs).items())
-    created = time.strftime("%Y-%m-%d %H:%M", time.localtime())
+    created = time.strftime("%Y-%m-%d %H:%M")
     legend = []
     for i, (short, full) in enumerate(full_labels.items()):
         symbol = el("svg", marker(7, 7, i, short), viewBox="0 0 14 14", aria_hidden="true")
@@ -121,18 +142,3 @@ def summary(jobs: Sequence[Job], study: Study) -> Html:
     found = findings.sentences(study.rows, study.comparisons, jobs)
     items = el("ul", *(el("li", sentence) for sentence in found), class_="findings")
     return join(items, el("p", note, class_="note"))
-
-
-def script_json(data: dict[str, Any]) -> str:
-    """Return ``data`` as JSON that is safe inside a script element."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def security_policy(script: str) -> str:
-    """Return a content security policy that allows only ``script`` and inline images and styles."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )

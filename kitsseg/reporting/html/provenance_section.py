@@ -28,20 +28,17 @@ def job_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
     labels = {id(run): row.label for row in rows for run in row.runs}
     body: list[list[object]] = []
     for job in jobs:
-        complete, record = job.state == "complete", job.record
-        state = el("span" if complete else "strong", job.state, class_=None if complete else "bad")
+        good = job.state == "complete"
+        state = el("span" if good else "strong", job.state, class_=None if good else "bad")
         state = join(state, f": {job.reason}" if job.reason else None)
-        ended = "–"
+        line: list[object] = [job.folder.name, state, "–", "–", "–", "–", "–", "–"]
+        if (record := job.record) is not None:
+            duration = _clock(sum(record.seconds.values()))
+            line[2:6] = [labels[id(record)], record.seed, _epochs(record.epochs), duration]
+            line[7] = record.version
         if job.changed is not None:
-            ended = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.changed))
-        if record is None:
-            body.append([job.folder.name, state, "–", "–", "–", "–", ended, "–"])
-            continue
-        epochs, duration = _epochs(record.epochs), _clock(sum(record.seconds.values()))
-        label = labels.get(id(record), "–")
-        body.append(
-            [job.folder.name, state, label, record.seed, epochs, duration, ended, record.version]
-        )
+            line[6] = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.changed))
+        body.append(line)
     head = [
         "Folder", "State", "Row", "Seed", "Epochs (best)", "Duration", "Last change", "Record version",
     ]  # fmt: skip
@@ -50,26 +47,23 @@ def job_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
 
 def configurations(rows: Sequence[Row]) -> list[Html]:
     """Return the differences between the rows' configurations, then each configuration in full."""
-    configs = [row.runs[0].config for row in rows]
-    flat = [flatten(config) for config in configs]
-    names = list(dict.fromkeys(name for values in flat for name in values))
-    differing = [
-        name
-        for name in names
+    flat = [flatten(row.runs[0].config) for row in rows]
+    body = [
+        [name, *(el("code", values.get(name, "–")) for values in flat)]
+        for name in dict.fromkeys(name for values in flat for name in values)
         if len({values.get(name) for values in flat}) > 1 and not name.startswith(IGNORED_KEYS)
     ]
-    out = []
     if len(rows) == 1:
-        out.append(el("p", "There is only one configuration."))
-    elif not differing:
-        out.append(el("p", "The configurations are equal, except for seeds, folders and loggers."))
+        out = [el("p", "There is only one configuration.")]
+    elif not body:
+        out = [el("p", "The configurations are equal, except for seeds, folders and loggers.")]
     else:
-        body = [[name, *(el("code", values.get(name, "–")) for values in flat)] for name in differing]
         head = ["Key", *(row.label for row in rows)]
-        out.append(html_table(head, body, "Differences between configurations", "config"))
+        out = [html_table(head, body, "Differences between configurations", "config")]
         out.append(el("p", "Seeds, folders and loggers are not compared.", class_="note"))
-    for row, config in zip(rows, configs, strict=True):
-        out.append(folded_text(f"Configuration of {row.label}", json.dumps(config, indent=1)))
+    for row in rows:
+        text = json.dumps(row.runs[0].config, indent=1)
+        out.append(folded_text(f"Configuration of {row.label}", text))
     return out
 
 
@@ -78,15 +72,13 @@ def environment(rows: Sequence[Row]) -> Html:
     columns: dict[str, dict[str, str]] = {}
     for row in rows:
         found: dict[str, dict[str, None]] = {}
-        for run in row.runs:
-            for name, value in run.environment.items():
-                found.setdefault(name, {})[str(value)] = None
-        columns[row.label] = {
-            name: ", ".join(v or "unknown" for v in values) for name, values in found.items()
-        }
+        for name, value in (item for run in row.runs for item in run.environment.items()):
+            found.setdefault(name, {})[str(value) or "unknown"] = None
+        columns[row.label] = {name: ", ".join(values) for name, values in found.items()}
     names = list(dict.fromkeys(name for values in columns.values() for name in values))
-    if len({json.dumps(values, sort_keys=True) for values in columns.values()}) == 1:
-        columns = {"All rows": next(iter(columns.values()))}
+    first, *others = columns.values()
+    if all(values == first for values in others):
+        columns = {"All rows": first}
     body = [[name, *(values.get(name, "–") for values in columns.values())] for name in names]
     return html_table(["Property", *columns], body, "Environment", "config")
 
@@ -97,10 +89,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             out |= flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, str):
-            out[f"{prefix}{name}"] = without_module(value) if name == "_target_" else value
         else:
-            out[f"{prefix}{name}"] = json.dumps(value)
+            text = value if isinstance(value, str) else json.dumps(value)
+            out[f"{prefix}{name}"] = without_module(text) if name == "_target_" else text
     return out
 
 
@@ -109,7 +100,7 @@ def _epochs(epochs: Mapping[str, Any]) -> str:
     parts = []
     for stage in epochs.values():
         best = stage.get("best")  # records of version 1 lack it
-        parts.append(f"{stage.get('run')}" + (f" ({best})" if isinstance(best, int) else ""))
+        parts.append(f"{stage.get('run')}" + ("" if best is None else f" ({best})"))
     return ", ".join(parts) if parts else "–"
 
 

@@ -16,67 +16,50 @@ COLOURS = 6  # further rows reuse the colours with another shape
 class Frame:
     """The coordinate system of a plot: maps values to positions in a `WIDTH` x ``height`` box.
 
-    Attributes:
-        x, y: limits (lowest, highest) of the axes.
-        log_x: whether the x axis is logarithmic.
-        right: margin on the right for labels.
-        height: of the plot.
+    ``x`` and ``y`` are the limits (lowest, highest) of the axes, ``right`` is the margin for labels.
     """
 
     x: tuple[float, float]
-    y: tuple[float, float]
-    log_x: bool = False
+    y: tuple[float, float] = (0.0, 1.0)
     right: int = RIGHT
     height: int = HEIGHT
 
     def px(self, value: float) -> float:
         """Return the horizontal position of an x value."""
         low, high = self.x
-        if self.log_x:
-            low, high, value = math.log10(low), math.log10(high), math.log10(value)
         return round(LEFT + (value - low) / (high - low) * (WIDTH - LEFT - self.right), 1)
 
     def py(self, value: float) -> float:
         """Return the vertical position of a y value."""
         low, high = self.y
-        return round(
-            self.height - BOTTOM - (value - low) / (high - low) * (self.height - TOP - BOTTOM), 1
-        )
+        share = (value - low) / (high - low)
+        return round(self.height - BOTTOM - share * (self.height - TOP - BOTTOM), 1)
 
-    def axes(
-        self,
-        x_label: str,
-        y_label: str,
-        x_ticks: Sequence[tuple[float, str]],
-        y_ticks: Sequence[tuple[float, str]] | None = None,
-    ) -> Html:
-        """Return axes, labels, grid lines and ticks ``(value, text)``; default y ticks if None."""
+    def axes(self, x_label: str, y_label: str, x_ticks: Sequence[tuple[float, str]]) -> Html:
+        """Return axes, labels, grid lines and ticks ``(value, text)``; no y ticks without a label."""
         bottom = self.height - BOTTOM
         edge = WIDTH - self.right
-        y_ticks = [(v, tick_text(v)) for v in ticks(*self.y)] if y_ticks is None else y_ticks
         parts: list[Html] = []
-        for value, text in y_ticks:
+        for value in ticks(*self.y) if y_label else []:
             y = self.py(value)
             parts.append(el("line", x1=LEFT, x2=edge, y1=y, y2=y, class_="grid"))
-            parts.append(el("text", text, x=LEFT - 6, y=y + 4, class_="tick end"))
+            parts.append(el("text", tick_text(value), x=LEFT - 6, y=y + 4, class_="tick end"))
         for value, text in x_ticks:
             x = self.px(value)
             parts.append(el("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="axis"))
             parts.append(el("text", text, x=x, y=bottom + 17, class_="tick middle"))
         parts.append(el("line", x1=LEFT, x2=edge, y1=bottom, y2=bottom, class_="axis"))
-        middle = (LEFT + edge) / 2
-        parts.append(el("text", x_label, x=middle, y=self.height - 6, class_="label middle"))
+        parts.append(el("text", x_label, x=(LEFT + edge) / 2, y=self.height - 6, class_="label middle"))
         turn = f"translate(12 {(TOP + bottom) / 2}) rotate(-90)"
         parts.append(el("text", y_label, transform=turn, class_="label middle"))
         return join(*parts)
 
-
-def plot(title: str, *parts: object, height: int = HEIGHT) -> Html:
-    """Return the SVG image; screen readers read ``title``."""
-    return el(
-        "svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=title, class_="plot",
-        xmlns="http://www.w3.org/2000/svg",
-    )  # fmt: skip
+    def draw(self, title: str, parts: Sequence[Html]) -> Html:
+        """Return the SVG image; screen readers read ``title``."""
+        return el(
+            "svg", *parts, viewBox=f"0 0 {WIDTH} {self.height}", role="img", aria_label=title,
+            class_="plot", xmlns="http://www.w3.org/2000/svg",
+        )  # fmt: skip
 
 
 def marker(x: float, y: float, row: int, tip: str, case: str | None = None, extra: str = "") -> Html:
@@ -87,20 +70,16 @@ def marker(x: float, y: float, row: int, tip: str, case: str | None = None, extr
     if shape == "circle":
         return el("circle", inner, cx=x, cy=y, r=4, **attributes)
     if shape == "square":
-        return el(
-            "rect", inner, x=round(x - 3.5, 1), y=round(y - 3.5, 1), width=7, height=7, **attributes
-        )
-    corners = {
-        "triangle": ((0, -5), (4.6, 3.6), (-4.6, 3.6)),
-        "diamond": ((0, -5), (5, 0), (0, 5), (-5, 0)),
-    }
-    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners[shape])
+        left, top = round(x - 3.5, 1), round(y - 3.5, 1)
+        return el("rect", inner, x=left, y=top, width=7, height=7, **attributes)
+    corners: Sequence[tuple[float, float]] = ((0, -5), (5, 0), (0, 5), (-5, 0))
+    if shape == "triangle":
+        corners = ((0, -5), (4.6, 3.6), (-4.6, 3.6))
+    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
     return el("polygon", inner, points=points, **attributes)
 
 
-def line(
-    points: Sequence[tuple[float, float]], class_: str, *children: object, **attributes: object
-) -> Html:
+def line(points: Sequence[tuple[float, float]], class_: str, *children: Html, **attributes: str) -> Html:
     """Return a polyline through positions."""
     text = " ".join(f"{x:g},{y:g}" for x, y in points)
     return el("polyline", *children, points=text, class_=class_, **attributes)
@@ -108,8 +87,6 @@ def line(
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return about ``count`` round values in [``low``, ``high``], with steps such as 0.1, 0.2, 0.5."""
-    if not high > low:
-        return [low]
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)

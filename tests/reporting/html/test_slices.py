@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from kitsseg.reporting.html.slices import Images, encode_mask, outline_path, thin
-from tests.reporting.html.made import shown
+from kitsseg.reporting.html.slices import encode_mask, outline_path, slice_viewers, thin
+from tests.reporting.html.made import record, shown
 
 
 def decode(text: str, shape: tuple[int, int]) -> np.ndarray:
@@ -53,11 +53,13 @@ def test_outline_follows_all_pixel_edges() -> None:
 
 
 def test_equal_images_are_stored_once() -> None:
-    images, slices = Images(), np.random.default_rng(0).integers(0, 255, (2, 16, 16)).astype(np.uint8)
-    assert [images.add(slices[i]) for i in (0, 1, 0, 1)] == [0, 1, 0, 1]
-    assert len(images.uris) == 2 and images.uris[0].startswith("data:image/webp;base64,")
-    flat = np.zeros((2, 8), np.uint8)
-    assert images.add(flat) != images.add(flat.reshape(8, 2))  # equal bytes, different shapes
+    run = record("unet", [0.5, 0.6], [0.5, 0.6])
+    example = shown("best", "case_00010", 0)
+    other = shown("worst", "case_00011", 0)
+    _, data = slice_viewers([("a", run, [example, other], ""), ("b", run, [example], "")])
+    first, second, again = (view["images"] for view in data["viewers"].values())
+    assert first == again == list(range(12)) and second == list(range(12, 24))
+    assert len(data["images"]) == 24 and data["images"][0].startswith("data:image/webp;base64,")
 
 
 def test_thinning_keeps_the_start_slice() -> None:
