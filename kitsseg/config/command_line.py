@@ -1,6 +1,7 @@
 """Run a command: refuse a wrong command line before Hydra starts a job, report errors in one line."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -19,6 +20,9 @@ def run_command(command: Command, run: Callable[[DictConfig], int | None], hint:
     `ValueError` and `OSError` are printed. When the user interrupts the command or the disk fails,
     ``hint`` is printed as well, such as how to resume.
     """
+    for stream in (sys.stdout, sys.stderr):  # a file name may have another encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     check_command_line(command, sys.argv[1:])
 
     @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=command.name)
