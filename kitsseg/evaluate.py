@@ -109,12 +109,12 @@ def run(cfg: DictConfig) -> int:
             **{key: plain(cfg[key]) for key in SETTINGS},
             "postprocess": None if postprocess is None else plain(cfg.postprocess),
         },
-        "cases": dict(sorted(scores.items())),
+        "cases": scores,
         "missing": selection.missing,
         "problems": dict(sorted((selection.problems | problems).items())),
         "kitsseg": kitsseg.__version__,
         "version": VERSION,
-        "summary": summarise(dict(sorted(scores.items()))),
+        "summary": summarise(scores),
     }
     write(output, evaluation)
     return report(evaluation, len(selection.chosen), output)

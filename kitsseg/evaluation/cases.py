@@ -33,14 +33,9 @@ class Selection(NamedTuple):
 def find_pairs(
     predictions: Path, truth: Path, source: Kits19, cases: object, missing_is_empty: bool
 ) -> Selection:
-    """Return the label volumes of the requested cases.
+    """Return the label volumes in the folders ``predictions`` and ``truth`` of the requested cases.
 
-    Args:
-        predictions: Folder of predicted label volumes.
-        truth: Folder of ground-truth label volumes.
-        source: Data source that names the label file and the valid case numbers.
-        cases: Requested cases, see `parse_cases`.
-        missing_is_empty: Whether to score a missing prediction as an empty one.
+    ``source`` names the label file and the valid case numbers, and ``cases`` is that of `parse_cases`.
 
     Raises:
         ValueError: If a folder holds no label volumes or ``cases`` is invalid.
@@ -101,14 +96,9 @@ def find_label_volumes(
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the label volumes of a folder by case id, and the problems of unusable files.
 
-    Args:
-        folder: Folder of ``.nii.gz`` or ``.nii`` files, or of folders ``case_XXXXX`` as in KiTS19. Its
-            ``data/`` or ``dataset/`` is searched if it holds neither.
-        names: File names inside a case folder. The first one present is used.
-
-    Returns:
-        Paths by case id such as ``case_00042``, sorted; and one problem per unusable file, by case id
-        or, if the name has none, by file name.
+    The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, of which the
+    first file of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is searched. Paths
+    are sorted by case id. A file whose name has no case id has its problem by file name.
 
     Raises:
         ValueError: If the folder does not exist.

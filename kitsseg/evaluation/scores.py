@@ -86,14 +86,10 @@ def score(
     tolerance_mm: Mapping[str, float],
     matching: Matching,
 ) -> dict[str, Any]:
-    """Return the metrics of a case.
+    """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
-    Args:
-        prediction: ``[S, H, W]`` class ids.
-        truth: ``[S, H, W]`` class ids on the same grid.
-        spacing_mm: Spacing of slices, rows and columns.
-        tolerance_mm: Tolerance of the surface Dice by region.
-        matching: Matching of lesions.
+    ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the surface
+    Dice by region.
 
     Returns:
         JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (None if

@@ -59,15 +59,11 @@ class Paired:
 
 
 def mean_interval(values: ArrayLike, draws: int = DRAWS) -> Interval:
-    """Return the mean over cases and its 95 % bootstrap interval.
+    """Return the mean over cases and its 95 % interval from ``draws`` bootstrap samples.
 
-    Args:
-        values: ``[cases]`` or ``[seeds, cases]``, NaN where undefined.
-        draws: Number of bootstrap samples.
-
-    Returns:
-        All NaN without cases. With one case, its value with NaN limits. If all cases are equal, the
-        interval has zero width, which understates the uncertainty.
+    ``values`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined. Without cases, the result is NaN;
+    with one case, only its limits are. If all cases are equal, the interval has zero width, which
+    understates the uncertainty.
     """
     table = _table(values)
     table = table[:, ~np.isnan(table).all(axis=0)]
@@ -80,15 +76,10 @@ def paired(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Paired:
     The interval resamples seeds if there are several, and so describes the two recipes. The p value uses
     the means over seeds: it describes these weights on other patients, not other seeds.
 
-    Args:
-        a: ``[cases]`` or ``[seeds, cases]``, NaN where undefined.
-        b: The same for the second model, with cases in the same order. If both have the same number of
-            seeds, row i is the same seed in both; otherwise, seeds are resampled independently.
-        draws: Number of bootstrap samples.
-
-    Returns:
-        The comparison over the cases with a value in both. Without such cases, NaN and 0 cases. If all
-        differences are 0, p is 1 and the effect is 0.
+    ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with cases in the same order.
+    If both have the same number of seeds, row i is the same seed in both; otherwise, seeds are resampled
+    independently. Only cases with a value in both are compared. Without such cases, the result is NaN
+    and 0 cases. If all differences are 0, p is 1 and the effect is 0.
 
     Raises:
         ValueError: If the numbers of cases differ.
@@ -114,13 +105,9 @@ def case_means(values: ArrayLike) -> Floats:
 
 
 def seed_spread(values: ArrayLike) -> float:
-    """Return the sample standard deviation over seeds of the mean over cases.
+    """Return the sample standard deviation over seeds of the mean over cases of ``[seeds, cases]``.
 
-    Args:
-        values: ``[seeds, cases]``. Only cases with a value for every seed are used.
-
-    Returns:
-        NaN with fewer than two seeds or without such cases.
+    Only cases with a value for every seed are used. NaN with fewer than two seeds or without such cases.
     """
     table = _table(values)
     common = table[:, ~np.isnan(table).any(axis=0)]
@@ -132,18 +119,15 @@ def seed_spread(values: ArrayLike) -> float:
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
     """Return p and effect size of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945).
 
+    ``differences`` are the ``[cases]`` paired differences without NaN. The result is (NaN, NaN) without
+    differences, and (1, 0) if all are zero.
+
     Zero differences are dropped (``zero_method="wilcox"`` in SciPy) and tied differences share their
     mean rank. The two-sided p value is exact for any number of cases, also with ties: it enumerates the
     distribution over all signs. It equals ``scipy.stats.wilcoxon`` where that is exact.
 
     The effect is the matched-pairs rank-biserial correlation: the rank sum of the positive differences
     minus that of the negative ones, divided by the total (Kerby, Comprehensive Psychology 3, 2014).
-
-    Args:
-        differences: ``[cases]`` paired differences without NaN.
-
-    Returns:
-        (NaN, NaN) without differences; (1, 0) if all are zero.
     """
     d = np.round(np.asarray(differences, np.float64), DECIMALS)
     if d.size == 0:
