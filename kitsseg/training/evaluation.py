@@ -17,7 +17,6 @@ from kitsseg.data.io.nifti.write import read_header, save_volume
 from kitsseg.data.labels import OFFICIAL, REGIONS
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
-from kitsseg.evaluation.confusion import volume_counts
 from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
@@ -76,13 +75,14 @@ def evaluate(
                 header = read_header(source.label)
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout, header)
         figures[part] = distributed.gather(own, ids)
-        log.info(f"{title}: {metrics.format_means(figures[part], OFFICIAL)}")
+        means = (f"{region} {metrics.case_mean(figures[part], region):.3f}" for region in OFFICIAL)
+        log.info(f"{title}: {', '.join(means)}")
     return figures
 
 
 def score_case(prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> dict[str, Any]:
     """Return Dice and voxel counts per region of two label volumes ``[S, H, W]``."""
-    counts = volume_counts(prediction, truth)
+    counts = metrics.volume_counts(prediction, truth)
     scores = metrics.dice(counts).tolist()
     return {
         "dice": {r: None if math.isnan(s) else s for r, s in zip(REGIONS, scores, strict=True)},

@@ -35,12 +35,9 @@ class Augmentation:
     def __call__(
         self, image: npt.NDArray[Any], label: npt.NDArray[Any], seed: Sequence[int]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return an augmented image ``[K, H, W]`` int16 HU and label ``[H, W]`` uint8.
+        """Return the augmented image ``[K, H, W]`` int16 HU and label ``[H, W]`` uint8 class ids.
 
-        Args:
-            image: ``[K, H, W]`` int16 HU.
-            label: ``[H, W]`` uint8 class ids.
-            seed: the integers that seed this sample.
+        ``seed`` holds the integers that seed this sample.
         """
         if not self.chain.transforms:
             return image, label
