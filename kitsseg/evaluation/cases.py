@@ -97,8 +97,8 @@ def find_label_volumes(
     """Return the label volumes of a folder by case id, and the problems of unusable files.
 
     The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, of which the
-    first file of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is searched. Paths
-    are sorted by case id. A file whose name has no case id has its problem by file name.
+    first file of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is searched.
+    Paths are sorted by case id. A file whose name has no case id has its problem by file name.
 
     Raises:
         ValueError: If the folder does not exist.

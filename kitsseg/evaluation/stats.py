@@ -271,6 +271,8 @@ def _interval(values: Floats, drawn: Floats, confidence: float) -> Interval:
     z = bias + np.array([-tail, tail])
     denominator = 1 - acceleration * z
     # Beyond the pole of the BCa formula, the limit is the outermost sample.
-    adjusted = np.where(denominator > 0, bias + z / np.where(denominator > 0, denominator, 1), z * np.inf)
+    adjusted = np.where(
+        denominator > 0, bias + z / np.where(denominator > 0, denominator, 1), z * np.inf
+    )
     low, high = np.quantile(drawn, special.ndtr(adjusted))
     return Interval(mean, float(low), float(high))
