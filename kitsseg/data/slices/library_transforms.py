@@ -63,8 +63,8 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
     for transform in _leaves(transforms):
         if getattr(transform, "fill", AIR_HU) != AIR_HU:
             raise ValueError(
-                f"{type(transform).__name__}: fill={transform.fill}: the border must be filled with air; "
-                f"set fill={AIR_HU}"
+                f"{type(transform).__name__}: fill={transform.fill}: the border must be filled with "
+                f"air; set fill={AIR_HU}"
             )
         own = type(transform).__module__.startswith("albumentations.")
         if own and isinstance(transform, A.ImageOnlyTransform):
