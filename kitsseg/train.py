@@ -5,6 +5,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from kitsseg.config.command_line import check_command_line, refuse
+from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, check_mirror_axes, is_on, plain
 from kitsseg.data.labels import REGIONS
@@ -35,6 +36,7 @@ log = logging.getLogger("kitsseg")
 
 OmegaConf.register_new_resolver("channels", lambda neighbours: 2 * neighbours + 1, replace=True)
 
+STOPPED = 128 + signal.SIGTERM  # exit code
 MONITORS = ("val/loss", *(f"val/{region}_dice" for region in REGIONS))
 
 
@@ -266,10 +268,26 @@ def main() -> None:
         refuse("train", "a sweep starts the ranks of its jobs itself; run it without torchrun or srun")
     check_command_line(COMMAND, sys.argv[1:])
     os.environ[launch.OWNER] = str(os.getpid())
+    signal.signal(signal.SIGTERM, _stop)
     try:
         _job()
     except ValueError as error:  # of a search in which no trial has a value
         sys.exit(f"kitsseg.train: {error}")
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Lightning turns an interrupt of the training into an exit with code 1.
+        interrupted = isinstance(error, KeyboardInterrupt) or isinstance(
+            error.__context__, KeyboardInterrupt
+        )
+        code = 130 if interrupted else getattr(error, "code", None)
+        if code in (130, STOPPED):
+            reason = "interrupted" if interrupted else "stopped by SIGTERM"
+            print_error("train", f"{reason}; the same command resumes")
+        sys.exit(code)
+
+
+def _stop(number: int, frame: object) -> None:
+    """End the command as an exception does: its jobs are ended and their status is written."""
+    raise SystemExit(STOPPED)
 
 
 if __name__ == "__main__":
