@@ -24,7 +24,7 @@ from kitsseg.tracking import run_content, tracking_file
 log = logging.getLogger("kitsseg")
 
 TRACKER = "wandb"
-TIMEOUT_S = 10.0  # longest wait for the server when a run starts and when it ends
+START_S, FINISH_S = 10.0, 30.0  # longest waits for the server when a run starts and when it ends
 NO_API_KEY = "no API key; run wandb login, or set WANDB_API_KEY"
 CLASS_NAMES = {number: name for number, name in enumerate(CLASSES) if number > 0}
 
@@ -183,7 +183,7 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
     root = Path(__file__).resolve().parents[2]  # kitsseg's own commit, not the working directory's
     code = {"git_root": str(root)} if (root / ".git").exists() else {"disable_git": True}
     defaults = {"silent": True, "reinit": "finish_previous", "login_timeout": 1, **code,
-                "init_timeout": TIMEOUT_S, "finish_timeout": TIMEOUT_S}  # fmt: skip
+                "init_timeout": START_S, "finish_timeout": FINISH_S}  # fmt: skip
     wandb_settings = wandb.Settings(**{**defaults, **settings, "finish_timeout_raises": True})
     place_of_files = os.environ.get("WANDB_DIR", str(folder))
     args = {
