@@ -88,8 +88,8 @@ def score(
 ) -> dict[str, Any]:
     """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
-    ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the surface
-    Dice by region.
+    ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the
+    surface Dice by region.
 
     Returns:
         JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (None if

@@ -61,8 +61,8 @@ class Paired:
 def mean_interval(values: ArrayLike, draws: int = DRAWS) -> Interval:
     """Return the mean over cases and its 95 % interval from ``draws`` bootstrap samples.
 
-    ``values`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined. Without cases, the result is NaN;
-    with one case, only its limits are. If all cases are equal, the interval has zero width, which
+    ``values`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined. Without cases, the result is
+    NaN; with one case, only its limits are. If all cases are equal, the interval has zero width, which
     understates the uncertainty.
     """
     table = _table(values)
@@ -76,10 +76,10 @@ def paired(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Paired:
     The interval resamples seeds if there are several, and so describes the two recipes. The p value uses
     the means over seeds: it describes these weights on other patients, not other seeds.
 
-    ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with cases in the same order.
-    If both have the same number of seeds, row i is the same seed in both; otherwise, seeds are resampled
-    independently. Only cases with a value in both are compared. Without such cases, the result is NaN
-    and 0 cases. If all differences are 0, p is 1 and the effect is 0.
+    ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with the same cases in
+    the same order. If both have the same number of seeds, row i is the same seed in both; otherwise,
+    seeds are resampled independently. Only cases with a value in both are compared. Without such cases,
+    the result is NaN and 0 cases. If all differences are 0, p is 1 and the effect is 0.
 
     Raises:
         ValueError: If the numbers of cases differ.
