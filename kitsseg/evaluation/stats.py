@@ -58,19 +58,22 @@ class Paired:
     cases: int
 
 
-def mean_interval(values: ArrayLike, draws: int = DRAWS) -> Interval:
-    """Return the mean over cases and its 95 % interval from ``draws`` bootstrap samples.
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Interval:
+    """Return the mean over cases and its interval from ``draws`` bootstrap samples.
 
     ``values`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined. Without cases, the result is
     NaN; with one case, only its limits are. If all cases are equal, the interval has zero width, which
     understates the uncertainty.
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
     table = _table(values)
     table = table[:, ~np.isnan(table).all(axis=0)]
-    return _interval(case_means(table), _draw([table], draws))
+    return _interval(case_means(table), [table], confidence, draws)
 
 
-def paired(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Paired:
+def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Paired:
     """Compare two models on the same cases.
 
     The interval resamples seeds if there are several, and so describes the two recipes. The p value uses
@@ -82,7 +85,7 @@ def paired(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Paired:
     the result is NaN and 0 cases. If all differences are 0, p is 1 and the effect is 0.
 
     Raises:
-        ValueError: If the numbers of cases differ.
+        ValueError: If an argument is out of range or the numbers of cases differ.
     """
     left, right = _table(a), _table(b)
     if left.shape[1] != right.shape[1]:
@@ -93,7 +96,7 @@ def paired(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Paired:
     both = ~np.isnan(case_means(left)) & ~np.isnan(case_means(right))
     left, right = left[:, both], right[:, both]
     difference = case_means(left) - case_means(right)
-    interval = _interval(difference, _draw([left, right], draws))
+    interval = _interval(difference, [left, right], confidence, draws)
     return Paired(interval, *signed_rank(difference), int(both.sum()))
 
 
@@ -197,7 +200,7 @@ def _draw(tables: list[Floats], draws: int) -> Floats:
         seeds = len(table)
         if seeds not in drawn:
             drawn[seeds] = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-        if seeds == 1:  # all weights are 1
+        if seeds == 1:
             means.append(table[0][picked])
         else:
             means.append(np.take_along_axis(_weighted(table, drawn[seeds]), picked, axis=1))
@@ -210,9 +213,13 @@ def _draw(tables: list[Floats], draws: int) -> Floats:
     return drawn_means
 
 
-def _interval(values: Floats, drawn: Floats) -> Interval:
-    """Return the BCa interval with widened tails from ``[cases]`` values and ``[draws]`` means."""
-    n = len(values)
+def _interval(values: Floats, tables: list[Floats], confidence: float, draws: int) -> Interval:
+    """Return the BCa interval with widened tails of the mean of ``[cases]`` values, resampling ``tables``."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence}: must be in (0, 1), such as 0.95")
+    if draws < 1:
+        raise ValueError(f"draws={draws}: must be at least 1")
+    n, drawn = len(values), _draw(tables, draws)
     mean = float(values.mean()) if n else float("nan")
     if len(drawn) == 0:
         return Interval(mean, float("nan"), float("nan"))
@@ -222,7 +229,12 @@ def _interval(values: Floats, drawn: Floats) -> Interval:
     deviation = values - mean
     spread = np.sum(deviation**2) ** 1.5
     acceleration = np.sum(deviation**3) / (6 * spread) if spread > 0 else 0.0
-    tail = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)
+    tail = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2)
     z = bias + np.array([-tail, tail])
-    low, high = np.quantile(drawn, special.ndtr(bias + z / (1 - acceleration * z)))
+    denominator = 1 - acceleration * z
+    # Beyond the pole of the BCa formula, the limit is the outermost sample.
+    adjusted = np.where(
+        denominator > 0, bias + z / np.where(denominator > 0, denominator, 1), z * np.inf
+    )
+    low, high = np.quantile(drawn, special.ndtr(adjusted))
     return Interval(mean, float(low), float(high))

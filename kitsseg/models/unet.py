@@ -51,6 +51,11 @@ class UNet(nn.Module):
                 f"supervised={supervised}: must be in [0, depth={depth}): levels of the decoder"
             )
         self.in_channels, self.depth = in_channels, depth
+        self.settings: dict[str, object] = {  # the arguments, for checkpoints
+            "in_channels": in_channels, "classes": classes, "width": width, "depth": depth,
+            "norm": norm, "up": up, "dropout": dropout, "supervised": supervised,
+            "class_prior": class_prior,
+        }  # fmt: skip
         self.channels = [width * 2**level for level in range(depth + 1)]
 
         def block(ins: int, outs: int, level: int) -> ConvBlock:
@@ -150,6 +155,10 @@ class AttentionUNet(UNet):
         gate_first: bool = False,
     ) -> None:
         super().__init__(in_channels, classes, width, depth, norm, up, dropout, supervised, class_prior)
+        self.settings |= {
+            "gate_ratio": gate_ratio, "gate_stride": gate_stride, "gate_norm": gate_norm,
+            "gate_first": gate_first,
+        }  # fmt: skip
         if not 0 < gate_ratio <= 4:
             raise ValueError(f"gate_ratio={gate_ratio}: must be in (0, 4]")
         if depth == 1 and not gate_first:

@@ -32,6 +32,7 @@ def evaluate(
     mirror_axes: Sequence[int],
     stage: str,
     predictions: Path,
+    limit: int | None = None,
 ) -> metrics.SplitScores:
     """Segment all training and validation cases and compare each with its label volume.
 
@@ -45,6 +46,7 @@ def evaluate(
         mirror_axes: axes of test-time mirroring, see `kitsseg.inference.slicewise.segment_stored`.
         stage: name of the stage, for the log.
         predictions: folder for the label volumes of the validation cases.
+        limit: number of cases per part of the split, for ``trainer.fast_dev_run``; None for all.
 
     Returns:
         For both parts of the split and each case: Dice of each region (None if it is absent from
@@ -56,6 +58,7 @@ def evaluate(
     figures: metrics.SplitScores = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
         title = f"{stage}, {part} cases"
+        ids = ids[:limit]
         mine = ids[distributed.rank() :: distributed.world_size()]
         own: metrics.CaseScores = {}
         hidden = distributed.rank() > 0 or None

@@ -185,6 +185,8 @@ def test_a_fold_of_one_seed_only_is_no_reason_to_stumble() -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
+        (lambda: stats.mean_interval([0.5], confidence=95), r"confidence=95: must be in \(0, 1\)"),
+        (lambda: stats.mean_interval([0.5], draws=0), "draws=0: must be at least 1"),
         (lambda: stats.mean_interval(np.zeros((2, 2, 2))), r"shape \(2, 2, 2\): must be \[cases\]"),
         (lambda: stats.mean_interval([np.inf]), "must not be infinite"),
         (lambda: stats.paired([0.5], [0.5, 0.6]), "a has 1 cases and b has 2: pass the same cases"),
@@ -280,3 +282,10 @@ def test_a_real_difference_is_seen() -> None:
         a = rng.beta(2, 0.8, 42)
         seen += stats.paired(a + 0.1 + rng.normal(0, 0.1, 42), a, draws=9).p < 0.05
     assert seen > 95
+
+
+@pytest.mark.parametrize("values", [[0, 0, 1], [0, 1, 1], [0, 0, 0, 0, 1], [1, 2, 4, 8, 100]])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99, 0.999, 0.99999])
+def test_an_interval_contains_its_mean_at_any_confidence(values: list[float], confidence: float) -> None:
+    found = stats.mean_interval(values, confidence)
+    assert found.low <= found.mean <= found.high
