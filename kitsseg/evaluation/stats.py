@@ -214,7 +214,7 @@ def _draw(tables: list[Floats], draws: int) -> Floats:
 
 
 def _interval(values: Floats, tables: list[Floats], confidence: float, draws: int) -> Interval:
-    """Return the BCa interval with widened tails of the mean of ``[cases]`` values, resampling ``tables``."""
+    """Return the BCa interval with widened tails of the mean of ``values``, resampling ``tables``."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence}: must be in (0, 1), such as 0.95")
     if draws < 1:
