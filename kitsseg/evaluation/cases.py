@@ -96,9 +96,9 @@ def find_label_volumes(
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the label volumes of a folder by case id, and the problems of unusable files.
 
-    The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, of which the
-    first file of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is searched.
-    Paths are sorted by case id. A file whose name has no case id has its problem by file name.
+    The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, in which the
+    first file present of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is
+    searched. The problem of a file without a case id is stored by file name.
 
     Raises:
         ValueError: If the folder does not exist.
