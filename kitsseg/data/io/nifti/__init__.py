@@ -1,0 +1,4 @@
+"""NIfTI files: `read` images and labels in bounded memory, `write` volumes.
+
+`stream` decompresses, `header` describes a volume, and `voxels` converts what is stored.
+"""
