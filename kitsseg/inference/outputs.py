@@ -6,7 +6,7 @@ import cv2
 
 from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.nifti.read import Image
-from kitsseg.data.io.nifti.write import make_header, read_header, save_volume
+from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.upright import resample_upright, upright_layout
 from kitsseg.data.labels import AIR_HU, BACKGROUND, OFFICIAL, REGIONS

@@ -23,19 +23,13 @@ def upright_layout(layout: Layout) -> Layout:
     column, row = affine[:3, 0], affine[:3, 1]
     if abs(column @ row) > MAX_SHEAR * np.linalg.norm(column) * np.linalg.norm(row):
         raise ValueError("upright: the rows and columns of the slices are not perpendicular")
-    shift = slice_shift(layout)
+    shift = _slice_shift(layout)
     ends = shift * (layout.shape[2] - 1)
     affine[:3, 3] = (layout.affine @ [*np.minimum(ends, 0), 0, 1])[:3]
     affine[:3, 2] -= shift[0] * column + shift[1] * row
     width, height = (n + math.ceil(abs(end)) for n, end in zip(layout.shape[:2], ends, strict=True))
-    change = orientation_change(affine)
-    return replace(layout, shape=(width, height, layout.shape[2]), affine=affine, change=change)
-
-
-def slice_shift(layout: Layout) -> npt.NDArray[np.float64]:
-    """Return by how many columns and rows each slice is shifted against the one before, ``[2]``."""
-    step, in_plane = layout.affine[:3, 2], layout.affine[:3, :2]
-    return np.asarray(np.linalg.lstsq(in_plane, step, rcond=None)[0])
+    shape, change = (width, height, layout.shape[2]), orientation_change(affine)
+    return replace(layout, shape=shape, affine=affine, change=change, header=None)
 
 
 def resample_upright(
@@ -52,7 +46,7 @@ def resample_upright(
     target = upright_layout(layout)
     out = np.empty(target.turned_shape, turned.dtype)
     source_view, view = layout.in_file_axes(turned), target.in_file_axes(out)
-    shift = slice_shift(layout)
+    shift = _slice_shift(layout)
     first = np.minimum(shift * (layout.shape[2] - 1), 0)
     flags = (cv2.INTER_LINEAR if linear else cv2.INTER_NEAREST) | cv2.WARP_INVERSE_MAP
     for k in range(layout.shape[2]):
@@ -64,3 +58,8 @@ def resample_upright(
         moved = cv2.warpAffine(plane, matrix, target.shape[:2], flags=flags, borderValue=outside)
         view[:, :, k] = moved.T
     return out
+
+
+def _slice_shift(layout: Layout) -> npt.NDArray[np.float64]:
+    """Return by how many columns and rows each slice is shifted against the one before, ``[2]``."""
+    return np.asarray(np.linalg.lstsq(layout.affine[:3, :2], layout.affine[:3, 2], rcond=None)[0])

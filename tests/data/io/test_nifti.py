@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME
-from kitsseg.data.io.nifti.read import read as nifti
+from kitsseg.data.io.nifti import read as nifti
 from kitsseg.data.io.nifti.header import ORIENTATION, Layout
 from kitsseg.data.io.nifti.read import EXPORT, read_label, read_layout, read_mask
 from kitsseg.data.io.nifti.voxels import ToHu

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kitsseg.data.io.nifti.read import stream
+from kitsseg.data.io.nifti import stream
 from kitsseg.data.io.nifti.stream import check_nifti_gz
 from tests.helpers.fetching import volume
 
