@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kitsseg.data.io.nifti.write import read_header, save_volume
+from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.store.grid import Grid
 from kitsseg.inference import checkpoint, export_formats
@@ -111,7 +111,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
         taken, found = seconds(partial(segmenter.segment, read.hu, read.layout.spacing_mm))
         times["whole"].append(taken)
         output = folder / "out.nii.gz"
-        save = partial(save_volume, output, found.label, read.layout, read_header(image))
+        save = partial(save_volume, output, found.label, read.layout)
         times["writing"].append(seconds(save)[0])
     median = {name: float(np.median(values)) for name, values in times.items()}
     files = median["reading"] + median["writing"]

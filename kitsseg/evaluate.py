@@ -62,12 +62,8 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
-COMMAND = Command(
-    "evaluate",
-    EvaluateConfig,
-    {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)},
-    check,
-)
+SECTIONS = {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)}
+COMMAND = Command("evaluate", EvaluateConfig, SECTIONS, check)
 SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and postprocess
 
 
@@ -75,31 +71,25 @@ def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code.
 
     Raises:
-        ValueError: If a folder holds no label volumes, or if ``strict`` is set and a case has a problem.
+        ValueError: a folder holds no label volumes, or ``strict`` is set and a case has a problem.
     """
     from kitsseg.evaluation.cases import find_pairs
     from kitsseg.evaluation.record import VERSION, summarise, write
     from kitsseg.evaluation.scores import score_pair, score_pairs
 
-    predictions, truth, output = (
-        Path(path).expanduser() for path in (cfg.predictions, cfg.truth, cfg.output)
-    )
+    paths = (cfg.predictions, cfg.truth, cfg.output)
+    predictions, truth, output = (Path(path).expanduser() for path in paths)
     source = instantiate(cfg.source)
-    selection = find_pairs(
-        predictions, truth, source, plain(cfg.cases), missing_is_empty=cfg.missing == "zero"
-    )
+    selection = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
     if cfg.strict:
         for case, reason in selection.problems.items():
             raise ValueError(f"{case}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     job = partial(
-        score_pair,
-        classes=source.classes,
-        tolerance_mm=plain(cfg.tolerance_mm),
-        matching=instantiate(cfg.lesions),
-        postprocess=postprocess,
-    )
+        score_pair, classes=source.classes, tolerance_mm=plain(cfg.tolerance_mm),
+        matching=instantiate(cfg.lesions), postprocess=postprocess,
+    )  # fmt: skip
     scores, problems = score_pairs(job, selection.pairs, cfg.workers, cfg.strict)
     evaluation = {
         "name": predictions.resolve().name if cfg.name is None else cfg.name,
@@ -139,10 +129,5 @@ def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:
     return 1 if evaluation["problems"] else 0
 
 
-def main() -> None:
-    """Run the command."""
-    run_command(COMMAND, run, "nothing was written")
-
-
 if __name__ == "__main__":
-    main()
+    run_command(COMMAND, run, "nothing was written")

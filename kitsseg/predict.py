@@ -15,12 +15,12 @@ from tqdm import tqdm
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, check_mirror_axes, is_on, outside, plain
+from kitsseg.data.case import case_number
 from kitsseg.data.sources.kits import parse_cases
 
 if TYPE_CHECKING:
     from kitsseg.data.io.scan import Scan
-    from kitsseg.inference.output_files import OutputFiles
-    from kitsseg.inference.record import PredictionRecord
+    from kitsseg.inference.record import OutputFiles, PredictionRecord
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
@@ -53,12 +53,8 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of the values that belong to no component."""
     problems = outside(values, offset_hu=(-32768, 32767)) + check_mirror_axes(values["mirror_axes"])
     paths = values["checkpoint"]
-    if not (
-        paths
-        and isinstance(paths, list)
-        and all(isinstance(p, str) for p in paths)
-        or isinstance(paths, str)
-    ):
+    listed = isinstance(paths, list) and paths and all(isinstance(path, str) for path in paths)
+    if not (listed or isinstance(paths, str)):
         problems.append(f"checkpoint={paths}: must be a file or a list of files")
     if (precision := values["precision"]) not in PRECISIONS:
         problems.append(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
@@ -89,53 +85,69 @@ def run(cfg: DictConfig) -> int:
         OSError: the output cannot be written.
     """
     from kitsseg.data.io.find_images import find_images
-    from kitsseg.inference.output_files import OutputFiles, check_inputs_are_kept
-    from kitsseg.inference.record import PredictionRecord
+    from kitsseg.inference.record import OutputFiles, PredictionRecord, fingerprint
     from kitsseg.inference.segmenter import Segmenter
-    from kitsseg.inference.select_cases import select_cases
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else cfg.checkpoint
     checkpoints = [Path(path).expanduser() for path in paths]
     found = find_images(Path(cfg.input).expanduser())
-    cases = plain(cfg.cases)
-    scans, problems = select_cases(found.scans, found.problems, cases, cfg.submission)
+    scans, problems = select_cases(found.scans, found.problems, plain(cfg.cases), cfg.submission)
     files = OutputFiles(
         Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
         cfg.quicklook, cfg.dicom_seg, cfg.upright,
     )  # fmt: skip
-    check_inputs_are_kept(scans, files)
+    files.check_inputs_are_kept(scans)
+    postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     segmenter = Segmenter.load(
-        checkpoints,
-        cfg.mirror_axes,
-        instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None,
-        cfg.device,
-        cfg.precision,
-        cfg.trusted,
-        cfg.crop,
+        checkpoints, cfg.mirror_axes, postprocess, cfg.device, cfg.precision, cfg.trusted, cfg.crop
     )
-    record = PredictionRecord(
-        files.folder, settings(cfg, checkpoints), [str(path) for path in checkpoints],
-        segmenter.computed, cfg.skip_existing,
-    )  # fmt: skip
-    done = [s for s in scans if cfg.skip_existing and record.is_done(s, files)]
-    remaining = [scan for scan in scans if scan not in done]
+    settings = {
+        "checkpoints": [fingerprint(path) for path in checkpoints],
+        "postprocess": None if postprocess is None else plain(cfg.postprocess),
+        **{key: plain(cfg[key]) for key in SETTINGS},
+    }
+    names = [str(path) for path in checkpoints]
+    record = PredictionRecord(files.folder, settings, names, segmenter.computed, cfg.skip_existing)
+    remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files))]
     for name, problem in problems.items():
         report_problem(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
         print_error("predict", "dicom_seg=true has no effect: the input is not DICOM")
     problems |= segment_all(remaining, cfg.offset_hu, segmenter, files, record)
-    return finish(files, scans, len(done), found.others, problems)
+    return finish(files, scans, len(scans) - len(remaining), found.others, problems)
 
 
-def settings(cfg: DictConfig, checkpoints: Sequence[Path]) -> dict[str, Any]:
-    """Return the settings that determine the output files, as plain values."""
-    from kitsseg.inference.record import fingerprint
+def select_cases(
+    scans: "Sequence[Scan]", problems: dict[str, str], cases: Any, submission: bool
+) -> "tuple[list[Scan], dict[str, str]]":
+    """Return the scans of the requested cases, and a problem for each case without a readable scan.
 
-    return {
-        "checkpoints": [fingerprint(path) for path in checkpoints],
-        "postprocess": plain(cfg.postprocess) if is_on(cfg.postprocess) else None,
-        **{key: plain(cfg[key]) for key in SETTINGS},
-    }
+    Args:
+        scans: all scans of the input.
+        problems: messages by name or path, of inputs that cannot be read.
+        cases: as in `parse_cases`; None for all scans, or for the test cases of a submission.
+        submission: allow test cases only.
+
+    Raises:
+        ValueError: ``cases`` is invalid.
+    """
+    if cases is None and not submission:
+        return list(scans), problems
+    numbers, test_cases = parse_cases("test" if cases is None else cases), parse_cases("test")
+    if submission and (labelled := set(numbers) - set(test_cases)):
+        raise ValueError(f"cases: {min(labelled)} is not a test case; a submission holds 210-299")
+    explained = {key: number for key in problems if (number := case_number(Path(key).name)) in numbers}
+    missing: dict[str, str] = {}
+    chosen = []
+    for number in numbers:
+        same = [scan for scan in scans if scan.number == number]
+        if len(same) == 1:
+            chosen += same
+        elif number not in explained.values():
+            files = " and ".join(str(scan.path) for scan in same)
+            reason = f"{files} are the same case; remove all but one" if same else "not in the input"
+            missing[f"case_{number:05d}"] = f"case_{number:05d}: {reason}"
+    return chosen, missing | {key: problems[key] for key in explained}
 
 
 def segment_all(
@@ -178,12 +190,9 @@ def report(line: str) -> None:
 
 
 def finish(
-    files: "OutputFiles",
-    scans: "Sequence[Scan]",
-    kept: int,
-    others: Sequence[str],
+    files: "OutputFiles", scans: "Sequence[Scan]", kept: int, others: Sequence[str],
     problems: dict[str, str],
-) -> int:
+) -> int:  # fmt: skip
     """Print a summary, write the archive of a submission, and return the exit code."""
     from kitsseg.inference.record import CSV, ZIP, write_zip
 
@@ -205,10 +214,5 @@ def finish(
     return 1 if problems else 0
 
 
-def main() -> None:
-    """Run the command."""
-    run_command(COMMAND, run, RESUME)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(COMMAND, run, RESUME)

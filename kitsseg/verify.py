@@ -107,7 +107,7 @@ def inspect_case(case: "Case", source: "Kits19", published: dict[str, list[float
 def format_table(findings: "list[Finding]") -> str:
     """Return an aligned table with one row per case."""
     rows = [COLUMNS, *map(_row, findings)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
     )

@@ -56,13 +56,9 @@ def make_views(
     sizes: Iterable[int | None],
     body_above_hu: int | None,
 ) -> list[View]:
-    """Return what networks of each size see of a volume.
+    """Return what networks of each size see of a volume ``[S, H, W]``.
 
-    Args:
-        hu: ``[S, H, W]``.
-        spacing_mm: of slices, rows and columns.
-        sizes: side of the stored slices of the networks.
-        body_above_hu: crop to the voxels above this and a margin; None for no crop.
+    With ``body_above_hu``, they see the voxels above it and a margin.
     """
     aspect = float(spacing_mm[1]) / float(spacing_mm[2])
     if abs(aspect - 1) < SQUARE_TOLERANCE:
@@ -76,10 +72,7 @@ def make_views(
 
 
 def find_body(hu: npt.NDArray[np.int16], above_hu: int) -> Crop | None:
-    """Return the rows and columns that contain all voxels of ``[S, H, W]`` above ``above_hu``.
-
-    Returns None if there are no such voxels.
-    """
+    """Return rows and columns that contain all voxels of ``[S, H, W]`` above ``above_hu``, if any."""
     plane = hu.max(axis=0) > above_hu
     if not plane.any():
         return None
@@ -97,17 +90,11 @@ def crop_on_stored_grid(body: Crop, grid: Grid, margin: int) -> Crop:
         body: rows and columns on the native grid.
         margin: in pixels of the stored grid.
     """
-    rows, columns = (
-        _interval(
-            body[axis], grid.scaled[axis] / grid.native[axis], grid.inside[axis].start,
-            grid.stored[axis], margin,
-        )
-        for axis in (0, 1)
-    )  # fmt: skip
-    return rows, columns
-
-
-def _interval(body: slice, scale: float, offset: int, length: int, margin: int) -> slice:
-    first = math.floor(body.start * scale) + offset - margin
-    last = math.ceil(body.stop * scale) + offset + margin
-    return slice(max(first // DIVISOR * DIVISOR, 0), min(-(-last // DIVISOR) * DIVISOR, length))
+    crop = []
+    for axis in (0, 1):
+        scale, offset = grid.scaled[axis] / grid.native[axis], grid.inside[axis].start
+        first = math.floor(body[axis].start * scale) + offset - margin
+        last = math.ceil(body[axis].stop * scale) + offset + margin
+        stop = min(-(-last // DIVISOR) * DIVISOR, grid.stored[axis])
+        crop.append(slice(max(first // DIVISOR * DIVISOR, 0), stop))
+    return crop[0], crop[1]

@@ -1,7 +1,6 @@
 """Read and describe checkpoints: tensors and plain values, loaded without running code."""
 
 import importlib
-import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ TRUSTED = (
 # Layers of these networks whose statistics cover a whole slice.
 GLOBAL_LAYERS = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 # Limits far above real networks; larger values could exhaust memory.
-MAX_NUMBER, MAX_ITEMS, MAX_SIZE, MAX_NEIGHBOURS = 16384, 64, 4096, 32
+MAX_NUMBER, MAX_ITEMS, MAX_SIZE, MAX_NEIGHBOURS, MAX_HU = 16384, 64, 4096, 32, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,9 @@ def header(
     provenance: dict[str, Any],
     pixel_mm: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """Return the description that makes a checkpoint self-contained, as plain values.
+    """Return the description that makes a checkpoint self-contained, as plain values; see `Loaded`.
 
-    Args:
-        network: ``_target_`` and arguments.
-        window, size, neighbours, provenance, pixel_mm: see `Loaded`.
+    ``network`` holds ``_target_`` and arguments.
     """
     return {
         "format": FORMAT,
@@ -123,21 +120,52 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"{path}: no description of format {FORMAT} under 'kitsseg'; train again")
     try:
-        window, size, neighbours, provenance = _parse_description(description)
+        about = parse_description(description, "network", "window")
+        window = _parse_window(description["window"])
         net = _restore(description["network"], weights(content), trusted)
-        _check_output(net, neighbours)
+        _check_output(net, about["neighbours"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    pixel_mm = parse_pixel_mm(description.get("pixel_mm"))
-    return Loaded(net, window, size, neighbours, provenance, is_local(net), pixel_mm)
+    return Loaded(net, window, local=is_local(net), **about)
 
 
-def parse_pixel_mm(value: Any) -> tuple[float, float] | None:
-    """Return `Loaded.pixel_mm` from a description; None if it is missing, as in older files."""
-    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
-    return (
-        (float(value[0]), float(value[1])) if numbers and 0 < value[0] <= value[1] < math.inf else None
-    )
+def parse_description(description: dict[str, Any], *more: str) -> dict[str, Any]:
+    """Return the checked values of `header` under their names in `Loaded`, without network and window.
+
+    Args:
+        more: further keys that must be present.
+
+    Raises:
+        ValueError: a value is missing or out of range.
+    """
+    names = ("size", "neighbours", "classes", "provenance", *more)
+    if missing := set(names) - set(description):
+        raise ValueError(f"the description lacks {', '.join(sorted(missing))}; train again")
+    size, neighbours, classes, provenance = (description[name] for name in names[:4])
+    if size is not None and not (type(size) is int and DIVISOR <= size <= MAX_SIZE):
+        raise ValueError(f"size={size!r}: must be in [{DIVISOR}, {MAX_SIZE}] or be None")
+    if not (type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
+        raise ValueError(f"neighbours={neighbours!r}: must be in [0, {MAX_NEIGHBOURS}]")
+    if classes != list(CLASSES):
+        raise ValueError(f"classes={classes!r} must be {list(CLASSES)}")
+    if not isinstance(provenance, dict):
+        raise ValueError("provenance must be a dict; train again")
+    about: dict[str, Any] = {"size": size, "neighbours": neighbours, "provenance": provenance}
+    mm = description.get("pixel_mm")  # missing in older files
+    if isinstance(mm, list) and len(mm) == 2 and all(type(value) in (int, float) for value in mm):
+        about["pixel_mm"] = (float(mm[0]), float(mm[1])) if 0 < mm[0] <= mm[1] < MAX_NUMBER else None
+    return about
+
+
+def _parse_window(window: Any) -> Window:
+    if not isinstance(window, dict) or not all(
+        type(value) in (int, float) and abs(value) < MAX_HU for value in window.values()
+    ):
+        raise ValueError(f"window={window!r}: the values must be finite numbers")
+    try:
+        return Window(**window)
+    except TypeError as error:
+        raise ValueError(f"window={window!r}: not the arguments of Window ({error})") from error
 
 
 def is_local(net: nn.Module) -> bool:
@@ -148,42 +176,16 @@ def is_local(net: nn.Module) -> bool:
     return (known or module.startswith(OWN)) and not has_global_layer
 
 
-def _parse_description(
-    description: dict[str, Any],
-) -> tuple[Window, int | None, int, dict[str, Any]]:
-    """Return window, size, neighbours and provenance after checking them."""
-    missing = {"network", "window", "size", "neighbours", "classes", "provenance"} - set(description)
-    if missing:
-        raise ValueError(f"the description lacks {', '.join(sorted(missing))}; train again")
-    size, neighbours = description["size"], description["neighbours"]
-    if size is not None and not (type(size) is int and DIVISOR <= size <= MAX_SIZE):
-        raise ValueError(f"size={size!r}: must be in [{DIVISOR}, {MAX_SIZE}] or be None")
-    if not (type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
-        raise ValueError(f"neighbours={neighbours!r}: must be in [0, {MAX_NEIGHBOURS}]")
-    if description["classes"] != list(CLASSES):
-        raise ValueError(f"classes={description['classes']!r} must be {list(CLASSES)}")
-    if not isinstance(description["provenance"], dict):
-        raise ValueError("provenance must be a dict; train again")
-    window = description["window"]
-    if not isinstance(window, dict) or not all(
-        type(value) in (int, float) and math.isfinite(value) for value in window.values()
-    ):
-        raise ValueError(f"window={window!r}: the values must be finite numbers")
-    try:
-        return Window(**window), size, neighbours, description["provenance"]
-    except TypeError as error:
-        raise ValueError(f"window={window!r}: not the arguments of Window ({error})") from error
-
-
 def _restore(network: Any, state: dict[str, Tensor], trusted: Sequence[str]) -> nn.Module:
     """Return the described network with the weights ``state``, in evaluation mode."""
     arguments = dict(network) if isinstance(network, dict) else {}
     target = arguments.pop("_target_", None)
-    if not (isinstance(target, str) and _is_trusted(target, trusted)) or not _is_plain(arguments):
+    allowed = (*TRUSTED, *trusted)
+    is_trusted = isinstance(target, str) and (target in allowed or target.startswith(OWN))
+    if not is_trusted or not _is_plain(arguments):
         raise ValueError(
             f"network {target or '(none)'} with {arguments!r:.200} is not allowed; allowed are "
-            f"{', '.join((*TRUSTED, *trusted))} with plain arguments. If you trust its code, add it "
-            "to trusted"
+            f"{', '.join(allowed)} with plain arguments. If you trust its code, add it to trusted"
         )
     network_class = _locate(target)
     with torch.device("meta"):  # check names and shapes before allocating memory
@@ -195,10 +197,6 @@ def _restore(network: Any, state: dict[str, Tensor], trusted: Sequence[str]) -> 
         net = _build(network_class, arguments)
         net.load_state_dict(state)
     return net.eval().requires_grad_(False)
-
-
-def _is_trusted(target: str, trusted: Sequence[str]) -> bool:
-    return target in (*TRUSTED, *trusted) or target.startswith(OWN)
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:

@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kitsseg.data.io.nifti.voxels import INT16
 from kitsseg.data.labels import AIR_HU, CLASSES
 from kitsseg.data.store.grid import DIVISOR
-from kitsseg.inference.checkpoint import MAX_NEIGHBOURS, MAX_SIZE, Loaded, first_line, parse_pixel_mm
+from kitsseg.inference import checkpoint
+from kitsseg.inference.checkpoint import MAX_SIZE, Loaded, first_line
 from kitsseg.models.window import Window
 from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
 
-KEY, FORMAT = "kitsseg", 1
+KEY = "kitsseg"  # of the description in the metadata
 INPUT, OUTPUT = "image_hu", "logits"
 TOLERANCE = 1e-3  # relative to the largest logit; rounding errors are far smaller
 
@@ -84,7 +86,7 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                net, (_example(loaded),), dynamo=True, dynamic_shapes=(_shapes(),),
+                net, _example(loaded), dynamo=True, dynamic_shapes=_shapes(),
                 input_names=[INPUT], output_names=[OUTPUT], verbose=False,
             )  # fmt: skip
         assert program is not None
@@ -94,7 +96,7 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         del part.metadata_props[:]  # source lines with the paths of this machine
     entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, json.dumps(_describe(loaded))
+    entry.key, entry.value = KEY, _description(loaded)
     content = model.SerializeToString()
     difference = _difference(net, OnnxNet(content), loaded)
     with replacing(path) as temporary:
@@ -103,10 +105,7 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
 
 
 def export_program(loaded: Loaded, path: Path) -> float:
-    """Write a file for ``torch.export.load`` and compare it with the network.
-
-    Returns:
-        The difference, as in `export_onnx`.
+    """Write a file for ``torch.export.load``, compare it, and return the difference, as `export_onnx`.
 
     Raises:
         ValueError: the export fails, or the difference exceeds `TOLERANCE`.
@@ -117,16 +116,15 @@ def export_program(loaded: Loaded, path: Path) -> float:
         with warnings.catch_warnings(), replacing(path) as temporary:
             warnings.simplefilter("ignore")
             program = torch.export.export(
-                net, (_example(loaded),), dynamic_shapes=(_shapes(),),
+                net, _example(loaded), dynamic_shapes=_shapes(),
                 prefer_deferred_runtime_asserts_over_guards=True,  # the padding may be 0 or not
             )  # fmt: skip
-            torch.export.save(program, temporary, extra_files={KEY: json.dumps(_describe(loaded))})
-            difference = _difference(net, torch.export.load(temporary).module(), loaded)
+            torch.export.save(program, temporary, extra_files={KEY: _description(loaded)})
+            return _difference(net, torch.export.load(temporary).module(), loaded)
     except (OSError, ValueError):
         raise
     except Exception as error:  # arbitrary networks
         raise ValueError(f"the network cannot be exported ({first_line(error)})") from error
-    return difference
 
 
 def load_onnx(path: Path) -> Loaded:
@@ -149,54 +147,41 @@ def load_onnx(path: Path) -> Loaded:
         raise ValueError(
             f"{path}: refers to other files or has subgraphs; not written by kitsseg.export"
         )
-    about = _parse_description(path, model)
-    neighbours = about["neighbours"]
+    description = _parse_metadata(path, model)
+    try:
+        about = checkpoint.parse_description(description)
+    except ValueError as error:
+        raise ValueError(f"{path}: invalid metadata ({error}); write it by kitsseg.export") from error
     try:
         net = OnnxNet(content)
-        shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, DIVISOR, DIVISOR)).shape)
+        shape = tuple(net(torch.zeros(1, 2 * about["neighbours"] + 1, DIVISOR, DIVISOR)).shape)
     except ValueError:
         raise
     except Exception as error:  # ONNX Runtime errors
         raise ValueError(f"{path}: cannot be run ({first_line(error)})") from error
     if shape != (1, len(CLASSES), DIVISOR, DIVISOR):
         raise ValueError(f"{path}: returns {shape}, not (1, {len(CLASSES)}, {DIVISOR}, {DIVISOR})")
-    limits = np.iinfo(np.int16)
-    return Loaded(
-        net,
-        Window(limits.min, limits.max, 0, 1),
-        about["size"],
-        neighbours,
-        dict(about.get("provenance", {})),
-        about.get("local") is True,
-        parse_pixel_mm(about.get("pixel_mm")),
+    window = Window(INT16.min, INT16.max, 0, 1)
+    return Loaded(net, window, local=description.get("local") is True, **about)
+
+
+def _description(loaded: Loaded) -> str:
+    about = checkpoint.header(
+        {}, loaded.window, loaded.size, loaded.neighbours, loaded.provenance, loaded.pixel_mm
     )
+    del about["network"], about["window"]  # the graph contains them
+    return json.dumps(about | {"local": loaded.local})
 
 
-def _describe(loaded: Loaded) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "size": loaded.size,
-        "neighbours": loaded.neighbours,
-        "classes": list(CLASSES),
-        "provenance": loaded.provenance,
-        "local": loaded.local,
-        "pixel_mm": None if loaded.pixel_mm is None else list(loaded.pixel_mm),
-    }
-
-
-def _parse_description(path: Path, model: Any) -> dict[str, Any]:
-    """Return the description from the metadata of a model, after checking what `load_onnx` needs."""
-    properties = {entry.key: entry.value for entry in model.metadata_props}
+def _parse_metadata(path: Path, model: Any) -> dict[str, Any]:
+    """Return the unchecked description from the metadata of a model."""
     try:
-        about = json.loads(properties[KEY])
-        size, neighbours, classes = about["size"], about["neighbours"], about["classes"]
-        known = about["format"] == FORMAT and classes == list(CLASSES)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export") from error
-    fits = size is None or (type(size) is int and DIVISOR <= size <= MAX_SIZE)
-    if not (known and fits and type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
-        raise ValueError(f"{path}: invalid metadata; write it by kitsseg.export")
-    return dict(about)
+        about = json.loads(next(entry.value for entry in model.metadata_props if entry.key == KEY))
+    except (StopIteration, ValueError):
+        about = None
+    if not isinstance(about, dict) or about.get("format") != checkpoint.FORMAT:
+        raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export")
+    return {"provenance": {}} | about
 
 
 def _has_external_data(model: Any, external: int) -> bool:
@@ -210,14 +195,14 @@ def _has_external_data(model: Any, external: int) -> bool:
     return any(tensor.data_location == external for tensor in tensors)
 
 
-def _example(loaded: Loaded) -> Tensor:
+def _example(loaded: Loaded) -> tuple[Tensor]:
     # torch.export would treat sizes of 1, and equal sizes, as constants.
-    return torch.randn(2, 2 * loaded.neighbours + 1, 3 * DIVISOR + 5, 5 * DIVISOR + 7) * 100
+    return (torch.randn(2, 2 * loaded.neighbours + 1, 3 * DIVISOR + 5, 5 * DIVISOR + 7) * 100,)
 
 
-def _shapes() -> dict[int, Any]:
-    rows, columns = (torch.export.Dim(name, min=1, max=MAX_SIZE) for name in ("rows", "columns"))
-    return {0: torch.export.Dim("slices", min=1, max=4096), 2: rows, 3: columns}
+def _shapes() -> tuple[dict[int, Any]]:
+    names = {0: "slices", 2: "rows", 3: "columns"}
+    return ({axis: torch.export.Dim(name, min=1, max=MAX_SIZE) for axis, name in names.items()},)
 
 
 @torch.inference_mode()

@@ -1,58 +1,53 @@
 """Draw an overview picture of a segmented volume: slices with outlined labels."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kitsseg.data import drawing
 from kitsseg.data.bounding_box import bounding_box
-from kitsseg.data.drawing import (
-    CAPTION,
-    HEADER,
-    INK,
-    KIDNEY_COLOUR,
-    PAPER,
-    TUMOUR_COLOUR,
-    WINDOW_HU,
-    draw_outlines,
-    draw_text,
-)
+from kitsseg.data.drawing import CAPTION, HEADER, INK, draw_text
+from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.labels import TUMOUR
+from kitsseg.system.files import replacing
 
 SIDE, COLUMNS, ROWS = 224, 4, 3  # side of a tile in pixels, columns and rows of tiles
 
 
-def draw(
-    name: str,
-    hu: npt.NDArray[np.int16],
-    label: npt.NDArray[np.uint8],
-    spacing_mm: Sequence[float],
-    volumes_ml: Mapping[str, float],
-) -> npt.NDArray[np.uint8]:
-    """Return a picture ``[H, W, 3]`` uint8 in BGR order.
+def save(
+    path: Path, name: str, image: Image, label: npt.NDArray[np.uint8], volumes_ml: Mapping[str, float]
+) -> None:
+    """Write an overview picture as PNG; ``name`` and ``volumes_ml`` stand in its first line."""
+    done, data = cv2.imencode(".png", draw(name, image, label, volumes_ml))
+    assert done
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
 
-    Args:
-        name: name of the case.
-        hu, label: ``[S, H, W]``, slices from head to foot, rows from front to back.
-        spacing_mm: of slices, rows and columns.
-        volumes_ml: volume of each region, for the header line.
-    """
+
+def draw(
+    name: str, image: Image, label: npt.NDArray[np.uint8], volumes_ml: Mapping[str, float]
+) -> npt.NDArray[np.uint8]:
+    """Return the picture ``[H, W, 3]`` uint8 in BGR order of a volume and its label ``[S, H, W]``."""
+    hu = image.hu
     chosen = choose_slices(label, COLUMNS * ROWS)
     rows = math.ceil(len(chosen) / COLUMNS)
-    picture = np.full((HEADER + rows * (SIDE + CAPTION), COLUMNS * SIDE, 3), PAPER, np.uint8)
+    picture = np.full((HEADER + rows * (SIDE + CAPTION), COLUMNS * SIDE, 3), drawing.PAPER, np.uint8)
     volumes = ", ".join(f"{region} {ml:.1f} ml" for region, ml in volumes_ml.items())
-    draw_text(picture, f"{name[:48]}   {volumes}   {WINDOW_HU[0]} to {WINDOW_HU[1]} HU", (6, 18), INK)
-    draw_text(picture, "kidney", (COLUMNS * SIDE - 120, 18), KIDNEY_COLOUR)
-    draw_text(picture, "tumour", (COLUMNS * SIDE - 60, 18), TUMOUR_COLOUR)
-    sides_mm = np.array(hu.shape[1:]) * np.array(spacing_mm[1:])
+    low, high = drawing.WINDOW_HU
+    draw_text(picture, f"{name[:48]}   {volumes}   {low} to {high} HU", (6, 18), INK)
+    draw_text(picture, "kidney", (COLUMNS * SIDE - 120, 18), drawing.KIDNEY_COLOUR)
+    draw_text(picture, "tumour", (COLUMNS * SIDE - 60, 18), drawing.TUMOUR_COLOUR)
+    sides_mm = np.array(hu.shape[1:]) * np.array(image.layout.spacing_mm[1:])
     height, width = (max(1, round(SIDE * mm / max(sides_mm))) for mm in sides_mm)
     for place, z in enumerate(chosen):
         top, left = HEADER + place // COLUMNS * (SIDE + CAPTION), place % COLUMNS * SIDE
         draw_text(picture, f"slice {z + 1} of {len(hu)}", (left + 4, top + SIDE + CAPTION - 5), INK)
         top, left = top + (SIDE - height) // 2, left + (SIDE - width) // 2
-        tile = draw_outlines(hu[z], label[z], (width, height))
+        tile = drawing.draw_outlines(hu[z], label[z], (width, height))
         picture[top : top + height, left : left + width] = tile
     return picture
 
@@ -72,10 +67,3 @@ def choose_slices(label: npt.NDArray[np.uint8], count: int) -> list[int]:
             largest = box[0].start + int(tumour.argmax())
             chosen[np.abs(chosen - largest).argmin()] = largest
     return [int(z) for z in chosen]
-
-
-def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """Return ``picture`` as the content of a PNG file."""
-    done, data = cv2.imencode(".png", picture)
-    assert done
-    return data.tobytes()

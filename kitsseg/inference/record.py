@@ -1,12 +1,13 @@
-"""Describe a folder of predictions in ``predict.json`` and ``volumes.csv``."""
+"""The files of a folder of predictions, which ``predict.json`` and ``volumes.csv`` describe."""
 
 import csv
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import kitsseg
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.labels import OFFICIAL
-from kitsseg.inference.output_files import OutputFiles
+from kitsseg.inference.slicewise import UNCERTAINTY
 from kitsseg.system.files import replacing, write_json, write_text
 from kitsseg.system.locks import locked
 
@@ -25,6 +26,68 @@ COLUMNS = (
     "warnings", "problem",
 )  # fmt: skip
 Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """The paths of the results of a scan.
+
+    Attributes:
+        folder: contains all files.
+        submission: name label volumes as the KiTS19 challenge requires.
+        probabilities, uncertainty, quicklook, dicom_seg, upright: which optional files to write.
+    """
+
+    folder: Path
+    submission: bool
+    probabilities: bool
+    uncertainty: bool
+    quicklook: bool
+    dicom_seg: bool
+    upright: bool
+
+    @property
+    def maps(self) -> list[str]:
+        """The names of the maps, see `kitsseg.inference.segmenter.Segmentation`."""
+        return [*(OFFICIAL if self.probabilities else ()), *([UNCERTAINTY] if self.uncertainty else [])]
+
+    def label(self, scan: Scan) -> Path:
+        """Return the path of the label volume."""
+        if self.submission:
+            return self.folder / f"prediction_{scan.number:05d}.nii.gz"
+        return self.folder / f"{scan.name}{scan.ending}"
+
+    def map(self, scan: Scan, name: str) -> Path:
+        """Return the path of a map."""
+        subfolder = name if name == UNCERTAINTY else f"probability_{name}"
+        return self.folder / subfolder / f"{scan.name}{scan.ending}"
+
+    def picture(self, scan: Scan) -> Path | None:
+        """Return the path of the picture, None without ``quicklook``."""
+        return self.folder / "quicklook" / f"{scan.name}.png" if self.quicklook else None
+
+    def seg(self, scan: Scan) -> Path | None:
+        """Return the path of the DICOM segmentation, None without ``dicom_seg`` or for NIfTI."""
+        has_seg = self.dicom_seg and scan.files
+        return self.folder / "dicom_seg" / f"{scan.name}.dcm" if has_seg else None
+
+    def upright_pair(self, scan: Scan) -> tuple[Path, Path]:
+        """Return the paths of label and image on an upright grid; see `kitsseg.data.io.upright`."""
+        folder = self.folder / "upright"
+        return folder / f"{scan.name}.nii.gz", folder / f"{scan.name}_image.nii.gz"
+
+    def all(self, scan: Scan) -> list[Path]:
+        """Return the paths of the files of any scan, that is, all but `upright_pair`."""
+        optional = [path for path in (self.picture(scan), self.seg(scan)) if path is not None]
+        return [self.label(scan), *optional, *(self.map(scan, name) for name in self.maps)]
+
+    def check_inputs_are_kept(self, scans: Sequence[Scan]) -> None:
+        """Raise `ValueError` if a result would overwrite an input file."""
+        inputs = {path.resolve() for scan in scans for path in (scan.path, *scan.files)}
+        for scan in scans:
+            for path in (*self.all(scan), *(self.upright_pair(scan) if self.upright else ())):
+                if path.resolve() in inputs:
+                    raise ValueError(f"output={self.folder} would overwrite {path}; name another folder")
 
 
 class PredictionRecord:
@@ -63,9 +126,7 @@ class PredictionRecord:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
-                if keep:
-                    self._check_same()
-                self._write(self._read())
+                self._write(self._read(keep))
         except OSError as error:
             raise ValueError(
                 f"output={folder}: {error.strerror or error}; name another folder"
@@ -81,33 +142,50 @@ class PredictionRecord:
             ValueError: another process has started a record with other settings.
         """
         with self._locked():
-            self._check_same()
-            stored = self._read()
-            if "files" not in entry:
-                for name in stored.get(scan, {}).get("files", ()):
-                    (self.folder / name).unlink(missing_ok=True)
+            stored = self._read(check=True)
+            for name in stored.get(scan, {}).get("files", ()) if "files" not in entry else ():
+                if ".." not in (path := self.folder / name).parts[len(self.folder.parts) :]:
+                    path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
 
     def is_done(self, scan: Scan, files: OutputFiles) -> bool:
         """Return whether all results of a scan exist and were made from its present files."""
         entry = self.entries.get(scan.name, {})
-        if "problem" in entry or not all(path.is_file() for path in files.all(scan)):
+        paths = [*files.all(scan), *(self.folder / name for name in entry.get("files", ()))]
+        if "problem" in entry or not all(path.is_file() for path in paths):
             return False
         label = fingerprint(files.label(scan))
         return entry.get("label_sha256") == label and entry.get("input_sha256") == scan_fingerprint(scan)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with locked(self.folder / JSON, Event(), lambda note: None):
-            yield
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.folder / JSON, Event(), lambda note: None)
 
-    def _read(self) -> dict[str, Entry]:
-        """Return the stored entries of the same settings."""
-        try:
-            stored = json.loads((self.folder / JSON).read_text())
-            return dict(stored["scans"]) if stored["settings"] == self._settings else {}
-        except (OSError, ValueError, KeyError, TypeError):
+    def _read(self, check: bool) -> dict[str, Entry]:
+        """Return the stored entries of the same settings.
+
+        Raises:
+            ValueError: ``check``, and the record is damaged or has other settings.
+        """
+        path = self.folder / JSON
+        if not path.is_file():
             return {}
+        try:
+            stored = json.loads(path.read_text())
+            settings, entries = dict(stored["settings"]), dict(stored["scans"])
+        except (ValueError, KeyError, TypeError) as error:
+            if not check:
+                return {}
+            raise ValueError(
+                f"{path}: not a record of predictions ({error!r}); use a new output"
+            ) from error
+        mine = self._settings
+        differ = [key for key in {**mine, **settings} if settings.get(key) != mine.get(key)]
+        if differ and check:
+            raise ValueError(
+                f"{path}: made with other settings ({', '.join(differ)}); use a new output, or "
+                "skip_existing=false to replace the results"
+            )
+        return {} if differ else entries
 
     def _write(self, entries: dict[str, Entry]) -> None:
         self.entries = dict(sorted(entries.items()))
@@ -118,24 +196,6 @@ class PredictionRecord:
         for scan, entry in self.entries.items():
             writer.writerow({"case": scan, **entry, "warnings": "; ".join(entry.get("warnings", ()))})
         write_text(self.folder / CSV, out.getvalue())
-
-    def _check_same(self) -> None:
-        """Raise `ValueError` unless the stored record, if any, has the same settings."""
-        path = self.folder / JSON
-        if not path.is_file():
-            return
-        try:
-            stored = json.loads(path.read_text())["settings"]
-            differ = [k for k in {**self._settings, **stored} if stored.get(k) != self._settings.get(k)]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path}: not a record of predictions ({error!r}); use a new output"
-            ) from error
-        if differ:
-            raise ValueError(
-                f"{path}: made with other settings ({', '.join(differ)}); use a new output, or "
-                "skip_existing=false to replace the results"
-            )
 
 
 def fingerprint(*paths: Path) -> str:
@@ -156,6 +216,9 @@ def scan_fingerprint(scan: Scan) -> str:
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:
     """Write the files, uncompressed, to an archive that appears only when complete."""
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        replacing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", strict_timestamps=False) as archive,
+    ):
         for file in files:
             archive.write(file, file.name)

@@ -17,16 +17,9 @@ from kitsseg.data.io.nifti.read import EXPORT
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import neighbourhood
-from kitsseg.inference import checkpoint, export_formats
+from kitsseg.inference import checkpoint, export_formats, slicewise
 from kitsseg.inference.body_crop import View, make_views
 from kitsseg.inference.checkpoint import Loaded
-from kitsseg.inference.slicewise import (
-    argmax,
-    average_on_native_grid,
-    make_map,
-    pad,
-    predict_probabilities,
-)
 from kitsseg.system import hardware
 
 log = logging.getLogger("kitsseg")
@@ -122,16 +115,17 @@ class Segmenter:
         """Return a segmenter of one or several files.
 
         ONNX Runtime runs ``.onnx`` files of `kitsseg.export`; PyTorch runs all others, which must be
-        checkpoints. The other arguments are those of the class.
-
-        Args:
-            trusted: further networks that a checkpoint may build, see `checkpoint.load`.
+        checkpoints. ``trusted`` names further networks that these may build, see `checkpoint.load`. The
+        other arguments are those of the class.
 
         Raises:
             ValueError: a file cannot be used, or an argument is out of range.
         """
         files = [paths] if isinstance(paths, (str, Path)) else paths
-        members = [_load(Path(path).expanduser(), trusted) for path in files]
+        members = [
+            export_formats.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
+            for path in (Path(file).expanduser() for file in files)
+        ]
         return cls(members, mirror_axes, postprocess, device, precision, crop)
 
     def __call__(
@@ -157,29 +151,27 @@ class Segmenter:
             ValueError: the image cannot be segmented, or post-processing lacks ``spacing_mm``.
         """
         if isinstance(image, (str, Path)):
-            volume = read_image(Path(image).expanduser(), offset_hu, EXPORT)
+            name, volume = str(image), read_image(Path(image).expanduser(), offset_hu, EXPORT)
         else:
             if self.postprocess is not None and spacing_mm is None and not has_own_spacing(image):
                 raise ValueError("spacing_mm: required for post-processing of an array")
-            volume = in_memory(image, spacing_mm, offset_hu)
+            name, volume = "image", in_memory(image, spacing_mm, offset_hu)
         result = self.segment(volume.hu, volume.layout.spacing_mm)
         for warning in (*volume.warnings, *result.warnings):
-            log.warning(f"{image if isinstance(image, (str, Path)) else 'image'}: {warning}")
+            log.warning(f"{name}: {warning}")
         return np.ascontiguousarray(volume.layout.in_file_axes(result.label))
 
     @torch.inference_mode()
     def segment(
         self, hu: npt.NDArray[np.int16], spacing_mm: Sequence[float], maps: Sequence[str] = ()
     ) -> Segmentation:
-        """Segment a volume.
+        """Segment a volume ``[S, H, W]``, oriented as in `__call__`.
 
         Slices without a voxel above `EMPTY_HU` are background without running a network. If a batch does
         not fit into the device's memory, the batch size is halved for the rest of the volume and for
         later volumes.
 
         Args:
-            hu: ``[S, H, W]`` int16, oriented as in `__call__`.
-            spacing_mm: of slices, rows and columns.
             maps: keys of `Segmentation.maps` to compute; each needs as much memory as the label.
 
         Raises:
@@ -236,16 +228,16 @@ class Segmenter:
         if not result.maps:
             # Skip resampling where all stored slices are background: where it has the highest
             # probability at all neighbours of a point, it has it there after interpolation too.
-            found = [(argmax(total) != BACKGROUND).flatten(1).any(1) for total in sums]
+            found = [(slicewise.argmax(total) != BACKGROUND).flatten(1).any(1) for total in sums]
             rows = torch.stack(found).any(0).cpu().numpy()
             if not rows.all():
                 z, sums = z[rows], [total[rows] for total in sums]
         networks = sum(map(len, self._groups.values()))
         pairs = [(total, view.grid) for total, view in zip(sums, views, strict=True)]
-        for part, native in average_on_native_grid(pairs, networks, self._pixels_per_batch):
-            result.label[z[part]] = argmax(native).cpu().numpy()
+        for part, native in slicewise.average_on_native_grid(pairs, networks, self._pixels_per_batch):
+            result.label[z[part]] = slicewise.argmax(native).cpu().numpy()
             for name, values in result.maps.items():
-                values[z[part]] = make_map(native, name)
+                values[z[part]] = slicewise.make_map(native, name)
 
     def _predict(
         self, member: Loaded, hu: npt.NDArray[np.int16], z: npt.NDArray[np.intp], view: View
@@ -254,10 +246,10 @@ class Segmenter:
         stack = neighbourhood(z, len(hu), member.neighbours)
         needed, inverse = np.unique(stack, return_inverse=True)
         images = view.crop_slices(view.grid.fit_image(hu[needed]))[inverse.reshape(stack.shape)]
-        image = member.window(pad(torch.from_numpy(images).to(self.device)))
+        image = member.window(slicewise.pad(torch.from_numpy(images).to(self.device)))
         image = image.contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            return view.uncrop(predict_probabilities(member.net, image, self.mirror_axes))
+            return view.uncrop(slicewise.predict_probabilities(member.net, image, self.mirror_axes))
 
     def _move_to_device(self, member: Loaded) -> None:
         try:
@@ -270,11 +262,7 @@ class Segmenter:
             ) from error
 
     def _halve_batch(self, slices: int, pixels: int) -> None:
-        """Halve the batch size after a batch of ``slices`` slices did not fit.
-
-        Raises:
-            ValueError: the batch had a single slice.
-        """
+        """Halve the batch size after a batch did not fit; raise `ValueError` for a single slice."""
         if slices == 1:
             raise ValueError(
                 f"device={self.device}: not enough memory for a slice of {pixels} pixels; free memory "
@@ -287,7 +275,3 @@ class Segmenter:
         )  # fmt: skip
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _load(path: Path, trusted: Sequence[str]) -> Loaded:
-    return export_formats.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)

@@ -37,12 +37,10 @@ def segment_stored(
     """Return the class ids of a case, ``[S, H, W]`` on its native grid.
 
     Args:
-        net, window: in evaluation mode and on ``device``.
+        net, window, neighbours: see `kitsseg.inference.checkpoint.Loaded`; they are on ``device``.
         images: stored slices in HU, ``[S, h, w]``.
         grid: maps native slices to stored slices.
-        neighbours: adjacent slices on either side that the network sees.
-        mirror_axes: average over the slice and its mirror images along these axes (0 rows,
-            1 columns) and their combinations.
+        mirror_axes: see `kitsseg.inference.segmenter.Segmenter`.
         autocast: returns the context manager of the precision.
     """
     out = np.empty((len(images), *grid.native), np.uint8)
@@ -64,12 +62,9 @@ def pad(image_hu: Tensor) -> Tensor:
 
 def predict_probabilities(net: nn.Module, image: Tensor, mirror_axes: Sequence[int]) -> Tensor:
     """Return softmax ``[B, C, H, W]`` in float32, averaged over ``image`` and its mirror images."""
-    flips = [
-        [axis + 2 for axis in axes]
-        for count in range(len(mirror_axes) + 1)
-        for axes in combinations(mirror_axes, count)
-    ]
-    predictions = (net(image.flip(dims)).float().softmax(1).flip(dims) for dims in flips)
+    dims = [axis + 2 for axis in mirror_axes]
+    flips = [axes for count in range(len(dims) + 1) for axes in combinations(dims, count)]
+    predictions = (net(image.flip(axes)).float().softmax(1).flip(axes) for axes in flips)
     total: Tensor = reduce(torch.add, predictions)  # needs less memory than a stack
     return total if len(flips) == 1 else total / len(flips)
 
@@ -77,12 +72,11 @@ def predict_probabilities(net: nn.Module, image: Tensor, mirror_axes: Sequence[i
 def average_on_native_grid(
     sums: Sequence[tuple[Tensor, Grid]], networks: int, pixels_per_batch: int
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Average probabilities on the native grid, a few slices at a time.
+    """Average the probabilities of ``networks`` on the native grid, a few slices at a time.
 
     Args:
         sums: for each stored grid, the sum of the probabilities of its networks, ``[B, C, h, w]``. The
             tensors may be overwritten.
-        networks: total number of networks.
         pixels_per_batch: of the native grid; at least one slice is processed.
 
     Yields:
@@ -114,14 +108,9 @@ def argmax(probabilities: Tensor) -> Tensor:
 
 
 def to_native(probabilities: Tensor, grid: Grid, buffer: Tensor | None = None) -> Tensor:
-    """Return probabilities of stored, perhaps padded slices on the native grid.
+    """Return probabilities ``[B, C, h, w]`` of stored, perhaps padded slices on the native grid.
 
-    Args:
-        probabilities: ``[B, C, h, w]``, interpolated bilinearly.
-        buffer: CPU tensor ``[B, C, H, W]`` that may be used for the result.
-
-    Returns:
-        ``[B, C, H, W]``.
+    They are interpolated bilinearly. The result ``[B, C, H, W]`` may be in ``buffer``, a CPU tensor.
     """
     inner = probabilities[..., grid.inside[0], grid.inside[1]]
     if grid.scaled == grid.native:
@@ -130,8 +119,7 @@ def to_native(probabilities: Tensor, grid: Grid, buffer: Tensor | None = None) -
         return F.interpolate(inner, grid.native, mode="bilinear", align_corners=False)
     # On a CPU, OpenCV is ten times as fast as torch.
     out = torch.empty(*inner.shape[:2], *grid.native) if buffer is None else buffer
-    planes = zip(inner.flatten(0, 1).numpy(), out.flatten(0, 1).numpy(), strict=True)
-    for stored, native in planes:
+    for stored, native in zip(inner.flatten(0, 1).numpy(), out.flatten(0, 1).numpy(), strict=True):
         cv2.resize(stored, grid.native[::-1], dst=native, interpolation=cv2.INTER_LINEAR)
     return out
 
@@ -144,5 +132,4 @@ def make_map(probabilities: Tensor, name: str) -> npt.NDArray[np.uint8]:
         values = probabilities[:, list(REGIONS[name])].sum(1)
     else:
         raise ValueError(f"maps={name}: must be one of {', '.join((*OFFICIAL, UNCERTAINTY))}")
-    scaled: npt.NDArray[np.uint8] = (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    return scaled
+    return np.asarray((values.clamp(0, 1) * 255).round().to(torch.uint8).cpu())

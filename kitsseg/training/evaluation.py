@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from kitsseg.data.io.nifti.read import read_mask
-from kitsseg.data.io.nifti.write import read_header, save_volume
+from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import OFFICIAL, REGIONS
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
@@ -72,8 +72,7 @@ def evaluate(
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
             own[case] = {**score_case(label, truth.label), "voxel_ml": voxel_ml}
             if part == "validation":
-                header = read_header(source.label)
-                save_volume(predictions / f"{case}.nii.gz", label, truth.layout, header)
+                save_volume(predictions / f"{case}.nii.gz", label, truth.layout)
         figures[part] = distributed.gather(own, ids)
         means = (f"{region} {metrics.case_mean(figures[part], region):.3f}" for region in OFFICIAL)
         log.info(f"{title}: {', '.join(means)}")

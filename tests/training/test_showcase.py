@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kitsseg.data.io.nifti.read import read_layout
-from kitsseg.data.io.nifti.write import make_header, save_volume
+from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.models.window import Window
 from kitsseg.reporting import showcase
@@ -105,7 +105,7 @@ def test_a_run_leaves_cases_that_come_back(blocks: Path, tmp_path: Path) -> None
         for folder, shift in (("predictions", 1), ("predictions/before", 2)):
             moved = np.roll(truth, shift, axis=2)
             path = tmp_path / folder / f"{case}.nii.gz"
-            save_volume(path, moved, layout, make_header(layout))
+            save_volume(path, moved, layout)
         scores[case] = figures([0.3 + i])["case_00010"]
     net = AttentionUNet(width=4, depth=2, gate_first=True).eval()
     training_showcase.write(tmp_path, scores, data, net, WINDOW, CPU)

@@ -1,14 +1,15 @@
 """Search for CT series in DICOM format. Whatever could be a slice and cannot be used is reported."""
 
+import filecmp
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.io.scan import Found, Scan, with_unique_names
 from kitsseg.system.obstacles import obstacle
@@ -26,19 +27,12 @@ TAGS = [
 ]  # fmt: skip
 PREAMBLE = 128
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # of a file without preamble
+EMPTY, CUT = "is empty", "is cut off or overwritten"
+Slices = list[tuple[Path, Any]]  # files and their headers
 
 
 class UnusableError(ValueError):
     """A file that may be a slice cannot be used. The message is the reason, without file and remedy."""
-
-
-@dataclass
-class Folder:
-    """The files of a folder: slices with their headers, unusable files with the reason, and others."""
-
-    slices: list[tuple[Path, Any]] = field(default_factory=list)
-    unusable: dict[Path, str] = field(default_factory=dict)
-    others: list[Path] = field(default_factory=list)
 
 
 def find_series(root: Path) -> Found:
@@ -51,51 +45,77 @@ def find_series(root: Path) -> Found:
     Raises:
         ValueError: there is no series, or a required package is missing.
     """
-    folders: dict[Path, Folder] = {}
     problems: dict[str, str] = {}
+    series: dict[str, Slices] = {}
+    unusable: dict[Path, str] = {}
+    others: list[Path] = []
     for path in _walk(root, problems):
-        folder = folders.setdefault(path.parent, Folder())
         try:
             header = _read_slice(path)
         except UnusableError as error:
-            folder.unusable[path] = str(error)
+            unusable[path] = str(error)
+            continue
+        if header is None:
+            others.append(path)
         else:
-            if header is None:
-                folder.others.append(path)
-            else:
-                folder.slices.append((path, header))
-    for folder in folders.values():
-        _keep_likely_slices(folder)
-    series: dict[str, list[tuple[Path, Any]]] = {}
-    for path, folder in folders.items():
-        for file, header in folder.slices:
-            uid = getattr(header, "SeriesInstanceUID", None) or path
-            series.setdefault(str(uid), []).append((file, header))
-        if folder.unusable and not folder.slices:
-            problems[str(path)] = f"{path}: {_describe(folder.unusable)}; copy or export the files again"
-    others = tuple(str(p.relative_to(root)) for f in folders.values() for p in f.others)
+            uid = str(value(header, "SeriesInstanceUID") or path.parent)
+            series.setdefault(uid, []).append((path, header))
+    endings = {(path.parent, path.suffix.lower()) for slices in series.values() for path, _ in slices}
+    for path in [path for path, why in unusable.items() if why in (EMPTY, CUT)]:
+        ending = path.suffix.lower()
+        if ending not in (".dcm", ".ima") and (path.parent, ending) not in endings:
+            del unusable[path]
+            others.append(path)
+    for folder in sorted({path.parent for path in unusable} - {folder for folder, _ in endings}):
+        lost = _describe(unusable, {folder})
+        problems[str(folder)] = f"{folder}: {lost}; copy or export the files again"
     if not series and not problems:
         raise ValueError(
             f"{root}: contains no .nii or .nii.gz files, case_XXXXX folders or DICOM files of CT"
         )
-    scans = []
-    names = _names(root, {uid: slices[0] for uid, slices in series.items()})
+    scans, names = [], _names(root, series)
     for uid, slices in series.items():
-        name, place = names[uid], slices[0][0].parent
-        places = {file.parent for file, _ in slices}
-        unusable = {file: why for p in places for file, why in folders[p].unusable.items()}
+        name, folder = names[uid], slices[0][0].parent
         try:
-            if unusable:
-                raise ValueError(
-                    f"{_describe(unusable)}: slices are lost; copy or export the series again"
-                )
-            files, warnings = _without_copies(slices)
+            if lost := _describe(unusable, {path.parent for path, _ in slices}):
+                raise ValueError(f"{lost}: slices are lost; copy or export the series again")
+            scans.append(Scan(name, ".nii.gz", folder, *_in_order(slices)))
         except ValueError as error:
-            problems[name if name not in problems else str(place)] = f"{place} (series {name}): {error}"
-        else:
-            warnings += _check_numbers([header for _, header in slices])
-            scans.append(Scan(name, ".nii.gz", place, tuple(files), tuple(warnings)))
-    return with_unique_names(scans, problems, others)
+            problems[name if name not in problems else str(folder)] = (
+                f"{folder} (series {name}): {error}"
+            )
+    return with_unique_names(scans, problems, tuple(str(path.relative_to(root)) for path in others))
+
+
+def read_header(path: Path) -> Any:
+    """Return the attributes `TAGS` of a DICOM file.
+
+    Raises:
+        UnusableError: the file is damaged or cannot be read.
+    """
+    pydicom = require("pydicom", "dicom", USE)
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
+    except Exception as error:  # pydicom raises many types for damaged files
+        why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else ""
+        raise UnusableError(why or "is a damaged DICOM file") from error
+
+
+def value(header: Any, name: str) -> Any:
+    """Return an attribute; None if it is missing, empty or damaged."""
+    try:
+        return getattr(header, name, None)
+    except Exception:  # pydicom raises many types for damaged values
+        return None
+
+
+def numbers(header: Any, name: str, count: int) -> npt.NDArray[np.float64] | None:
+    """Return an attribute ``[count]``; None if it is not so many finite numbers."""
+    try:
+        found = np.atleast_1d(np.array(value(header, name), float))
+    except (TypeError, ValueError):
+        return None
+    return found if found.shape == (count,) and np.isfinite(found).all() else None
 
 
 def _walk(root: Path, problems: dict[str, str]) -> Iterator[Path]:
@@ -128,107 +148,76 @@ def _read_slice(path: Path) -> Any:
             start = file.read(PREAMBLE + 4)
     except OSError as error:
         raise UnusableError(f"cannot be read ({error.strerror})") from error
-    if not start:
-        raise UnusableError("is empty")
+    if not start.strip(b"\0"):
+        raise UnusableError(CUT if start else EMPTY)
     has_preamble = start[PREAMBLE:] == b"DICM"
     if not has_preamble and start[:2] not in FIRST_GROUPS:
-        if len(start) <= PREAMBLE + 3 and not start.strip(b"\0"):
-            raise UnusableError("is cut off")
         return None
-    pydicom = require("pydicom", "dicom", USE)
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
-        sop_class = getattr(header, "SOPClassUID", None)
-        if sop_class is None:
-            sop_class = getattr(header.file_meta, "MediaStorageSOPClassUID", None)
-    except Exception as error:  # pydicom raises many types for damaged files
-        raise UnusableError("is a damaged DICOM file") from error
-    modality = getattr(header, "Modality", None)
+    header = read_header(path)
+    sop_class, modality = value(header, "SOPClassUID"), value(header, "Modality")
+    if sop_class is None:
+        sop_class = value(header.file_meta, "MediaStorageSOPClassUID")
     if sop_class is None and modality is None:
         if has_preamble:
             raise UnusableError("is a DICOM file without SOP class and modality")
         return None
     if (str(sop_class) not in CT_IMAGES) if sop_class is not None else (modality != "CT"):
         return None
-    if getattr(header, "Rows", None) is None:
+    if value(header, "Rows") is None:
         raise UnusableError("lacks Rows; it may be cut off")
-    kinds = [str(kind).upper() for kind in getattr(header, "ImageType", None) or []]
-    return None if "LOCALIZER" in kinds else header
+    return None if "LOCALIZER" in str(value(header, "ImageType")).upper() else header
 
 
-def _keep_likely_slices(folder: Folder) -> None:
-    """Move empty and cut files that are named unlike the slices from ``unusable`` to ``others``."""
-    endings = {path.suffix.lower() for path, _ in folder.slices} | {".dcm", ".ima"}
-    for path in [p for p in folder.unusable if p.suffix.lower() not in endings]:
-        if folder.unusable[path] in ("is empty", "is cut off"):
-            del folder.unusable[path]
-            folder.others.append(path)
+def _describe(unusable: Mapping[Path, str], folders: set[Path]) -> str:
+    """Return the first unusable file in these folders with the reason; empty if there is none."""
+    lost = [f"{path.name} {why}" for path, why in unusable.items() if path.parent in folders]
+    more = f", and {len(lost) - 1} more files cannot be used" if len(lost) > 1 else ""
+    return lost[0] + more if lost else ""
 
 
-def _describe(unusable: dict[Path, str]) -> str:
-    (path, reason), *more = unusable.items()
-    return f"{path.name} {reason}" + (f", and {len(more)} more files cannot be used" if more else "")
-
-
-def _without_copies(slices: list[tuple[Path, Any]]) -> tuple[list[Path], list[str]]:
-    """Return the files of a series in slice order without exact copies, and a warning about those.
+def _in_order(slices: Slices) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the files of a series in slice order without exact copies, and warnings.
 
     Raises:
         ValueError: two different files have the same SOP instance UID.
     """
-    kept: list[Path] = []
-    copies = 0
-    seen: dict[str, Path] = {}
+    kept: dict[str, tuple[Path, Any]] = {}
     for path, header in sorted(slices, key=lambda item: _position(item[1])):
-        uid = str(getattr(header, "SOPInstanceUID", None) or path)
-        if uid not in seen:
-            seen[uid] = path
-            kept.append(path)
-        elif _digest(path) == _digest(seen[uid]):
-            copies += 1
-        else:
+        same, _ = kept.setdefault(str(value(header, "SOPInstanceUID") or path), (path, header))
+        if same != path and not filecmp.cmp(same, path, shallow=False):
             raise ValueError(
-                f"{path.name} and {seen[uid].name} have one SOP instance UID, but differ; remove one"
+                f"{path.name} and {same.name} have one SOP instance UID, but differ; remove one"
             )
-    return kept, [f"{copies} files are copies of others and ignored"] if copies else []
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return sha256(file.read()).hexdigest()
-
-
-def _check_numbers(headers: list[Any]) -> list[str]:
-    """Return a warning if the instance numbers show that slices may be missing at the ends."""
-    try:
-        numbers = sorted({int(header.InstanceNumber) for header in headers})
-    except (AttributeError, TypeError, ValueError):
-        return []
-    if len(numbers) == len(headers) and len(headers) > 1 and numbers[0] > 1:
-        return [f"its instance numbers begin at {numbers[0]}: slices may be missing at one end"]
-    return []
+    warnings = []
+    if copies := len(slices) - len(kept):
+        warnings.append(f"{copies} files are copies of others and ignored")
+    found = [numbers(header, "InstanceNumber", 1) for _, header in kept.values()]
+    distinct = {int(number[0]) for number in found if number is not None}
+    if 1 < len(distinct) == len(kept) and (first := min(distinct)) > 1:
+        warnings.append(f"its instance numbers begin at {first}: slices may be missing at one end")
+    return tuple(path for path, _ in kept.values()), tuple(warnings)
 
 
 def _position(header: Any) -> float:
     """Return the position along the slice normal; 0 if unknown, which reading reports."""
-    try:
-        place = np.array(header.ImagePositionPatient, float)
-        x, y = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-        return float(np.cross(x, y) @ place)
-    except (AttributeError, TypeError, ValueError):
+    place = numbers(header, "ImagePositionPatient", 3)
+    directions = numbers(header, "ImageOrientationPatient", 6)
+    if place is None or directions is None:
         return 0.0
+    return float(np.cross(directions[:3], directions[3:]) @ place)
 
 
-def _names(root: Path, firsts: dict[str, tuple[Path, Any]]) -> dict[str, str]:
+def _names(root: Path, series: Mapping[str, Slices]) -> dict[str, str]:
     """Return UID -> name, made of letters, digits, ``_`` and ``-``."""
     names: dict[str, str] = {}
-    for uid, (path, _) in firsts.items():
-        below = path.parent.relative_to(root)
+    for uid, slices in series.items():
+        below = slices[0][0].parent.relative_to(root)
         place = str(below) if below.parts else Path(os.path.abspath(root)).name
         names[uid] = re.sub(r"[^\w-]+", "-", place, flags=re.ASCII).strip("-") or "series"
-    numbers = {uid: getattr(header, "SeriesNumber", None) for uid, (_, header) in firsts.items()}
-    for suffixes in (numbers, {uid: uid[-8:] for uid in firsts}):
-        shared = {name for name in names.values() if list(names.values()).count(name) > 1}
-        for uid in [uid for uid, name in names.items() if name in shared]:
-            names[uid] = re.sub(r"[^\w-]+", "-", f"{names[uid]}_{suffixes[uid]}", flags=re.ASCII)
+    by_number = {uid: value(slices[0][1], "SeriesNumber") for uid, slices in series.items()}
+    for suffixes in (by_number, {uid: uid[-8:] for uid in series}):
+        count = Counter(names.values())
+        for uid, name in names.items():
+            if count[name] > 1:
+                names[uid] = re.sub(r"[^\w-]+", "-", f"{name}_{suffixes[uid]}", flags=re.ASCII)
     return names

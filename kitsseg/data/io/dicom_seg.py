@@ -50,7 +50,7 @@ def save_seg(path: Path, scan: Scan, turned: npt.NDArray[np.uint8], layout: Layo
             source_images=sources,
             pixel_array=frames,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=_descriptions(),
+            segment_descriptions=_descriptions(highdicom),
             series_instance_uid=highdicom.UID(),
             series_number=int(getattr(sources[0], "SeriesNumber", None) or 0) + 9000,
             sop_instance_uid=highdicom.UID(),
@@ -86,28 +86,25 @@ def _complete(source: Any, distance_mm: float) -> None:
         source.SliceThickness = distance_mm
 
 
-def _descriptions() -> list[Any]:
-    seg = require("highdicom.seg", "dicom", USE)
+def _descriptions(highdicom: Any) -> list[Any]:
     codes = require("pydicom.sr.codedict", "dicom", USE).codes
-    colour = require("highdicom.color", "dicom", USE).CIELabColor
-    family = codes.cid7162.ArtificialIntelligence
-    algorithm = require("highdicom", "dicom", USE).AlgorithmIdentificationSequence(
-        name="kitsseg", version=kitsseg.__version__, family=family
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name="kitsseg", version=kitsseg.__version__, family=codes.cid7162.ArtificialIntelligence
     )
     kinds = {
         KIDNEY: (codes.SCT.AnatomicalStructure, codes.SCT.Kidney, KIDNEY_COLOUR),
         TUMOUR: (codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm, TUMOUR_COLOUR),
     }
     return [
-        seg.SegmentDescription(
+        highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=CLASSES[number],
             segmented_property_category=category,
             segmented_property_type=kind,
-            algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Kidney] if number == TUMOUR else None,
-            display_color=colour.from_rgb(*reversed(bgr)),
+            display_color=highdicom.color.CIELabColor.from_rgb(*reversed(bgr)),
         )
         for number, (category, kind, bgr) in kinds.items()
     ]

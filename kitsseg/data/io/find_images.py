@@ -29,17 +29,16 @@ def find_images(path: Path) -> Found:
         return Found([_scan(path)], {})
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder")
-    if is_id(_absolute(path).name) and is_file(volume_in(path, IMAGE_NAME)):
+    if is_id(Path(os.path.abspath(path)).name) and is_file(volume_in(path, IMAGE_NAME)):
         return Found([_scan(volume_in(path, IMAGE_NAME))], {})
     entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
     if cases := case_folders(path):
         images = [volume_in(folder, IMAGE_NAME) for folder in cases]
         missing = [image for image in images if not is_file(image)]
         problems = {i.parent.name: f"{i}: {obstacle(i) or 'is missing; fetch it'}" for i in missing}
-        inside = cases[0].parent
-        others = [p.name for p in inside.iterdir() if p not in cases and not p.name.startswith(".")]
-        scans = [_scan(image) for image in images if image not in missing]
-        return with_unique_names(scans, problems, tuple(sorted(others)))
+        beside = [p for p in cases[0].parent.iterdir() if not p.name.startswith(".")]
+        others = sorted(p.name for p in beside if p not in cases)
+        return with_unique_names([_scan(i) for i in images if i not in missing], problems, tuple(others))
     if any(nifti_ending(p.name) and not p.is_dir() for p in entries):
         return _nifti_files(entries)
     from kitsseg.data.io.dicom_search import find_series
@@ -49,27 +48,26 @@ def find_images(path: Path) -> Found:
 
 def _nifti_files(entries: list[Path]) -> Found:
     """Return the NIfTI files among the entries of a folder; broken links are problems."""
-    volumes = [p for p in entries if nifti_ending(p.name) and not p.is_dir()]
-    problems = {p.name: f"{p}: {problem}" for p in volumes if (problem := obstacle(p)) is not None}
-    scans = []
-    for scan in (_scan(p) for p in volumes if p.name not in problems):
+    volumes = {p.name: p for p in entries if nifti_ending(p.name) and not p.is_dir()}
+    others = tuple(p.name for p in entries if p.name not in volumes)
+    scans, problems = [], {}
+    for name, path in volumes.items():
+        scan = _scan(path)
         channel = CHANNEL.fullmatch(scan.name)
-        if channel is not None and f"{channel[1]}_0000{scan.ending}" in {p.name for p in volumes}:
-            problems[scan.path.name] = f"{scan.path}: is another channel; CT has only _0000"
+        if (problem := obstacle(path)) is not None:
+            problems[name] = f"{path}: {problem}"
+        elif channel is not None and f"{channel[1]}_0000{scan.ending}" in volumes:
+            problems[name] = f"{path}: is another channel; CT has only _0000"
         else:
             scans.append(scan)
-    return with_unique_names(scans, problems, tuple(p.name for p in entries if p not in volumes))
+    return with_unique_names(scans, problems, others)
 
 
 def _scan(path: Path) -> Scan:
     ending = nifti_ending(path.name) or ""
-    name, folder = path.name.removesuffix(ending), _absolute(path).parent
-    if name == IMAGE_NAME.removesuffix(".nii.gz") and is_id(folder.name):
-        name = folder.name
+    # The absolute path, without resolving links.
+    name, folder = path.name.removesuffix(ending), Path(os.path.abspath(path)).parent.name
+    if name == IMAGE_NAME.removesuffix(".nii.gz") and is_id(folder):
+        name = folder
     channel = CHANNEL.fullmatch(name)
     return Scan(channel[1] if channel and channel[2] == "0000" else name, ending.lower(), path)
-
-
-def _absolute(path: Path) -> Path:
-    """Return the absolute path without resolving links."""
-    return Path(os.path.abspath(path))

@@ -1,10 +1,11 @@
 """Whether a volume that was read is CT in HU: what is refused, and what is reported as a warning."""
 
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+
+from kitsseg.data.io.nifti.read import Image
 
 SPACING_LIMITS_MM = (0.1, 50.0)  # KiTS19: 0.4375 to 5; a phantom with ten slices: 23
 # HU never exceed int16. Padding of -32768 plus an intercept of -1024 falls below;
@@ -24,27 +25,29 @@ ABOUT_OFFSET = (
 )
 
 
-def hu_problem(
-    hu: npt.NDArray[np.int16], stored_range: tuple[float, float], spacing_mm: tuple[float, ...]
-) -> str | None:
-    """Return why a volume is not CT in HU, with the remedy; None if nothing speaks against it.
+def checked(image: Image) -> Image:
+    """Return ``image`` with all its warnings.
 
-    Args:
-        hu: ``[S, H, W]``.
-        stored_range: lowest and highest value before rounding and clipping to int16.
-        spacing_mm: of slices, rows and columns.
+    Raises:
+        ValueError: it is not CT in HU. The message contains the remedy, but does not name the scan.
     """
-    low, high = SPACING_LIMITS_MM
-    if not all(low <= mm <= high for mm in spacing_mm):
+    low, high = image.stored_range
+    if low == high:
+        raise ValueError("every voxel has the same value; export it again")
+    spacing_mm, (least, most) = image.layout.spacing_mm, SPACING_LIMITS_MM
+    if not all(least <= mm <= most for mm in spacing_mm):
         shown = ", ".join(f"{mm:.6g}" for mm in spacing_mm)
-        return f"has a spacing of ({shown}) mm; must be between {low:g} and {high:g}; correct its header"
-    return _value_problem(*stored_range) or (ABOUT_OFFSET if is_offset(hu) else None)
-
-
-def hu_warnings(stored_range: tuple[float, float]) -> Iterator[str]:
-    """Yield what is doubtful about the values of a volume without `hu_problem`."""
-    if stored_range[0] > AIR_BELOW_HU:
-        yield f"lowest value {stored_range[0]:.6g} HU: no air; check that the values are HU"
+        raise ValueError(
+            f"has a spacing of ({shown}) mm; must be between {least:g} and {most:g}; correct its header"
+        )
+    if (problem := _value_problem(low, high)) is not None:
+        raise ValueError(problem)
+    if is_offset(image.hu):
+        raise ValueError(ABOUT_OFFSET)
+    if low <= AIR_BELOW_HU:
+        return image
+    doubt = f"lowest value {low:.6g} HU: no air; check that the values are HU"
+    return replace(image, warnings=(*image.warnings, doubt))
 
 
 def is_offset(hu: npt.NDArray[np.int16]) -> bool:
@@ -52,7 +55,7 @@ def is_offset(hu: npt.NDArray[np.int16]) -> bool:
     sample = hu[:: max(1, len(hu) // 16), ::4, ::4].ravel()
     negative, counts = np.unique(sample[sample < NEGATIVE_HU], return_counts=True)
     padding = negative[np.argsort(counts)[-PADDING_VALUES:]]
-    inside: npt.NDArray[Any] = sample[~np.isin(sample, padding)]
+    inside: npt.NDArray[np.int16] = sample[~np.isin(sample, padding)]
     if not len(inside) or (inside < NEGATIVE_HU).mean() > MAX_NEGATIVE:
         return False
     low, high = SOFT_TISSUE

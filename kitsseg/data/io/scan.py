@@ -38,13 +38,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Found:
-    """Result of a search for scans.
-
-    Attributes:
-        scans: the usable scans.
-        problems: name or path -> error message, for scans that cannot be used.
-        others: names of ignored files and folders.
-    """
+    """Usable scans, problems (name or path -> message), and the names of what was ignored."""
 
     scans: list[Scan]
     problems: dict[str, str]
@@ -54,13 +48,11 @@ class Found:
 def with_unique_names(scans: list[Scan], problems: dict[str, str], others: tuple[str, ...]) -> Found:
     """Return the scans whose results have a name of their own; all scans that share one are problems."""
     count = Counter(scan.name for scan in scans)
+    shared = {}
+    for scan in [scan for scan in scans if count[scan.name] > 1]:
+        other = next(s for s in scans if s.name == scan.name and s is not scan)
+        shared[str(scan.path)] = (
+            f"{scan.path}: its results would be named {scan.name}, as those of {other.path}; rename one"
+        )
     unique = [scan for scan in scans if count[scan.name] == 1]
-    problems = dict(problems)
-    for scan in scans:
-        if count[scan.name] > 1:
-            other = next(s for s in scans if s.name == scan.name and s is not scan)
-            problems[str(scan.path)] = (
-                f"{scan.path}: its results would be named {scan.name}, as those of {other.path}; "
-                "rename one"
-            )
-    return Found(sorted(unique, key=lambda scan: scan.name), problems, others)
+    return Found(sorted(unique, key=lambda scan: scan.name), problems | shared, others)

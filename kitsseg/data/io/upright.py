@@ -2,65 +2,66 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.io.nifti.header import MAX_SHEAR, Layout, orientation_change
+from kitsseg.data.io.nifti.read import Image
+from kitsseg.data.io.nifti.write import save_volume
+from kitsseg.data.labels import AIR_HU, BACKGROUND
 
 
-def upright_layout(layout: Layout) -> Layout:
-    """Return a layout with perpendicular axes that contains the whole volume.
+def save_upright(label_path: Path, image_path: Path, label: npt.NDArray[np.uint8], image: Image) -> None:
+    """Write a label ``[S, H, W]`` and its image as NIfTI files with perpendicular axes.
 
     The slices keep their pixels and distance. Each is shifted in its own plane, by a multiple of the
-    shift from one slice to the next.
+    shift from one slice to the next: labels by whole pixels, so that no voxel is lost or doubled where
+    it is halfway.
 
     Raises:
         ValueError: rows and columns are not perpendicular themselves.
     """
+    target = _upright_layout(image.layout)
+    save_volume(label_path, _resample(label, image.layout, target, BACKGROUND, linear=False), target)
+    save_volume(image_path, _resample(image.hu, image.layout, target, AIR_HU, linear=True), target)
+
+
+def _upright_layout(layout: Layout) -> Layout:
+    """Return a layout with perpendicular axes that contains the whole volume."""
     affine = layout.affine.copy()
     column, row = affine[:3, 0], affine[:3, 1]
     if abs(column @ row) > MAX_SHEAR * np.linalg.norm(column) * np.linalg.norm(row):
         raise ValueError("upright: the rows and columns of the slices are not perpendicular")
-    shift = slice_shift(layout)
+    shift = _slice_shift(layout)
     ends = shift * (layout.shape[2] - 1)
     affine[:3, 3] = (layout.affine @ [*np.minimum(ends, 0), 0, 1])[:3]
     affine[:3, 2] -= shift[0] * column + shift[1] * row
     width, height = (n + math.ceil(abs(end)) for n, end in zip(layout.shape[:2], ends, strict=True))
-    change = orientation_change(affine)
-    return replace(layout, shape=(width, height, layout.shape[2]), affine=affine, change=change)
+    shape, change = (width, height, layout.shape[2]), orientation_change(affine)
+    return replace(layout, shape=shape, affine=affine, change=change, header=None)
 
 
-def slice_shift(layout: Layout) -> npt.NDArray[np.float64]:
-    """Return by how many columns and rows each slice is shifted against the one before, ``[2]``."""
-    step, in_plane = layout.affine[:3, 2], layout.affine[:3, :2]
-    return np.asarray(np.linalg.lstsq(in_plane, step, rcond=None)[0])
-
-
-def resample_upright(
-    turned: npt.NDArray[np.generic], layout: Layout, outside: int, linear: bool
+def _resample(
+    turned: npt.NDArray[np.generic], layout: Layout, target: Layout, outside: int, linear: bool
 ) -> npt.NDArray[np.generic]:
-    """Return a volume ``[S, H, W]`` on the grid of `upright_layout`.
-
-    Args:
-        turned: ``[S, H, W]`` in `kitsseg.data.io.nifti.header.ORIENTATION`.
-        layout: of ``turned``.
-        outside: value of voxels outside the volume.
-        linear: interpolate within the slices; False takes the nearest voxel, for labels.
-    """
-    target = upright_layout(layout)
+    """Return a volume ``[S, H, W]`` on the grid ``target``, with ``outside`` where it has no voxel."""
     out = np.empty(target.turned_shape, turned.dtype)
     source_view, view = layout.in_file_axes(turned), target.in_file_axes(out)
-    shift = slice_shift(layout)
+    shift = _slice_shift(layout)
     first = np.minimum(shift * (layout.shape[2] - 1), 0)
     flags = (cv2.INTER_LINEAR if linear else cv2.INTER_NEAREST) | cv2.WARP_INVERSE_MAP
     for k in range(layout.shape[2]):
         offset = first - k * shift
-        if not linear:  # whole pixels, so that no voxel is lost or doubled where it is halfway
-            offset = np.floor(offset + 0.5)
-        matrix = np.column_stack([np.eye(2), offset])
+        matrix = np.column_stack([np.eye(2), offset if linear else np.floor(offset + 0.5)])
         plane = np.ascontiguousarray(source_view[:, :, k].T)
         moved = cv2.warpAffine(plane, matrix, target.shape[:2], flags=flags, borderValue=outside)
         view[:, :, k] = moved.T
     return out
+
+
+def _slice_shift(layout: Layout) -> npt.NDArray[np.float64]:
+    """Return by how many columns and rows each slice is shifted against the one before, ``[2]``."""
+    return np.asarray(np.linalg.lstsq(layout.affine[:3, :2], layout.affine[:3, 2], rcond=None)[0])

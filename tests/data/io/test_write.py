@@ -1,6 +1,7 @@
 """`kitsseg.data.io.nifti.write`: written volumes have the grid of their image."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from kitsseg.data.io.nifti.read import read_mask
-from kitsseg.data.io.nifti.write import make_header, read_header, save_volume
+from kitsseg.data.io.nifti.read import read_layout, read_mask
+from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scans import read_image
 from tests.conftest import AFFINE
 
@@ -36,9 +37,7 @@ def test_any_axes(tmp_path: Path, axes: str, ending: str) -> None:
     image, label = turned_image(axes)
     nib.save(image, tmp_path / f"ct{ending}")
     read = read_image(tmp_path / f"ct{ending}")
-    save_volume(
-        tmp_path / f"out{ending}", volumes()[1], read.layout, read_header(tmp_path / f"ct{ending}")
-    )
+    save_volume(tmp_path / f"out{ending}", volumes()[1], read.layout)
     out = nib.load(tmp_path / f"out{ending}")
     assert out.get_data_dtype() == np.uint8
     assert np.array_equal(np.asanyarray(out.dataobj), label)
@@ -64,8 +63,7 @@ def test_the_header_is_kept_but_for_what_concerns_the_values(tmp_path: Path, kin
     image = header_of(kind)
     nib.save(image, tmp_path / "ct.nii.gz")
     read = read_image(tmp_path / "ct.nii.gz")
-    header = read_header(tmp_path / "ct.nii.gz")
-    save_volume(tmp_path / "out.nii.gz", volumes()[1], read.layout, header)
+    save_volume(tmp_path / "out.nii.gz", volumes()[1], read.layout)
     out, ct = nib.load(tmp_path / "out.nii.gz"), nib.load(tmp_path / "ct.nii.gz")
     assert type(out) is kind and np.array_equal(np.asanyarray(out.dataobj), volumes()[1])
     changed = {"datatype", "bitpix", "scl_slope", "scl_inter", "cal_max"}
@@ -75,7 +73,7 @@ def test_the_header_is_kept_but_for_what_concerns_the_values(tmp_path: Path, kin
         )
         assert same or key in changed, key
     assert out.header["cal_max"] == 0
-    assert read_header(tmp_path / "out.nii.gz").get_slope_inter() == (1, 0)
+    assert read_layout(tmp_path / "out.nii.gz").header.get_slope_inter() == (1, 0)
     assert np.array_equal(out.get_qform(), ct.get_qform())
 
 
@@ -84,7 +82,7 @@ def test_other_byte_orders_and_a_further_axis(tmp_path: Path) -> None:
     image = nib.Nifti1Image(volumes()[0][..., None].astype(">i2"), AFFINE, header)
     nib.save(image, tmp_path / "ct.nii")
     read = read_image(tmp_path / "ct.nii")
-    save_volume(tmp_path / "out.nii", volumes()[1], read.layout, read_header(tmp_path / "ct.nii"))
+    save_volume(tmp_path / "out.nii", volumes()[1], read.layout)
     out = nib.load(tmp_path / "out.nii")
     assert out.shape == (*SHAPE, 1) and out.header.endianness == ">"
     assert np.array_equal(np.asanyarray(out.dataobj)[..., 0], volumes()[1])
@@ -93,10 +91,10 @@ def test_other_byte_orders_and_a_further_axis(tmp_path: Path) -> None:
 def test_units_and_reproducible_bytes(tmp_path: Path) -> None:
     image, _ = turned_image("RAS")
     nib.save(image, tmp_path / "ct.nii")
-    layout = read_image(tmp_path / "ct.nii").layout
+    layout = replace(read_image(tmp_path / "ct.nii").layout, header=None)
     values = np.full(SHAPE, 51, np.uint8)
     for name in ("a", "b"):
-        save_volume(tmp_path / f"{name}.nii.gz", values, layout, make_header(layout), unit=1 / 255)
+        save_volume(tmp_path / f"{name}.nii.gz", values, layout, unit=1 / 255)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
     out = nib.load(tmp_path / "a.nii.gz")
     assert out.get_fdata() == pytest.approx(np.full(SHAPE[::-1], 0.2), rel=1e-6)

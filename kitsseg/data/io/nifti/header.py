@@ -9,15 +9,9 @@ import cv2
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import (
-    aff2axcodes,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
+from nibabel import orientations
 
-from kitsseg.data.io.nifti.stream import GZIP_MAGIC, DamagedError, Stream
+from kitsseg.data.io.nifti.stream import GZIP_MAGIC, DamagedError, Stream, header_size
 
 # Slices run from head to foot, rows from front to back, columns from the patient's right to left.
 ORIENTATION = ("I", "P", "L")
@@ -41,6 +35,7 @@ class Layout:
         offset: number of bytes before the first voxel.
         change: ``[3, 2]``, for each axis of the file the target axis, and 1 or -1 if it is flipped.
         warnings: what is doubtful about the geometry.
+        header: nibabel header of the file, for results on its grid; None if it is not a NIfTI file.
     """
 
     shape: tuple[int, int, int]
@@ -50,23 +45,23 @@ class Layout:
     offset: int
     change: npt.NDArray[np.float64]
     warnings: tuple[str, ...] = ()
+    header: Any = None
 
     @property
     def axes(self) -> str:
         """The directions of the file's axes, such as IPL."""
-        return "".join(aff2axcodes(self.affine))
+        return "".join(orientations.aff2axcodes(self.affine))
 
     @property
     def turned_shape(self) -> tuple[int, int, int]:
         """Shape ``(S, H, W)`` in `ORIENTATION`."""
-        places = self.change[:, 0].astype(int)
-        slices, height, width = (self.shape[int(np.flatnonzero(places == axis)[0])] for axis in range(3))
+        slices, height, width = (self.shape[int(axis)] for axis in np.argsort(self.change[:, 0]))
         return slices, height, width
 
     @property
     def turned_affine(self) -> npt.NDArray[np.float64]:
         """``[4, 4]``, from (slice, row, column) to mm."""
-        return np.asarray(self.affine @ inv_ornt_aff(self.change, self.shape))
+        return np.asarray(self.affine @ orientations.inv_ornt_aff(self.change, self.shape))
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -126,10 +121,8 @@ def parse_layout(stream: Stream) -> Layout:
     spacing_mm = nib.affines.voxel_sizes(affine)
     if not (np.isfinite(affine).all() and (spacing_mm > 0).all()):
         raise ValueError(f"has a spacing of {spacing_mm} mm; must be above 0; correct its header")
-    change = orientation_change(affine)
-    return Layout(
-        tuple(shape), dtype, scaling, affine, offset, change, tuple(_doubts(header, affine, shape))
-    )
+    change, doubts = orientation_change(affine), tuple(_doubts(header, affine, shape))
+    return Layout(shape, dtype, scaling, affine, offset, change, doubts, header)
 
 
 def _doubts(header: Any, affine: npt.NDArray[np.float64], shape: Sequence[int]) -> Iterator[str]:
@@ -138,7 +131,10 @@ def _doubts(header: Any, affine: npt.NDArray[np.float64], shape: Sequence[int]) 
         yield "neither sform nor qform is set: left and right may be swapped"
     if header["sform_code"] > 0 and header["qform_code"] > 0:
         corners = np.array([[0, 0, 0, 1], [*np.subtract(shape, 1), 1]], float).T
-        apart_mm = float(np.abs((header.get_qform() - affine) @ corners).max())
+        try:
+            apart_mm = float(np.abs((header.get_qform() - affine) @ corners).max())
+        except ValueError:  # the quaternion is longer than 1
+            apart_mm = math.nan
         if not apart_mm <= MAX_APART_MM:
             yield (
                 f"sform and qform differ by up to {apart_mm:.3g} mm: viewers that read the qform show "
@@ -149,25 +145,21 @@ def _doubts(header: Any, affine: npt.NDArray[np.float64], shape: Sequence[int]) 
 
 
 def _parse_header(stream: Stream) -> Any:
-    start = stream.peek(max(HEADERS))
-    if not start:
-        raise DamagedError("is empty")
-    size = {int.from_bytes(start[:4], order) for order in ("little", "big")} & set(HEADERS)
-    if not size or len(start) < max(size):
-        twice = "" if start[:2] != GZIP_MAGIC else " (compressed twice?)"
-        raise DamagedError(f"is not a NIfTI file: it starts with {start[:12]!r}{twice}")
-    header = HEADERS[min(size)](start[: min(size)], check=False)
-    if not bytes(header["magic"]).startswith(b"n+"):
-        raise ValueError("is half of a .hdr/.img pair or in an older format; convert it to .nii.gz")
-    return repaired(header)
-
-
-def repaired(header: Any) -> Any:
-    """Return a header after the repairs that nibabel and ITK make on reading, too.
+    """Return the nibabel header after the repairs that nibabel and ITK make on reading, too.
 
     ``qfac`` is 1 unless it is -1 (nifti1.h), spacings are positive, and a quaternion that rounding made
     longer than 1 is normalised.
     """
+    start = stream.peek(max(HEADERS))
+    if not start:
+        raise DamagedError("is empty")
+    size = header_size(start)
+    if not size or len(start) < size:
+        twice = "" if start[:2] != GZIP_MAGIC else " (compressed twice?)"
+        raise DamagedError(f"is not a NIfTI file: it starts with {start[:12]!r}{twice}")
+    header = HEADERS[size](start[:size], check=False)
+    if not bytes(header["magic"]).startswith(b"n+"):
+        raise ValueError("is half of a .hdr/.img pair or in an older format; convert it to .nii.gz")
     pixdim = header["pixdim"]
     pixdim[0] = -1 if pixdim[0] == -1 else 1
     pixdim[1:4] = np.abs(pixdim[1:4])
@@ -185,10 +177,11 @@ def orientation_change(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
     Raises:
         ValueError: an axis has length zero.
     """
-    orientation = io_orientation(affine)
+    orientation = orientations.io_orientation(affine)
     if np.isnan(orientation).any():
         raise ValueError("has an affine with a zero axis; correct its header")
-    return np.asarray(ornt_transform(orientation, axcodes2ornt(ORIENTATION)))
+    target = orientations.axcodes2ornt(ORIENTATION)
+    return np.asarray(orientations.ornt_transform(orientation, target))
 
 
 def copy_transposed(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:

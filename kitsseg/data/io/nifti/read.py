@@ -5,10 +5,11 @@ little more memory than the result, whatever the stored type.
 """
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from kitsseg.data.case import SAME_CLASSES
 from kitsseg.data.io.nifti.header import Layout, copy_transposed, parse_layout
 from kitsseg.data.io.nifti.stream import DamagedError, Stream
-from kitsseg.data.io.nifti.voxels import INT16, Scaling, ToClasses, ToHu
+from kitsseg.data.io.nifti.voxels import INT16, ToClasses, ToHu
 
 SLAB_BYTES = 1 << 26  # converted planes in memory at once; fewer make turning slower
 PIECE = 1 << 17  # voxels converted at once; they fit into the processor's cache
@@ -26,8 +27,6 @@ REMEDIES: dict[int | None, str] = {
     errno.EISDIR: "replace the folder by the file",
     errno.EACCES: "allow this user to read it, for example by chmod a+r",
 }
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Mask:
-    """A label volume in memory.
-
-    Attributes:
-        label: ``[S, H, W]`` uint8 class ids.
-        layout: layout in the file.
-    """
+    """A label volume in memory: ``[S, H, W]`` uint8 class ids, and the layout in the file."""
 
     label: npt.NDArray[np.uint8]
     layout: Layout
@@ -73,13 +67,11 @@ def check_same_grid(
     whose: str = "image",
     remedy: str = "fetch both files again",
 ) -> None:
-    """Raise `ValueError` unless the label ``path`` has the grid of ``other``.
+    """Raise `ValueError` unless a label has the grid of another volume.
 
     Args:
-        path: the label file, for the message.
-        layout: of the label.
-        other: of the volume to compare with.
-        whose: name of that volume, for the message.
+        path, layout: of the label.
+        other, whose: layout and name of that volume.
         remedy: for the message.
     """
     if layout.turned_shape != other.turned_shape:
@@ -93,14 +85,9 @@ def check_same_grid(
         )
 
 
-def read_nifti(path: Path, remedy: str) -> Image:
-    """Return the volume of a NIfTI file, unchecked; see `kitsseg.data.io.scans.read_image`.
-
-    Raises:
-        ValueError: the file cannot be read.
-    """
-    convert = ToHu()
-    hu, layout = _read(path, convert, remedy)
+def read_nifti(path: Path, remedy: str, offset_hu: int = 0) -> Image:
+    """Return the volume of a NIfTI file, unchecked; see `kitsseg.data.io.scans.read_scan`."""
+    hu, layout = _read(path, convert := ToHu(offset_hu), remedy)
     return Image(hu, (convert.low, convert.high), layout, layout.warnings)
 
 
@@ -115,8 +102,7 @@ def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = F
     Raises:
         ValueError: the file cannot be used. The message is one line with file, problem and remedy.
     """
-    label, layout = _read(path, ToClasses(classes), remedy)
-    return Mask(label, layout)
+    return Mask(*_read(path, ToClasses(classes), remedy))
 
 
 def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> npt.NDArray[np.uint8]:
@@ -126,23 +112,13 @@ def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> npt.NDArray
 
 def read_layout(path: Path) -> Layout:
     """Return the layout of a NIfTI file. Only its header is read."""
-    return _with_stream(path, parse_layout, FETCH)
+    with _opened(path, FETCH) as stream:
+        return parse_layout(stream)
 
 
-class Convert(Protocol):
-    """Conversion of stored voxels, piece by piece: `ToHu` or `ToClasses`."""
-
-    dtype: np.dtype[Any]
-
-    def __call__(self, piece: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) -> None: ...
-
-    def finish(self) -> None: ...
-
-
-def _read(path: Path, convert: Convert, remedy: str = FETCH) -> tuple[npt.NDArray[Any], Layout]:
+def _read(path: Path, convert: ToHu | ToClasses, remedy: str = FETCH) -> tuple[npt.NDArray[Any], Layout]:
     """Return all voxels, converted and in `ORIENTATION`."""
-
-    def voxels(stream: Stream) -> tuple[npt.NDArray[Any], Layout]:
+    with _opened(path, remedy) as stream:
         layout = parse_layout(stream)
         stream.skip(layout.offset)
         turned = np.empty(layout.turned_shape, convert.dtype)
@@ -158,10 +134,8 @@ def _read(path: Path, convert: Convert, remedy: str = FETCH) -> tuple[npt.NDArra
         convert.finish()
         return turned, layout
 
-    return _with_stream(path, voxels, remedy)
 
-
-def _fill(slab: npt.NDArray[Any], stream: Stream, layout: Layout, convert: Convert) -> None:
+def _fill(slab: npt.NDArray[Any], stream: Stream, layout: Layout, convert: ToHu | ToClasses) -> None:
     """Read and convert ``len(slab)`` voxels into ``slab`` ``[N]``, in place if the types are equal."""
     native = layout.dtype.newbyteorder("=")
     buffer = None if native == slab.dtype else np.empty(min(PIECE, len(slab)), native)
@@ -174,11 +148,12 @@ def _fill(slab: npt.NDArray[Any], stream: Stream, layout: Layout, convert: Conve
         convert(piece, layout.scaling, out)
 
 
-def _with_stream(path: Path, use: Callable[[Stream], T], remedy: str) -> T:
-    """Return ``use`` of the opened file; raise any problem as a `ValueError` that names the file."""
+@contextmanager
+def _opened(path: Path, remedy: str) -> Iterator[Stream]:
+    """Yield the opened file; raise any problem as a `ValueError` that names the file."""
     try:
         with Stream(path) as stream:
-            return use(stream)
+            yield stream
     except DamagedError as error:
         raise ValueError(f"{path}: {error}; {remedy}") from error
     except OSError as error:

@@ -4,13 +4,11 @@ import os
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from isal import isal_zlib
 
 GZIP_MAGIC = b"\x1f\x8b"
-NIFTI_HEADER_SIZES = {348, 540}  # NIfTI-1 and NIfTI-2; a file starts with this number
 READ = 1 << 18  # bytes read from the file at once
 WINDOW = 1 << 22  # decompressed bytes in memory at once
 MAX_RATIO = 1032  # upper limit of deflate's compression ratio
@@ -19,6 +17,12 @@ ZlibError: Any = isal_zlib.error  # the stub declares an instance
 
 class DamagedError(ValueError):
     """The data is truncated or cannot be decompressed. The message does not name the file."""
+
+
+def header_size(start: bytes) -> int:
+    """Return 348 for NIfTI-1 or 540 for NIfTI-2, with which a file starts; 0 for other files."""
+    numbers = {int.from_bytes(start[:4], order) for order in ("little", "big")}
+    return next((size for size in (348, 540) if size in numbers), 0)
 
 
 def decompressed(file: BufferedReader) -> Iterator[bytes]:
@@ -54,28 +58,21 @@ class Stream:
     """Reader over `decompressed`, used as a context manager.
 
     Attributes:
+        is_gzip: whether the file is compressed.
         max_bytes: upper limit of the decompressed size, derived from the file size.
-
-    Raises:
-        OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
-        is_gzip = self._file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-        self.max_bytes = os.fstat(self._file.fileno()).st_size * (MAX_RATIO if is_gzip else 1)
+        self.is_gzip = self._file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+        self.max_bytes = os.fstat(self._file.fileno()).st_size * (MAX_RATIO if self.is_gzip else 1)
         self._chunks = decompressed(self._file)
         self._pending = memoryview(b"")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def peek(self, count: int) -> bytes:
@@ -85,32 +82,22 @@ class Stream:
         return bytes(self._pending[:count])
 
     def skip(self, count: int) -> None:
-        """Skip ``count`` bytes.
-
-        Raises:
-            DamagedError: fewer bytes are left.
-        """
-        assert count >= 0
+        """Skip ``count`` bytes; raise `DamagedError` if fewer are left."""
         while count:
             count -= len(self._take(count))
 
     def fill(self, buffer: memoryview) -> None:
-        """Read ``len(buffer)`` bytes into ``buffer``.
-
-        Raises:
-            DamagedError: fewer bytes are left.
-        """
+        """Read ``len(buffer)`` bytes into ``buffer``; raise `DamagedError` if fewer are left."""
         done = 0
         while done < len(buffer):
             piece = self._take(len(buffer) - done)
             buffer[done : done + len(piece)] = piece
             done += len(piece)
 
-    def finish(self) -> int:
-        """Read to the end, which verifies every checksum, and return the number of bytes read."""
-        left = len(self._pending) + sum(map(len, self._chunks))
-        self._pending = memoryview(b"")
-        return left
+    def finish(self) -> None:
+        """Read to the end, which verifies every checksum."""
+        for _ in self._chunks:
+            pass
 
     def _take(self, count: int) -> memoryview:
         while not self._pending:
@@ -128,16 +115,13 @@ def check_nifti_gz(path: Path) -> None:
     Raises:
         ValueError: the file is truncated, damaged or not a compressed NIfTI file.
     """
-    with path.open("rb") as file:
-        start = file.read(24)
-    if not start.startswith(GZIP_MAGIC):
-        raise ValueError(f"{path.name} is not a gzip file: it starts with {start!r}")
     try:
         with Stream(path) as stream:
+            if not stream.is_gzip:
+                raise DamagedError(f"is not a gzip file: it starts with {stream.peek(24)!r}")
             start = stream.peek(4)
             stream.finish()
     except DamagedError as error:
         raise ValueError(f"{path.name} {error}") from error
-    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
-    if not sizes & NIFTI_HEADER_SIZES:
+    if not header_size(start):
         raise ValueError(f"{path.name} is not a NIfTI file: its data starts with {start!r}")

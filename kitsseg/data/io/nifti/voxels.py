@@ -17,7 +17,7 @@ LABEL_LIMITS = (-100, 255)  # values outside are probably HU
 
 
 class ToHu:
-    """Convert voxels to HU, rounded to integers and clipped to int16.
+    """Convert voxels to HU plus ``offset_hu``, rounded to integers and clipped to int16.
 
     Attributes:
         low, high: the lowest and highest value so far, before rounding and clipping.
@@ -25,33 +25,34 @@ class ToHu:
 
     dtype: np.dtype[Any] = np.dtype(np.int16)
 
-    def __init__(self) -> None:
-        self.low, self.high = np.inf, -np.inf
+    def __init__(self, offset_hu: int = 0) -> None:
+        self.offset_hu, self.low, self.high = offset_hu, np.inf, -np.inf
 
     def __call__(self, piece: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[np.int16]) -> None:
-        """Convert ``piece`` ``[N]`` into ``out`` ``[N]``.
+        """Convert stored voxels into ``out``, which has their shape and may be ``piece`` itself.
 
         Args:
-            piece: stored voxels; may be overwritten.
+            piece: may be overwritten.
             scaling: slope and intercept.
-            out: the result; may be ``piece`` itself.
 
         Raises:
             ValueError: a value is not finite.
         """
         slope, inter = (1.0, 0.0) if scaling is None else scaling
+        inter += self.offset_hu
+        is_scaled = (slope, inter) != (1, 0)
         # NaN propagates through min and max.
         low, high = sorted(float(end) * slope + inter for end in (piece.min(), piece.max()))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("contains NaN or infinite values; export it again")
         self.low, self.high = min(self.low, low), max(self.high, high)
         fits = INT16.min <= low and high <= INT16.max
-        if scaling is None and fits and piece.dtype.kind != "f":
+        if not is_scaled and fits and piece.dtype.kind != "f":
             if piece is not out:
                 np.copyto(out, piece, casting="unsafe")
             return
-        unscaled = scaling is None and piece.dtype.kind == "f"
-        values = piece if unscaled else piece * np.float64(slope) + np.float64(inter)
+        is_hu = not is_scaled and piece.dtype.kind == "f"
+        values = piece if is_hu else piece * np.float64(slope) + np.float64(inter)
         np.rint(values, out=values)
         if not fits:
             np.clip(values, INT16.min, INT16.max, out=values)
@@ -73,7 +74,7 @@ class ToClasses:
         self._invalid = np.empty(0)
 
     def __call__(self, piece: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[np.uint8]) -> None:
-        """Convert ``piece`` ``[N]`` into ``out`` ``[N]``, which may be ``piece`` itself.
+        """Convert ``piece`` into ``out``, which has its shape and may be ``piece`` itself.
 
         Raises:
             ValueError: `MAX_SHOWN` invalid values were found; fewer are reported by `finish`.

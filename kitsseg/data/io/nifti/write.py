@@ -8,45 +8,23 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip
 
-from kitsseg.data.io.nifti.header import HEADERS, Layout, copy_transposed, repaired
-from kitsseg.data.io.nifti.stream import Stream
+from kitsseg.data.io.nifti.header import Layout, copy_transposed
 from kitsseg.system.files import replacing
 
 BLOCK_BYTES = 1 << 24  # size of the block that is written at once
 
 
-def read_header(path: Path) -> Any:
-    """Return the nibabel header of a NIfTI file that `kitsseg.data.io.nifti.read` has read before."""
-    with Stream(path) as stream:
-        start = stream.peek(max(HEADERS))
-    size = next(n for n in HEADERS if n in (int.from_bytes(start[:4], o) for o in ("little", "big")))
-    return repaired(HEADERS[size](start[:size], check=False))
-
-
-def make_header(layout: Layout) -> Any:
-    """Return a nibabel header for a volume that was not read from NIfTI."""
-    header = nib.Nifti1Header()
-    header.set_data_shape(layout.shape)
-    # A qform cannot express a tilted gantry; readers that prefer it would misplace the label.
-    header.set_qform(layout.affine, code="unknown" if layout.is_sheared else "scanner")
-    header.set_sform(layout.affine, code="scanner")
-    header.set_xyzt_units("mm")
-    return header
-
-
-def save_volume(
-    path: Path, turned: npt.NDArray[Any], layout: Layout, header: Any, unit: float = 1
-) -> None:
+def save_volume(path: Path, turned: npt.NDArray[Any], layout: Layout, unit: float = 1) -> None:
     """Write a volume along the axes of its image. The file is replaced atomically.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
         turned: ``[S, H, W]`` uint8 or int16, in `kitsseg.data.io.nifti.header.ORIENTATION`.
-        layout: of the image.
-        header: of the image. Shape, affines, units and texts are kept; extensions are dropped.
+        layout: of the image. Shape, affines, units and texts of its header are kept; extensions are
+            dropped.
         unit: the slope, that is the value of a stored 1.
     """
-    header = header.copy()
+    header = _make_header(layout) if layout.header is None else layout.header.copy()
     header.set_data_dtype(turned.dtype)
     header.set_slope_inter(unit, 0)
     header["cal_min"] = header["cal_max"] = 0  # the image's display window
@@ -59,6 +37,17 @@ def save_volume(
         # Name and time are omitted so that equal volumes give equal files.
         with igzip.IGzipFile("", "wb", 2, file, 0) as gzip_file:
             _write(gzip_file, turned, layout, header)
+
+
+def _make_header(layout: Layout) -> Any:
+    """Return a nibabel header for a volume that was not read from NIfTI."""
+    header = nib.Nifti1Header()
+    header.set_data_shape(layout.shape)
+    # A qform cannot express a tilted gantry; readers that prefer it would misplace the label.
+    header.set_qform(layout.affine, code="unknown" if layout.is_sheared else "scanner")
+    header.set_sform(layout.affine, code="scanner")
+    header.set_xyzt_units("mm")
+    return header
 
 
 def _write(file: Any, turned: npt.NDArray[Any], layout: Layout, header: Any) -> None:
