@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from kitsseg.inference.record import PredictionRecord
+from kitsseg.inference.record import PredictionRecord, write_zip
 from tests.conftest import blocky, write_case
 from tests.helpers.predicting import ct, environment, predict, rows
 
@@ -54,6 +55,26 @@ def test_results_of_another_input_are_not_kept(guesser: Path, tmp_path: Path) ->
     assert predict(guesser, tmp_path / "2", out, "skip_existing=true") == 1
     assert not (out / "ct.nii.gz").exists() and not (out / "quicklook" / "ct.png").exists()
     assert "is empty" in rows(out)["ct"]["problem"]
+
+
+def test_files_outside_the_output_are_not_removed(tmp_path: Path) -> None:
+    """The names come from a file, which may be a stranger's."""
+    out = tmp_path / "out"
+    record = PredictionRecord(out, {}, [], {}, keep=False)
+    for name in ("kept", "out/removed"):
+        (tmp_path / name).touch()
+    record.add("ct", {"files": ["../kept", str(tmp_path / "kept"), "removed"]})
+    record.add("ct", {"problem": "x"})
+    assert (tmp_path / "kept").exists() and not (out / "removed").exists()
+
+
+def test_old_files_fit_into_an_archive(tmp_path: Path) -> None:
+    """Zip archives know no time before 1980, such as that of some object stores."""
+    (tmp_path / "a").write_bytes(b"x")
+    os.utime(tmp_path / "a", (0, 0))
+    write_zip(tmp_path / "a.zip", [tmp_path / "a"])
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.read("a") == b"x"
 
 
 def test_two_processes_share_an_output(guesser: Path, blocks: Path, tmp_path: Path) -> None:

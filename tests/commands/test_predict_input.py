@@ -131,6 +131,17 @@ def test_an_image_is_never_overwritten(guesser: Path, odd: Path) -> None:
         predict(guesser, odd, odd)
 
 
+def test_a_requested_case_that_is_there_twice_is_named(
+    guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("case_00001.nii", "case_00001.nii.gz"):
+        ct(tmp_path / "in", name, blocky(0)[0])
+    assert predict(guesser, tmp_path / "in", tmp_path / "out", "cases=1") == 1
+    said = capfd.readouterr().err
+    assert said.count("its results would be named case_00001") == 2 and "not in the input" not in said
+
+
 def test_dicom_in_labels_and_segmentation_objects_out(
     guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

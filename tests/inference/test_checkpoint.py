@@ -106,6 +106,7 @@ def network(target: object, **arguments: Any) -> dict[str, Any]:
         (describe(classes=["background", "cat"]), "classes=.*cat.* must be"),
         (describe(window={"low_hu": 0}), "not the arguments of Window"),
         (describe(window={**WINDOW.settings(), "sd_hu": float("nan")}), "must be finite numbers"),
+        (describe(window={**WINDOW.settings(), "sd_hu": 10**400}), "must be finite numbers"),
         (describe(window={**WINDOW.settings(), "sd_hu": 0}), "sd_hu=0: must be above 0"),
         (describe(provenance=[]), "provenance must be a dict"),
     ],

@@ -241,6 +241,7 @@ def test_arrays_of_other_types() -> None:
         (np.full((1, 4, 4), "a"), "image has shape .* and type <U1; expected numbers"),
         ([[[1, 2], [3]]], "image: cannot be converted|inhomogeneous"),
         (np.zeros((0, 4, 4)), "all at least 1"),
+        (nib.Nifti1Image(np.zeros((2, 4, 4), np.int16), None), "image has no affine"),
         (np.full((1, 4, 4), np.nan), "has NaN or infinite values; replace them"),
         ("nosuch.nii.gz", "nosuch.nii.gz: cannot be read"),
     ],

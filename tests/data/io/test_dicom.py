@@ -192,6 +192,7 @@ def named(folder: Path) -> str:
     [
         (lambda file: file.write_bytes(b""), "IM3 is empty: slices are lost; copy or export"),
         (lambda file: file.write_bytes(b"\0" * 100), "IM3 is cut off"),
+        (lambda file: file.write_bytes(b"\0" * 5000), "IM3 is cut off or overwritten"),
         (lambda file: file.write_bytes(file.read_bytes()[:300]), "IM3 (is a damaged|lacks Rows)"),
         (lambda file: (file.unlink(), file.symlink_to("nosuch")), "IM3 is a link to nosuch, which does"),
         (lambda file: file.write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50), "IM3 is a"),
@@ -280,6 +281,43 @@ def test_padding_is_air(tmp_path: Path) -> None:
         "its instance numbers begin at 4: slices may be missing at one end",
         f"{6 * 64 * 9} voxels have the PixelPaddingValue and are read as air",
     )
+
+
+def damaged(tag: int, vr: str, stored: bytes) -> Any:
+    """Return an element whose value pydicom cannot convert."""
+    return pydicom.dataelem.RawDataElement(pydicom.tag.Tag(tag), vr, len(stored), stored, 0, False, True)
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "stored", "text"),
+    [
+        (0x00280010, "US", b"abc", "IM3 lacks Rows; it may be cut off"),
+        (0x00200032, "DS", b"0\\\\5 ", "IM3 lacks ImagePositionPatient of 3 numbers"),
+        (0x00280030, "DS", b"x\\0.7 ", "IM3 lacks PixelSpacing of 2 numbers"),
+        (0x00200011, "IS", b"abc ", None),
+        (0x00280120, "US", b"abc", None),
+    ],
+)
+def test_damaged_values(tmp_path: Path, tag: int, vr: str, stored: bytes, text: str | None) -> None:
+    """An exception of pydicom would end the run; a value that no volume needs may be missing."""
+    write_series(tmp_path / "ct")
+    slice_ = pydicom.dcmread(tmp_path / "ct" / "IM3")
+    slice_[tag] = damaged(tag, vr, stored)
+    with pydicom.filebase.DicomBytesIO() as file:
+        slice_.save_as(file)
+        (tmp_path / "ct" / "IM3").write_bytes(file.getvalue())
+    if text is None:
+        assert np.array_equal(only(tmp_path).hu, volume()[::-1])
+        return
+    found = find_images(tmp_path)
+    with pytest.raises(ValueError, match=text):
+        raise ValueError(*found.problems.values()) if found.problems else read_scan(found.scans[0])
+
+
+def test_a_localiser_of_a_single_image_type(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct")
+    write_slice(tmp_path / "ct" / "scout", volume()[0], "1.2.9", (0, 0, 0), ImageType="LOCALIZER")
+    assert [scan.name for scan in find_images(tmp_path).scans] == ["ct"]
 
 
 def test_no_ct_at_all(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kitsseg.data.case import Case
+from kitsseg.data.io.scans import read_image
 from kitsseg.data.sources.inspection import BAD, OK, inspect
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.store.prepare import prepare
@@ -134,6 +135,12 @@ def test_the_remedy_for_an_offset_works(tmp_path: Path) -> None:
     assert np.array_equal(store.images(0), HU)
     with pytest.raises(ValueError, match="probably CT stored with an offset"):
         prepare([case], tmp_path / "store", None)  # the prepared case was read with an offset
+
+
+def test_an_offset_beyond_int16(tmp_path: Path) -> None:
+    """The offset is added before clipping, which would cut soft tissue off."""
+    case = write_case(tmp_path / "raw", 0, (HU.astype(int) + 32768).astype(np.uint16), LABEL)
+    assert np.array_equal(read_image(case.image, offset_hu=-32768).hu, HU)
 
 
 def test_a_label_of_background_alone_is_bad_and_a_warning(

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import struct
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -134,6 +135,16 @@ def test_trailing_zeros_and_a_fourth_axis_of_length_one(tmp_path: Path) -> None:
     case.label.write_bytes(case.label.read_bytes() + bytes(600))
     volume = read_case(case)
     assert np.array_equal(volume.image, image) and np.array_equal(volume.label, label)
+
+
+def test_a_damaged_qform_beside_an_sform_is_a_warning(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(blocky(0)[0], AFFINE), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[252:254], data[256:268] = struct.pack("<h", 1), struct.pack("<3f", 1, 1, 1)
+    (tmp_path / "a.nii").write_bytes(data)
+    image = read_image(tmp_path / "a.nii")
+    assert np.allclose(image.layout.affine, AFFINE)
+    assert [text[:38] for text in image.warnings] == ["sform and qform differ by up to nan mm"]
 
 
 def test_hu_are_clipped_to_int16(tmp_path: Path) -> None:
