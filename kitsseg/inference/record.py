@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -142,9 +143,10 @@ class PredictionRecord:
             ValueError: another process has started a record with other settings.
         """
         with self._locked():
-            stored = self._read(check=True)
+            stored, root = self._read(check=True), Path(os.path.abspath(self.folder))
             for name in stored.get(scan, {}).get("files", ()) if "files" not in entry else ():
-                if ".." not in (path := self.folder / name).parts[len(self.folder.parts) :]:
+                path = Path(os.path.abspath(root / name))
+                if path.is_relative_to(root):  # the record may be a stranger's
                     path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
 

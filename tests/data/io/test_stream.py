@@ -11,7 +11,6 @@ from tests.helpers.fetching import volume
 
 
 def test_check_nifti_gz_finds_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "READ", 1000)
     monkeypatch.setattr(stream, "WINDOW", 5000)
     data = (348).to_bytes(4, "big") + bytes(3_000_000)  # compresses to less than one read
     path, packed = tmp_path / "a.nii.gz", gzip.compress(data)

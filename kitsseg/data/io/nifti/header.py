@@ -150,7 +150,7 @@ def _parse_header(stream: Stream) -> Any:
     ``qfac`` is 1 unless it is -1 (nifti1.h), spacings are positive, and a quaternion that rounding made
     longer than 1 is normalised.
     """
-    start = stream.peek(max(HEADERS))
+    start = stream.start(max(HEADERS))
     if not start:
         raise DamagedError("is empty")
     size = header_size(start)
