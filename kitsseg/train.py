@@ -89,6 +89,10 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     from kitsseg.training.checks import check_trainer
 
     problems += check_trainer(values["trainer"], values["callbacks"])
+    try:
+        launch.requested_ranks(values["trainer"])
+    except ValueError as error:
+        problems.append(str(error))
     problems += check_network(values, built)
     return problems if problems else check_output_folder(Path(values["paths"]["output"]))
 

@@ -36,14 +36,21 @@ GLIBC_TUNABLES = (
 
 
 def requested_ranks(trainer: Mapping[str, Any]) -> int:
-    """Return the number of processes that a ``trainer`` section asks for on this machine."""
+    """Return the number of processes that a ``trainer`` section asks for on this machine.
+
+    Raises:
+        ValueError: it asks for none.
+    """
     devices = trainer.get("devices", 1)
     if isinstance(devices, Sequence) and not isinstance(devices, str):
         return len(devices)
     text = str(devices)
     if text in ("auto", "-1"):
         return gpus.count() if distributed.uses_gpus(trainer) else 1
-    return len(text.split(",")) if "," in text else int(text)
+    ranks = len(text.split(",")) if "," in text else int(text)
+    if ranks < 1:
+        raise ValueError(f"trainer.devices={devices}: must be at least 1, or -1 for all")
+    return ranks
 
 
 def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:

@@ -44,9 +44,6 @@ def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
             f"trainer.strategy={strategy}: must be one of {', '.join(STRATEGIES)}; kitsseg starts one "
             "process per device itself"
         )
-    devices = trainer.get("devices", 1)
-    if isinstance(devices, int) and devices < 1 and not (devices == -1 and uses_gpus(trainer)):
-        yield f"trainer.devices={devices}: must be at least 1, or -1 for all GPUs"
 
 
 def _check_callbacks(callbacks: Mapping[str, Any]) -> Iterator[str]:

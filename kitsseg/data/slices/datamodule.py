@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from kitsseg.data.case import Case
 from kitsseg.data.slices.augment import Augmentation
-from kitsseg.data.slices.dataset import Sample, SliceDataset, collate
+from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
 from kitsseg.data.split import Split
 from kitsseg.data.store.prepare import is_current, prepare
@@ -221,6 +221,16 @@ class SliceDataModule(pl.LightningDataModule):
         # Lightning skips validation on a rank without batches, and the others would wait for it. The
         # task counts each row once.
         return self._loader(SliceDataset(self.store, self.neighbours), own if own else batches[:1])
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Return the validation slices, for `Trainer.test`."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return the validation slices, for `Trainer.predict`, which replaces batch samplers."""
+        loader = self.val_dataloader()
+        batches = [collate([loader.dataset[d] for d in draws]) for draws in loader.batch_sampler or ()]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
     def _epoch(self) -> int:
         """Return the training epoch that runs or is about to start; always 0 with overfit_batches."""

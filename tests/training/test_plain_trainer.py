@@ -1,0 +1,72 @@
+"""A task and a data module in a plain Trainer, without any other part of kitsseg."""
+
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from kitsseg import SegmentationTask, Segmenter
+from kitsseg.data.case import Case
+from kitsseg.models.unet import AttentionUNet
+from tests.helpers.parts import make_data
+
+
+def trainer(folder: Path, **options: object) -> pl.Trainer:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return pl.Trainer(accelerator="cpu", default_root_dir=folder, **(quiet | options))  # type: ignore[arg-type]
+
+
+def test_train_test_predict_and_load(block_cases: list[Case], tmp_path: Path) -> None:
+    data = make_data(block_cases[0].image.parent.parent, tmp_path)
+    saved = ModelCheckpoint(tmp_path, filename="best", monitor="val/loss")
+    runner = trainer(tmp_path, max_epochs=2, callbacks=[saved])
+    task = SegmentationTask(AttentionUNet(width=4, depth=2))
+    runner.fit(task, datamodule=data)
+    (metrics,) = runner.test(task, datamodule=data, verbose=False)
+    assert metrics["val/loss"] == float(runner.callback_metrics["val/loss"])
+    predicted = runner.predict(task, datamodule=data)
+    assert sum(map(len, predicted)) == 12 and predicted[0].dtype == torch.uint8  # two cases of 6 slices
+    # The checkpoint describes the network: no constructor arguments are needed.
+    loaded = SegmentationTask.load_from_checkpoint(tmp_path / "best.ckpt")
+    image = torch.from_numpy(np.random.default_rng(0).integers(-200, 300, (1, 1, 64, 64)))
+    stored = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(stored[f"net.{k}"], v) for k, v in loaded.net.state_dict().items())
+    assert loaded.eval()(image).shape == (1, 3, 64, 64)
+    label = Segmenter.load(tmp_path / "best.ckpt", device="cpu")(block_cases[0].image)
+    assert label.shape == (6, 64, 64)
+    trainer(tmp_path, max_epochs=1).fit(loaded, datamodule=data)  # trains on
+
+
+def test_overfit_batches_repeats_one_batch(block_cases: list[Case], tmp_path: Path) -> None:
+    data = make_data(block_cases[0].image.parent.parent, tmp_path)
+    seen: list[torch.Tensor] = []
+
+    class Note(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, index) -> None:  # type: ignore[no-untyped-def]
+            seen.append(batch["image"].clone())
+
+    task = SegmentationTask(AttentionUNet(width=4, depth=2))
+    trainer(tmp_path, max_epochs=3, overfit_batches=1, callbacks=[Note()]).fit(task, datamodule=data)
+    assert len(seen) == 3 and all(torch.equal(seen[0], batch) for batch in seen)
+
+
+def test_gradients_of_a_fused_optimizer_are_clipped(block_cases: list[Case], tmp_path: Path) -> None:
+    data = make_data(block_cases[0].image.parent.parent, tmp_path)
+    norms: list[float] = []
+
+    class Note(pl.Callback):
+        def on_before_zero_grad(self, trainer, module, optimizer) -> None:  # type: ignore[no-untyped-def]
+            grads = [p.grad for p in module.parameters() if p.grad is not None]
+            if grads:
+                norms.append(float(torch.cat([g.flatten() for g in grads]).norm()))
+
+    def adam(parameters: object) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, fused=True)  # type: ignore[arg-type]
+
+    for algorithm in ("norm", "value"):
+        task = SegmentationTask(AttentionUNet(width=4, depth=2), optimizer=adam)
+        options = {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": algorithm, "max_epochs": 1}
+        trainer(tmp_path, callbacks=[Note()], **options).fit(task, datamodule=data)
+    assert norms and max(norms[: len(norms) // 2]) <= 1.001e-3
