@@ -113,7 +113,7 @@ def prepare_run(overrides: list[str], folder: Path, steps: int) -> tuple[Any, An
     data.prepare_data()
     data.setup()
     bare = hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled)
-    trainer = experiment.make_trainer("train", "", cfg.trainer.max_epochs)
+    trainer = experiment.make_trainer("train", cfg.trainer.max_epochs)
     optimizer = experiment.optimizer
     task = SegmentationTask(
         experiment.net, experiment.loss, experiment.window, optimizer, experiment.scheduler

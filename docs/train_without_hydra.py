@@ -23,7 +23,6 @@ from kitsseg import (
     SorensenDice,
     Window,
 )
-from kitsseg.inference.checkpoint import header
 
 
 def main(root: Path, output: Path, epochs: int = 2) -> None:
@@ -37,7 +36,6 @@ def main(root: Path, output: Path, epochs: int = 2) -> None:
         batch_size=8,
     )
 
-    network = {"_target_": "kitsseg.models.unet.AttentionUNet", "width": 16}
     window = Window(low_hu=-79, high_hu=304, mean_hu=101, sd_hu=76.9)
     task = SegmentationTask(
         AttentionUNet(width=16),
@@ -45,8 +43,6 @@ def main(root: Path, output: Path, epochs: int = 2) -> None:
         window=window,
         optimizer=partial(torch.optim.Adam, lr=1e-3),
         scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau,
-        # With a header, the checkpoint describes its network and can be loaded by Segmenter.
-        header=header(network, window, data.size, data.neighbours, provenance={}),
     )
 
     best = ModelCheckpoint(output, filename="best", monitor="val/loss", enable_version_counter=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import MISSING, DictConfig
 
@@ -15,9 +15,6 @@ import kitsseg
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
-
-if TYPE_CHECKING:
-    from kitsseg.evaluation.record import Evaluation
 
 
 @dataclass
@@ -73,7 +70,7 @@ SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and post
 def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code."""
     from kitsseg.evaluation.cases import find_pairs
-    from kitsseg.evaluation.record import Evaluation
+    from kitsseg.evaluation.record import VERSION, summarise, write
     from kitsseg.evaluation.scores import score_pair, score_pairs
 
     paths = (cfg.predictions, cfg.truth, cfg.output)
@@ -81,7 +78,8 @@ def run(cfg: DictConfig) -> int:
     source = instantiate(cfg.source)
     selection = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
     if cfg.strict:
-        selection.raise_first_problem()
+        for case, reason in selection.problems.items():
+            raise ValueError(f"{case}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     job = partial(
@@ -89,40 +87,42 @@ def run(cfg: DictConfig) -> int:
         matching=instantiate(cfg.lesions), postprocess=postprocess,
     )  # fmt: skip
     scores, problems = score_pairs(job, selection.pairs, cfg.workers, cfg.strict)
-    evaluation = Evaluation(
-        name=predictions.resolve().name if cfg.name is None else cfg.name,
-        predictions=str(predictions),
-        truth=str(truth),
-        settings={
+    evaluation = {
+        "name": predictions.resolve().name if cfg.name is None else cfg.name,
+        "predictions": str(predictions),
+        "truth": str(truth),
+        "settings": {
             **{key: plain(cfg[key]) for key in SETTINGS},
             "postprocess": None if postprocess is None else plain(cfg.postprocess),
         },
-        cases=dict(sorted(scores.items())),
-        missing=selection.missing,
-        problems=dict(sorted((selection.problems | problems).items())),
-        kitsseg=kitsseg.__version__,
-    )
-    evaluation.write(output)
+        "cases": scores,
+        "missing": selection.missing,
+        "problems": dict(sorted((selection.problems | problems).items())),
+        "kitsseg": kitsseg.__version__,
+        "version": VERSION,
+        "summary": summarise(scores),
+    }
+    write(output, evaluation)
     return report(evaluation, len(selection.chosen), output)
 
 
-def report(evaluation: "Evaluation", expected: int, output: Path) -> int:
+def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:
     """Print the means and one line per problem; return the exit code."""
     from kitsseg.evaluation.record import CSV, JSON, POSTPROCESSED, table
 
-    summary = evaluation.summary()
-    print(f"{len(evaluation.cases)} of {expected} cases evaluated; mean over cases [95 % interval]")
-    if evaluation.missing and evaluation.settings["missing"] == "zero":
-        print(f"no prediction, scored as empty: {', '.join(evaluation.missing)}")
+    summary = evaluation["summary"]
+    print(f"{len(evaluation['cases'])} of {expected} cases evaluated; mean over cases [95 % interval]")
+    if evaluation["missing"] and evaluation["settings"]["missing"] == "zero":
+        print(f"no prediction, scored as empty: {', '.join(evaluation['missing'])}")
     if POSTPROCESSED in summary:
         print(f"\nas predicted\n{table(summary['as_predicted'])}")
         print(f"\npost-processed\n{table(summary[POSTPROCESSED])}")
     else:
         print(table(summary["as_predicted"]))
     print(f"\n{output / JSON}\n{output / CSV}")
-    for name, reason in evaluation.problems.items():
+    for name, reason in evaluation["problems"].items():
         print_error("evaluate", f"{name}: {reason}")
-    return 1 if evaluation.problems else 0
+    return 1 if evaluation["problems"] else 0
 
 
 if __name__ == "__main__":

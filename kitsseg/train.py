@@ -5,7 +5,9 @@
 
 import logging
 import os
+import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,13 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from kitsseg.config.command_line import check_command_line, refuse
+from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, check_mirror_axes, is_on, plain
 from kitsseg.data.labels import REGIONS
 from kitsseg.jobs import launch, sweep
 from kitsseg.system import distributed
+from kitsseg.system.files import check_writable
 from kitsseg.tracking.logger_packages import missing_packages
 
 # torch and Lightning are imported where a job runs, so that --help does not wait for them.
@@ -33,6 +36,7 @@ log = logging.getLogger("kitsseg")
 
 OmegaConf.register_new_resolver("channels", lambda neighbours: 2 * neighbours + 1, replace=True)
 
+STOPPED = 128 + signal.SIGTERM  # exit code
 MONITORS = ("val/loss", *(f"val/{region}_dice" for region in REGIONS))
 
 
@@ -55,6 +59,9 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mirror_axes: list[int] = MISSING
     shallow: list[str] | None = None
+    init_from: str | None = None
+    init_strict: bool = True
+    resume_from: str | None = None
     paths: PathsConfig = field(default_factory=PathsConfig)
     data: dict[str, Any] = MISSING
     split: dict[str, Any] = MISSING
@@ -75,17 +82,62 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     problems = []
     if not 0 <= (seed := values["seed"]) < 2**32:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
-    for name, allowed in (("monitor", MONITORS), ("mode", ("min", "max"))):
-        if (value := values["checkpoint"][name]) not in allowed:
-            problems.append(f"checkpoint.{name}={value}: must be one of {', '.join(allowed)}")
+    if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
+        problems.append(f"checkpoint.mode={mode}: must be one of min, max")
+    problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"])
     problems += check_mirror_axes(values["mirror_axes"]) + missing_packages(values["logger"])
-    if (finetune := built.get("finetune")) is not None and "model" in built:
-        from kitsseg.training.finetune import check_frozen
+    from kitsseg.training.checks import check_trainer
 
+    problems += check_trainer(values["trainer"], values["callbacks"])
+    problems += check_network(values, built)
+    return problems if problems else check_output_folder(Path(values["paths"]["output"]))
+
+
+def check_output_folder(folder: Path) -> list[str]:
+    """Return a problem if files cannot be written below ``folder``, which is created."""
+    try:
+        folder.expanduser().mkdir(parents=True, exist_ok=True)
+        check_writable(folder.expanduser() / "trial")
+    except OSError as error:
+        return [f"paths.output={folder}: {error.strerror}; name a folder that can be written"]
+    return []
+
+
+def check_monitor(monitor: str, callbacks: dict[str, Any]) -> list[str]:
+    """Return a problem if no component can log the monitored metric."""
+    targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
+    if monitor in MONITORS or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
+        return []  # callbacks of the user's own may log any metric
+    return [
+        f"checkpoint.monitor={monitor}: must be one of {', '.join(MONITORS)}, or a metric that a "
+        "callback of your own logs"
+    ]
+
+
+def check_network(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
+    """Return the problems of network, loss and initial weights with each other."""
+    if "model" not in built:
+        return []
+    from kitsseg.training.checks import check_initial, check_loss, check_output
+    from kitsseg.training.finetune import check_frozen
+
+    net, problems = built["model"], []
+    checks: list[Callable[[], None]] = []
+    if "data" in built:
+        checks.append(lambda: check_output(net, built["data"].neighbours))
+    if "loss" in built:
+        checks.append(lambda: check_loss(built["loss"]))
+    if (finetune := built.get("finetune")) is not None:
+        checks.append(lambda: check_frozen(net, finetune.frozen))
+    if (path := values["init_from"]) is not None:
+        checks.append(lambda: check_initial(net, Path(path).expanduser(), values["init_strict"]))
+    for each in checks:
         try:
-            check_frozen(built["model"], finetune.frozen)
+            each()
         except ValueError as error:
             problems.append(str(error))
+    if (path := values["resume_from"]) is not None and not Path(path).expanduser().is_file():
+        problems.append(f"resume_from={path}: no such file; name the last.ckpt of a run")
     return problems
 
 
@@ -160,6 +212,8 @@ def make_experiment(
         trainer=partial(instantiate, cfg.trainer),
         callbacks=lambda: [instantiate(callback) for callback in cfg.callbacks.values()],
         loggers=loggers,
+        init_from=None if cfg.init_from is None else Path(cfg.init_from).expanduser(),
+        resume_from=None if cfg.resume_from is None else Path(cfg.resume_from).expanduser(),
     )
 
 
@@ -214,10 +268,26 @@ def main() -> None:
         refuse("train", "a sweep starts the ranks of its jobs itself; run it without torchrun or srun")
     check_command_line(COMMAND, sys.argv[1:])
     os.environ[launch.OWNER] = str(os.getpid())
+    signal.signal(signal.SIGTERM, _stop)
     try:
         _job()
     except ValueError as error:  # of a search in which no trial has a value
         sys.exit(f"kitsseg.train: {error}")
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Lightning turns an interrupt of the training into an exit with code 1.
+        interrupted = isinstance(error, KeyboardInterrupt) or isinstance(
+            error.__context__, KeyboardInterrupt
+        )
+        code = 130 if interrupted else getattr(error, "code", None)
+        if code in (130, STOPPED):
+            reason = "interrupted" if interrupted else "stopped by SIGTERM"
+            print_error("train", f"{reason}; the same command resumes")
+        sys.exit(code)
+
+
+def _stop(number: int, frame: object) -> None:
+    """End the command as an exception does: its jobs are ended and their status is written."""
+    raise SystemExit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,11 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
     if problem:
         return [*problems, f"{key}._target_: {problem}"]
     hints, given = arguments(target), {*section.given, *section.offered}
+    unknown = [n for n in node if n not in HYDRA_KEYS | hints.keys() | given and "**" not in hints]
+    if len(unknown) > 1:  # another class than the one that the arguments were written for
+        removals = " ".join(f"'~{key}.{name}'" for name in unknown)
+        named = f"{node['_target_']} has no arguments {', '.join(unknown)}"
+        return [*problems, f"{key}: {named}; remove them: {removals}"]
     for name in node.keys() - HYDRA_KEYS:
         where = f"{key}.{name}"
         if name in given:

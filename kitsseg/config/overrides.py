@@ -59,8 +59,12 @@ class _Composer:
             try:
                 parsed.append(parser.parse_override(text))
             except HydraException as error:
-                hint = "" if "=" in text else "; write KEY=VALUE"
-                return [f"{text}: cannot be read{hint} ({str(error).splitlines()[0]})"]
+                key, equals, value = text.partition("=")
+                if not equals:
+                    return [f"{text}: cannot be read; write KEY=VALUE"]
+                quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+                reason = str(error).splitlines()[0]
+                return [f"{text}: cannot be read ({reason}); quote the value: '{key}=\"{quoted}\"'"]
         if problems := [problem for override in parsed for problem in self._check_choice(override)]:
             return problems
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
@@ -72,6 +76,9 @@ class _Composer:
             params = OmegaConf.select(hydra, "sweeper.params", default=None) or {}
             swept = (f"{key}={value}" for key, value in params.items())
             parsed = [*map(parser.parse_override, swept), *parsed]
+        if "BasicSweeper" in hydra.sweeper.get("_target_", ""):
+            for line in (o.input_line for o in parsed if o.is_interval_sweep()):
+                return [f"{line}: an interval needs a search: add hydra/sweeper=study"]
         if not multirun and (sweeps := [o for o in parsed if o.is_sweep_override()]):
             line = sweeps[0].input_line or ""
             remedy = "" if "(" in line else f" (or write {line.replace('=', '=[', 1)}] for a list)"

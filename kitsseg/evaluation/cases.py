@@ -1,30 +1,19 @@
-"""Select the cases to evaluate and pair each prediction with its ground truth."""
+"""Find label volumes, select the cases to evaluate and pair each prediction with its ground truth."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
-from kitsseg.data.case import is_id
-from kitsseg.data.sources.kits import NUMBERS, CaseNumbers
-from kitsseg.evaluation.prediction_files import PREDICTION_NAME, find_label_volumes
+from kitsseg.data.case import LABEL_NAME, case_number, is_id, nifti_ending, volume_in
+from kitsseg.data.sources.kits import CaseNumbers, Kits19
+from kitsseg.system.obstacles import is_file, obstacle
 
 ALL, PREDICTED = "all", "predicted"
+PREDICTION_NAME = "prediction.nii.gz"
 
 
-class LabelSource(Protocol):
-    """The part of a data source that the selection uses."""
-
-    @property
-    def label_name(self) -> str: ...
-
-    @property
-    def numbers(self) -> CaseNumbers: ...
-
-
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """The label volumes of a case; a prediction of None is scored as an empty one."""
 
     id: str
@@ -32,39 +21,21 @@ class Pair:
     truth: Path
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The cases to evaluate.
-
-    Attributes:
-        chosen: Ids of the requested cases.
-        pairs: Label volumes of the cases that can be scored.
-        missing: Ids of the cases without a prediction.
-        problems: Why a case or file cannot be scored, by case id or file name.
-    """
+class Selection(NamedTuple):
+    """The cases to evaluate, by case id."""
 
     chosen: list[str]
     pairs: list[Pair]
-    missing: list[str]
-    problems: dict[str, str]
-
-    def raise_first_problem(self) -> None:
-        """Raise ValueError if there is a problem."""
-        for name, reason in self.problems.items():
-            raise ValueError(f"{name}: {reason}")
+    missing: list[str]  # without a prediction
+    problems: dict[str, str]  # why a case or file cannot be scored; a file without case id by its name
 
 
 def find_pairs(
-    predictions: Path, truth: Path, source: LabelSource, cases: object, missing_is_empty: bool
+    predictions: Path, truth: Path, source: Kits19, cases: object, missing_is_empty: bool
 ) -> Selection:
-    """Return the label volumes of the requested cases.
+    """Return the label volumes in the folders ``predictions`` and ``truth`` of the requested cases.
 
-    Args:
-        predictions: Folder of predicted label volumes.
-        truth: Folder of ground-truth label volumes.
-        source: Data source that names the label file and the valid case numbers.
-        cases: Requested cases, see `parse_cases`.
-        missing_is_empty: Whether to score a missing prediction as an empty one.
+    ``source`` names the label file and the valid case numbers, and ``cases`` is that of `parse_cases`.
 
     Raises:
         ValueError: If a folder holds no label volumes or ``cases`` is invalid.
@@ -75,21 +46,33 @@ def find_pairs(
         raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")
     if not truths and not bad_truths:
         raise ValueError(f"truth={truth}: holds no label volumes, nor case_XXXXX/{source.label_name}")
-    chosen = choose(cases, [*predicted, *bad_predictions], [*truths, *bad_truths], source.numbers)
-    problems = {
-        name: reason
-        for name, reason in (bad_truths | bad_predictions).items()
-        if name in chosen or not is_id(name)
-    }
-    return pair(chosen, predicted, truths, problems, missing_is_empty)
+    chosen = parse_cases(cases, source.numbers)
+    if isinstance(chosen, str):
+        names = {*predicted, *bad_predictions}
+        names |= {*truths, *bad_truths} if chosen == ALL else set()
+        chosen = sorted(filter(is_id, names))
+    bad = bad_truths | bad_predictions
+    problems = {name: why for name, why in bad.items() if name in chosen or not is_id(name)}
+    selection = Selection(chosen, [], [], problems)
+    for case in chosen:
+        if case in problems:
+            continue
+        if case not in truths:
+            problems[case] = "no ground truth; select cases that have one with cases="
+            continue
+        if case not in predicted:
+            selection.missing.append(case)
+        if case in predicted or missing_is_empty:
+            selection.pairs.append(Pair(case, predicted.get(case), truths[case]))
+        else:
+            problems[case] = "no prediction; missing=zero scores it as empty"
+    return selection
 
 
-def parse_cases(cases: object, numbers: CaseNumbers = NUMBERS) -> list[str] | str | Path:
-    """Return a list of case ids, `ALL`, `PREDICTED` or the path of a run's ``split.json``.
+def parse_cases(cases: object, numbers: CaseNumbers) -> list[str] | str:
+    """Return the case ids that the setting ``cases`` selects, or `ALL` or `PREDICTED`.
 
-    Args:
-        cases: Value of the setting ``cases``.
-        numbers: Valid case numbers.
+    The path of a run's ``split.json`` selects its validation cases.
 
     Raises:
         ValueError: If ``cases`` is none of these.
@@ -97,70 +80,55 @@ def parse_cases(cases: object, numbers: CaseNumbers = NUMBERS) -> list[str] | st
     if cases in (ALL, PREDICTED):
         return str(cases)
     if isinstance(cases, str) and cases.endswith(".json"):
-        return Path(cases).expanduser()
+        path = Path(cases).expanduser()
+        try:
+            return sorted(map(str, json.loads(path.read_text())["validation"]))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ValueError(f"cases={path}: is not the split.json of a run ({error})") from error
     try:
         return [f"case_{number:05d}" for number in numbers.choose(cases)]
     except ValueError as error:
         raise ValueError(f"{error}; or {ALL}, {PREDICTED} or a run's split.json") from None
 
 
-def choose(
-    cases: object, predicted: Iterable[str], known: Iterable[str], numbers: CaseNumbers = NUMBERS
-) -> list[str]:
-    """Return the sorted ids of the requested cases.
+def find_label_volumes(
+    folder: Path, names: Sequence[str] = (LABEL_NAME,)
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the label volumes of a folder by case id, and the problems of unusable files.
 
-    Args:
-        cases: Requested cases, see `parse_cases`.
-        predicted: Names that have a prediction, readable or not. Names that are no case ids are ignored.
-        known: Names that have a ground truth, treated alike.
-        numbers: Valid case numbers.
+    The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, in which the
+    first file present of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is
+    searched. The problem of a file without a case id is stored by file name.
 
     Raises:
-        ValueError: If ``cases`` names a file that is not a split.
+        ValueError: If the folder does not exist.
     """
-    chosen = parse_cases(cases, numbers)
-    if isinstance(chosen, list):
-        return chosen
-    if isinstance(chosen, Path):
-        return _validation(chosen)
-    names = {*predicted, *known} if chosen == ALL else set(predicted)
-    return sorted(filter(is_id, names))
-
-
-def _validation(path: Path) -> list[str]:
-    try:
-        return sorted(map(str, json.loads(path.read_text())["validation"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"cases={path}: is not the split.json of a run ({error})") from error
-
-
-def pair(
-    chosen: list[str],
-    predictions: Mapping[str, Path],
-    truths: Mapping[str, Path],
-    problems: Mapping[str, str],
-    missing_is_empty: bool,
-) -> Selection:
-    """Return the pairs of files, the cases without a prediction, and the problems.
-
-    Args:
-        chosen: Ids of the requested cases.
-        predictions: Predicted label volumes by case id.
-        truths: Ground-truth label volumes by case id.
-        problems: Problems of the files found, by case id or file name.
-        missing_is_empty: Whether a case without a prediction forms a pair.
-    """
-    selection = Selection(chosen, [], [], dict(problems))
-    for case in chosen:
-        if case in problems:
-            continue
-        if case not in truths:
-            selection.problems[case] = "no ground truth; select cases that have one with cases="
-            continue
-        if case not in predictions:
-            selection.missing.append(case)
-            if not missing_is_empty:
-                selection.problems[case] = "no prediction; missing=zero scores it as empty"
-                continue
-        selection.pairs.append(Pair(case, predictions.get(case), truths[case]))
-    return selection
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    found: dict[str, list[Path]] = {}
+    problems: dict[str, str] = {}
+    for path in sorted(folder.iterdir()):
+        if nifti_ending(path.name) and not path.is_dir() and path.name[0] != ".":
+            number = case_number(path.name)
+            if number is None:
+                problems[path.name] = "no case id in the file name; rename it like case_00042.nii.gz"
+            elif (why := obstacle(path)) is not None:
+                problems[f"case_{number:05d}"] = f"{path}: {why}"
+            else:
+                found.setdefault(f"case_{number:05d}", []).append(path)
+        elif is_id(path.name):
+            inside = [volume_in(path, name) for name in names]
+            inner = [file for file in inside if is_file(file)]
+            found.setdefault(path.name, []).extend(inner[:1])
+            blocked = [f"{file}: {why}" for file in inside if (why := obstacle(file))]
+            if blocked and not inner:
+                problems[path.name] = blocked[0]
+    for case, paths in found.items():
+        if len(paths) > 1:
+            listed = " and ".join(str(path.relative_to(folder)) for path in paths)
+            problems[case] = f"{folder}: {len(paths)} files for this case, {listed}; remove all but one"
+    single = {case: paths[0] for case, paths in sorted(found.items()) if len(paths) == 1}
+    for subfolder in (folder / "data", folder / "dataset"):  # a clone of KiTS19 or KiTS23
+        if not single and not problems and subfolder.is_dir():
+            return find_label_volumes(subfolder, names)
+    return single, problems

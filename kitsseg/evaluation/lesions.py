@@ -1,4 +1,4 @@
-"""Detection of tumours, lesion by lesion.
+"""Connected components of a mask, and detection of tumours lesion by lesion.
 
 A lesion is a 26-connected component of at least ``min_ml``. A true lesion is found if at least
 ``min_overlap`` of its voxels are predicted as tumour. A predicted lesion is a false positive if less
@@ -8,11 +8,26 @@ ignored on both sides.
 """
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from kitsseg.evaluation.connected_components import components
+
+def components(
+    mask: NDArray[np.bool_], connectivity: Literal[6, 26] = 26
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Number the connected components of a mask ``[S, H, W]``.
+
+    Returns:
+        ``[S, H, W]`` unsigned component numbers from 1, 0 outside the mask; and ``[components + 1]``
+        voxels of each number, with 0 voxels for number 0.
+    """
+    numbers, count = cc3d.connected_components(
+        np.ascontiguousarray(mask), connectivity=connectivity, return_N=True
+    )
+    return numbers, np.bincount(numbers[mask], minlength=count + 1)
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class Lesions:
     false_positives: int
 
 
+@dataclass(frozen=True)
 class Matching:
     """Count lesions in two tumour masks.
 
@@ -36,12 +52,14 @@ class Matching:
         ValueError: If an argument is out of range.
     """
 
-    def __init__(self, min_ml: float = 0.1, min_overlap: float = 0.1) -> None:
-        if not 0 <= min_ml < float("inf"):
-            raise ValueError(f"min_ml={min_ml}: must be at least 0 and finite")
-        if not 0 < min_overlap <= 1:
-            raise ValueError(f"min_overlap={min_overlap}: must be in (0, 1]")
-        self.min_ml, self.min_overlap = min_ml, min_overlap
+    min_ml: float = 0.1
+    min_overlap: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_ml < float("inf"):
+            raise ValueError(f"min_ml={self.min_ml}: must be at least 0 and finite")
+        if not 0 < self.min_overlap <= 1:
+            raise ValueError(f"min_overlap={self.min_overlap}: must be in (0, 1]")
 
     def __call__(
         self, prediction: NDArray[np.bool_], truth: NDArray[np.bool_], voxel_ml: float

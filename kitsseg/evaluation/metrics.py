@@ -1,16 +1,46 @@
-"""Dice per case from voxel counts, and its mean over cases."""
+"""Voxel counts and Dice per case, and mean Dice over cases."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from kitsseg.data.labels import CLASSES, REGIONS
 
 # {case: {"dice": {region: value or None}, "voxels": {region: [both, prediction, truth]},
 #         "voxel_ml": volume of a voxel in ml}}
 CaseScores = dict[str, dict[str, Any]]
 # {"train": CaseScores, "validation": CaseScores}
 SplitScores = dict[str, CaseScores]
+
+CHUNK = 1 << 20  # voxels per call of `np.bincount`, which converts its input to int64
+
+
+def volume_counts(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return ``[regions, 3]``: voxels of each region in both volumes, the prediction and the truth.
+
+    Both volumes are ``[S, H, W]`` class ids.
+    """
+    table = confusion(prediction, truth)
+    regions = [list(classes) for classes in REGIONS.values()]
+    counts = [(table[np.ix_(r, r)].sum(), table[r].sum(), table[:, r].sum()) for r in regions]
+    return np.array(counts, np.int64)
+
+
+def confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return ``[classes, classes]``: voxels by class in prediction (rows) and truth (columns).
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction and truth: shapes {prediction.shape} and {truth.shape} differ")
+    number = len(CLASSES)
+    joint = (prediction * np.uint8(number) + truth).ravel()
+    counts = np.zeros(number * number, np.int64)
+    for start in range(0, joint.size, CHUNK):
+        counts += np.bincount(joint[start : start + CHUNK], minlength=number * number)
+    return counts.reshape(number, number)
 
 
 def dice(counts: ArrayLike) -> NDArray[np.float64]:
@@ -40,8 +70,3 @@ def case_mean(scores: CaseScores, region: str) -> float:
     """Return the mean Dice of ``region`` over the cases where it is defined."""
     values = [case["dice"][region] for case in scores.values()]
     return mean_over_cases(np.array(values, dtype=np.float64))  # None becomes NaN
-
-
-def format_means(scores: CaseScores, regions: Iterable[str]) -> str:
-    """Return the mean Dice of each region as text for a log."""
-    return ", ".join(f"{region} {case_mean(scores, region):.3f}" for region in regions)

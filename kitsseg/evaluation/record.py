@@ -3,12 +3,13 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kitsseg.data.labels import REGIONS
 from kitsseg.evaluation.metrics import CaseScores
@@ -22,77 +23,47 @@ BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_
 POSTPROCESSED = "postprocessed"
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The metrics of a folder of label volumes.
-
-    Attributes:
-        name: Name of the evaluated model or method.
-        predictions: Folder of predictions.
-        truth: Folder of ground truth.
-        settings: Settings of the evaluation.
-        cases: Metrics by case (`kitsseg.evaluation.scores.score`), with those of the post-processed
-            prediction as ``postprocessed``.
-        missing: Cases without a prediction.
-        problems: Why a case or file was not scored, by case id or file name.
-        kitsseg: Version of kitsseg.
-        version: Version of the file format.
-    """
-
-    name: str
-    predictions: str
-    truth: str
-    settings: dict[str, Any]
-    cases: CaseScores
-    missing: list[str]
-    problems: dict[str, str]
-    kitsseg: str
-    version: int = field(default=VERSION)
-
-    def write(self, folder: Path) -> None:
-        """Write both files atomically, the JSON last: if it exists, the results are complete."""
-        write_text(folder / CSV, to_csv(self.cases, self.problems))
-        write_json(folder / JSON, {**asdict(self), "summary": self.summary()})
-
-    def summary(self) -> dict[str, Any]:
-        """Return the means over cases ``as_predicted`` and, if computed, ``postprocessed``."""
-        parts = {"as_predicted": summarise(self.cases.values())}
-        processed = [case[POSTPROCESSED] for case in self.cases.values() if POSTPROCESSED in case]
-        return parts | ({POSTPROCESSED: summarise(processed)} if processed else {})
+def write(folder: Path, evaluation: Mapping[str, Any]) -> None:
+    """Write both files atomically, the JSON last: if it exists, the results are complete."""
+    write_text(folder / CSV, to_csv(evaluation["cases"], evaluation["problems"]))
+    write_json(folder / JSON, evaluation)
 
 
-def summarise(scores: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(cases: CaseScores) -> dict[str, Any]:
+    """Return the means over cases ``as_predicted`` and, if computed, ``postprocessed``."""
+    processed = [case[POSTPROCESSED] for case in cases.values() if POSTPROCESSED in case]
+    summary = {"as_predicted": _means(list(cases.values()))}
+    return summary | ({POSTPROCESSED: _means(processed)} if processed else {})
+
+
+def _means(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return each metric's mean over the cases where it is defined, and lesion counts over all cases."""
-    cases = list(scores)
-    errors = {r: [case["volume_ml"][r]["error"] for case in cases] for r in REGIONS}
-    out: dict[str, Any] = {
-        key: {region: mean_with_interval([case[key][region] for case in cases]) for region in REGIONS}
+    values: dict[str, dict[str, ArrayLike]] = {
+        key: {region: [case[key][region] for case in cases] for region in REGIONS}
         for key in BY_REGION.values()
     }
-    out["volume_error_ml"] = {region: mean_with_interval(errors[region]) for region in REGIONS}
-    out["absolute_volume_error_ml"] = {
-        region: mean_with_interval(np.abs(errors[region])) for region in REGIONS
-    }
+    errors = {r: np.array([case["volume_ml"][r]["error"] for case in cases]) for r in REGIONS}
+    values["volume_error_ml"] = {**errors}
+    values["absolute_volume_error_ml"] = {region: np.abs(error) for region, error in errors.items()}
     names = ("truth", "found", "predicted", "false_positives")
     lesions = {name: sum(case["lesions"][name] for case in cases) for name in names}
     detected = [case["tumour_detected"] for case in cases if case["tumour_detected"] is not None]
-    out["lesions"] = {
-        **lesions,
-        "sensitivity": lesions["found"] / lesions["truth"] if lesions["truth"] else None,
-        "false_positives_per_case": lesions["false_positives"] / len(cases) if cases else None,
+    return {
+        **{key: {r: _mean(parts[r]) for r in REGIONS} for key, parts in values.items()},
+        "lesions": {
+            **lesions,
+            "sensitivity": lesions["found"] / lesions["truth"] if lesions["truth"] else None,
+            "false_positives_per_case": lesions["false_positives"] / len(cases) if cases else None,
+        },
+        "tumour_detected": {"cases": len(detected), "detected": sum(detected)},
     }
-    out["tumour_detected"] = {"cases": len(detected), "detected": sum(detected)}
-    return out
 
 
-def mean_with_interval(values: Iterable[float | None]) -> dict[str, Any]:
+def _mean(values: ArrayLike) -> dict[str, Any]:
     """Return the mean of the defined values, its 95 % interval and their number; None if undefined."""
-    array = np.array(list(values), np.float64)  # None becomes NaN
-    known = array[~np.isnan(array)]
-    if not known.size:
-        return {"mean": None, "low": None, "high": None, "cases": 0}
-    interval = {key: None if math.isnan(v) else v for key, v in asdict(mean_interval(known)).items()}
-    return interval | {"cases": known.size}
+    array = np.asarray(values, np.float64)  # None becomes NaN
+    interval = {key: None if math.isnan(v) else v for key, v in asdict(mean_interval(array)).items()}
+    return interval | {"cases": int((~np.isnan(array)).sum())}
 
 
 def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
@@ -105,9 +76,7 @@ def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
             if POSTPROCESSED in cases[case]:
                 row |= _columns(cases[case][POSTPROCESSED], f"{POSTPROCESSED}_")
         rows.append(row | {"problem": problems.get(case, "")})
-    # The longest row has all columns; move "problem" to the end.
-    names = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
-    names = [*(name for name in names if name != "problem"), "problem"]
+    names = max(rows, key=len, default={"problem": ""})  # the longest row has all columns
     out = io.StringIO()
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
@@ -129,14 +98,10 @@ def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def table(summary: Mapping[str, Any]) -> str:
     """Return the means with intervals as text, with the number of cases where some are undefined."""
-    total = max((region["cases"] for region in summary["volume_error_ml"].values()), default=0)
+    total = max(entry["cases"] for entry in summary["volume_error_ml"].values())
+    volumes = {"volume error (ml)": "volume_error_ml", "|volume error| (ml)": "absolute_volume_error_ml"}
     lines = [["", *REGIONS]]
-    keys = {
-        **BY_REGION,
-        "volume error (ml)": "volume_error_ml",
-        "|volume error| (ml)": "absolute_volume_error_ml",
-    }
-    for title, key in keys.items():
+    for title, key in (BY_REGION | volumes).items():
         digits = 3 if "dice" in key else 1
         lines.append([title, *(_cell(summary[key][region], digits, total) for region in REGIONS)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -13,9 +13,8 @@ from kitsseg.data.io.nifti.read import check_same_grid, read_mask
 from kitsseg.data.labels import REGIONS, TUMOUR
 from kitsseg.data.parallel import over_cases
 from kitsseg.evaluation.cases import Pair
-from kitsseg.evaluation.confusion import volume_counts
 from kitsseg.evaluation.lesions import Matching
-from kitsseg.evaluation.metrics import CaseScores, dice
+from kitsseg.evaluation.metrics import CaseScores, dice, volume_counts
 from kitsseg.evaluation.surface import surfaces
 
 PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
@@ -23,7 +22,6 @@ PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
 Scored = tuple[dict[str, Any] | None, str]
 
 GRID_REMEDY = "write it on the grid of the case's own image"
-REWRITE = "write it again"
 
 
 def score_pairs(
@@ -31,11 +29,10 @@ def score_pairs(
 ) -> tuple[CaseScores, dict[str, str]]:
     """Return the metrics and the problems, each by case id.
 
-    Args:
-        job: `score_pair` with its settings bound.
-        pairs: Label volumes of the cases.
-        workers: Number of processes.
-        strict: Whether to raise ValueError at the first problem.
+    ``job`` is `score_pair` with its settings bound, and ``workers`` the number of processes.
+
+    Raises:
+        ValueError: If ``strict`` is set, at the first problem.
     """
     scores: CaseScores = {}
     problems: dict[str, str] = {}
@@ -57,14 +54,10 @@ def score_pair(
     matching: Matching,
     postprocess: PostProcess | None,
 ) -> Scored:
-    """Return the metrics of a case, or the problem as one line.
+    """Return the metrics of a case (see `score`), or the problem as one line.
 
-    Args:
-        pair: Label volumes of the case.
-        classes: ``classes[value]`` is the class id of a value stored in the files.
-        tolerance_mm: Tolerance of the surface Dice by region.
-        matching: Matching of lesions.
-        postprocess: If given, the metrics after post-processing are added as ``postprocessed``.
+    ``classes[value]`` is the class id of a value stored in the files. With ``postprocess``, the metrics
+    after post-processing are added as ``postprocessed``.
     """
     try:
         truth = read_mask(pair.truth, classes)
@@ -72,7 +65,7 @@ def score_pair(
         if pair.prediction is None:
             label = np.zeros_like(truth.label)
         else:
-            prediction = read_mask(pair.prediction, classes, REWRITE)
+            prediction = read_mask(pair.prediction, classes, "write it again")
             check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", GRID_REMEDY)
             label = prediction.label
         scores = score(label, truth.label, spacing_mm, tolerance_mm, matching)
@@ -93,14 +86,10 @@ def score(
     tolerance_mm: Mapping[str, float],
     matching: Matching,
 ) -> dict[str, Any]:
-    """Return the metrics of a case.
+    """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
-    Args:
-        prediction: ``[S, H, W]`` class ids.
-        truth: ``[S, H, W]`` class ids on the same grid.
-        spacing_mm: Spacing of slices, rows and columns.
-        tolerance_mm: Tolerance of the surface Dice by region.
-        matching: Matching of lesions.
+    ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the
+    surface Dice by region.
 
     Returns:
         JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (None if
@@ -110,43 +99,37 @@ def score(
         (`kitsseg.evaluation.lesions.Lesions`) and ``tumour_detected``, whether any lesion was found
         (None without lesions).
     """
-    box = bounding_box(prediction | truth)
-    if box is None:
-        box = (slice(0, 0),) * 3
+    box = bounding_box(prediction | truth) or (slice(0, 0),) * 3
     # NIfTI stores Fortran order; the computations below are faster in C order.
     prediction, truth = np.ascontiguousarray(prediction[box]), np.ascontiguousarray(truth[box])
-    counts = volume_counts(prediction, truth)
+    counts = dict(zip(REGIONS, volume_counts(prediction, truth).tolist(), strict=True))
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    surface_dice: dict[str, float | None] = {}
-    hd95_mm: dict[str, float | None] = {}
-    for region, classes in REGIONS.items():
-        both = surfaces(_mask(prediction, classes), _mask(truth, classes), spacing_mm)
-        surface_dice[region] = finite_or_none(both.dice(tolerance_mm[region]))
-        hd95_mm[region] = finite_or_none(both.hausdorff_mm(95))
+    both = {
+        region: surfaces(_mask(prediction, classes), _mask(truth, classes), spacing_mm)
+        for region, classes in REGIONS.items()
+    }
     lesions = matching(prediction == TUMOUR, truth == TUMOUR, voxel_ml)
     return {
-        "dice": {r: finite_or_none(s) for r, s in zip(REGIONS, dice(counts).tolist(), strict=True)},
-        "voxels": dict(zip(REGIONS, counts.tolist(), strict=True)),
+        "dice": {region: _finite(float(dice(voxels))) for region, voxels in counts.items()},
+        "voxels": counts,
         "voxel_ml": voxel_ml,
-        "surface_dice": surface_dice,
-        "hd95_mm": hd95_mm,
+        "surface_dice": {r: _finite(s.dice(tolerance_mm[r])) for r, s in both.items()},
+        "hd95_mm": {region: _finite(s.hausdorff_mm(95)) for region, s in both.items()},
         "volume_ml": {
             region: {"prediction": p * voxel_ml, "truth": g * voxel_ml, "error": (p - g) * voxel_ml}
-            for region, (_, p, g) in zip(REGIONS, counts.tolist(), strict=True)
+            for region, (_, p, g) in counts.items()
         },
         "lesions": asdict(lesions),
         "tumour_detected": lesions.found > 0 if lesions.truth else None,
     }
 
 
-def finite_or_none(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     """Return ``value``, or None if it is NaN or infinite, which JSON cannot store."""
     return value if math.isfinite(value) else None
 
 
 def _mask(label: NDArray[np.uint8], classes: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return where ``label`` is one of ``classes``."""
-    mask: NDArray[np.bool_] = label == classes[0]
-    for class_id in classes[1:]:
-        mask |= label == class_id
+    mask: NDArray[np.bool_] = np.logical_or.reduce([label == class_id for class_id in classes])
     return mask

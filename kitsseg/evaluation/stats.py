@@ -13,7 +13,7 @@ Intervals are bootstrap intervals of the mean over cases:
   few cases, the tails are widened by Student's t and by sqrt(n / (n - 1)) (Hesterberg, American
   Statistician 69, 2015). experiments/03_intervals compares the coverage with that of other intervals.
 
-Every function seeds its own generator: equal arguments give equal results.
+The bootstrap has a fixed seed: equal arguments give equal results.
 """
 
 from collections.abc import Sequence
@@ -58,52 +58,31 @@ class Paired:
     cases: int
 
 
-def mean_interval(
-    values: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS, seed: int = 0
-) -> Interval:
-    """Return the mean over cases and its bootstrap interval.
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Interval:
+    """Return the mean over cases and its interval from ``draws`` bootstrap samples.
 
-    Args:
-        values: ``[cases]`` or ``[seeds, cases]``, NaN where undefined.
-        confidence: Confidence level, in (0, 1).
-        draws: Number of bootstrap samples, at least 1.
-        seed: Seed of the bootstrap.
-
-    Returns:
-        All NaN without cases. With one case, its value with NaN limits. If all cases are equal, the
-        interval has zero width, which understates the uncertainty.
+    ``values`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined. Without cases, the result is
+    NaN; with one case, only its limits are. If all cases are equal, the interval has zero width, which
+    understates the uncertainty.
 
     Raises:
         ValueError: If an argument is out of range.
     """
-    table = _known_cases(_table(values))
-    rng = _generator(confidence, draws, seed)
-    return _interval(case_means(table), _draw([table], draws, rng), confidence)
+    table = _table(values)
+    table = table[:, ~np.isnan(table).all(axis=0)]
+    return _interval(case_means(table), [table], confidence, draws)
 
 
-def paired(
-    a: ArrayLike,
-    b: ArrayLike,
-    confidence: float = CONFIDENCE,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Paired:
+def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Paired:
     """Compare two models on the same cases.
 
     The interval resamples seeds if there are several, and so describes the two recipes. The p value uses
     the means over seeds: it describes these weights on other patients, not other seeds.
 
-    Args:
-        a: ``[cases]`` or ``[seeds, cases]``, NaN where undefined.
-        b: The same for the second model, with cases in the same order. If both have the same number of
-            seeds, row i is the same seed in both; otherwise, seeds are resampled independently.
-        confidence: See `mean_interval`.
-        draws: See `mean_interval`.
-        seed: See `mean_interval`.
-
-    Returns:
-        The comparison over the cases with a value in both. Without such cases, NaN and 0 cases. If all
-        differences are 0, p is 1 and the effect is 0.
+    ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with the same cases in
+    the same order. If both have the same number of seeds, row i is the same seed in both; otherwise,
+    seeds are resampled independently. Only cases with a value in both are compared. Without such cases,
+    the result is NaN and 0 cases. If all differences are 0, p is 1 and the effect is 0.
 
     Raises:
         ValueError: If an argument is out of range or the numbers of cases differ.
@@ -114,11 +93,10 @@ def paired(
             f"a has {left.shape[1]} cases and b has {right.shape[1]}: pass the same cases in the same "
             "order, with NaN where a value is undefined"
         )
-    rng = _generator(confidence, draws, seed)
     both = ~np.isnan(case_means(left)) & ~np.isnan(case_means(right))
     left, right = left[:, both], right[:, both]
     difference = case_means(left) - case_means(right)
-    interval = _interval(difference, _draw([left, right], draws, rng), confidence)
+    interval = _interval(difference, [left, right], confidence, draws)
     return Paired(interval, *signed_rank(difference), int(both.sum()))
 
 
@@ -130,13 +108,9 @@ def case_means(values: ArrayLike) -> Floats:
 
 
 def seed_spread(values: ArrayLike) -> float:
-    """Return the sample standard deviation over seeds of the mean over cases.
+    """Return the sample standard deviation over seeds of the mean over cases of ``[seeds, cases]``.
 
-    Args:
-        values: ``[seeds, cases]``. Only cases with a value for every seed are used.
-
-    Returns:
-        NaN with fewer than two seeds or without such cases.
+    Only cases with a value for every seed are used. NaN with fewer than two seeds or without such cases.
     """
     table = _table(values)
     common = table[:, ~np.isnan(table).any(axis=0)]
@@ -148,18 +122,15 @@ def seed_spread(values: ArrayLike) -> float:
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
     """Return p and effect size of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945).
 
+    ``differences`` are the ``[cases]`` paired differences without NaN. The result is (NaN, NaN) without
+    differences, and (1, 0) if all are zero.
+
     Zero differences are dropped (``zero_method="wilcox"`` in SciPy) and tied differences share their
     mean rank. The two-sided p value is exact for any number of cases, also with ties: it enumerates the
     distribution over all signs. It equals ``scipy.stats.wilcoxon`` where that is exact.
 
     The effect is the matched-pairs rank-biserial correlation: the rank sum of the positive differences
     minus that of the negative ones, divided by the total (Kerby, Comprehensive Psychology 3, 2014).
-
-    Args:
-        differences: ``[cases]`` paired differences without NaN.
-
-    Returns:
-        (NaN, NaN) without differences; (1, 0) if all are zero.
     """
     d = np.round(np.asarray(differences, np.float64), DECIMALS)
     if d.size == 0:
@@ -204,18 +175,6 @@ def _table(values: ArrayLike) -> Floats:
     return table
 
 
-def _known_cases(table: Floats) -> Floats:
-    return table[:, ~np.isnan(table).all(axis=0)]
-
-
-def _generator(confidence: float, draws: int, seed: int) -> np.random.Generator:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence}: must be in (0, 1), such as 0.95")
-    if draws < 1:
-        raise ValueError(f"draws={draws}: must be at least 1")
-    return np.random.default_rng(seed)
-
-
 def _weighted(table: Floats, weights: NDArray[Any]) -> Floats:
     """Return ``[draws, cases]``: means over seeds, weighted by ``[draws, seeds]``."""
     known = ~np.isnan(table)
@@ -225,7 +184,7 @@ def _weighted(table: Floats, weights: NDArray[Any]) -> Floats:
     return means
 
 
-def _draw(tables: list[Floats], draws: int, rng: np.random.Generator) -> Floats:
+def _draw(tables: list[Floats], draws: int) -> Floats:
     """Return bootstrap samples ``[draws]`` of the mean of a table or the mean difference of two.
 
     Both tables use the same resampled cases, and the same seeds if their numbers of seeds agree.
@@ -233,6 +192,7 @@ def _draw(tables: list[Floats], draws: int, rng: np.random.Generator) -> Floats:
     cases = tables[0].shape[1]
     if cases < 2:
         return np.empty(0)
+    rng = np.random.default_rng(0)
     picked = rng.integers(cases, size=(draws, cases))
     drawn: dict[int, NDArray[np.int64]] = {}
     means = []
@@ -253,12 +213,14 @@ def _draw(tables: list[Floats], draws: int, rng: np.random.Generator) -> Floats:
     return drawn_means
 
 
-def _interval(values: Floats, drawn: Floats, confidence: float) -> Interval:
-    """Return the BCa interval with widened tails from ``[cases]`` values and ``[draws]`` means."""
-    n = len(values)
-    if n == 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    mean = float(values.mean())
+def _interval(values: Floats, tables: list[Floats], confidence: float, draws: int) -> Interval:
+    """Return the BCa interval with widened tails of the mean of ``values``, resampling ``tables``."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence}: must be in (0, 1), such as 0.95")
+    if draws < 1:
+        raise ValueError(f"draws={draws}: must be at least 1")
+    n, drawn = len(values), _draw(tables, draws)
+    mean = float(values.mean()) if n else float("nan")
     if len(drawn) == 0:
         return Interval(mean, float("nan"), float("nan"))
     point = np.round(mean, DECIMALS)
@@ -269,5 +231,10 @@ def _interval(values: Floats, drawn: Floats, confidence: float) -> Interval:
     acceleration = np.sum(deviation**3) / (6 * spread) if spread > 0 else 0.0
     tail = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2)
     z = bias + np.array([-tail, tail])
-    low, high = np.quantile(drawn, special.ndtr(bias + z / (1 - acceleration * z)))
+    denominator = 1 - acceleration * z
+    # Beyond the pole of the BCa formula, the limit is the outermost sample.
+    adjusted = np.where(
+        denominator > 0, bias + z / np.where(denominator > 0, denominator, 1), z * np.inf
+    )
+    low, high = np.quantile(drawn, special.ndtr(adjusted))
     return Interval(mean, float(low), float(high))

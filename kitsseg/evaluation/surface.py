@@ -17,22 +17,20 @@ from surface_distance.lookup_tables import create_table_neighbour_code_to_surfac
 
 from kitsseg.data.bounding_box import bounding_box
 
+_corner_areas = lru_cache(create_table_neighbour_code_to_surface_area)  # ``[256]`` mm² by corner code
+
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Areas of the elements of two surfaces and their distances to the other surface.
+    """Distances in mm of the elements of two surfaces to the other surface, and their areas in mm².
 
-    Attributes:
-        to_truth_mm: ``[P]`` distance per element of the prediction, infinite without a truth.
-        prediction_mm2: ``[P]`` area per element of the prediction.
-        to_prediction_mm: ``[T]`` distance per element of the truth, infinite without a prediction.
-        truth_mm2: ``[T]`` area per element of the truth.
+    The prediction has P elements, the truth T. A distance is infinite if the other surface is empty.
     """
 
-    to_truth_mm: NDArray[np.float64]
-    prediction_mm2: NDArray[np.float64]
-    to_prediction_mm: NDArray[np.float64]
-    truth_mm2: NDArray[np.float64]
+    to_truth_mm: NDArray[np.float64]  # [P]
+    prediction_mm2: NDArray[np.float64]  # [P]
+    to_prediction_mm: NDArray[np.float64]  # [T]
+    truth_mm2: NDArray[np.float64]  # [T]
 
     def dice(self, tolerance_mm: float) -> float:
         """Return the fraction of both surfaces within ``tolerance_mm`` of the other.
@@ -60,34 +58,26 @@ class Surfaces:
 def surfaces(
     prediction: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> Surfaces:
-    """Return the surfaces of two masks.
+    """Return the surfaces of two masks ``[S, H, W]``, which are closed at the border of the volume.
 
-    Args:
-        prediction: ``[S, H, W]`` mask. Surfaces are closed at the border of the volume.
-        truth: ``[S, H, W]`` mask.
-        spacing_mm: Spacing of slices, rows and columns.
+    ``spacing_mm`` is that of slices, rows and columns.
     """
     box = bounding_box(prediction | truth)
     if box is None:
-        nothing = np.empty(0)
-        return Surfaces(nothing, nothing, nothing, nothing)
+        return Surfaces(*[np.empty(0)] * 4)
     area_mm2 = _corner_areas(tuple(float(mm) for mm in spacing_mm))
     codes = [corner_codes(mask[box]) for mask in (prediction, truth)]
-    corners = [np.argwhere(_on_surface(code)) for code in codes]
-    areas = [area_mm2[code[tuple(where.T)]] for code, where in zip(codes, corners, strict=True)]
+    p, t = ((code != 0) & (code != 0xFF) for code in codes)
     return Surfaces(
-        _nearest_mm(corners[0], corners[1], _on_surface(codes[1]), spacing_mm),
-        areas[0],
-        _nearest_mm(corners[1], corners[0], _on_surface(codes[0]), spacing_mm),
-        areas[1],
+        _nearest_mm(p, t, spacing_mm),
+        area_mm2[codes[0][p]],
+        _nearest_mm(t, p, spacing_mm),
+        area_mm2[codes[1][t]],
     )
 
 
 def corner_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return which of the eight voxels around each corner are set.
-
-    Args:
-        mask: ``[S, H, W]``, padded with False.
+    """Return which of the eight voxels around each corner of a mask ``[S, H, W]`` are set.
 
     Returns:
         ``[S + 1, H + 1, W + 1]``: one bit per voxel; the first in (slice, row, column) is the highest.
@@ -99,42 +89,19 @@ def corner_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return codes
 
 
-def _on_surface(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    on_surface: NDArray[np.bool_] = (codes != 0) & (codes != 0xFF)
-    return on_surface
-
-
-@lru_cache
-def _corner_areas(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return ``[256]``: the area in mm² of a corner by its code."""
-    return np.asarray(create_table_neighbour_code_to_surface_area(spacing_mm))
-
-
 def _nearest_mm(
-    corners: NDArray[np.intp],
-    others: NDArray[np.intp],
-    is_other: NDArray[np.bool_],
-    spacing_mm: Sequence[float],
+    own: NDArray[np.bool_], other: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Return ``[n]``: the distances from ``corners`` to the nearest of ``others``.
-
-    Args:
-        corners: ``[n, 3]`` indices.
-        others: ``[m, 3]`` indices.
-        is_other: ``[S, H, W]`` mask of ``others``. Corners in it are at distance 0 and are not searched.
-        spacing_mm: Spacing of slices, rows and columns.
-    """
-    if not len(others):
-        return np.full(len(corners), np.inf)
-    spacing = np.asarray(spacing_mm, np.float64)
-    out = np.zeros(len(corners))
-    (apart,) = np.nonzero(~is_other[tuple(corners.T)])
-    if not len(apart):
-        return out
-    _, nearest = KDTree(others * spacing).query(corners[apart] * spacing)
-    # Compute from index differences, so that equal offsets give equal distances.
-    steps_mm = (corners[apart] - others[nearest]) * spacing
-    out[apart] = np.sqrt((steps_mm * steps_mm).sum(axis=1))
+    """Return ``[n]``: the distances of the corners in ``own`` to the nearest in ``other``."""
+    apart = ~other[own]
+    out = np.where(apart, np.inf, 0)
+    if other.any() and apart.any():
+        spacing = np.asarray(spacing_mm, np.float64)
+        corners, others = np.argwhere(own & ~other), np.argwhere(other)
+        _, nearest = KDTree(others * spacing).query(corners * spacing)
+        # Compute from index differences, so that equal offsets give equal distances.
+        steps_mm = (corners - others[nearest]) * spacing
+        out[apart] = np.sqrt((steps_mm * steps_mm).sum(axis=1))
     return out
 
 

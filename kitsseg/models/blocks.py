@@ -9,14 +9,9 @@ UPSAMPLINGS = ("transpose", "bilinear")
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """Return a normalisation layer.
+    """Return the normalisation layer that ``norm``, one of `NORMS`, names.
 
-    Args:
-        norm: one of `NORMS`. ``group`` uses 8 groups, or 4, 2 or 1 if ``channels`` is not divisible.
-        channels: number of channels.
-
-    Raises:
-        ValueError: ``norm`` is unknown.
+    ``group`` uses 8 groups, or 4, 2 or 1 if ``channels`` is not divisible.
     """
     if norm == "batch":
         return nn.BatchNorm2d(channels)
@@ -70,29 +65,63 @@ class UpConvolution(nn.ConvTranspose2d):
         return rows.reshape(batch, 2 * height, 2 * width, self.out_channels).permute(0, 3, 1, 2)
 
 
-class Upsample(nn.Sequential):
-    """Double the resolution and change the channels: ``[B, in, H, W]`` -> ``[B, out, 2 H, 2 W]``.
+def make_upsample(in_channels: int, out_channels: int, up: str) -> nn.Sequential:
+    """Return a layer that doubles the resolution: ``[B, in, H, W]`` -> ``[B, out, 2 H, 2 W]``.
+
+    ``up`` is ``transpose`` (learned) or ``bilinear``.
+    """
+    if up == "transpose":
+        return nn.Sequential(UpConvolution(in_channels, out_channels))
+    if up == "bilinear":
+        # The 1 x 1 convolution commutes with the interpolation and costs less before it.
+        scale = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), scale)
+    raise ValueError(f"up={up!r} must be one of {', '.join(UPSAMPLINGS)}")
+
+
+class AttentionGate(nn.Module):
+    """Multiply a skip connection by one coefficient in [0, 1] per pixel.
+
+    ``alpha = sigmoid(psi(relu(W_x x + W_g g)))``, where ``x`` is the skip, ``[B, skip_channels, H, W]``,
+    and ``g`` the decoder features one level below, ``[B, gating_channels, H / 2, W / 2]``.
+    Source: Oktay et al. 2018, arXiv:1804.03999, section 2, equation 1; the paper's section 2.1 (kappa).
 
     Args:
-        up: ``transpose`` (learned) or ``bilinear``.
+        inner_channels: channels of the projections of ``x`` and ``g``.
+        stride: 2 computes alpha on the grid of ``g`` and interpolates it (Oktay's grid attention);
+            1 interpolates the projection of ``g`` and computes alpha on every pixel of ``x``.
+        norm: normalisation after each projection; ``none`` as in Oktay et al.
 
     Raises:
-        ValueError: ``up`` is unknown.
+        ValueError: ``stride`` is not 1 or 2.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, up: str) -> None:
-        layers: list[nn.Module]
-        if up == "transpose":
-            layers = [UpConvolution(in_channels, out_channels)]
-        elif up == "bilinear":
-            # The 1 x 1 convolution commutes with the interpolation and costs less before it.
-            layers = [
-                nn.Conv2d(in_channels, out_channels, 1),
-                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
-            ]
-        else:
-            raise ValueError(f"up={up!r} must be one of {', '.join(UPSAMPLINGS)}")
-        super().__init__(*layers)
+    def __init__(
+        self, skip_channels: int, gating_channels: int, inner_channels: int, stride: int, norm: str
+    ) -> None:
+        super().__init__()
+        if stride not in (1, 2):
+            raise ValueError(f"gate_stride={stride}: must be 1 (every pixel) or 2 (coarse grid)")
+        self.from_skip = nn.Conv2d(skip_channels, inner_channels, stride, stride, bias=False)
+        self.from_gating = nn.Conv2d(gating_channels, inner_channels, 1)
+        self.norm_skip = make_norm(norm, inner_channels)
+        self.norm_gating = make_norm(norm, inner_channels)
+        self.psi = nn.Conv2d(inner_channels, 1, 1)
+
+    def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
+        """Return alpha, ``[B, 1, H, W]`` in [0, 1]."""
+        skip = self.norm_skip(self.from_skip(x))
+        gating = self.norm_gating(self.from_gating(g))
+        if gating.shape[2:] != skip.shape[2:]:
+            gating = F.interpolate(gating, skip.shape[2:], mode="bilinear", align_corners=False)
+        alpha: Tensor = self.psi(F.relu(skip + gating)).sigmoid()
+        if alpha.shape[2:] != x.shape[2:]:
+            alpha = F.interpolate(alpha, x.shape[2:], mode="bilinear", align_corners=False)
+        return alpha
+
+    def forward(self, x: Tensor, g: Tensor) -> Tensor:
+        """Return the attenuated skip, ``[B, skip_channels, H, W]``."""
+        return x * self.coefficients(x, g)
 
 
 def check_input(image: Tensor, channels: int, divisor: int) -> None:

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from kitsseg.models.attention import AttentionGate
-from kitsseg.models.blocks import ConvBlock, Upsample, check_input
+from kitsseg.models.blocks import AttentionGate, ConvBlock, check_input, make_upsample
 
 
 class UNet(nn.Module):
@@ -14,8 +13,6 @@ class UNet(nn.Module):
     level, each half the size of the one before (deep supervision: Lee et al. 2015, arXiv:1409.5185).
 
     Args:
-        in_channels: input channels.
-        classes: output channels, one logit per class.
         width: channels of the first level; doubled at each level below.
         depth: number of poolings; H and W must be multiples of ``2 ** depth``.
         norm: ``batch``, ``instance``, ``group`` or ``none``.
@@ -54,6 +51,11 @@ class UNet(nn.Module):
                 f"supervised={supervised}: must be in [0, depth={depth}): levels of the decoder"
             )
         self.in_channels, self.depth = in_channels, depth
+        self.settings: dict[str, object] = {  # the arguments, for checkpoints
+            "in_channels": in_channels, "classes": classes, "width": width, "depth": depth,
+            "norm": norm, "up": up, "dropout": dropout, "supervised": supervised,
+            "class_prior": class_prior,
+        }  # fmt: skip
         self.channels = [width * 2**level for level in range(depth + 1)]
 
         def block(ins: int, outs: int, level: int) -> ConvBlock:
@@ -68,7 +70,7 @@ class UNet(nn.Module):
         # From the deepest level to the finest, the order of computation.
         levels = range(depth - 1, -1, -1)
         self.upsample = nn.ModuleList(
-            Upsample(self.channels[level + 1], self.channels[level], up) for level in levels
+            make_upsample(self.channels[level + 1], self.channels[level], up) for level in levels
         )
         self.decoder = nn.ModuleList(
             block(2 * self.channels[level], self.channels[level], level) for level in levels
@@ -79,24 +81,16 @@ class UNet(nn.Module):
             make_head(self.channels[level], classes, class_prior) for level in range(1, supervised + 1)
         )
 
-    @property
-    def divisor(self) -> int:
-        """The number of which H and W of the input must be multiples."""
-        return int(2**self.depth)
-
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """Return ``skip`` as decoder step ``step`` uses it; subclasses may gate it by ``below``.
+        """Return ``skip`` ``[B, C, H, W]`` as decoder step ``step`` (0 for the deepest level) uses it.
 
-        Args:
-            step: 0 for the deepest level.
-            skip: ``[B, C, H, W]``.
-            below: features one level below, ``[B, 2 C, H / 2, W / 2]``.
+        Subclasses may gate it by ``below``, the features one level below, ``[B, 2 C, H / 2, W / 2]``.
         """
         return skip
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Return logits, or a list of logits from fine to coarse (see the class)."""
-        check_input(image, self.in_channels, self.divisor)
+        check_input(image, self.in_channels, 2**self.depth)
         features, skips = image, []
         for block in self.encoder:
             features = block(features)
@@ -115,13 +109,7 @@ class UNet(nn.Module):
 
 
 def make_head(channels: int, classes: int, class_prior: list[float] | None) -> nn.Conv2d:
-    """Return the 1 x 1 convolution from features to logits.
-
-    With ``class_prior``, the softmax of its bias is the prior.
-
-    Raises:
-        ValueError: ``class_prior`` is not one positive fraction per class with a sum of 1.
-    """
+    """Return the 1 x 1 convolution to logits; the softmax of its bias is ``class_prior``, if given."""
     head = nn.Conv2d(channels, classes, 1)
     if class_prior is not None:
         shares = torch.tensor(class_prior, dtype=torch.float64, device="cpu")
@@ -167,6 +155,10 @@ class AttentionUNet(UNet):
         gate_first: bool = False,
     ) -> None:
         super().__init__(in_channels, classes, width, depth, norm, up, dropout, supervised, class_prior)
+        self.settings |= {
+            "gate_ratio": gate_ratio, "gate_stride": gate_stride, "gate_norm": gate_norm,
+            "gate_first": gate_first,
+        }  # fmt: skip
         if not 0 < gate_ratio <= 4:
             raise ValueError(f"gate_ratio={gate_ratio}: must be in (0, 4]")
         if depth == 1 and not gate_first:

@@ -1,6 +1,8 @@
 """Wrap loggers so that an error in one of them never ends a run."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,8 @@ from pytorch_lightning.loggers import Logger
 
 from kitsseg.reporting.run_record import Record
 from kitsseg.tracking import run_content
+
+LIMIT_S = 10.0  # longest time that a logger may take to start, or a call that fails
 
 log = logging.getLogger("kitsseg")
 
@@ -30,7 +34,10 @@ def open_loggers(factories: Iterable[Callable[[], Logger]]) -> Iterator[list["Sa
             except Exception as error:
                 if isinstance(error.__cause__, ValueError):  # of the logger, wrapped by Hydra
                     raise error.__cause__ from None
-                raise
+                cause = error if error.__cause__ is None else error.__cause__
+                log.warning(f"a logger is left out: {type(cause).__name__}: {_one_line(cause)}")
+            else:
+                loggers[-1].start()
         yield loggers
     except BaseException as error:
         text = " ".join(str(error).split())
@@ -73,6 +80,7 @@ class SafeLogger(Logger):
     up to two fits, so `finalize` only saves and `close` ends the run.
     """
 
+    experiment = _attribute("experiment")
     name = _attribute("name")
     version = _attribute("version")
     save_dir = _attribute("save_dir")
@@ -88,7 +96,20 @@ class SafeLogger(Logger):
     def __init__(self, logger: Logger) -> None:
         super().__init__()
         self.logger: Any = logger
-        self.warned = False
+        self.warned = self.left_out = False
+
+    def start(self) -> None:
+        """Start the run of the tracker; leave the logger out if that takes longer than `LIMIT_S`."""
+        if not hasattr(type(self.logger), "experiment"):
+            return
+        if getattr(self.logger, "limits_its_start", False):
+            self._attempt(lambda: self.logger.experiment)
+            return
+        thread = threading.Thread(target=lambda: self.experiment, daemon=True)
+        thread.start()
+        thread.join(LIMIT_S)
+        if thread.is_alive():
+            self._leave_out(f"did not start within {LIMIT_S:g} s")
 
     def finalize(self, status: str) -> None:
         """Save, without ending the run."""
@@ -108,15 +129,28 @@ class SafeLogger(Logger):
         return getattr(self.logger, name)
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
-        """Return the result of the action; None if it raises."""
+        """Return the result of the action; None if it raises or the logger is left out."""
+        if self.left_out:
+            return None
+        start = time.monotonic()
         try:
             return action()
         except Exception as error:  # trackers raise errors of any class
-            if not self.warned:
-                text = " ".join(str(error).split())
+            if not self.warned and not self.left_out:
                 log.warning(
-                    f"{type(self.logger).__name__}: {type(error).__name__}: {text[:300]}; "
+                    f"{type(self.logger).__name__}: {type(error).__name__}: {_one_line(error)}; "
                     "the run continues, but this logger may be incomplete"
                 )
             self.warned = True
+            if time.monotonic() - start > LIMIT_S:  # it would hold up every epoch
+                self._leave_out(f"a call failed after more than {LIMIT_S:g} s")
             return None
+
+    def _leave_out(self, reason: str) -> None:
+        if not self.left_out:
+            log.warning(f"{type(self.logger).__name__}: {reason}; the run continues without this logger")
+        self.left_out = True
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

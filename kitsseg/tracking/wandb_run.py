@@ -24,7 +24,7 @@ from kitsseg.tracking import run_content, tracking_file
 log = logging.getLogger("kitsseg")
 
 TRACKER = "wandb"
-TIMEOUT_S = 30.0  # longest wait for the server when a run starts and when it ends
+START_S, FINISH_S = 10.0, 30.0  # longest waits for the server when a run starts and when it ends
 NO_API_KEY = "no API key; run wandb login, or set WANDB_API_KEY"
 CLASS_NAMES = {number: name for number, name in enumerate(CLASSES) if number > 0}
 
@@ -40,6 +40,8 @@ class WandbRun(WandbLogger):
         checkpoints: log the best checkpoint of each stage as an artifact.
         settings: arguments of `wandb.Settings`.
     """
+
+    limits_its_start = True  # by W&B's settings; then it continues offline
 
     def __init__(
         self,
@@ -59,10 +61,12 @@ class WandbRun(WandbLogger):
         self.folder, self.model, self.checkpoints = Path(folder), model, checkpoints
         if group is None:
             group = group_name(self.folder, sweep, experiment_name)
+        from_environment = os.environ.get("WANDB_TAGS", "").split(",")
         self.start_args: dict[str, Any] = {
             "offline": offline, "settings": {} if settings is None else settings, "project": project,
             "entity": entity, "group": group if group else None, "job_type": "train",
-            "name": self.folder.name, "tags": [t for t in (model, *([] if tags is None else tags)) if t],
+            "name": os.environ.get("WANDB_NAME", self.folder.name),
+            "tags": [t for t in (model, *([] if tags is None else tags), *from_environment) if t],
         }  # fmt: skip
 
     @property
@@ -160,9 +164,10 @@ def group_name(folder: Path, sweep: str | None, experiment_name: str | None) -> 
 def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: Any) -> Any:
     """Start or resume the W&B run of ``folder`` and return the `wandb.Run`.
 
-    Its W&B files are in ``folder/wandb``, its id is in ``folder/tracking.json``. With ``offline`` it is
-    stored for ``wandb sync``; ``WANDB_MODE`` may also set this, or ``disabled``. ``settings`` are passed
-    to `wandb.Settings`, and ``init_args`` (project, entity, group, name, ...) to `wandb.init`.
+    Its W&B files are in ``folder/wandb`` (or in ``WANDB_DIR/wandb``), its id is in
+    ``folder/tracking.json``. With ``offline`` it is stored for ``wandb sync``; ``WANDB_MODE`` may also
+    set this, or ``disabled``. ``settings`` are passed to `wandb.Settings`, and ``init_args`` (project,
+    entity, group, name, ...) to `wandb.init`.
     """
     import wandb
 
@@ -178,9 +183,16 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
     root = Path(__file__).resolve().parents[2]  # kitsseg's own commit, not the working directory's
     code = {"git_root": str(root)} if (root / ".git").exists() else {"disable_git": True}
     defaults = {"silent": True, "reinit": "finish_previous", "login_timeout": 1, **code,
-                "init_timeout": TIMEOUT_S, "finish_timeout": TIMEOUT_S}  # fmt: skip
+                "init_timeout": START_S, "finish_timeout": FINISH_S}  # fmt: skip
     wandb_settings = wandb.Settings(**{**defaults, **settings, "finish_timeout_raises": True})
-    args = {"dir": str(folder), "id": run_id, "resume": "allow", "settings": wandb_settings, **init_args}
+    place_of_files = os.environ.get("WANDB_DIR", str(folder))
+    args = {
+        "dir": place_of_files,
+        "id": run_id,
+        "resume": "allow",
+        "settings": wandb_settings,
+        **init_args,
+    }
     mode = select_mode(offline)
     if mode == "online":
         reason = NO_API_KEY
@@ -190,7 +202,7 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
             except Exception as error:  # wandb raises errors of any class
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 wandb.teardown()  # otherwise its service keeps the id of the run in use
-        command = f"wandb sync {folder}/wandb/offline-run-*"
+        command = f"wandb sync {place_of_files}/wandb/offline-run-*"
         log.warning(f"W&B: {reason}; the run is offline, send it later: {command}")
     return wandb.init(mode="disabled" if mode == "disabled" else "offline", **args)
 

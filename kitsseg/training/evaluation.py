@@ -17,7 +17,6 @@ from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import OFFICIAL, REGIONS
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
-from kitsseg.evaluation.confusion import volume_counts
 from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
@@ -33,6 +32,7 @@ def evaluate(
     mirror_axes: Sequence[int],
     stage: str,
     predictions: Path,
+    limit: int | None = None,
 ) -> metrics.SplitScores:
     """Segment all training and validation cases and compare each with its label volume.
 
@@ -46,6 +46,7 @@ def evaluate(
         mirror_axes: axes of test-time mirroring, see `kitsseg.inference.slicewise.segment_stored`.
         stage: name of the stage, for the log.
         predictions: folder for the label volumes of the validation cases.
+        limit: number of cases per part of the split, for ``trainer.fast_dev_run``; None for all.
 
     Returns:
         For both parts of the split and each case: Dice of each region (None if it is absent from
@@ -57,6 +58,7 @@ def evaluate(
     figures: metrics.SplitScores = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
         title = f"{stage}, {part} cases"
+        ids = ids[:limit]
         mine = ids[distributed.rank() :: distributed.world_size()]
         own: metrics.CaseScores = {}
         hidden = distributed.rank() > 0 or None
@@ -72,13 +74,14 @@ def evaluate(
             if part == "validation":
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout)
         figures[part] = distributed.gather(own, ids)
-        log.info(f"{title}: {metrics.format_means(figures[part], OFFICIAL)}")
+        means = (f"{region} {metrics.case_mean(figures[part], region):.3f}" for region in OFFICIAL)
+        log.info(f"{title}: {', '.join(means)}")
     return figures
 
 
 def score_case(prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> dict[str, Any]:
     """Return Dice and voxel counts per region of two label volumes ``[S, H, W]``."""
-    counts = volume_counts(prediction, truth)
+    counts = metrics.volume_counts(prediction, truth)
     scores = metrics.dice(counts).tolist()
     return {
         "dice": {r: None if math.isnan(s) else s for r, s in zip(REGIONS, scores, strict=True)},

@@ -23,7 +23,7 @@ from kitsseg.training.callbacks.resume import AtomicCheckpointIO
 from kitsseg.training.evaluation import evaluate
 from kitsseg.training.finetune import FineTune
 from kitsseg.training.losses import Loss
-from kitsseg.training.stage import fit, load_best, stage_callbacks
+from kitsseg.training.stage import fit, initialize, load_best, stage_callbacks
 from kitsseg.training.task import SegmentationTask
 
 log = logging.getLogger("kitsseg")
@@ -58,6 +58,8 @@ class Experiment:
         trainer: called with the arguments that differ between stages.
         callbacks: returns the configured callbacks for a stage.
         loggers: Lightning loggers; empty on all ranks but the first.
+        init_from: checkpoint whose weights stage one starts with.
+        resume_from: ``last.ckpt`` of another run, whose stage one this run continues.
     """
 
     settings: dict[str, Any]
@@ -75,6 +77,8 @@ class Experiment:
     trainer: Callable[..., pl.Trainer]
     callbacks: Callable[[], list[pl.Callback]]
     loggers: Sequence[Any]
+    init_from: Path | None = None
+    resume_from: Path | None = None
 
     def run(self, phase: Phase) -> Record | None:
         """Train and evaluate both stages and write ``result.json``.
@@ -84,7 +88,7 @@ class Experiment:
         """
         phase("prepare", self.data.prepare_data, always=True)
         self.data.setup()
-        trainer = self.make_trainer("train", "", self.settings["trainer"]["max_epochs"])
+        trainer = self.make_trainer("train", self.settings["trainer"]["max_epochs"])
         if trainer.world_size > 1:
             trainer.strategy.setup_environment()  # needed even if the stage has been trained already
         about = self.describe(trainer)
@@ -95,7 +99,10 @@ class Experiment:
         task = partial(SegmentationTask, self.net, self.loss, self.window, header=header)
 
         stage_one = task(optimizer=self.optimizer, scheduler=self.scheduler)
-        fitted = {"train": phase("train", lambda: fit(trainer, stage_one, data, self.folder, "train"))}
+        if self.init_from is not None:
+            initialize(self.net, self.init_from, self.settings["init_strict"])
+        begin = partial(fit, trainer, stage_one, data, self.folder, "train", self.resume_from)
+        fitted = {"train": phase("train", begin)}
         load_best(self.net, self.folder, "train")
         subfolder = "before" if self.finetune is not None else ""
         before = phase("evaluate", lambda: self.evaluate(trainer, "stage one", subfolder))
@@ -103,7 +110,7 @@ class Experiment:
         after = None
         if (finetune := self.finetune) is not None:
             prefix = "finetune/"
-            trainer = self.make_trainer("finetune", prefix, finetune.epochs)
+            trainer = self.make_trainer("finetune", finetune.epochs)
             stage_two = task(
                 optimizer=partial(self.optimizer, lr=finetune.lr),
                 scheduler=self.scheduler,
@@ -119,17 +126,18 @@ class Experiment:
             return None
         return self.record(about, before, after, fitted, phase.seconds, trainer)
 
-    def make_trainer(self, stage: str, prefix: str, max_epochs: int) -> pl.Trainer:
+    def make_trainer(self, stage: str, max_epochs: int) -> pl.Trainer:
         """Return the Trainer of a stage, as configured, with the callbacks that every stage needs."""
         settings = self.settings["trainer"]
         monitor, mode = self.settings["checkpoint"]["monitor"], self.settings["checkpoint"]["mode"]
-        own = stage_callbacks(self.folder, stage, self.settings["seed"], prefix + monitor, mode)
+        own = stage_callbacks(self.folder, stage, self.settings["seed"], monitor, mode)
         on_gpus, synchronise = distributed.uses_gpus(settings), settings.get("sync_batchnorm", False)
         if synchronise and not on_gpus and distributed.world_size() > 1:
             log.warning("trainer.sync_batchnorm=true: on CPUs, each rank normalises its own slices")
         return self.trainer(
             callbacks=[*self.callbacks(), *own],
             logger=list(self.loggers),
+            default_root_dir=self.folder,
             max_epochs=max_epochs,
             precision=hardware.choose_precision(settings["accelerator"], settings["precision"]),
             plugins=[AtomicCheckpointIO(), distributed.cluster_environment()],
@@ -153,7 +161,8 @@ class Experiment:
     def evaluate(self, trainer: pl.Trainer, stage: str, subfolder: str) -> metrics.SplitScores:
         """Return the metrics of all cases; write the label volumes of the validation cases."""
         mirror_axes, folder = self.settings["mirror_axes"], self.folder / "predictions" / subfolder
-        return evaluate(self.net, self.window, self.data, trainer, mirror_axes, stage, folder)
+        limit = int(trainer.fast_dev_run) or None  # type: ignore[attr-defined]
+        return evaluate(self.net, self.window, self.data, trainer, mirror_axes, stage, folder, limit)
 
     def record(
         self,

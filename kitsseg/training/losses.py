@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kitsseg.data.slices.label_pooling import shrink_label
 from kitsseg.system.all_reduce import sum_over_ranks
 
 SMOOTH = 1e-5
@@ -67,10 +68,13 @@ def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Te
     Args:
         loss: the loss at one resolution.
         logits: ``[B, C, H / n, W / n]`` for n = 1, 2, 4 and so on.
-        target: ``[B, H, W]``; coarser targets take every n-th pixel.
+        target: ``[B, H, W]``; see `shrink_label` for the coarser targets.
     """
     steps = [2**level for level in range(len(logits))]
-    parts = [loss(each, target[:, ::n, ::n]) / n for each, n in zip(logits, steps, strict=True)]
+    parts = [
+        loss(each, target if n == 1 else shrink_label(target, n)) / n
+        for each, n in zip(logits, steps, strict=True)
+    ]
     total: Tensor = torch.stack(parts).sum() / sum(1 / n for n in steps)
     return total
 

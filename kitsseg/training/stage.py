@@ -1,7 +1,7 @@
 """One training stage: callbacks, fitting and resuming, and the best weights."""
 
 import logging
-from functools import partial
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from kitsseg.inference import checkpoint
+from kitsseg.training import checks
 from kitsseg.training.callbacks.learning_curve import LearningCurve
 from kitsseg.training.callbacks.resume import KeepStopped, SeedSteps
 from kitsseg.training.task import SegmentationTask
@@ -22,6 +23,25 @@ def checkpoint_folder(folder: Path, stage: str) -> Path:
     return folder / "checkpoints" / stage
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Write ``best.ckpt`` after each validation that is the best so far.
+
+    A class of its own, so that its state does not collide with that of a user's `ModelCheckpoint`.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best value, also from the folder of another run that this one continues."""
+        path, score = str(Path(str(self.dirpath)) / "best.ckpt"), state_dict["best_model_score"]
+        moved = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
+        if score is not None:
+            state_dict = state_dict | moved | {"best_k_models": {path: score}}
+        super().load_state_dict(state_dict)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Write ``last.ckpt`` at the end of each epoch, after the task has stepped its scheduler."""
+
+
 def stage_callbacks(folder: Path, stage: str, seed: int, monitor: str, mode: str) -> list[pl.Callback]:
     """Return the callbacks that checkpoint a stage, make it resumable and record its learning curve.
 
@@ -32,39 +52,72 @@ def stage_callbacks(folder: Path, stage: str, seed: int, monitor: str, mode: str
         monitor: logged name by which the best epoch is chosen.
         mode: ``min`` or ``max``.
     """
-    # At the end of the epoch, after the task has stepped its scheduler.
-    save = partial(
-        ModelCheckpoint,
-        checkpoint_folder(folder, stage),
-        save_on_train_epoch_end=True,
+    best = BestCheckpoint(
+        checkpoint_folder(folder, stage), "best", monitor=monitor, mode=mode,
+        save_on_train_epoch_end=False, enable_version_counter=False,
+    )  # fmt: skip
+    last = LastCheckpoint(
+        checkpoint_folder(folder, stage), "last", save_on_train_epoch_end=True,
         enable_version_counter=False,
-    )
-    best = save(filename="best", monitor=monitor, mode=mode)
-    last = save(filename="last")  # after `best`, whose state it contains
+    )  # fmt: skip
     return [SeedSteps(seed, stage), KeepStopped(), LearningCurve(), best, last]
 
 
 def fit(
-    trainer: pl.Trainer, task: SegmentationTask, data: pl.LightningDataModule, folder: Path, stage: str
+    trainer: pl.Trainer,
+    task: SegmentationTask,
+    data: pl.LightningDataModule,
+    folder: Path,
+    stage: str,
+    resume_from: Path | None = None,
 ) -> dict[str, Any]:
     """Train a stage, resuming from its ``last.ckpt`` if there is one.
+
+    If no validation chose a best epoch, ``best.ckpt`` receives the last weights.
+
+    Args:
+        resume_from: ``last.ckpt`` of another run, which this stage continues.
 
     Returns:
         ``epochs`` (how many ran, and which was the best) and ``curve`` (the learning curve).
     """
-    last = checkpoint_folder(folder, stage) / "last.ckpt"
-    resume = last.is_file()
-    if resume:
-        log.info(f"resuming stage {stage} after epoch {checkpoint.read(last)['epoch'] + 1}: {folder}")
-    trainer.fit(task, datamodule=data, ckpt_path=last if resume else None)
+    place = checkpoint_folder(folder, stage)
+    last, best = place / "last.ckpt", place / "best.ckpt"
+    resume = last if last.is_file() else resume_from
+    if resume is not None:
+        log.info(f"resuming stage {stage} after epoch {checkpoint.read(resume)['epoch'] + 1}: {folder}")
+        others = resume.with_name("best.ckpt")
+        if resume is resume_from and others.is_file() and trainer.is_global_zero:
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(others, best)
+    elif trainer.is_global_zero:
+        best.unlink(missing_ok=True)  # of an attempt that ended within its first epoch
+    trainer.fit(task, datamodule=data, ckpt_path=resume)
     trainer.strategy.barrier()  # all ranks read what the first one writes
-    best = checkpoint.read(checkpoint_folder(folder, stage) / "best.ckpt")
+    if trainer.strategy.broadcast(not best.is_file()):
+        log.warning(f"stage {stage} ended before a validation: the last weights are used")
+        trainer.save_checkpoint(best)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     (curve,) = (callback for callback in callbacks if isinstance(callback, LearningCurve))
-    return {"epochs": {"run": trainer.current_epoch, "best": best["epoch"] + 1}, "curve": curve.epochs}
+    epochs = {"run": trainer.current_epoch, "best": checkpoint.read(best)["epoch"] + 1}
+    if (
+        steps := trainer.global_step - curve.validated_step
+    ) and trainer.max_steps == trainer.global_step:
+        log.warning(f"trainer.max_steps ends stage {stage} within an epoch: {steps} steps not validated")
+    return {"epochs": epochs, "curve": curve.epochs}
 
 
 def load_best(net: nn.Module, folder: Path, stage: str) -> None:
     """Load the weights of a stage's best epoch into ``net``."""
     best = checkpoint.read(checkpoint_folder(folder, stage) / "best.ckpt")
     net.load_state_dict(checkpoint.weights(best))
+
+
+def initialize(net: nn.Module, path: Path, strict: bool) -> None:
+    """Load the weights of a checkpoint into ``net``, those that fit unless ``strict``."""
+    checks.check_initial(net, path, strict)
+    fitting, differing = checks.compare(net, path)
+    stored = checkpoint.weights(checkpoint.read(path))
+    net.load_state_dict({name: stored[name] for name in fitting}, strict=False)
+    kept = f"; {len(differing)} weights differ and are left" if differing else ""
+    log.info(f"starting from {path}: {len(fitting)} weights{kept}")

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,18 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from kitsseg.data.labels import REGIONS
 from kitsseg.evaluation.metrics import dice, mean_over_cases
+from kitsseg.inference.checkpoint import header, load
 from kitsseg.models.window import Window
-from kitsseg.training.losses import Loss
+from kitsseg.training.losses import Loss, SorensenDice
 from kitsseg.training.pixel_counts import region_counts
+
+PAPER_ADAM = partial(Adam, lr=1e-3)
+KITS_WINDOW = {"low_hu": -79, "high_hu": 304, "mean_hu": 101, "sd_hu": 76.9}
 
 
 class SegmentationTask(pl.LightningModule):
@@ -28,33 +33,38 @@ class SegmentationTask(pl.LightningModule):
     ``val/<region>_dice``. Validation loss and Dice are computed per case over all of its slices, then
     averaged over cases, so they do not depend on the batch size or on the number of ranks.
 
+    Callbacks find the metrics under these names in every stage. Loggers get them with ``prefix``.
+
     Args:
         net: maps images ``[B, K, H, W]`` to logits ``[B, C, H, W]``.
-        loss: see `kitsseg.training.losses.Loss`.
-        window: maps HU to the input of the network.
-        optimizer: called with the parameters that are not frozen.
-        scheduler: called with the optimizer. A scheduler with an argument ``total_steps`` is stepped
-            after every batch, any other one after every epoch.
+        loss: see `kitsseg.training.losses.Loss`; by default the paper's.
+        window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``.
+        optimizer: called with the parameters that are not frozen; by default Adam with the paper's rate.
+        scheduler: called with the optimizer; by default a reduction on a plateau. A scheduler with an
+            argument ``total_steps`` is stepped after every batch, any other one after every epoch.
         frozen: names of submodules of ``net`` that stay in evaluation mode, so that their batch norms
             keep their statistics (see `kitsseg.training.finetune`).
-        prefix: prefix of the logged names.
+        prefix: prefix of the names in loggers.
         header: plain values that make the checkpoint self-contained, see
-            `kitsseg.inference.checkpoint.header`. Without it, `Segmenter.load` refuses the checkpoint.
+            `kitsseg.inference.checkpoint.header`. By default, they are taken from network and data
+            module; a network that is not kitsseg's needs it, or `Segmenter.load` refuses the checkpoint.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        loss: Loss,
-        window: Window,
-        optimizer: Callable[..., Optimizer],
-        scheduler: Callable[..., LRScheduler],
+        loss: Loss | None = None,
+        window: Window | None = None,
+        optimizer: Callable[..., Optimizer] = PAPER_ADAM,
+        scheduler: Callable[..., LRScheduler] = ReduceLROnPlateau,
         frozen: Sequence[str] = (),
         prefix: str = "",
         header: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.loss, self.window = net, loss, window
+        self.net = net
+        self.loss = SorensenDice() if loss is None else loss
+        self.window = Window(**KITS_WINDOW) if window is None else window
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
         self._outputs: list[tuple[Tensor, ...]] = []
@@ -75,10 +85,7 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         loss: Tensor = self.loss(self(batch["image"]), batch["label"])
-        self.log(
-            f"{self.prefix}train/loss", loss, on_step=False, on_epoch=True,
-            batch_size=len(batch["image"]), sync_dist=True,
-        )  # fmt: skip
+        self._log({"train/loss": loss}, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
@@ -106,9 +113,51 @@ class SegmentationTask(pl.LightningModule):
             )
         for i, region in enumerate(REGIONS):
             logged[f"val/{region}_dice"] = mean_over_cases(scores[:, i])
-        self.log_dict({self.prefix + name: value for name, value in logged.items()})
+        self._log(logged)
         if not self.trainer.sanity_checking:
             self._validation_loss = logged["val/loss"]
+
+    def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        self.validation_step(batch, batch_index)
+
+    def on_test_epoch_end(self) -> None:
+        self.on_validation_epoch_end()
+
+    def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+        """Return the class ids ``[B, H, W]`` of a batch."""
+        classes: Tensor = self(batch["image"]).argmax(1).to(torch.uint8)
+        return classes
+
+    def _log(self, values: dict[str, Any], **options: Any) -> None:
+        """Log for callbacks, and with the prefix for loggers."""
+        self.log_dict(values, on_step=False, logger=False if self.prefix else None, **options)
+        if self.prefix:
+            self.log_dict({self.prefix + k: v for k, v in values.items()}, on_step=False, **options)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients, also for a fused optimizer, which Lightning refuses whatever the precision.
+
+        Raises:
+            ValueError: the optimizer unscales 16-bit gradients itself, so they cannot be clipped before.
+        """
+        if gradient_clip_val is None:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        unscales = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if unscales and getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            raise ValueError(
+                "trainer.gradient_clip_val: a fused optimizer cannot clip gradients with "
+                "trainer.precision=16-mixed; set optimizer.fused=false"
+            )
+        if str(gradient_clip_algorithm or "norm").endswith("value"):
+            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def on_train_epoch_end(self) -> None:
         """Step a scheduler that is stepped after every epoch.
@@ -138,12 +187,39 @@ class SegmentationTask(pl.LightningModule):
         scheduler = self.make_scheduler(optimizer)
         config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, ReduceLROnPlateau):
-            config["monitor"] = f"{self.prefix}val/loss"
+            config["monitor"], config["strict"] = "val/loss", False  # an epoch may have no validation
             config["frequency"] = self.trainer.check_val_every_n_epoch or 1  # when it is available
         return [optimizer], [config]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["kitsseg"] = self.header
+        checkpoint["kitsseg"] = self._describe() if self.header is None else self.header
+
+    def _describe(self) -> dict[str, Any] | None:
+        """Return the header of a network of kitsseg that was trained in a plain script."""
+        settings = getattr(self.net, "settings", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if settings is None or not hasattr(data, "pixel_range_mm"):
+            return None
+        network = {"_target_": f"{type(self.net).__module__}.{type(self.net).__name__}", **settings}
+        return header(network, self.window, data.size, data.neighbours, {}, data.pixel_range_mm())
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: Any, map_location: Any = None, **options: Any
+    ) -> "SegmentationTask":
+        """Return a task with the network and the window of a checkpoint.
+
+        Args:
+            checkpoint_path: file that ``kitsseg.train`` or a plain `Trainer` wrote.
+            map_location: device of the network; by default the CPU.
+            options: further arguments of the class, such as ``loss``.
+
+        Raises:
+            ValueError: the file is damaged or does not describe its network.
+        """
+        loaded = load(Path(checkpoint_path))
+        task = cls(loaded.net.requires_grad_(True), window=loaded.window, **options)
+        return task if map_location is None else task.to(map_location)
 
 
 def _takes_total_steps(scheduler: Callable[..., LRScheduler]) -> bool:

@@ -17,7 +17,7 @@ from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.case import Case
 from kitsseg.data.labels import REGIONS
 from kitsseg.data.sources.kits import list_cases
-from kitsseg.evaluation.confusion import confusion, volume_counts
+from kitsseg.evaluation.metrics import confusion, volume_counts
 from kitsseg.evaluation.stats import mean_interval
 from kitsseg.training.pixel_counts import region_counts
 from tests import ROOT

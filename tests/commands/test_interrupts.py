@@ -1,5 +1,6 @@
 """Ctrl-C while a command works is one line and exit code 130."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.commands.test_train import SMALL
 from tests.conftest import blocky, write_case
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
@@ -48,3 +50,42 @@ def test_an_interrupt_is_one_line(many: Path, wait_s: float) -> None:
     code, lines = interrupted(many, wait_s, "kitsseg.verify", "root=raw", "workers=2")
     assert code == 130
     assert lines == ["kitsseg.verify: interrupted; no report was written"]
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "code", "line"),
+    [
+        (signal.SIGTERM, [], 143, "stopped by SIGTERM; the same command resumes"),
+        (signal.SIGINT, [], 130, "interrupted; the same command resumes"),
+        (signal.SIGINT, ["-m", "seed=0,1"], 130, "interrupted; the same command resumes"),
+    ],
+)
+def test_training_ends_with_a_line_and_its_code(
+    tmp_path: Path, number: signal.Signals, options: list[str], code: int, line: str
+) -> None:
+    arguments = [
+        *options[:1],
+        *SMALL,
+        *options[1:],
+        "model=unet",
+        "trainer.max_epochs=9999",
+        "logger=none",
+    ]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "kitsseg.train", *arguments], cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=file, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+        end = time.monotonic() + 90
+        while "epoch 2/" not in log.read_text():
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    lines = [text for text in errors.splitlines() if text and "drawing phantom" not in text]
+    assert lines == [f"kitsseg.train: {line}"]
+    states = [json.loads(path.read_text())["status"] for path in tmp_path.rglob("status.json")]
+    assert states == ["interrupted"]

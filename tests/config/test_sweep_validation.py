@@ -49,7 +49,8 @@ def test_the_sweep_of_a_config_is_checked(tmp_path: Path) -> None:
 
 
 def test_what_only_a_sweeper_can_enumerate_is_left_to_it() -> None:
-    assert find_problems("train", ["optimizer.lr=interval(0,1)"], multirun=True) == []
+    lines = ["optimizer.lr=interval(0,1)", "hydra/sweeper=study"]
+    assert find_problems("train", lines, multirun=True) == []
 
 
 def test_jobs_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:

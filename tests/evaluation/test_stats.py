@@ -282,3 +282,10 @@ def test_a_real_difference_is_seen() -> None:
         a = rng.beta(2, 0.8, 42)
         seen += stats.paired(a + 0.1 + rng.normal(0, 0.1, 42), a, draws=9).p < 0.05
     assert seen > 95
+
+
+@pytest.mark.parametrize("values", [[0, 0, 1], [0, 1, 1], [0, 0, 0, 0, 1], [1, 2, 4, 8, 100]])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99, 0.999, 0.99999])
+def test_an_interval_contains_its_mean_at_any_confidence(values: list[float], confidence: float) -> None:
+    found = stats.mean_interval(values, confidence)
+    assert found.low <= found.mean <= found.high

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kitsseg.models.attention import AttentionGate
-from kitsseg.models.blocks import UpConvolution
+from kitsseg.models.blocks import AttentionGate, UpConvolution
 from kitsseg.models.unet import AttentionUNet, UNet
 
 

@@ -2,15 +2,16 @@
 
 import logging
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.errors import InstantiationException
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from kitsseg.config.components import instantiate
+from kitsseg.tracking import safe_logger
 from kitsseg.tracking.safe_logger import SafeLogger, log_run, open_loggers
 from tests.helpers.records import record
 
@@ -75,11 +76,38 @@ def test_open_loggers_are_closed_if_another_cannot_be_created() -> None:
     ):
         pass
     assert recorder.calls == [(1, "ValueError: root=x: not a folder", "failed")]
-    with (
-        pytest.raises(InstantiationException),
-        open_loggers([lambda: instantiate({"_target_": "builtins.open"})]),
-    ):
-        pass
+
+
+def test_a_logger_that_cannot_start_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(safe_logger, "LIMIT_S", 0.2)
+    recorder, slow = RecordingLogger(), Slow(CSVLogger("x"))
+    created = [lambda: instantiate({"_target_": "builtins.open"}), lambda: slow, lambda: recorder]
+    start = time.monotonic()
+    with open_loggers(created) as loggers:
+        for logger in loggers:
+            logger.log_metrics({"a": 1.0}, 3)
+    assert time.monotonic() - start < 5 and len(loggers) == 2
+    assert caplog.messages[0].startswith("a logger is left out: TypeError: ")
+    assert caplog.messages[1:] == [
+        "Slow: did not start within 0.2 s; the run continues without this logger"
+    ]
+    assert ("metrics", {"a": 1.0}, 3) in recorder.calls
+
+
+class Slow(RecordingLogger):
+    """A logger whose server does not answer."""
+
+    def __init__(self, logger: object) -> None:
+        super().__init__()
+
+    @property
+    def experiment(self) -> None:
+        time.sleep(60)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        raise AssertionError("called after it was left out")
 
 
 def refusing() -> None:

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from kitsseg.data.case import Case
-from kitsseg.training.callbacks.coarse_first import CoarseFirst, halve_label
+from kitsseg.data.slices.label_pooling import shrink_label
+from kitsseg.data.store.grid import Grid
+from kitsseg.training.callbacks.coarse_first import CoarseFirst
 from tests.helpers.parts import make_data, make_task
 from tests.training.test_task import net, trainer
 
 
-def test_the_commonest_class_of_four_or_the_higher() -> None:
+def test_the_most_frequent_class_of_four_or_both_in_turn() -> None:
     label = torch.tensor(
         [
             [0, 0, 0, 1, 1, 2, 0, 1],
@@ -21,21 +24,54 @@ def test_the_commonest_class_of_four_or_the_higher() -> None:
         ],
         dtype=torch.uint8,
     )[None]
-    found = halve_label(label)
+    found = shrink_label(label, 2)
     assert found.dtype == torch.uint8
-    assert found.tolist() == [[[0, 1, 2, 2]]]
+    assert found.tolist() == [[[0, 1, 1, 2]]]
 
 
 def test_any_label_against_counting() -> None:
     label = np.random.default_rng(0).integers(0, 3, (2, 6, 8))
     expected = [
         [
-            [max(range(3), key=lambda c: ((block == c).sum(), c)) for block in row]
-            for row in plane.reshape(3, 2, 4, 2).transpose(0, 2, 1, 3)
+            [
+                max(range(3), key=lambda c: ((block == c).sum(), c if (i + j) % 2 else -c))
+                for j, block in enumerate(row)
+            ]
+            for i, row in enumerate(plane.reshape(3, 2, 4, 2).transpose(0, 2, 1, 3))
         ]
         for plane in label
     ]
-    assert halve_label(torch.from_numpy(label)).tolist() == expected
+    assert shrink_label(torch.from_numpy(label), 2).tolist() == expected
+
+
+def blobs(seed: int, sd: float) -> np.ndarray:
+    """Return ``[8, 128, 128]``: smooth random kidneys, with smooth random tumours in them."""
+    noise = np.random.default_rng(seed).standard_normal((8, 128, 128))
+    smooth = np.stack([cv2.GaussianBlur(plane, (0, 0), sd) for plane in noise])
+    return np.digitize(smooth / smooth.std(), (0.5, 1.2)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_volumes_are_kept_on_the_average(n: int) -> None:
+    """Both ways to a coarser label, by a network's slices and by the store, keep kidney and tumour."""
+    label = np.concatenate([blobs(seed, 6 * n) for seed in range(40)])
+    grid = Grid((128, 128), 128 // n)
+    for shrunk in (shrink_label(torch.from_numpy(label), n).numpy(), grid.fit_label(label)):
+        for lowest in (1, 2):
+            before, after = (label >= lowest).sum(), (shrunk >= lowest).sum() * n**2
+            assert abs(after / before - 1) < 0.005
+
+
+def test_coarser_targets_are_not_shifted() -> None:
+    """The centre of a square stays where it is; every n-th pixel would move it by (n - 1) / 2."""
+    rng, axis = np.random.default_rng(0), np.arange(64)
+    centres = rng.uniform(24, 40, (200, 2))
+    squares = (axis - centres[..., None]) ** 2
+    label = torch.from_numpy((squares[:, 0, :, None] + squares[:, 1, None] < 20**2).astype(np.uint8))
+    for n in (2, 4, 8):
+        found = [torch.nonzero(plane).double().mean(0) for plane in shrink_label(label, n)]
+        off = torch.stack(found).numpy() * n + (n - 1) / 2 - centres
+        assert np.abs(off.mean(axis=0)).max() < 0.1
 
 
 def test_only_the_first_epochs_and_only_training(block_cases: list[Case], tmp_path: Path) -> None:

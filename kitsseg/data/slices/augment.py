@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
+from kitsseg.data.slices.library_transforms import prepare_transforms
 
 
 class Augmentation:
@@ -17,30 +18,26 @@ class Augmentation:
     depend on the number of loader workers. albumentations 2.0.8 itself gives all workers the same one.
 
     Args:
-        transforms: albumentations transforms; those that fill a border must fill it with air.
+        transforms: albumentations transforms. Those that fill a border must fill it with air. Those of
+            the library that change intensities get float32 in [0, 1] for the HU between the limits.
+        low_hu, high_hu: these limits.
 
     Raises:
-        ValueError: a transform fills its border with another value.
+        ValueError: a transform fills its border with another value, or cannot be applied to HU.
     """
 
-    def __init__(self, transforms: Sequence[A.BasicTransform]) -> None:
-        for transform in transforms:
-            if getattr(transform, "fill", AIR_HU) != AIR_HU:
-                raise ValueError(
-                    f"{type(transform).__name__}: fill={transform.fill}: the border must be filled with "
-                    f"air; set fill={AIR_HU}"
-                )
+    def __init__(
+        self, transforms: Sequence[A.BasicTransform], low_hu: float = -200.0, high_hu: float = 400.0
+    ) -> None:
+        prepare_transforms(transforms, _ordered("low_hu, high_hu", (low_hu, high_hu)))
         self.chain = A.Compose(list(transforms))
 
     def __call__(
         self, image: npt.NDArray[Any], label: npt.NDArray[Any], seed: Sequence[int]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return an augmented image ``[K, H, W]`` int16 HU and label ``[H, W]`` uint8.
+        """Return the augmented image ``[K, H, W]`` int16 HU and label ``[H, W]`` uint8 class ids.
 
-        Args:
-            image: ``[K, H, W]`` int16 HU.
-            label: ``[H, W]`` uint8 class ids.
-            seed: the integers that seed this sample.
+        ``seed`` holds the integers that seed this sample.
         """
         if not self.chain.transforms:
             return image, label

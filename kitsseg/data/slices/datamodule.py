@@ -223,8 +223,10 @@ class SliceDataModule(pl.LightningDataModule):
         return self._loader(SliceDataset(self.store, self.neighbours), own if own else batches[:1])
 
     def _epoch(self) -> int:
-        """Return the training epoch that runs or is about to start."""
-        return self.trainer.current_epoch if self.trainer else 0
+        """Return the training epoch that runs or is about to start; always 0 with overfit_batches."""
+        if self.trainer is None or getattr(self.trainer, "overfit_batches", False):
+            return 0
+        return self.trainer.current_epoch
 
     def _rank(self) -> tuple[int, int]:
         """Return the rank of this process and the number of ranks."""

@@ -1,6 +1,7 @@
 """Slices as a torch dataset: HU as int16 and class ids; windowing happens on the device."""
 
-from typing import TypedDict
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,44 +14,24 @@ from kitsseg.data.slices.sampling import Draw
 from kitsseg.data.store.grid import DIVISOR, neighbourhood
 from kitsseg.data.store.store import Store
 
-
-class Sample(TypedDict):
-    """One slice: ``image`` ``[K, H, W]`` int16 HU, ``label`` ``[H, W]`` uint8, ``row`` and ``case``."""
-
-    image: Tensor
-    label: Tensor
-    row: int
-    case: int
+# One slice: "image" [K, H, W] int16 HU, "label" [H, W] uint8, and the numbers "row" and "case".
+Sample = dict[str, Any]
+# "image" [B, K, H, W] int16 HU, "label" [B, H, W] uint8, "row" and "case" [B].
+Batch = dict[str, Tensor]
 
 
-class Batch(TypedDict):
-    """``image`` ``[B, K, H, W]`` int16 HU, ``label`` ``[B, H, W]`` uint8, ``row``, ``case`` ``[B]``."""
-
-    image: Tensor
-    label: Tensor
-    row: Tensor
-    case: Tensor
-
-
+@dataclass(eq=False)
 class SliceDataset(Dataset[Sample]):
     """Slices of a store by `Draw`.
 
-    Args:
-        store: the prepared cases.
-        neighbours: slices on either side; an image has K = 2 neighbours + 1 channels.
-        augmentation: applied to image and label, if given.
-        seed: seed of the augmentation.
+    An image has K = 2 ``neighbours`` + 1 channels: the slice and its neighbours on either side. The
+    augmentation is applied to image and label, with ``seed``.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        neighbours: int = 0,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.store, self.neighbours = store, neighbours
-        self.augmentation, self.seed = augmentation, seed
+    store: Store
+    neighbours: int = 0
+    augmentation: Augmentation | None = None
+    seed: int = 0
 
     def __getitem__(self, draw: Draw) -> Sample:
         case, z = self.store.index.case[draw.row], self.store.index.z[draw.row]
@@ -69,9 +50,8 @@ class SliceDataset(Dataset[Sample]):
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack slices, padded with air to the largest of them and to multiples of `DIVISOR`."""
-    height = max(s["label"].shape[0] for s in samples)
-    width = max(s["label"].shape[1] for s in samples)
-    size = (-(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR)
+    longest = [max(s["label"].shape[axis] for s in samples) for axis in (0, 1)]
+    size = [-(-n // DIVISOR) * DIVISOR for n in longest]
     channels = len(samples[0]["image"])
     image = torch.full((len(samples), channels, *size), AIR_HU, dtype=torch.int16)
     label = torch.full((len(samples), *size), BACKGROUND, dtype=torch.uint8)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kitsseg.data.labels import AIR_HU, BACKGROUND, TUMOUR
 
 SIDE_STEP = 32  # the side of a patch is a multiple of it, so that batches need no padding
+BODY_HU = -300  # pixels above it belong to the body
 
 
 class RandomPatch(A.DualTransform):
@@ -68,28 +69,20 @@ class RandomPatch(A.DualTransform):
         row, column = self._centre(image, mask, side)
         cosine, sine = math.cos(angle) / factor, math.sin(angle) / factor
         middle = side // 2
-        # Maps a pixel of the patch to a pixel of the slice, both as (column, row).
-        back = np.array(
-            [
-                [cosine, -sine, column - (cosine - sine) * middle],
-                [sine, cosine, row - (sine + cosine) * middle],
-            ]
-        )
-        return {"side": side, "back": back}
+        # Map a pixel of the patch to a pixel of the slice, both as (column, row).
+        to_column = (cosine, -sine, column - (cosine - sine) * middle)
+        to_row = (sine, cosine, row - (sine + cosine) * middle)
+        return {"side": side, "back": np.array([to_column, to_row])}
 
     def _centre(self, image: npt.NDArray[Any], mask: npt.NDArray[Any], side: int) -> tuple[int, int]:
         drawn = self.py_random.random()
-        wanted = []
-        if drawn < self.tumour:
-            wanted.append(mask == TUMOUR)
-        if drawn < self.tumour + self.kidney:
-            wanted.append(mask != BACKGROUND)
-        wanted.append((image > BODY_HU).any(axis=-1))
+        wanted = [mask == TUMOUR] if drawn < self.tumour else []
+        wanted += [mask != BACKGROUND] if drawn < self.tumour + self.kidney else []
+        wanted += [(image > BODY_HU).any(axis=-1)]
         middle = (mask.shape[0] // 2, mask.shape[1] // 2)
-        for candidates in wanted:
-            if len(found := np.flatnonzero(candidates)):
-                middle = divmod(int(found[self.py_random.randrange(len(found))]), mask.shape[1])
-                break
+        if (candidates := next(filter(np.any, wanted), None)) is not None:
+            found = np.flatnonzero(candidates)
+            middle = divmod(int(found[self.py_random.randrange(len(found))]), mask.shape[1])
         shift = side // 4
         return tuple(c + self.py_random.randint(-shift, shift) for c in middle)
 
@@ -105,9 +98,6 @@ class RandomPatch(A.DualTransform):
         self, mask: npt.NDArray[Any], side: int, back: npt.NDArray[Any], **params: Any
     ) -> npt.NDArray[Any]:
         return _warp(mask, side, back, cv2.INTER_NEAREST, BACKGROUND)
-
-
-BODY_HU = -300  # pixels above it belong to the body
 
 
 def _warp(

@@ -1,6 +1,7 @@
 """Which slices a training epoch contains, their order, and how ranks share them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +26,7 @@ def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> R
 
     "We downsampled the training examples containing only the background class to a randomly selected
     2%, while preserving all the training examples containing either of the kidney and tumour
-    classes" (paper section 2.3).
-
-    Args:
-        index: the training slices.
-        keep: share of the background-only slices to keep; ``round(keep * n)`` of n are kept.
-        seed: seed of the choice.
+    classes" (paper section 2.3). Of n background-only slices, ``round(keep * n)`` are kept.
     """
     background = np.flatnonzero(~index.foreground)
     count = round(keep * len(background))
@@ -38,6 +34,7 @@ def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> R
     return np.sort(np.concatenate([np.flatnonzero(index.foreground), kept]))
 
 
+@dataclass(eq=False)
 class TrainBatches(Sampler[list[Draw]]):
     """The batches of each epoch for one rank.
 
@@ -45,27 +42,16 @@ class TrainBatches(Sampler[list[Draw]]):
     of which each rank takes a consecutive part. R ranks with batches of B therefore see the same
     batches as one rank with batches of R x B. An incomplete last batch is dropped, unless it is the
     only one.
-
-    Args:
-        rows: ``rows(epoch)`` returns the rows of an epoch.
-        epoch: returns the epoch that is about to start. Lightning calls ``set_epoch`` of samplers, but
-            not of batch samplers, so the epoch is read from the Trainer.
-        batch_size: slices per batch per rank.
-        seed: seed of the order.
-        rank, ranks: this process and the number of processes.
     """
 
-    def __init__(
-        self,
-        rows: Callable[[int], Rows],
-        epoch: Callable[[], int],
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        self.rows, self.epoch, self.batch_size, self.seed = rows, epoch, batch_size, seed
-        self.rank, self.ranks = rank, ranks
+    rows: Callable[[int], Rows]  # returns the rows of an epoch
+    # Returns the epoch that is about to start. Lightning calls ``set_epoch`` of samplers, but not of
+    # batch samplers, so the epoch is read from the Trainer.
+    epoch: Callable[[], int]
+    batch_size: int  # per rank
+    seed: int
+    rank: int = 0
+    ranks: int = 1
 
     def __len__(self) -> int:
         return max(1, len(self.rows(self.epoch())) // (self.batch_size * self.ranks))

@@ -25,6 +25,8 @@ from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
 from kitsseg.system.files import remove_abandoned
 from kitsseg.system.locks import locked
 
+VERSION = 2  # of a stored case: since 2, equal areas are no longer always the lower class
+
 log = logging.getLogger("kitsseg")
 
 
@@ -101,7 +103,9 @@ def is_current(case: Case, folder: Path) -> bool:
         card = json.loads((stored / CARD).read_text())
         is_complete: bool = card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
         is_same: bool = card["files"] == file_versions(case) and card["classes"] == list(case.classes)
-        is_same = is_same and card.get("offset_hu", 0) == case.offset_hu  # older cards have none
+        # Older cards have neither; labels at native size have not changed.
+        is_same = is_same and card.get("offset_hu", 0) == case.offset_hu
+        is_same = is_same and (card.get("version", 1) == VERSION or card["size"] is None)
     except (OSError, ValueError, KeyError):
         return False
     return is_complete and is_same
@@ -156,6 +160,7 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
             write.result()
     card = {
         "id": case.id,
+        "version": VERSION,
         "files": files,
         "classes": case.classes,
         "offset_hu": case.offset_hu,

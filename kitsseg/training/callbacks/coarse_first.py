@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch.nn import functional as F
 
-from kitsseg.data.labels import CLASSES
+from kitsseg.data.slices.label_pooling import shrink_label
 
 
 class CoarseFirst(pl.Callback):
@@ -14,8 +13,7 @@ class CoarseFirst(pl.Callback):
 
     A step on a quarter of the pixels takes about a quarter of the time, and the first epochs learn
     where the kidneys are (progressive resizing: Howard 2018, fast.ai's DAWNBench entry). A pixel of the
-    image is the mean of four; a pixel of the label is their most frequent class, and the highest of
-    equally frequent ones. Validation uses the full resolution.
+    image is the mean of four; see `shrink_label` for the label. Validation uses the full resolution.
 
     Args:
         epochs: number of epochs; each training stage counts its own.
@@ -34,13 +32,4 @@ class CoarseFirst(pl.Callback):
     ) -> None:
         if trainer.current_epoch < self.epochs:
             batch["image"] = F.avg_pool2d(batch["image"].float(), 2)
-            batch["label"] = halve_label(batch["label"])
-
-
-def halve_label(label: torch.Tensor) -> torch.Tensor:
-    """Map class ids ``[B, H, W]`` to ``[B, H / 2, W / 2]`` by majority; ties go to the higher class."""
-    ids = torch.arange(len(CLASSES), device=label.device, dtype=label.dtype)
-    planes = (label[:, None] == ids[:, None, None]).float()
-    # argmax returns the first of equal values; on flipped planes, that is the highest class.
-    best = F.avg_pool2d(planes, 2).flip(1).argmax(1)
-    return (len(CLASSES) - 1 - best).to(label.dtype)
+            batch["label"] = shrink_label(batch["label"], 2)

@@ -38,11 +38,7 @@ class EpochLine(pl.Callback):
         self.bar.close()
         self.bar = None
         prefix = getattr(module, "prefix", "")
-        values = {
-            k.removeprefix(prefix): float(v)
-            for k, v in trainer.callback_metrics.items()
-            if k.startswith(prefix)
-        }
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         seconds = (time.monotonic() - self.start) / (done - self.first_epoch)
         parts = [

@@ -33,7 +33,9 @@ def test_a_vote_is_that_of_the_whole_slice(native: tuple[int, int], size: int) -
             cv2.resize((plane == c).astype(np.float32), grid.scaled[::-1], interpolation=cv2.INTER_AREA)
             for c in range(3)
         ]
-        assert np.array_equal(fitted[rows, cols], np.argmax(shares, axis=0))
+        lowest, highest = np.argmax(shares, axis=0), 2 - np.argmax(shares[::-1], axis=0)
+        is_even = np.add.outer(*map(np.arange, lowest.shape)) % 2 == 0
+        assert np.array_equal(fitted[rows, cols], np.where(is_even, lowest, highest))
         assert fitted.sum() == fitted[rows, cols].sum()
 
 

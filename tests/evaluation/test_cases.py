@@ -8,7 +8,7 @@ import pytest
 
 from kitsseg.data.case import case_number
 from kitsseg.data.io.nifti.read import check_same_grid, read_mask
-from kitsseg.evaluation.prediction_files import find_label_volumes
+from kitsseg.evaluation.cases import find_label_volumes
 from tests.conftest import AFFINE
 
 LABEL = np.zeros((4, 5, 6), np.uint8)

@@ -1,0 +1,129 @@
+"""Checks of a run before anything is trained: Trainer options, network, loss and initial weights."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kitsseg.data.labels import CLASSES
+from kitsseg.data.store.grid import DIVISOR
+from kitsseg.inference import checkpoint
+from kitsseg.system.distributed import uses_gpus
+from kitsseg.training.losses import Loss
+
+PRECISIONS = "auto, 32-true, bf16-mixed or 16-mixed"
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
+# Callbacks that change settings while training, so that the record would not describe the run.
+CALLBACKS = {
+    "BatchSizeFinder": "set data.batch_size",
+    "LearningRateFinder": "compare rates in a sweep: -m optimizer.lr=1e-4,1e-3",
+    "BackboneFinetuning": "set finetune.frozen",
+}
+
+
+def check_trainer(trainer: Mapping[str, Any], callbacks: Mapping[str, Any]) -> list[str]:
+    """Return the problems of the ``trainer`` section and of the configured callbacks."""
+    return [*_check_values(trainer), *_check_callbacks(callbacks)]
+
+
+def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
+    if (epochs := trainer.get("max_epochs")) is not None and epochs < 1:
+        yield f"trainer.max_epochs={epochs}: must be at least 1"
+    if (steps := trainer.get("max_steps", -1)) is not None and steps == 0:
+        yield "trainer.max_steps=0: must be at least 1, or -1 for no limit"
+    precision = str(trainer["precision"])
+    if precision.startswith(("64", "transformer-engine")) or precision in ("16-true", "bf16-true"):
+        yield f"trainer.precision={precision}: kitsseg trains in {PRECISIONS}"
+    elif precision in ("16-mixed", "16") and trainer["accelerator"] != "mps" and not uses_gpus(trainer):
+        yield f"trainer.precision={precision}: CPUs do not compute in 16-bit floats; set bf16-mixed"
+    strategy = trainer.get("strategy", "auto")
+    if isinstance(strategy, str) and strategy not in STRATEGIES:
+        yield (
+            f"trainer.strategy={strategy}: must be one of {', '.join(STRATEGIES)}; kitsseg starts one "
+            "process per device itself"
+        )
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, int) and devices < 1 and not (devices == -1 and uses_gpus(trainer)):
+        yield f"trainer.devices={devices}: must be at least 1, or -1 for all GPUs"
+
+
+def _check_callbacks(callbacks: Mapping[str, Any]) -> Iterator[str]:
+    for key, node in callbacks.items():
+        name = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
+        if name in CALLBACKS:
+            yield f"callbacks.{key}: {name} changes settings that are recorded; {CALLBACKS[name]}"
+
+
+SIDE = 4 * DIVISOR
+
+
+def check_output(net: nn.Module, neighbours: int) -> None:
+    """Raise `ValueError` unless ``net`` maps slices to one logit per class and pixel.
+
+    Args:
+        net: on the meta device, where a forward pass costs nothing, or on the CPU.
+        neighbours: slices on either side that the network sees.
+    """
+    channels, training = 2 * neighbours + 1, net.training
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    try:
+        with torch.inference_mode():
+            out = net.eval()(torch.zeros(2, channels, SIDE, SIDE, device=device))
+    except NotImplementedError:  # an operation without an implementation on the meta device
+        return
+    except Exception as error:  # of arbitrary networks
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"model: {type(net).__name__} cannot be applied to {channels} input channels "
+            f"({type(error).__name__}: {text})"
+        ) from error
+    finally:
+        net.train(training)
+    expected = (2, len(CLASSES), SIDE, SIDE)
+    if not isinstance(out, Tensor):
+        raise ValueError(
+            f"model: {type(net).__name__} returns a {type(out).__name__}; kitsseg needs a tensor of "
+            "logits [B, classes, H, W]; return that part of it only"
+        )
+    if tuple(out.shape) != expected:
+        raise ValueError(
+            f"model: {type(net).__name__} maps [2, {channels}, {SIDE}, {SIDE}] to {list(out.shape)}; "
+            f"kitsseg needs {list(expected)}: one logit for each of {', '.join(CLASSES)}"
+        )
+
+
+def check_loss(loss: object) -> None:
+    """Raise `ValueError` unless ``loss`` computes terms that can be summed over slices."""
+    if not isinstance(loss, Loss):
+        name = f"{type(loss).__module__}.{type(loss).__name__}"
+        raise ValueError(
+            f"loss: {name} does not compute sums over slices; set "
+            f"loss=slice_mean loss.loss._target_={name}"
+        )
+
+
+def compare(net: nn.Module, path: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the weights that a checkpoint can give to ``net``, and those that differ.
+
+    Raises:
+        ValueError: the file is not a checkpoint.
+    """
+    stored, own = checkpoint.weights(checkpoint.read(path)), net.state_dict()
+    fitting = [
+        name for name, value in own.items() if name in stored and stored[name].shape == value.shape
+    ]
+    return fitting, sorted((own.keys() | stored.keys()) - set(fitting))
+
+
+def check_initial(net: nn.Module, path: Path, strict: bool) -> None:
+    """Raise `ValueError` unless the weights of a checkpoint can be loaded into ``net``."""
+    fitting, differing = compare(net, path)
+    if differing and strict:
+        raise ValueError(
+            f"init_from={path}: {len(differing)} weights differ in name or shape, such as "
+            f"{differing[0]}; set the same model, or init_strict=false to take over the others"
+        )
+    if not fitting:
+        raise ValueError(f"init_from={path}: no weight has a name and shape of {type(net).__name__}")

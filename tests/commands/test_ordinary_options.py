@@ -1,0 +1,160 @@
+"""Options that users of Lightning and Hydra take for granted work, or are refused before training."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kitsseg.inference import checkpoint
+from tests.commands.test_train import SMALL, command
+from tests.helpers.commands import find_problems
+
+STOPPING = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss}"
+SAVING = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, monitor: val/loss}"
+LAST = "stage train ended before a validation: the last weights are used"
+
+
+class Tiny(nn.Module):
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, classes, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(image)
+
+
+class Pair(Tiny):
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return self.head(image), image
+
+
+def result(folder: Path) -> dict:
+    (path,) = folder.rglob("result.json")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["+trainer.fast_dev_run=true", "trainer.gradient_clip_val=1"], LAST),
+        (["+trainer.max_steps=3", f"+callbacks.own={SAVING}"], "ends stage train within an epoch"),
+        (["trainer.check_val_every_n_epoch=5", "loss=slice_mean"], LAST),
+        (["+trainer.limit_val_batches=0", "+trainer.profiler=simple"], LAST),
+        (["+trainer.overfit_batches=1", f"+callbacks.stop={STOPPING}"], "finetune/epoch 1/1"),
+    ],
+)
+def test_options_of_the_trainer(tmp_path: Path, options: list[str], said: str) -> None:
+    done = command(tmp_path, *SMALL, "model=unet", "logger=none", *options)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout + done.stderr
+    assert result(tmp_path)["after"]["validation"]
+    if "+trainer.profiler=simple" in options:
+        assert "FIT Profiler Report" in done.stdout + done.stderr
+
+
+def test_weights_of_another_run_and_more_epochs(tmp_path: Path) -> None:
+    first = command(tmp_path, *SMALL, "model=unet", "logger=none", "name=first", "finetune=none")
+    assert first.returncode == 0, first.stderr
+    (last,) = (tmp_path / "outputs" / "first").rglob("train/last.ckpt")
+    more = ["model=unet", "logger=none", "finetune=none", "trainer.max_epochs=4"]
+    done = command(tmp_path, *SMALL, *more, "name=more", f"resume_from='{last}'")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 3/4" in done.stdout and "epoch 2/4" not in done.stdout
+    whole = command(tmp_path, *SMALL, *more, "name=whole")
+    assert whole.returncode == 0, whole.stderr
+    # Continuing for two epochs is the same as training for four.
+    records = [result(tmp_path / "outputs" / name) for name in ("more", "whole")]
+    assert records[0]["curves"] == records[1]["curves"]
+    assert records[0]["before"] == records[1]["before"]
+    best = last.with_name("best.ckpt")
+    started = [*SMALL, "model=unet", "logger=none", "finetune=none", "name=init", "trainer.max_epochs=1"]
+    done = command(tmp_path, *started, f"init_from='{best}'", "optimizer.lr=1e-12")
+    assert done.returncode == 0, done.stderr
+    (new,) = (tmp_path / "outputs" / "init").rglob("train/best.ckpt")
+    weights = [checkpoint.weights(checkpoint.read(path)) for path in (best, new)]
+    trained = [name for name in weights[0] if name.endswith("weight")]
+    assert all(torch.allclose(weights[0][n], weights[1][n], atol=1e-6) for n in trained)
+
+
+CALLBACKS = "pytorch_lightning.callbacks"
+OWN = "tests.commands.test_ordinary_options"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be at least 1"),
+        (["trainer.devices=0"], "trainer.devices=0: must be at least 1"),
+        (["trainer.precision=64-true"], "kitsseg trains in auto, 32-true, bf16-mixed or 16-mixed"),
+        (["trainer.precision=16-mixed", "trainer=cpu"], "set bf16-mixed"),
+        (["trainer.strategy=ddp_spawn"], "kitsseg starts one process per device itself"),
+        (
+            [f"+callbacks.x={{_target_: {CALLBACKS}.BatchSizeFinder}}"],
+            "set data.batch_size",
+        ),
+        ([f"+callbacks.x={{_target_: {CALLBACKS}.LearningRateFinder}}"], "in a sweep: -m"),
+        (["checkpoint.monitor=val/nosuch"], "or a metric that a callback of your own logs"),
+        (
+            ["model=unet", "model.classes=4"],
+            "kitsseg needs .*: one logit for each of",
+        ),
+        (["model=unet", "model.in_channels=3"], "cannot be applied to 1 input channels"),
+        ([f"model={{_target_: {OWN}.Pair}}"], "has no arguments .*; remove them: '~model"),
+        (["init_from=nosuch.ckpt"], "nosuch.ckpt: No such file"),
+        (["resume_from=nosuch.ckpt"], "no such file; name the last.ckpt of a run"),
+        (["data.root=KiTS (copy)"], "quote the value: 'data.root=\"KiTS .copy.\"'"),
+        (["data.root=M\u00fcller"], "quote the value: 'data.root=\"M\u00fcller\"'"),
+        (
+            ["paths.output=/proc/nosuch"],
+            "paths.output=/proc/nosuch: .*; name a folder",
+        ),
+        (["model=own"], "model: Pair returns a tuple; kitsseg needs a tensor of logits"),
+    ],
+)
+def test_refused_before_training(tmp_path: Path, options: list[str], text: str) -> None:
+    (tmp_path / "model").mkdir()
+    own = f"# @package _global_\nmodel: {{_target_: {OWN}.Pair}}\nshallow: [head]\n"
+    (tmp_path / "model" / "own.yaml").write_text(own)
+    small = [] if "model=own" in options else SMALL  # it has no width
+    problems = find_problems("train", [*small, *options], config_dir=str(tmp_path))
+    assert any(re.search(text, problem) for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["loss=slice_mean", "loss.loss._target_=torch.nn.modules.loss.CrossEntropyLoss"],
+        ['data.root="KiTS (copy)"'],
+        ['data.root="M\u00fcller"'],
+        ["trainer.precision=bf16-mixed", "trainer=cpu"],
+        ["finetune.frozen=[encoder]"],
+    ],
+)
+def test_the_remedies_are_accepted(options: list[str]) -> None:
+    assert find_problems("train", [*SMALL, *options]) == []
+
+
+def test_a_loss_of_torch_is_refused_with_its_remedy() -> None:
+    options = [
+        "loss._target_=torch.nn.CrossEntropyLoss",
+        "~loss.batch",
+        "~loss.background",
+        "~loss.smooth",
+    ]
+    (problem,) = find_problems("train", [*SMALL, *options])
+    remedy = problem.partition("set ")[2].split(" ")
+    assert find_problems("train", [*SMALL, *remedy]) == []
+
+
+def test_an_option_between_values_is_one_line(tmp_path: Path) -> None:
+    done = command(tmp_path, "model=unet", "-m", "seed=0,1")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "options such as -m must be before or after the values" in done.stderr
+
+
+def test_an_interval_needs_a_search() -> None:
+    (problem,) = find_problems("train", [*SMALL, "optimizer.lr=interval(0.1,1)"], multirun=True)
+    assert problem == "optimizer.lr=interval(0.1,1): an interval needs a search: add hydra/sweeper=study"
