@@ -68,11 +68,7 @@ SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and post
 
 
 def run(cfg: DictConfig) -> int:
-    """Evaluate the cases, write the results, print the means and return the exit code.
-
-    Raises:
-        ValueError: a folder holds no label volumes, or ``strict`` is set and a case has a problem.
-    """
+    """Evaluate the cases, write the results, print the means and return the exit code."""
     from kitsseg.evaluation.cases import find_pairs
     from kitsseg.evaluation.record import VERSION, summarise, write
     from kitsseg.evaluation.scores import score_pair, score_pairs

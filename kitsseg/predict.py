@@ -80,8 +80,7 @@ def run(cfg: DictConfig) -> int:
     """Segment the input, write the results, and return the exit code.
 
     Raises:
-        ValueError: there is no input, a checkpoint cannot be used, or the output folder holds results of
-            other settings.
+        ValueError: input, checkpoint or output folder cannot be used.
         OSError: the output cannot be written.
     """
     from kitsseg.data.io.find_images import find_images
@@ -122,14 +121,8 @@ def select_cases(
 ) -> "tuple[list[Scan], dict[str, str]]":
     """Return the scans of the requested cases, and a problem for each case without a readable scan.
 
-    Args:
-        scans: all scans of the input.
-        problems: messages by name or path, of inputs that cannot be read.
-        cases: as in `parse_cases`; None for all scans, or for the test cases of a submission.
-        submission: allow test cases only.
-
-    Raises:
-        ValueError: ``cases`` is invalid.
+    ``problems`` holds messages by name or path, ``cases`` is as in `parse_cases`. If it is None, all
+    scans are returned, or those of the test cases of a submission, which may hold no others.
     """
     if cases is None and not submission:
         return list(scans), problems

@@ -50,11 +50,7 @@ COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU", "kidney ml", "
 
 
 def run(cfg: DictConfig) -> int:
-    """Inspect the cases, print a table and the problems, write the report; return the exit code.
-
-    Raises:
-        ValueError: there are no cases, or the report cannot be written.
-    """
+    """Inspect the cases, print a table and the problems, write the report; return the exit code."""
     from kitsseg.data.parallel import over_cases
     from kitsseg.data.sources.inspection import BAD, read_published_spacing
 
@@ -82,11 +78,7 @@ def run(cfg: DictConfig) -> int:
 
 
 def requested_cases(root: Path, source: "Kits19", numbers: object) -> "list[Case]":
-    """Return the cases below ``root``, or those with the given numbers, which may be missing.
-
-    Raises:
-        ValueError: ``root`` contains no case folder.
-    """
+    """Return the cases below ``root``, or those with the given numbers, which may be missing."""
     found = {case.id: case for case in source.cases(root)}
     if not found:
         raise ValueError(f"root={root}: contains no folder case_XXXXX, nor do its data/ and dataset/")

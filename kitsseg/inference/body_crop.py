@@ -30,15 +30,10 @@ class View:
     grid: Grid
     crop: Crop | None
 
-    def crop_slices(self, stored: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-        """Return the visible part ``[S, h, w]`` of stored slices ``[S, H, W]``."""
-        return stored if self.crop is None else stored[:, self.crop[0], self.crop[1]]
-
     def uncrop(self, probabilities: Tensor) -> Tensor:
         """Return probabilities ``[B, C, H, W]`` on the stored grid, background outside the crop.
 
-        Args:
-            probabilities: ``[B, C, h, w]`` of the visible part, perhaps padded below and to the right.
+        Those of the visible part, ``[B, C, h, w]``, may be padded below and to the right.
         """
         if self.crop is None:
             return probabilities
@@ -84,11 +79,7 @@ def crop_on_stored_grid(body: Crop, grid: Grid, margin: int) -> Crop:
     """Return the crop of the stored slice that contains ``body`` and ``margin`` pixels around it.
 
     The crop starts and ends at multiples of `DIVISOR` or at the edge of the slice, so that pooling
-    groups the same pixels as in the whole slice.
-
-    Args:
-        body: rows and columns on the native grid.
-        margin: in pixels of the stored grid.
+    groups the same pixels as in the whole slice. ``body`` is on the native grid.
     """
     crop = []
     for axis in (0, 1):

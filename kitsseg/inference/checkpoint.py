@@ -80,8 +80,7 @@ def header(
 def read(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint: tensors and plain values.
 
-    Raises:
-        ValueError: the file cannot be read, is damaged, or holds no weights.
+    Raises `ValueError` if the file cannot be read, is damaged, or holds no weights.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # never runs code
@@ -108,9 +107,8 @@ def weights(content: dict[str, Any]) -> dict[str, Tensor]:
 def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
     """Return the network that ``path`` describes, with its weights.
 
-    Args:
-        trusted: dotted paths of further network classes that the checkpoint may build. Their code is
-            imported from this machine and run.
+    ``trusted`` holds dotted paths of further network classes that the checkpoint may build. Their code
+    is imported from this machine and run.
 
     Raises:
         ValueError: the file is damaged, has another format, or names a class that is not trusted.
@@ -123,7 +121,7 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
         about = parse_description(description, "network", "window")
         window = _parse_window(description["window"])
         net = _restore(description["network"], weights(content), trusted)
-        _check_output(net, about["neighbours"])
+        check_output(net, about["neighbours"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Loaded(net, window, local=is_local(net), **about)
@@ -132,11 +130,7 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
 def parse_description(description: dict[str, Any], *more: str) -> dict[str, Any]:
     """Return the checked values of `header` under their names in `Loaded`, without network and window.
 
-    Args:
-        more: further keys that must be present.
-
-    Raises:
-        ValueError: a value is missing or out of range.
+    Raises `ValueError` if a value is out of range, or if it or a key of ``more`` is missing.
     """
     names = ("size", "neighbours", "classes", "provenance", *more)
     if missing := set(names) - set(description):
@@ -256,7 +250,7 @@ def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 @torch.inference_mode()
-def _check_output(net: nn.Module, neighbours: int) -> None:
+def check_output(net: nn.Module, neighbours: int) -> None:
     """Raise `ValueError` unless the network maps slices to logits of all classes."""
     side = 2 * DIVISOR
     try:

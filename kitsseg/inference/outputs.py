@@ -1,8 +1,6 @@
 """Segment a scan and write the files of the prediction."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import cv2
 
@@ -19,10 +17,9 @@ from kitsseg.inference.segmenter import Segmenter
 
 
 def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFiles) -> Entry:
-    """Segment a scan and write its files, the label volume first.
+    """Segment a scan, write its files, the label volume first, and return the entry for the record.
 
-    Returns:
-        The entry for the record. Its ``problem`` names optional files that could not be written.
+    Its ``problem`` names optional files that could not be written.
 
     Raises:
         ValueError: the scan cannot be segmented.
@@ -40,22 +37,18 @@ def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFi
     volumes_ml = {
         region: float(voxels[list(REGIONS[region])].sum() * layout.voxel_ml) for region in OFFICIAL
     }
-    optional: list[tuple[Sequence[Path], Callable[[], None]]] = []
-    if (picture := files.picture(scan)) is not None:
-        optional.append(
-            ([picture], partial(quicklook.save, picture, scan.name, image, label, volumes_ml))
-        )
-    if (seg := files.seg(scan)) is not None:
-        optional.append(([seg], partial(save_seg, seg, scan, label, layout)))
-    if files.upright and layout.is_sheared:
-        pair = files.upright_pair(scan)
-        optional.append((pair, partial(save_upright, *pair, label, image)))
+    optional = [
+        (files.picture(scan), partial(quicklook.save, scan.name, image, label, volumes_ml)),
+        (files.seg(scan), partial(save_seg, scan, label, layout)),
+        (files.upright_pair(scan) if layout.is_sheared else [], partial(save_upright, image, label)),
+    ]
     written = [files.label(scan), *(files.map(scan, name) for name in result.maps)]
     problems = []
     for paths, write in optional:
         try:
-            write()
-            written += paths
+            if paths:
+                write(*paths)
+                written += paths
         except (ValueError, cv2.error) as error:
             problems.append(f"{scan.label}: {error}")
     spacing = zip(("slice_mm", "row_mm", "column_mm"), layout.spacing_mm, strict=True)

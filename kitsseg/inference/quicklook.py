@@ -19,19 +19,9 @@ SIDE, COLUMNS, ROWS = 224, 4, 3  # side of a tile in pixels, columns and rows of
 
 
 def save(
-    path: Path, name: str, image: Image, label: npt.NDArray[np.uint8], volumes_ml: Mapping[str, float]
+    name: str, image: Image, label: npt.NDArray[np.uint8], volumes_ml: Mapping[str, float], path: Path
 ) -> None:
     """Write an overview picture as PNG; ``name`` and ``volumes_ml`` stand in its first line."""
-    done, data = cv2.imencode(".png", draw(name, image, label, volumes_ml))
-    assert done
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
-
-
-def draw(
-    name: str, image: Image, label: npt.NDArray[np.uint8], volumes_ml: Mapping[str, float]
-) -> npt.NDArray[np.uint8]:
-    """Return the picture ``[H, W, 3]`` uint8 in BGR order of a volume and its label ``[S, H, W]``."""
     hu = image.hu
     chosen = choose_slices(label, COLUMNS * ROWS)
     rows = math.ceil(len(chosen) / COLUMNS)
@@ -49,7 +39,10 @@ def draw(
         top, left = top + (SIDE - height) // 2, left + (SIDE - width) // 2
         tile = drawing.draw_outlines(hu[z], label[z], (width, height))
         picture[top : top + height, left : left + width] = tile
-    return picture
+    done, data = cv2.imencode(".png", picture)
+    assert done
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def choose_slices(label: npt.NDArray[np.uint8], count: int) -> list[int]:

@@ -31,12 +31,10 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The paths of the results of a scan.
+    """The paths of the results of a scan in ``folder``.
 
-    Attributes:
-        folder: contains all files.
-        submission: name label volumes as the KiTS19 challenge requires.
-        probabilities, uncertainty, quicklook, dicom_seg, upright: which optional files to write.
+    With ``submission``, label volumes are named as the KiTS19 challenge requires. The others choose
+    optional files.
     """
 
     folder: Path
@@ -63,30 +61,30 @@ class OutputFiles:
         subfolder = name if name == UNCERTAINTY else f"probability_{name}"
         return self.folder / subfolder / f"{scan.name}{scan.ending}"
 
-    def picture(self, scan: Scan) -> Path | None:
-        """Return the path of the picture, None without ``quicklook``."""
-        return self.folder / "quicklook" / f"{scan.name}.png" if self.quicklook else None
+    def picture(self, scan: Scan) -> list[Path]:
+        """Return the path of the picture; empty without ``quicklook``."""
+        return [self.folder / "quicklook" / f"{scan.name}.png"] if self.quicklook else []
 
-    def seg(self, scan: Scan) -> Path | None:
-        """Return the path of the DICOM segmentation, None without ``dicom_seg`` or for NIfTI."""
+    def seg(self, scan: Scan) -> list[Path]:
+        """Return the path of the DICOM segmentation; empty without ``dicom_seg`` or for NIfTI."""
         has_seg = self.dicom_seg and scan.files
-        return self.folder / "dicom_seg" / f"{scan.name}.dcm" if has_seg else None
+        return [self.folder / "dicom_seg" / f"{scan.name}.dcm"] if has_seg else []
 
-    def upright_pair(self, scan: Scan) -> tuple[Path, Path]:
-        """Return the paths of label and image on an upright grid; see `kitsseg.data.io.upright`."""
-        folder = self.folder / "upright"
-        return folder / f"{scan.name}.nii.gz", folder / f"{scan.name}_image.nii.gz"
+    def upright_pair(self, scan: Scan) -> list[Path]:
+        """Return the paths of label and image on an upright grid; empty without ``upright``."""
+        names = [f"{scan.name}.nii.gz", f"{scan.name}_image.nii.gz"] if self.upright else []
+        return [self.folder / "upright" / name for name in names]
 
     def all(self, scan: Scan) -> list[Path]:
         """Return the paths of the files of any scan, that is, all but `upright_pair`."""
-        optional = [path for path in (self.picture(scan), self.seg(scan)) if path is not None]
-        return [self.label(scan), *optional, *(self.map(scan, name) for name in self.maps)]
+        maps = [self.map(scan, name) for name in self.maps]
+        return [self.label(scan), *maps, *self.picture(scan), *self.seg(scan)]
 
     def check_inputs_are_kept(self, scans: Sequence[Scan]) -> None:
         """Raise `ValueError` if a result would overwrite an input file."""
         inputs = {path.resolve() for scan in scans for path in (scan.path, *scan.files)}
         for scan in scans:
-            for path in (*self.all(scan), *(self.upright_pair(scan) if self.upright else ())):
+            for path in (*self.all(scan), *self.upright_pair(scan)):
                 if path.resolve() in inputs:
                     raise ValueError(f"output={self.folder} would overwrite {path}; name another folder")
 
@@ -99,10 +97,8 @@ class PredictionRecord:
     to one folder if their settings are the same: an entry is merged into the files under a lock.
 
     Args:
-        folder: created if it does not exist.
         settings: plain values that determine the predictions.
-        checkpoints: paths of the checkpoints, for information.
-        computed: device, precision and runtimes, for information.
+        checkpoints, computed: paths, device, precision and runtimes, for information.
         keep: refuse a folder with other settings instead of starting a new record.
 
     Raises:
@@ -137,10 +133,8 @@ class PredictionRecord:
         """Store the entry of a scan, and take over the entries that other processes wrote.
 
         With a problem and without results, the results of an earlier run are removed: they may belong to
-        another input of the same name.
-
-        Raises:
-            ValueError: another process has started a record with other settings.
+        another input of the same name. Raises `ValueError` if another process has started a record with
+        other settings.
         """
         with self._locked():
             stored, root = self._read(check=True), Path(os.path.abspath(self.folder))
@@ -163,11 +157,7 @@ class PredictionRecord:
         return locked(self.folder / JSON, Event(), lambda note: None)
 
     def _read(self, check: bool) -> dict[str, Entry]:
-        """Return the stored entries of the same settings.
-
-        Raises:
-            ValueError: ``check``, and the record is damaged or has other settings.
-        """
+        """Return the stored entries of the same settings; ``check`` refuses a record without them."""
         path = self.folder / JSON
         if not path.is_file():
             return {}

@@ -116,10 +116,7 @@ class Segmenter:
 
         ONNX Runtime runs ``.onnx`` files of `kitsseg.export`; PyTorch runs all others, which must be
         checkpoints. ``trusted`` names further networks that these may build, see `checkpoint.load`. The
-        other arguments are those of the class.
-
-        Raises:
-            ValueError: a file cannot be used, or an argument is out of range.
+        other arguments are those of the class. Raises `ValueError` if a file cannot be used.
         """
         files = [paths] if isinstance(paths, (str, Path)) else paths
         members = [
@@ -169,20 +166,15 @@ class Segmenter:
 
         Slices without a voxel above `EMPTY_HU` are background without running a network. If a batch does
         not fit into the device's memory, the batch size is halved for the rest of the volume and for
-        later volumes.
+        later volumes. Raises `ValueError` if a single slice does not fit.
 
         Args:
             maps: keys of `Segmentation.maps` to compute; each needs as much memory as the label.
-
-        Raises:
-            ValueError: a single slice does not fit into the device's memory.
         """
         views = make_views(hu, spacing_mm, self._groups, EMPTY_HU if self.crop else None)
-        result = Segmentation(
-            np.zeros(hu.shape, np.uint8),
-            {name: np.zeros(hu.shape, np.uint8) for name in maps},
-            tuple(self._doubts(views, spacing_mm)),
-        )
+        arrays = {name: np.zeros(hu.shape, np.uint8) for name in maps}
+        doubts = tuple(self._doubts(views, spacing_mm))
+        result = Segmentation(np.zeros(hu.shape, np.uint8), arrays, doubts)
         pixels = max(view.grid.stored[0] * view.grid.stored[1] for view in views)
         remaining = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
         while len(remaining):
@@ -245,7 +237,10 @@ class Segmenter:
         """Return the probabilities ``[B, C, h, w]`` of slices ``z`` on the stored grid of a network."""
         stack = neighbourhood(z, len(hu), member.neighbours)
         needed, inverse = np.unique(stack, return_inverse=True)
-        images = view.crop_slices(view.grid.fit_image(hu[needed]))[inverse.reshape(stack.shape)]
+        images = view.grid.fit_image(hu[needed])
+        if view.crop is not None:
+            images = images[:, *view.crop]
+        images = images[inverse.reshape(stack.shape)]
         image = member.window(slicewise.pad(torch.from_numpy(images).to(self.device)))
         image = image.contiguous(memory_format=torch.channels_last)
         with self._autocast():
@@ -257,21 +252,18 @@ class Segmenter:
         except RuntimeError as error:
             if not hardware.is_out_of_memory(error):
                 raise
-            raise ValueError(
-                f"device={self.device}: not enough memory for the network; free memory or use device=cpu"
-            ) from error
+            raise self._out_of_memory("the network") from error
+
+    def _out_of_memory(self, what: str) -> ValueError:
+        remedy = "free memory or use device=cpu"
+        return ValueError(f"device={self.device}: not enough memory for {what}; {remedy}")
 
     def _halve_batch(self, slices: int, pixels: int) -> None:
         """Halve the batch size after a batch did not fit; raise `ValueError` for a single slice."""
         if slices == 1:
-            raise ValueError(
-                f"device={self.device}: not enough memory for a slice of {pixels} pixels; free memory "
-                "or use device=cpu"
-            )
+            raise self._out_of_memory(f"a slice of {pixels} pixels")
         self._pixels_per_batch = slices // 2 * pixels
-        log.warning(
-            "device=%s: not enough memory for %d slices per batch; continuing with %d",
-            self.device, slices, slices // 2,
-        )  # fmt: skip
+        lack = f"device={self.device}: not enough memory for {slices} slices per batch"
+        log.warning(f"{lack}; continuing with {slices // 2}")
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

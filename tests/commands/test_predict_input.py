@@ -126,9 +126,13 @@ def test_a_name_that_is_no_utf8(guesser: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "z.nii.gz").is_file()
 
 
-def test_an_image_is_never_overwritten(guesser: Path, odd: Path) -> None:
+def test_an_image_is_never_overwritten(guesser: Path, odd: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="would overwrite .*; name another folder"):
         predict(guesser, odd, odd)
+    odd.rename(tmp_path / "uncertainty")  # nor by another result than the label
+    with pytest.raises(ValueError, match="would overwrite .*; name another folder"):
+        predict(guesser, tmp_path / "uncertainty", tmp_path, "uncertainty=true")
+    assert predict(guesser, tmp_path / "uncertainty" / "good.nii.gz", tmp_path) == 0
 
 
 def test_a_requested_case_that_is_there_twice_is_named(
@@ -201,6 +205,9 @@ def test_a_tilted_gantry_is_placed_alike_by_itk(guesser: Path, tmp_path: Path) -
         assert np.allclose(place, (upright.affine @ (*corner, 1))[:3], atol=1e-4)
     voxels = [np.asanyarray(v.dataobj) for v in (tilted, upright)]
     assert (voxels[0] > 0).sum() == (voxels[1] > 0).sum() > 0
+    (tmp_path / "out/upright/in.nii.gz").unlink()
+    assert predict(guesser, tmp_path / "in", tmp_path / "out", "upright=true", "skip_existing=true") == 0
+    assert (tmp_path / "out/upright/in.nii.gz").is_file()
     centres = [
         (v.affine @ [*np.argwhere(array > 0).mean(0), 1])[:3]
         for v, array in zip((tilted, upright), voxels, strict=True)

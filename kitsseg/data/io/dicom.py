@@ -24,11 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def read_series(scan: Scan, offset_hu: int) -> Image:
-    """Return the volume of a series, unchecked; see `kitsseg.data.io.scans.read_scan`.
-
-    Raises:
-        ValueError: the series cannot be read. The message names series, problem and remedy.
-    """
+    """Return the volume of a series, unchecked; see `kitsseg.data.io.scans.read_scan`."""
     convert, air, padded = ToHu(offset_hu), AIR_HU - offset_hu, 0
     try:
         headers = [_header(path) for path in scan.files]

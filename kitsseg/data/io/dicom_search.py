@@ -88,11 +88,7 @@ def find_series(root: Path) -> Found:
 
 
 def read_header(path: Path) -> Any:
-    """Return the attributes `TAGS` of a DICOM file.
-
-    Raises:
-        UnusableError: the file is damaged or cannot be read.
-    """
+    """Return the attributes `TAGS` of a DICOM file; raise `UnusableError` if it cannot be read."""
     pydicom = require("pydicom", "dicom", USE)
     try:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
@@ -138,8 +134,7 @@ def _walk(root: Path, problems: dict[str, str]) -> Iterator[Path]:
 def _read_slice(path: Path) -> Any:
     """Return the header of a CT slice; None for a file of another kind.
 
-    Raises:
-        UnusableError: the file may be a slice, but cannot be read.
+    Raises `UnusableError` if the file may be a slice, but cannot be read.
     """
     if (problem := obstacle(path)) is not None:
         raise UnusableError(problem.partition(";")[0])
@@ -178,8 +173,7 @@ def _describe(unusable: Mapping[Path, str], folders: set[Path]) -> str:
 def _in_order(slices: Slices) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Return the files of a series in slice order without exact copies, and warnings.
 
-    Raises:
-        ValueError: two different files have the same SOP instance UID.
+    Raises `ValueError` if two different files have the same SOP instance UID.
     """
     kept: dict[str, tuple[Path, Any]] = {}
     for path, header in sorted(slices, key=lambda item: _position(item[1])):

@@ -22,18 +22,10 @@ MAY_BE_EMPTY = (  # attributes of type 2 that highdicom copies from the series
 )  # fmt: skip
 
 
-def save_seg(path: Path, scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout) -> None:
-    """Write a DICOM SEG file. The file is replaced atomically.
+def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Path) -> None:
+    """Write the class ids ``[S, H, W]`` of a series as a DICOM SEG file, atomically.
 
-    Args:
-        path: the file.
-        scan: the source series.
-        turned: ``[S, H, W]`` class ids, in `kitsseg.data.io.nifti.header.ORIENTATION`.
-        layout: of the series.
-
-    Raises:
-        ValueError: a required package is missing, or the series lacks a required attribute. The message
-            does not name the series.
+    Raises `ValueError` if a required package is missing, or if the series lacks a required attribute.
     """
     highdicom = require("highdicom", "dicom", USE)
     pydicom = require("pydicom", "dicom", USE)

@@ -14,14 +14,9 @@ CHANNEL = re.compile(r"(.+)_(\d{4})")  # a name with nnU-Net's channel number
 def find_images(path: Path) -> Found:
     """Return the volumes at ``path``.
 
-    The names of the results come from the path as given: a link is not replaced by its target.
-
-    Args:
-        path: a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19
-            folder or one of its cases; or a folder with DICOM series at any depth.
-
-    Raises:
-        ValueError: there is no volume.
+    It is a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19 folder or
+    one of its cases; or a folder with DICOM series at any depth. The names of the results come from the
+    path as given: a link is not replaced by its target. Raises `ValueError` if there is no volume.
     """
     if is_file(path):
         if nifti_ending(path.name) is None:

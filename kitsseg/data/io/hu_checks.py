@@ -28,8 +28,7 @@ ABOUT_OFFSET = (
 def checked(image: Image) -> Image:
     """Return ``image`` with all its warnings.
 
-    Raises:
-        ValueError: it is not CT in HU. The message contains the remedy, but does not name the scan.
+    Raises `ValueError` if it is not CT in HU. The message does not name the scan.
     """
     low, high = image.stored_range
     if low == high:

@@ -25,11 +25,7 @@ class Volume:
 
 
 def read_case(case: Case) -> Volume:
-    """Return image and label of a case.
-
-    Raises:
-        ValueError: a file cannot be used. The message is one line with file, problem and remedy.
-    """
+    """Return image and label of a case; raise `ValueError` as `read_scan` does."""
     image = read_image(case.image, case.offset_hu)
     mask = read_mask(case.label, case.classes)
     check_same_grid(case.label, mask.layout, image.layout)

@@ -14,15 +14,12 @@ from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import AIR_HU, BACKGROUND
 
 
-def save_upright(label_path: Path, image_path: Path, label: npt.NDArray[np.uint8], image: Image) -> None:
+def save_upright(image: Image, label: npt.NDArray[np.uint8], label_path: Path, image_path: Path) -> None:
     """Write a label ``[S, H, W]`` and its image as NIfTI files with perpendicular axes.
 
     The slices keep their pixels and distance. Each is shifted in its own plane, by a multiple of the
     shift from one slice to the next: labels by whole pixels, so that no voxel is lost or doubled where
-    it is halfway.
-
-    Raises:
-        ValueError: rows and columns are not perpendicular themselves.
+    it is halfway. Raises `ValueError` if rows and columns are not perpendicular themselves.
     """
     target = _upright_layout(image.layout)
     save_volume(label_path, _resample(label, image.layout, target, BACKGROUND, linear=False), target)

@@ -35,7 +35,7 @@ def saved(folder: Path, empty: bool = False, **series: Any) -> tuple[Scan, np.nd
         s, h, w = label.shape
         label[1 : s - 2, h // 6 : h // 2, w // 6 : w // 2] = 1
         label[2, h // 5 : h // 4, w // 5 : w // 4] = 2
-    save_seg(folder / "seg.dcm", scan, label, image.layout)
+    save_seg(scan, label, image.layout, folder / "seg.dcm")
     return scan, label, image.layout
 
 

@@ -15,7 +15,14 @@ def test_check_nifti_gz_finds_damage(tmp_path: Path, monkeypatch: pytest.MonkeyP
     data = (348).to_bytes(4, "big") + bytes(3_000_000)  # compresses to less than one read
     path, packed = tmp_path / "a.nii.gz", gzip.compress(data)
     wide = gzip.compress((540).to_bytes(4, "little") + bytes(100))
-    for whole in (packed, wide, volume(3, 20_000), gzip.compress(data[:2]) + gzip.compress(data[2:])):
+    padded = gzip.compress(data[:99]) + bytes(700) + gzip.compress(data[99:]) + bytes(513)
+    for whole in (
+        packed,
+        wide,
+        padded,
+        volume(3, 20_000),
+        gzip.compress(data[:2]) + gzip.compress(data[2:]),
+    ):
         path.write_bytes(whole)
         check_nifti_gz(path)
     for place in (-1, -6):  # length, checksum

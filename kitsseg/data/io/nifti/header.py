@@ -172,11 +172,7 @@ def _parse_header(stream: Stream) -> Any:
 
 
 def orientation_change(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return `Layout.change` of a volume with this ``[4, 4]`` affine.
-
-    Raises:
-        ValueError: an axis has length zero.
-    """
+    """Return `Layout.change` for an affine ``[4, 4]``; raise `ValueError` if an axis has length zero."""
     orientation = orientations.io_orientation(affine)
     if np.isnan(orientation).any():
         raise ValueError("has an affine with a zero axis; correct its header")

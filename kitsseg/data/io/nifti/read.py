@@ -67,13 +67,7 @@ def check_same_grid(
     whose: str = "image",
     remedy: str = "fetch both files again",
 ) -> None:
-    """Raise `ValueError` unless a label has the grid of another volume.
-
-    Args:
-        path, layout: of the label.
-        other, whose: layout and name of that volume.
-        remedy: for the message.
-    """
+    """Raise `ValueError` unless the label ``path`` has the grid ``other`` of its image or ``whose``."""
     if layout.turned_shape != other.turned_shape:
         raise ValueError(
             f"{path}: has shape {layout.turned_shape}, its {whose} {other.turned_shape}; {remedy}"

@@ -74,10 +74,9 @@ class Stream:
 
 
 def check_nifti_gz(path: Path) -> None:
-    """Check that a ``.nii.gz`` file is complete, by decompressing all of it in bounded memory.
+    """Decompress all of a ``.nii.gz`` file, in bounded memory.
 
-    Raises:
-        ValueError: the file is truncated, damaged or not a compressed NIfTI file.
+    Raises `ValueError` if it is truncated, damaged or not a compressed NIfTI file.
     """
     try:
         with Stream(path) as stream:

@@ -31,12 +31,7 @@ class ToHu:
     def __call__(self, piece: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[np.int16]) -> None:
         """Convert stored voxels into ``out``, which has their shape and may be ``piece`` itself.
 
-        Args:
-            piece: may be overwritten.
-            scaling: slope and intercept.
-
-        Raises:
-            ValueError: a value is not finite.
+        May overwrite ``piece``. Raises `ValueError` if a value is not finite.
         """
         slope, inter = (1.0, 0.0) if scaling is None else scaling
         inter += self.offset_hu
@@ -76,8 +71,7 @@ class ToClasses:
     def __call__(self, piece: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[np.uint8]) -> None:
         """Convert ``piece`` into ``out``, which has its shape and may be ``piece`` itself.
 
-        Raises:
-            ValueError: `MAX_SHOWN` invalid values were found; fewer are reported by `finish`.
+        Raises `ValueError` at `MAX_SHOWN` invalid values; `finish` reports fewer.
         """
         values = piece if scaling is None else piece * np.float64(scaling[0]) + scaling[1]
         if values.dtype.kind == "f":  # nibabel scales float labels: 1 becomes 1.0000153
