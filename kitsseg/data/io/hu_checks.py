@@ -70,6 +70,4 @@ def _value_problem(low: float, high: float) -> str | None:
         if low == 0 and high <= 3 and float(high).is_integer():
             return f"{problem}; exchange image and label if they are swapped, or export it in HU"
         return f"{problem}; export it in HU, without normalisation"
-    if low >= 0 and high <= 255:
-        return f"{found}, like a picture with 8 bits, so it is not CT in HU; export it in HU"
     return None

@@ -70,10 +70,6 @@ REFUSED: dict[str, tuple[Callable[[Case], None], str]] = {
         "contains values from -3 to 1.62, .*; export it in HU, without normalisation",
     ),
     "the label in its place": (swapped, "contains values from 0 to 2, .*; exchange image and label"),
-    "a picture with 8 bits": (
-        image_of(np.clip(HU, 0, 255).astype(np.uint8)),
-        "contains values from 0 to [0-9]+, like a picture with 8 bits, .*; export it in HU",
-    ),
     "an offset": (
         image_of((HU + 1024).astype(np.uint16)),
         "contains many values near 1024 and none below",
