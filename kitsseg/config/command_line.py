@@ -63,8 +63,9 @@ def check_command_line(command: Command, argv: list[str]) -> None:
     parser.add_argument("--run", "-r", action="store_true")
     parser.add_argument("--config-dir", "-cd")
     args, overrides = parser.parse_known_args(argv)
-    runs = "".join("x" if "=" in text else "-" for text in argv).strip("-")
-    if "-" in runs and not any(text.startswith("-") for text in overrides):
+    places = [i for i, text in enumerate(argv) if text in overrides]
+    is_mixed = bool(places) and places[-1] - places[0] >= len(places)
+    if is_mixed and not any(text.startswith("-") for text in overrides):
         refuse(command.name, "options such as -m must be before or after the values, not between them")
     if any(text.startswith("-") for text in overrides):
         return  # --help, --cfg and the like only show something, and another config is not ours to check

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kitsseg.inference import checkpoint
 from tests.commands.test_train import SMALL, command
-from tests.helpers.commands import find_problems
+from tests.helpers.commands import check_command_line, find_problems
 
 STOPPING = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss}"
 SAVING = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, monitor: val/loss}"
@@ -153,6 +153,14 @@ def test_an_option_between_values_is_one_line(tmp_path: Path) -> None:
     done = command(tmp_path, "model=unet", "-m", "seed=0,1")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "options such as -m must be before or after the values" in done.stderr
+
+
+def test_deletions_are_no_options() -> None:
+    removed = ["model=unet", "~callbacks.progress", "seed=1"]
+    for argv in (removed, ["-m", *removed], [*removed, "-m"]):
+        check_command_line("train", argv)
+    with pytest.raises(SystemExit):
+        check_command_line("train", ["model=unet", "-m", "~callbacks.progress"])
 
 
 def test_an_interval_needs_a_search() -> None:

@@ -150,7 +150,7 @@ def test_dicom_in_labels_and_segmentation_objects_out(
     guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("highdicom")
-    from tests.data.io.test_dicom import write_series
+    from tests.helpers.dicom import write_series
 
     write_series(tmp_path / "in" / "a", "1.2.5.1")
     write_series(tmp_path / "in" / "b", "1.2.5.2", step=(0, 0.5, 2))
@@ -173,7 +173,7 @@ def test_a_failed_extra_leaves_the_label(
     guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("highdicom")
-    from tests.data.io.test_dicom import write_series
+    from tests.helpers.dicom import write_series
 
     write_series(tmp_path / "in" / "bad", "1.2.5.1", FrameOfReferenceUID=None)
     write_series(
@@ -193,7 +193,7 @@ def test_a_failed_extra_leaves_the_label(
 def test_a_tilted_gantry_is_placed_alike_by_itk(guesser: Path, tmp_path: Path) -> None:
     """The label has no qform that could be misread; the upright pair is the same for every reader."""
     sitk = pytest.importorskip("SimpleITK")
-    from tests.data.io.test_dicom import write_series
+    from tests.helpers.dicom import write_series
 
     write_series(tmp_path / "in", "1.2.5.1", step=(0, 2.5, 3))
     assert predict(guesser, tmp_path / "in", tmp_path / "out", "upright=true") == 0

@@ -1,4 +1,4 @@
-"""How many processes a job has."""
+"""The number of processes that a job is given."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
-from kitsseg.data.slices.library_transforms import prepare_transforms
+from kitsseg.data.slices.hu_transforms import prepare_transforms
 
 
 class Augmentation:

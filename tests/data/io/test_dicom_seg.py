@@ -17,7 +17,7 @@ from kitsseg.data.io.find_images import find_images
 from kitsseg.data.io.nifti.header import Layout
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.scans import read_scan
-from tests.data.io.test_dicom import SAGITTAL, write_series
+from tests.helpers.dicom import SAGITTAL, write_series
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")

@@ -81,7 +81,7 @@ def _leaves(transforms: Sequence[Any]) -> Iterator[Any]:
 
 
 def _try(transform: Any) -> None:
-    """Raise `ValueError` unless the transform maps a slice and its label to a slice and its label."""
+    """Raise `ValueError` unless image and label have one size afterwards, int16 HU and class ids."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     image = ((rows * 7 + columns * 5) % 400 - 160).astype(np.int16)[..., None]
     label = ((rows // 16 + columns // 16) % 3).astype(np.uint8)
