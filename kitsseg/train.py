@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from hydra.types import RunMode
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
 from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, check_mirror_axes, is_on, plain
 from kitsseg.data.labels import REGIONS
-from kitsseg.jobs import launch, sweep
+from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
 from kitsseg.tracking.logger_packages import missing_packages
@@ -86,7 +85,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"checkpoint.mode={mode}: must be one of min, max")
     problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"])
     problems += check_mirror_axes(values["mirror_axes"]) + missing_packages(values["logger"])
-    from kitsseg.training.checks import check_trainer
+    from kitsseg.training.checks import check_network, check_trainer
 
     problems += check_trainer(values["trainer"], values["callbacks"])
     try:
@@ -116,33 +115,6 @@ def check_monitor(monitor: str, callbacks: dict[str, Any]) -> list[str]:
         f"checkpoint.monitor={monitor}: must be one of {', '.join(MONITORS)}, or a metric that a "
         "callback of your own logs"
     ]
-
-
-def check_network(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """Return the problems of network, loss and initial weights with each other."""
-    if "model" not in built:
-        return []
-    from kitsseg.training.checks import check_initial, check_loss, check_output
-    from kitsseg.training.finetune import check_frozen
-
-    net, problems = built["model"], []
-    checks: list[Callable[[], None]] = []
-    if "data" in built:
-        checks.append(lambda: check_output(net, built["data"].neighbours))
-    if "loss" in built:
-        checks.append(lambda: check_loss(built["loss"]))
-    if (finetune := built.get("finetune")) is not None:
-        checks.append(lambda: check_frozen(net, finetune.frozen))
-    if (path := values["init_from"]) is not None:
-        checks.append(lambda: check_initial(net, Path(path).expanduser(), values["init_strict"]))
-    for each in checks:
-        try:
-            each()
-        except ValueError as error:
-            problems.append(str(error))
-    if (path := values["resume_from"]) is not None and not Path(path).expanduser().is_file():
-        problems.append(f"resume_from={path}: no such file; name the last.ckpt of a run")
-    return problems
 
 
 _LISTED = Section(optional=True, many=True, build=False)
@@ -224,8 +196,14 @@ def make_experiment(
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
 def _job(cfg: DictConfig) -> float | None:
     """Run the job that Hydra composed; return the value that a search maximises."""
-    context = HydraConfig.get()
-    folder, multirun = Path(context.runtime.output_dir), context.mode == RunMode.MULTIRUN
+    context: Any = HydraConfig.get()
+    multirun = context.mode == RunMode.MULTIRUN
+    if multirun:
+        with read_write(context.runtime):  # where loggers write
+            context.runtime.output_dir = str(
+                job_folder.find(Path(context.runtime.output_dir), plain(cfg))
+            )
+    folder = Path(context.runtime.output_dir)
     job = {
         "config": plain(cfg),
         "folder": str(folder),
@@ -271,12 +249,16 @@ def main() -> None:
     if distributed.world_size() > 1 and {"-m", "--multirun"} & set(sys.argv):
         refuse("train", "a sweep starts the ranks of its jobs itself; run it without torchrun or srun")
     check_command_line(COMMAND, sys.argv[1:])
-    os.environ[launch.OWNER] = str(os.getpid())
     signal.signal(signal.SIGTERM, _stop)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes on exceptions
     try:
         _job()
     except ValueError as error:  # of a search in which no trial has a value
         sys.exit(f"kitsseg.train: {error}")
+    except OSError as error:  # Hydra cannot create the folder of the run or sweep
+        if error.filename is None:
+            raise
+        sys.exit(f"kitsseg.train: {error.filename}: {error.strerror}; name a folder that can be written")
     except (KeyboardInterrupt, SystemExit) as error:
         # Lightning turns an interrupt of the training into an exit with code 1.
         interrupted = isinstance(error, KeyboardInterrupt) or isinstance(

@@ -142,7 +142,9 @@ class _Composer:
                 if lines[count] not in groups and not override.is_add():
                     cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
                     unknown = _unknown_key(override, cfg)
-                return unknown or f"{lines[count]}: {_reason(first)}"
+                adds = isinstance(override.value(), dict) and not override.is_add()
+                remedy = f"; to add keys, write '+{lines[count]}'" if adds else ""
+                return unknown or f"{lines[count]}: {_reason(first)}{remedy}"
         return _reason(error)
 
 

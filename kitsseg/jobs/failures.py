@@ -15,7 +15,8 @@ from kitsseg.system.files import write_json
 SMALLER = "try a smaller data.batch_size, model.width or data.size, or trainer.precision=bf16-mixed"
 RESUME = "then give the same command again to resume"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENOTCONN, errno.EACCES)
+GONE = (errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENOTCONN)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,17 @@ def _known_reason(error: BaseException) -> str:
     if number in DISK_FULL or "No space left on device" in text:
         full = where if where is not None else "the output folder"
         return f"{full}: the disk is full; make room, {RESUME}"
-    if isinstance(error, OSError) and (number in GONE or "[Errno 2]" in text):
-        at = f"{where}: {error.strerror}" if where is not None else text.rsplit("] ", 1)[-1]
+    if not isinstance(error, OSError):
+        return ""
+    at = f"{where}: {error.strerror}" if where is not None else text.rsplit("] ", 1)[-1]
+    if number in REFUSED:
+        return (
+            f"{at}; name a folder of which you may read and write the files, or change its permissions"
+        )
+    # If only the file is missing, kitsseg may be at fault.
+    path = str(where) if where is not None else at.partition("'")[2].rstrip("'")
+    is_missing = number == errno.ENOENT or "[Errno 2]" in text
+    if number in GONE or (is_missing and not Path(path).parent.is_dir()):
         return f"{at}; was a folder removed or a disk disconnected? restore it, {RESUME}"
     return ""
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,16 +21,20 @@ FREE = ("paths", "logger", "callbacks.progress", "data.workers", "data.prepare_w
 Value = TypeVar("Value")
 
 
+class JobRunningError(ValueError):
+    """Another process is running the job."""
+
+
 def lock_job(folder: Path, wait_s: float = WAIT_S) -> AbstractContextManager[object]:
     """Lock the folder of a job against other processes until the returned context ends.
 
     Raises:
-        ValueError: another process still runs the job after ``wait_s`` seconds.
+        JobRunningError: another process still runs the job after ``wait_s`` seconds.
     """
     try:
         return filelock.FileLock(folder / LOCK).acquire(timeout=wait_s)
     except filelock.Timeout as error:
-        raise ValueError(f"{folder}: another process is running this job") from error
+        raise JobRunningError(f"{folder}: another process is running this job") from error
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -45,6 +49,18 @@ def read_status(folder: Path) -> dict[str, Any]:
 def is_complete(folder: Path) -> bool:
     """Whether the job has finished and stored its record."""
     return read_status(folder).get("status") == "complete" and (folder / RESULT).is_file()
+
+
+def find(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Return the folder of a job of a sweep: ``folder``, or the one beside it that holds the same job.
+
+    A sweep with more keys than an earlier one gives the same job another name.
+    """
+    if not (folder / CONFIG).is_file():
+        for path in sorted(folder.parent.glob(f"*/{CONFIG}")):
+            if not differences(json.loads(path.read_text()), settings, free=("paths", "logger")):
+                return path.parent
+    return folder
 
 
 def changes(folder: Path, settings: Mapping[str, Any]) -> list[str]:
@@ -76,14 +92,14 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     write_json(folder / CONFIG, settings)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the differences that can change results, such as ``seed=0, not 1``."""
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = FREE) -> list[str]:
+    """Return the differences, such as ``seed=0, not 1``, outside the keys ``free``."""
     before, after = _flatten(old), _flatten(json.loads(json.dumps(new)))
-    free = tuple(f"{key}." for key in FREE)
+    allowed = tuple(f"{key}." for key in free)
     return [
         f"{key}={_show(before, key)}, not {_show(after, key)}"
         for key in before | after
-        if before.get(key, ...) != after.get(key, ...) and not f"{key}.".startswith(free)
+        if before.get(key, ...) != after.get(key, ...) and not f"{key}.".startswith(allowed)
     ]
 
 

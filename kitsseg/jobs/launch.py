@@ -22,7 +22,7 @@ from kitsseg.system import distributed, gpus, signals
 from kitsseg.system.files import write_json
 
 VARIABLE = "KITSSEG_JOB"  # names the file of the job in the environment of its processes
-OWNER = "KITSSEG_SWEEP"  # process number of the command that runs the sweep
+OWNER = "KITSSEG_SWEEP"  # `process_id` of the command that runs the sweep
 JOB = ".task.json"
 POLL_S = 0.2
 # After the first failure, the other ranks have so long to store theirs before they are killed.
@@ -33,6 +33,16 @@ GLIBC_TUNABLES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:"
     f"glibc.malloc.trim_threshold={1 << 40}:glibc.malloc.top_pad={1 << 28}"
 )
+
+
+def process_id() -> str:
+    """Return a name for this process among those of all machines."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def command_id() -> str:
+    """Return the `process_id` of the command for which this process runs a job."""
+    return os.environ.get(OWNER, process_id())
 
 
 def requested_ranks(trainer: Mapping[str, Any]) -> int:
@@ -62,7 +72,7 @@ def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
         JobFailedError: a process failed; all others have been ended.
     """
     path = folder / JOB
-    write_json(path, job)
+    write_json(path, {**job, "parent": os.getpid()})
     processes: list[subprocess.Popen[bytes]] = []
     try:
         with _devices(job["config"]["trainer"], ranks) as env, socket.socket() as probe:
@@ -70,7 +80,7 @@ def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
             probe.bind(("127.0.0.1", 0))  # a free port, which is reserved until the block ends
             port = probe.getsockname()[1]
             for rank in range(ranks):
-                processes.append(_start_rank(path, {**env, **_rank_variables(rank, ranks, port)}))
+                processes.append(_start_rank(path, {**env, **_rank_variables(rank, ranks, port)}, ranks))
             _watch(processes, folder)
     finally:
         for process in processes:
@@ -79,14 +89,14 @@ def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def _start_rank(job: Path, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _start_rank(job: Path, env: Mapping[str, str], ranks: int) -> "subprocess.Popen[bytes]":
     defaults = {"GLIBC_TUNABLES": GLIBC_TUNABLES} if "CUDA_VISIBLE_DEVICES" not in env else {}
     path = os.pathsep.join(filter(None, sys.path))
     return subprocess.Popen(
         [sys.executable, "-m", "kitsseg.train"],
         env={**defaults, **os.environ, **env, "PYTHONPATH": path, VARIABLE: str(job.absolute())},
-        # Never written to: the rank ends when this process ends and the pipe closes.
-        stdin=subprocess.PIPE,
+        # A debugger in the only process of a job reads from the terminal.
+        stdin=None if ranks == 1 else subprocess.DEVNULL,
         # A process group of its own: one signal ends a rank with its loader processes, and an interrupt
         # from the terminal reaches this process alone.
         start_new_session=True,
@@ -98,8 +108,6 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
 
 
 @contextmanager
@@ -133,7 +141,7 @@ def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
     A process that a Hydra launcher started also ends when the command that runs the sweep has ended.
     """
     failed, parent = None, os.getppid()
-    in_launcher = os.environ.get(OWNER, str(os.getpid())) != str(os.getpid())
+    in_launcher = command_id() != process_id()
     while any(process.poll() is None for process in processes):
         if in_launcher and os.getppid() != parent:
             raise SystemExit(1)
@@ -163,9 +171,10 @@ def run_rank(work: Callable[[dict[str, Any]], None]) -> bool:
         return False
     path = Path(name)
     signals.ignore_cluster_signals()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    job = json.loads(path.read_text())
+    threading.Thread(target=_end_with, args=[job["parent"]], daemon=True).start()
     try:
-        work(json.loads(path.read_text()))
+        work(job)
     except Exception as error:
         code = 1
         try:
@@ -177,9 +186,8 @@ def run_rank(work: Callable[[dict[str, Any]], None]) -> bool:
     return True
 
 
-def _end_with_parent() -> None:
-    """End this process and all that it started when the process that started it ends."""
-    with suppress(OSError):
-        while os.read(0, 1):
-            pass
+def _end_with(parent: int) -> None:
+    """End this process and all that it started when its parent process ends."""
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
     os.killpg(0, signal.SIGKILL)

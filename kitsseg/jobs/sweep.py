@@ -8,18 +8,19 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from kitsseg.evaluation import metrics
-from kitsseg.jobs import failures, job_folder
+from kitsseg.jobs import failures, job_folder, launch
 from kitsseg.reporting import run_record, runs
 from kitsseg.reporting.html import page
 from kitsseg.system import distributed, gpus
@@ -28,7 +29,7 @@ from kitsseg.tracking.sweep_end import log_sweep
 
 log = logging.getLogger("kitsseg")
 
-REFUSED = ".refused"
+ATTEMPT = ".attempt-"  # in the folder of a job, with the `command_id`: why that command did not run it
 EXCLUDE = "hydra.job.config.override_dirname.exclude_keys"
 MAX_NAME = 120
 
@@ -49,10 +50,10 @@ def guard(
     """
     if distributed.rank() > 0:
         return _run_rank(work, folder, settings)
-    refused = folder / REFUSED
+    attempt = folder / f"{ATTEMPT}{launch.command_id()}"
     try:
+        attempt.touch()
         with job_folder.lock_job(folder):
-            refused.unlink(missing_ok=True)
             remove_unfinished(folder)
             if job_folder.is_complete(folder) and not job_folder.changes(folder, settings):
                 log.info(f"already complete: {folder}")
@@ -61,8 +62,9 @@ def guard(
             failure = _run(work, folder, about)
     except (ValueError, OSError) as error:  # before the job started
         failure = failures.describe(error)
-        with suppress(OSError):
-            refused.write_text(failure.error)
+        if not isinstance(error, job_folder.JobRunningError):  # it may be complete when the sweep ends
+            with suppress(OSError):
+                attempt.write_text(failure.error)
     if failure is not None:
         lines = [f"kitsseg.train: {line}" for line in failure.message]
         print("\n".join(lines) if failure.known else failure.traceback, file=sys.stderr)
@@ -130,48 +132,62 @@ class FinishSweep(Callback):
     """Name the folders of a sweep's jobs, and write tables and report when a run or sweep ends."""
 
     def __init__(self) -> None:
-        self.start = time.time()
         self.locks = ExitStack()
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         if distributed.rank() == 0:
-            finish_sweep(Path(config.hydra.run.dir), self.start)
+            finish_sweep(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         name_jobs(config)
         folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
-        folder.mkdir(parents=True, exist_ok=True)  # a search stores its study there
         if sweeper.get("storage") is None:
             return
         try:
+            folder.mkdir(parents=True, exist_ok=True)  # for the study
             self.locks.enter_context(job_folder.lock_job(folder))
-        except ValueError as error:
-            sys.exit(f"kitsseg.train: {error}")
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # the command reports what the sweeper raises
-        left, existing = remaining_trials(sweeper.storage, sweeper.study_name, sweeper.n_trials)
+            space = {**(sweeper.get("params") or {}), **swept_overrides(config)}
+            left, existing = remaining_trials(sweeper, space)
+        except (ValueError, OSError) as error:
+            sys.exit(f"kitsseg.train: {failures.describe(error).error}")
         with read_write(sweeper):
             sweeper.n_trials = left
             if sweeper.sampler.get("seed") is not None:
                 sweeper.sampler.seed += existing  # the same seed would draw the same values again
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        finish_sweep(Path(config.hydra.sweep.dir), self.start)
+        finish_sweep(Path(config.hydra.sweep.dir))
 
 
-def remaining_trials(storage: str, name: str, wanted: int) -> tuple[int, int]:
-    """Return how many trials a study still needs to have ``wanted`` values, and how many it has.
+def remaining_trials(sweeper: DictConfig, space: Mapping[str, str]) -> tuple[int, int]:
+    """Return how many trials a study still needs to have ``n_trials`` values, and how many it has.
 
     No other process may use the study: a running trial is then one that was interrupted. It is marked
-    as failed and its values are tried first, so that its job is resumed in its folder. The study at the
-    address ``storage`` need not exist yet.
+    as failed and its values are tried first, so that its job is resumed in its folder. A study that does
+    not exist is created.
+
+    Args:
+        sweeper: the section ``hydra.sweeper``.
+        space: the searched values, such as ``{"optimizer.lr": "interval(0.0001,0.01)"}``.
+
+    Raises:
+        ValueError: the study was started with other values, or the direction is unknown.
     """
     import optuna
     from optuna.storages import RetryFailedTrialCallback
     from optuna.trial import TrialState
 
+    name, storage, wanted = sweeper.study_name, sweeper.storage, sweeper.n_trials
+    if (direction := str(sweeper.direction)) not in ("minimize", "maximize"):
+        raise ValueError(f"hydra.sweeper.direction={direction}: must be minimize or maximize")
     if name not in {summary.study_name for summary in optuna.get_all_study_summaries(storage)}:
+        study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+        study.set_user_attr("space", dict(space))
         return wanted, 0
-    study = optuna.load_study(name, storage)
+    study = optuna.load_study(study_name=name, storage=storage)
+    before = {"direction": study.direction.name.lower(), **study.user_attrs.get("space", space)}
+    if found := job_folder.differences(before, {"direction": direction, **space}):
+        raise ValueError(f"{storage} holds a search with {'; '.join(found)}: choose another name=")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
@@ -180,6 +196,18 @@ def remaining_trials(storage: str, name: str, wanted: int) -> tuple[int, int]:
             log.info(f"trial {trial.number} was interrupted; resuming it")
     complete = len(study.get_trials(states=(TrialState.COMPLETE,)))
     return max(0, wanted - complete), len(study.trials)
+
+
+def _parse(task: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(task))
+
+
+def swept_overrides(config: DictConfig) -> dict[str, str]:
+    """Return the values of each key that a sweep or search varies, as its override states them."""
+    swept = [
+        override for override in _parse(config.hydra.overrides.task) if override.is_sweep_override()
+    ]
+    return {each.key_or_group: str(each.input_line).partition("=")[2] for each in swept}
 
 
 def folder_name(overrides: str) -> str:
@@ -204,9 +232,8 @@ def name_jobs(config: DictConfig) -> None:
     sweep over experiments, each of which sets a name, gets the name ``experiments``.
     """
     task = config.hydra.overrides.task
-    parsed = OverridesParser.create().parse_overrides(list(task))
-    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
-    fixed = {override.key_or_group for override in parsed} - swept
+    swept = set(swept_overrides(config))
+    fixed = {override.key_or_group for override in _parse(task)} - swept
     with read_write(config):
         if "experiment" in swept and "name" not in fixed:
             config.name = "experiments"
@@ -215,13 +242,11 @@ def name_jobs(config: DictConfig) -> None:
         hidden = {*config.hydra.job.config.override_dirname.exclude_keys, *fixed} - swept
         # Hydra composes each job from these overrides.
         config.hydra.overrides.hydra.append(f"{EXCLUDE}=[{','.join(sorted(hidden))}]")
+        config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{launch.OWNER}={launch.process_id()}")
 
 
-def finish_sweep(folder: Path, since: float) -> None:
-    """Write tables and report, print Table 1, and exit with 1 if a job is not complete.
-
-    A job that failed before ``since``, when the command started, is marked in the table only.
-    """
+def finish_sweep(folder: Path) -> None:
+    """Write tables and report, print Table 1, and exit with 1 if a job of this command is incomplete."""
     jobs = runs.jobs_below(folder)
     records = any(job.record is not None for job in jobs)
     if records or len(jobs) > 1:
@@ -232,9 +257,13 @@ def finish_sweep(folder: Path, since: float) -> None:
         table = f"\n{paths[0].read_text(encoding='utf-8')}" if records else ""
         print(table + "\n" + "\n".join(str(path) for path in paths))
         log_sweep(jobs, folder, paths)
-    undone = [j for j in jobs if j.state != "complete" and j.changed is not None and j.changed >= since]
-    lines = [f"{job.state}: {job.folder} (the reason is in its {run_record.STATUS})" for job in undone]
-    refused = [path for path in folder.rglob(REFUSED) if path.stat().st_mtime >= since - 1]
-    lines += [f"not run: {path.read_text()}" for path in refused]
+    attempts = {path.parent: path for path in sorted(folder.rglob(f"{ATTEMPT}{launch.command_id()}"))}
+    lines = [f"not run: {reason}" for path in attempts.values() if (reason := path.read_text())]
+    for job in jobs:
+        if job.folder in attempts and job.state != "complete":
+            where = f"the reason is in its {run_record.STATUS}" if job.state == "failed" else job.reason
+            lines.append(f"{job.state}: {job.folder} ({where})")
+    for path in attempts.values():
+        path.unlink()
     if lines:
         sys.exit("\n".join(f"kitsseg.train: {line}" for line in lines))

@@ -1,6 +1,7 @@
 """Checks of a run before anything is trained: Trainer options, network, loss and initial weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from kitsseg.data.labels import CLASSES
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.inference import checkpoint
 from kitsseg.system.distributed import uses_gpus
+from kitsseg.training.finetune import check_frozen
 from kitsseg.training.losses import Loss
 
 PRECISIONS = "auto, 32-true, bf16-mixed or 16-mixed"
@@ -54,6 +56,33 @@ def _check_callbacks(callbacks: Mapping[str, Any]) -> Iterator[str]:
 
 
 SIDE = 4 * DIVISOR
+
+
+def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:
+    """Return the problems of network, loss and initial weights with each other.
+
+    ``values`` is the configuration, ``built`` holds the components that could be built.
+    """
+    if "model" not in built:
+        return []
+    net, problems = built["model"], []
+    checks: list[Callable[[], None]] = []
+    if "data" in built:
+        checks.append(partial(check_output, net, built["data"].neighbours))
+    if "loss" in built:
+        checks.append(partial(check_loss, built["loss"]))
+    if (finetune := built.get("finetune")) is not None:
+        checks.append(partial(check_frozen, net, finetune.frozen))
+    if (path := values["init_from"]) is not None:
+        checks.append(partial(check_initial, net, Path(path).expanduser(), values["init_strict"]))
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            problems.append(str(error))
+    if (path := values["resume_from"]) is not None and not Path(path).expanduser().is_file():
+        problems.append(f"resume_from={path}: no such file; name the last.ckpt of a run")
+    return problems
 
 
 def check_output(net: nn.Module, neighbours: int) -> None:

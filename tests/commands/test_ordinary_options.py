@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,41 @@ def test_refused_before_training(tmp_path: Path, options: list[str], text: str) 
 )
 def test_the_remedies_are_accepted(options: list[str]) -> None:
     assert find_problems("train", [*SMALL, *options]) == []
+
+
+@pytest.mark.parametrize("option", ["hydra.run.dir=/dev/null/x", "hydra.sweep.dir=/dev/null/x"])
+def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path, option: str) -> None:
+    more = ["-m"] if "sweep" in option else []
+    done = command(tmp_path, *more, *SMALL, "model=unet", "logger=none", option)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "kitsseg.train: /dev/null/x: Not a directory; name a folder that can be written\n"
+    )
+
+
+def test_keys_are_added_to_a_dictionary_with_a_plus() -> None:
+    (problem,) = find_problems("train", [*SMALL, "logger=wandb", "logger.wandb.settings={silent: true}"])
+    assert problem.endswith("to add keys, write '+logger.wandb.settings={silent: true}'")
+    remedy = problem.rpartition("write ")[2].strip("'")
+    assert find_problems("train", [*SMALL, "logger=wandb", remedy]) == []
+
+
+def test_a_validation_within_an_epoch_can_be_the_best(tmp_path: Path) -> None:
+    options = ["+trainer.val_check_interval=1", "optimizer.lr=0", "trainer.max_epochs=1"]
+    done = command(tmp_path, *SMALL, "model=unet", "logger=none", "finetune=none", *options)
+    assert done.returncode == 0, done.stderr
+    (best,) = tmp_path.rglob("best.ckpt")
+    # Nothing is learned, so the first validation stays the best.
+    assert checkpoint.read(best)["global_step"] == 1
+
+
+def test_an_unreachable_mlflow_server_is_left_out(tmp_path: Path) -> None:
+    options = ["logger=mlflow", "logger.mlflow.tracking_uri=http://127.0.0.1:9"]  # nobody listens there
+    start = time.monotonic()
+    done = command(tmp_path, *SMALL, "model=unet", "finetune=none", "trainer.max_epochs=1", *options)
+    assert done.returncode == 0, done.stderr
+    assert "MLflowRun: did not start within 10 s; the run continues without this logger" in done.stdout
+    assert time.monotonic() - start < 120  # it was 752 s
 
 
 def test_a_loss_of_torch_is_refused_with_its_remedy() -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from kitsseg.jobs.failures import Failure, JobFailedError, describe, killed
         (OSError(errno.ENOSPC, "No space", "/a/b"), "/a/b: the disk is full; make"),
         (RuntimeError("write: No space left on device"), "the output folder: the disk is full"),
         (FileNotFoundError(2, "No such file", "/d/c.npy"), "/d/c.npy: No such file; was"),
+        (OSError(errno.EROFS, "Read-only", "/d/c.npy"), "/d/c.npy: Read-only; name a folder of which"),
         (
             FileNotFoundError("Caught FileNotFoundError in DataLoader\n[Errno 2] No such file: '/d/c'"),
             "No such file: '/d/c'; was a folder removed",
@@ -41,6 +43,13 @@ def test_the_cause_counts() -> None:
             raise RuntimeError("checkpoint not saved") from full
     except RuntimeError as error:
         assert describe(error).error.startswith("/a: the disk is full")
+
+
+def test_a_missing_file_in_an_existing_folder_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    lost = tmp_path / "best.ckpt"
+    in_loader = FileNotFoundError(f"Caught FileNotFoundError\n[Errno 2] No such file: '{lost}'")
+    for error in (FileNotFoundError(2, "No such file", str(lost)), in_loader):
+        assert not describe(error).known
 
 
 def test_what_is_ours_keeps_its_traceback() -> None:

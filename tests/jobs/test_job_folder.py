@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from kitsseg.jobs import job_folder
+from kitsseg.jobs import job_folder, sweep
 from tests import ROOT
+from tests.helpers.records import record
 
 SETTINGS = {"seed": 0, "data": {"root": "a", "workers": 2}, "paths": {"output": "x"}, "logger": {}}
 
@@ -78,3 +80,43 @@ def test_a_status_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert job_folder.read_status(tmp_path) == {} and not job_folder.is_complete(tmp_path)
     (tmp_path / "status.json").write_text('{"status": "complete"}')
     assert not job_folder.is_complete(tmp_path)  # its record is gone
+
+
+def test_a_job_that_another_command_runs_counts_by_its_state_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock_job = job_folder.lock_job
+    monkeypatch.setattr(job_folder, "lock_job", partial(lock_job, wait_s=0.1))
+    ours, other = tmp_path / "seed-0", tmp_path / "seed-1"
+    for folder in (ours, other):  # the second one belongs to a sweep over another seed
+        folder.mkdir()
+        (folder / "status.json").write_text('{"status": "running"}')
+    with lock_job(ours):
+        assert not sweep.guard(lambda: None, ours, SETTINGS, {})
+        assert f"{ours}: another process is running this job" in capsys.readouterr().err
+        with pytest.raises(SystemExit) as stop:
+            sweep.finish_sweep(tmp_path)
+        assert str(stop.value.code).startswith(f"kitsseg.train: unfinished: {ours} (still running")
+        assert len(str(stop.value.code).splitlines()) == 1
+        assert not sweep.guard(lambda: None, ours, SETTINGS, {})
+        record().write(ours)
+        (ours / "status.json").write_text('{"status": "complete"}')
+    sweep.finish_sweep(tmp_path)  # the other command has completed it
+
+    job_folder.claim(other, SETTINGS)
+    (other / "checkpoints").mkdir()
+    (other / "status.json").write_text('{"status": "complete"}')
+    assert not sweep.guard(lambda: None, other, {**SETTINGS, "seed": 1}, {})
+    with pytest.raises(SystemExit, match=f"not run: {other} holds a job with seed=0, not 1"):
+        sweep.finish_sweep(tmp_path)
+
+
+def test_a_job_is_found_under_the_name_that_another_sweep_gave_it(tmp_path: Path) -> None:
+    (tmp_path / "default").mkdir()
+    job_folder.claim(tmp_path / "default", SETTINGS)
+    elsewhere = {**SETTINGS, "paths": {"output": "y"}}
+    assert job_folder.find(tmp_path / "seed-0", elsewhere) == tmp_path / "default"
+    # Runs that are compared by their speed are different jobs.
+    faster = {**SETTINGS, "data": {"root": "a", "workers": 4}}
+    for settings in (faster, {**SETTINGS, "seed": 1}):
+        assert job_folder.find(tmp_path / "seed-1", settings) == tmp_path / "seed-1"

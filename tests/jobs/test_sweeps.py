@@ -2,6 +2,9 @@
 
 import json
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -14,7 +17,7 @@ from omegaconf import OmegaConf
 
 from kitsseg.config import overrides
 from kitsseg.evaluation import metrics
-from kitsseg.jobs.sweep import name_jobs
+from kitsseg.jobs.sweep import name_jobs, remaining_trials
 from kitsseg.reporting import run_record, runs
 from kitsseg.system import gpus
 from tests import ROOT
@@ -99,6 +102,48 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
+def test_a_sweep_that_grows_by_a_key_keeps_its_jobs(tmp_path: Path) -> None:
+    line = ["-m", *SMALL, "finetune=none", "logger=tensorboard", "trainer.max_epochs=1"]
+    assert command(tmp_path, *line, "model=unet").returncode == 0
+    done = command(tmp_path, *line, "model=unet,attn_unet")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "outputs" / "demo"
+    assert f"already complete: {folder / 'default'}" in done.stdout
+    assert sorted(p.parent.name for p in folder.glob("*/result.json")) == ["default", "model-attn_unet"]
+
+
+DEBUGGED = """
+import pdb, sys
+import pytorch_lightning as pl
+
+class Debug(pl.Callback):
+    def on_fit_start(self, trainer, module):
+        pdb.Pdb(nosigint=True).set_trace()
+"""
+
+
+def test_pdb_reads_the_terminal_in_a_job_of_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "debugged.py").write_text(DEBUGGED)
+    terminal, end = pty.openpty()
+    line = ["-m", *SMALL, "model=unet", "finetune=none", "logger=none", "trainer.max_epochs=1"]
+    own = "+callbacks.debug._target_=debugged.Debug"
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-m", "kitsseg.train", *line, own]
+    sweep = subprocess.Popen(command, cwd=tmp_path, env=env, stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    said = ""
+    try:
+        while sweep.poll() is None and select.select([terminal], [], [], 60)[0]:
+            said += os.read(terminal, 4096).decode(errors="replace")
+            if said.endswith("(Pdb) "):
+                os.write(terminal, b"c\n" if "answer=42" in said else b"p f'answer={6 * 7}'\n")
+    except OSError:  # the other end is closed
+        pass
+    finally:
+        assert sweep.wait(60) == 0, said
+    assert "answer=42" in said and "# Table 1" in said
+
+
 def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path: Path) -> None:
     line = [
         "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0",
@@ -122,6 +167,28 @@ def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path
     done = command(tmp_path, *line)
     assert done.returncode == 0 and "# Table 1" in done.stdout, done.stderr
     assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_study_keeps_its_search_space_and_direction(tmp_path: Path) -> None:
+    space = {"optimizer.lr": "interval(1e-4,1e-2)"}
+    sweeper = {"study_name": "s", "storage": f"sqlite:///{tmp_path}/study.db", "n_trials": 3}
+    up, down, wrong = (
+        OmegaConf.create({**sweeper, "direction": d}) for d in ("maximize", "minimize", "up")
+    )
+    assert remaining_trials(up, space) == remaining_trials(up, space) == (3, 0)
+    for other, text in (
+        (
+            {"optimizer.lr": "choice(1e-4,1e-2)"},
+            "optimizer.lr=interval(1e-4,1e-2), not choice(1e-4,1e-2)",
+        ),
+        ({**space, "seed": "choice(0,1)"}, "seed=unset, not choice(0,1)"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"{text}: choose another name=")):
+            remaining_trials(up, other)
+    with pytest.raises(ValueError, match="direction=maximize, not minimize"):
+        remaining_trials(down, space)
+    with pytest.raises(ValueError, match="direction=up: must be minimize or maximize"):
+        remaining_trials(wrong, space)
 
 
 def test_a_search_without_any_value_shows_the_failures(tmp_path: Path) -> None:

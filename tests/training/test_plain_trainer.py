@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from kitsseg import SegmentationTask, Segmenter
 from kitsseg.data.case import Case
 from kitsseg.models.unet import AttentionUNet
+from kitsseg.training.callbacks.learning_curve import LearningCurve
 from tests.helpers.parts import make_data
 
 
@@ -37,6 +38,29 @@ def test_train_test_predict_and_load(block_cases: list[Case], tmp_path: Path) ->
     label = Segmenter.load(tmp_path / "best.ckpt", device="cpu")(block_cases[0].image)
     assert label.shape == (6, 64, 64)
     trainer(tmp_path, max_epochs=1).fit(loaded, datamodule=data)  # trains on
+
+
+def test_a_run_that_ended_within_an_epoch_resumes_with_the_next_batch(
+    block_cases: list[Case], tmp_path: Path
+) -> None:
+    def fit(folder: Path, steps: int, resume: Path | None = None) -> tuple[SegmentationTask, list[int]]:
+        data = make_data(block_cases[0].image.parent.parent, tmp_path, batch_size=2)
+        torch.manual_seed(0)
+        task, curve = SegmentationTask(AttentionUNet(width=4, depth=2)), LearningCurve()
+        saved = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True)
+        runner = trainer(tmp_path, max_steps=steps, callbacks=[saved, curve], num_sanity_val_steps=0)
+        runner.fit(task, datamodule=data, ckpt_path=resume)
+        assert runner.num_training_batches == 6
+        return task, [row["epoch"] for row in curve.epochs]
+
+    whole, epochs = fit(tmp_path / "whole", 14)
+    assert epochs == [0, 1, 2]
+    for steps in (8, 6):  # within the second epoch, and at the end of the first
+        fit(tmp_path / str(steps), steps)
+        resumed, epochs = fit(tmp_path / "resumed", 14, tmp_path / str(steps) / "last.ckpt")
+        assert epochs == [0, 1, 2]
+        weights = zip(whole.net.parameters(), resumed.net.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in weights)
 
 
 def test_overfit_batches_repeats_one_batch(block_cases: list[Case], tmp_path: Path) -> None:

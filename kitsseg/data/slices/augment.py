@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
-from kitsseg.data.slices.hu_transforms import prepare_transforms
+from kitsseg.data.slices.hu_transforms import check_neighbours, prepare_transforms
 
 
 class Augmentation:
@@ -45,6 +45,10 @@ class Augmentation:
         self.chain.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         out = self.chain(image=np.ascontiguousarray(image.transpose(1, 2, 0)), mask=label)
         return np.ascontiguousarray(out["image"].transpose(2, 0, 1)), np.ascontiguousarray(out["mask"])
+
+    def check_neighbours(self) -> None:
+        """Raise `ValueError` if a transform cannot be applied to slices with neighbours as channels."""
+        check_neighbours(self.chain.transforms)
 
 
 def _ordered(name: str, limits: Sequence[float]) -> tuple[float, float]:

@@ -96,6 +96,8 @@ class SliceDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name}={value}: must be at least {least}")
         if not 0 <= background_keep <= 1:
             raise ValueError(f"background_keep={background_keep}: must be between 0 and 1")
+        if neighbours:
+            augmentation.check_neighbours()
         self.root, self.source, self.splitter = Path(root), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours = neighbours
@@ -203,7 +205,9 @@ class SliceDataModule(pl.LightningDataModule):
             raise ValueError(
                 f"{len(self.rows(0))} training slices are too few for {ranks} ranks; use fewer devices"
             )
-        batches = TrainBatches(self.rows, self._epoch, self.batch_size, self.seed, rank, ranks)
+        batches = TrainBatches(
+            self.rows, self._epoch, self.batch_size, self.seed, rank, ranks, self._batches_done
+        )
         return self._loader(
             SliceDataset(self.store, self.neighbours, self.augmentation, self.seed), batches
         )
@@ -237,6 +241,11 @@ class SliceDataModule(pl.LightningDataModule):
         if self.trainer is None or getattr(self.trainer, "overfit_batches", False):
             return 0
         return self.trainer.current_epoch
+
+    def _batches_done(self) -> int:
+        """Return how many batches of a resumed epoch had been trained on."""
+        loop = self.trainer.fit_loop.epoch_loop if self.trainer else None
+        return loop.batch_progress.current.completed if loop is not None and loop.restarting else 0
 
     def _rank(self) -> tuple[int, int]:
         """Return the rank of this process and the number of ranks."""

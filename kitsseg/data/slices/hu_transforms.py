@@ -5,11 +5,13 @@ from typing import Any
 
 import albumentations as A
 import numpy as np
+from albumentations.augmentations.dropout.transforms import BaseDropout
 from albumentations.core.composition import BaseCompose
 
 from kitsseg.data.labels import AIR_HU
 
 SIDE = 64  # of the slice on which each transform is tried
+AIR = (AIR_HU,) * 4  # OpenCV fills the first channel only with a single number
 
 
 class InUnitRange:
@@ -61,15 +63,23 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
         ValueError: a transform cannot be used; the message names it.
     """
     for transform in _leaves(transforms):
-        if getattr(transform, "fill", AIR_HU) != AIR_HU:
+        if getattr(transform, "fill", AIR_HU) not in (AIR_HU, AIR):
             raise ValueError(
                 f"{type(transform).__name__}: fill={transform.fill}: the border must be filled with "
                 f"air; set fill={AIR_HU}"
             )
+        if hasattr(transform, "fill") and not isinstance(transform, (BaseDropout, A.MaskDropout)):
+            transform.fill = AIR
         own = type(transform).__module__.startswith("albumentations.")
         if own and isinstance(transform, A.ImageOnlyTransform):
             _convert(transform, limits_hu)
         _try(transform)
+
+
+def check_neighbours(transforms: Sequence[Any]) -> None:
+    """Raise `ValueError` if a transform cannot be applied to slices with neighbours as channels."""
+    for transform in _leaves(transforms):
+        _try(transform, 5)  # three would be taken for the colours of a photograph
 
 
 def _leaves(transforms: Sequence[Any]) -> Iterator[Any]:
@@ -80,22 +90,25 @@ def _leaves(transforms: Sequence[Any]) -> Iterator[Any]:
             yield transform
 
 
-def _try(transform: Any) -> None:
+def _try(transform: Any, channels: int = 1) -> None:
     """Raise `ValueError` unless image and label have one size afterwards, int16 HU and class ids."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
-    image = ((rows * 7 + columns * 5) % 400 - 160).astype(np.int16)[..., None]
+    image = ((rows * 7 + columns * 5) % 400 - 160).astype(np.int16)[..., None].repeat(channels, 2)
     label = ((rows // 16 + columns // 16) % 3).astype(np.uint8)
     name, p = type(transform).__name__, transform.p
+    slices = "CT slices in HU" if channels == 1 else "slices with neighbours"
     transform.p = 1.0
     try:
         out = A.Compose([transform], seed=0)(image=image, mask=label)
         changed, mask = out["image"], out["mask"]
-        if changed.dtype != np.int16 or changed.ndim != 3 or changed.shape[2] != 1:
+        if changed.dtype != np.int16 or changed.ndim != 3 or changed.shape[2] != channels:
             raise ValueError(f"it returns {changed.dtype} of shape {changed.shape} for int16 HU")
+        if isinstance(transform, A.DualTransform) and (changed != changed[..., :1]).any():
+            raise ValueError("it changes neighbouring slices in different ways")
         if mask.shape != changed.shape[:2] or not set(np.unique(mask)) <= {0, 1, 2}:
             raise ValueError("it changes the label in another way than the image")
     except Exception as error:  # of any transform
         text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{name}: cannot be applied to CT slices in HU: {text}; remove it") from error
+        raise ValueError(f"{name}: cannot be applied to {slices}: {text}; remove it") from error
     finally:
         transform.p = p

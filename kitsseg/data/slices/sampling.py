@@ -52,6 +52,8 @@ class TrainBatches(Sampler[list[Draw]]):
     seed: int
     rank: int = 0
     ranks: int = 1
+    # Returns how many batches to skip, because a resumed epoch has trained on them.
+    done: Callable[[], int] = lambda: 0
 
     def __len__(self) -> int:
         return max(1, len(self.rows(self.epoch())) // (self.batch_size * self.ranks))
@@ -62,6 +64,6 @@ class TrainBatches(Sampler[list[Draw]]):
         order = np.random.default_rng([self.seed, epoch]).permutation(len(rows))
         draws = [Draw(epoch, i, int(rows[j])) for i, j in enumerate(order)]
         share = min(self.batch_size, len(rows) // self.ranks)
-        for batch in range(len(self)):
+        for batch in range(self.done() % len(self), len(self)):
             start = batch * self.batch_size * self.ranks + self.rank * share
             yield draws[start : start + share]

@@ -28,7 +28,8 @@ class LearningCurve(pl.Callback):
         for name, value in trainer.callback_metrics.items():
             if name.startswith(kinds):
                 row[name] = float(value) if math.isfinite(value) else None
-        self.epochs.append(row)
+        # A run that max_steps ended within an epoch, and that was resumed, ends the same epoch twice.
+        self.epochs = [other for other in self.epochs if other["epoch"] < row["epoch"]] + [row]
         self._validated = False
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 import inspect
 import pickle
 import warnings
+from pathlib import Path
 
 import albumentations as A
 import numpy as np
 import pytest
 
 from kitsseg.data.slices.augment import Augmentation
+from kitsseg.data.slices.datamodule import SliceDataModule
+from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.split import Seeded
 
 ARGUMENTS = {"CenterCrop", "Crop", "RandomCrop", "Resize", "PadIfNeeded", "RandomCropFromBorders"}
 
@@ -82,6 +86,35 @@ def test_brightness_by_hand() -> None:
 def test_normalising_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="Normalize: cannot be applied .* it returns values"):
         Augmentation([A.OneOf([A.Normalize(mean=0.5, std=0.1, max_pixel_value=1)])])
+
+
+@pytest.mark.parametrize("kind", transforms(), ids=lambda kind: kind.__name__)
+def test_neighbours_are_no_colours(kind: type) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            augmentation = Augmentation([make(kind)])
+        except Exception:  # it is refused for single slices already, or needs arguments
+            return
+        try:
+            augmentation.check_neighbours()
+        except ValueError as error:
+            assert "cannot be applied to slices with neighbours" in str(error)
+            return
+        image, label = slice_and_label()
+        for channels in (3, 5):
+            changed, mask = augmentation(image.repeat(channels, 0), label, (0, 1, 2))
+            assert changed.shape == (channels, *mask.shape) and changed.dtype == np.int16
+            # The same slice three times stays the same slice, also where the border is filled.
+            assert (changed == changed[:1]).all() or "Noise" in kind.__name__
+    assert kind.__name__ not in ("CLAHE", "ToSepia", "RGBShift", "HueSaturationValue")
+
+
+def test_a_data_module_tries_the_augmentation_with_its_neighbours(tmp_path: Path) -> None:
+    clahe = Augmentation([A.CLAHE(p=1)])
+    SliceDataModule(tmp_path, Kits19(), Seeded(0.2), clahe, tmp_path)
+    with pytest.raises(ValueError, match="CLAHE: cannot be applied to slices with neighbours"):
+        SliceDataModule(tmp_path, Kits19(), Seeded(0.2), clahe, tmp_path, neighbours=1)
 
 
 def test_a_converted_transform_is_the_same_in_a_worker() -> None:
