@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from kitsseg.data.labels import OFFICIAL
@@ -100,24 +100,19 @@ def _between(value: float | None, limits: Sequence[float], unit: str) -> tuple[i
     return position, f"{', '.join(bounds)} {unit}"
 
 
-def stratum_head(strata: Strata) -> list[str]:
-    """Return the column heads of the table that `stratum_cells` fills."""
-    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)]
-
-
-def stratum_cells(strata: Strata) -> list[list[str]]:
-    """Return the cells under `stratum_head`, one line per stratum and row."""
+def stratum_table(strata: Strata) -> tuple[list[str], list[list[str]]]:
+    """Return the column heads, and the cells with one line per stratum and row."""
     lines = []
     for stratum, row, cells in strata.scores:
         cases = " / ".join(dict.fromkeys(str(cell.cases) for cell in cells.values()))
         lines.append([stratum, row.label, cases, *(interval(cell.mean) for cell in cells.values())])
-    return lines
+    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)], lines
 
 
 def strata_csv(several: Sequence[Strata]) -> str:
     """Return a CSV file with one line per stratum, row and region and full precision."""
     body = [
-        [strata.name, stratum, row.label, region, c.cases, c.mean.mean, c.mean.low, c.mean.high]
+        [strata.name, stratum, row.label, region, c.cases, *astuple(c.mean)]
         for strata in several
         for stratum, row, cells in strata.scores
         for region, c in cells.items()

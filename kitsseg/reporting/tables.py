@@ -104,7 +104,7 @@ def texts(done: Study) -> dict[str, str]:
     """
     if not done.rows:
         return {}
-    latex = formats.latex(HEAD, [_lines(done), PAPER], note(done))
+    latex = formats.latex(HEAD, [_final_lines(done), PAPER], note(done))
     files = {"table1.md": table1_markdown(done), "table1.csv": _csv(done), "table1.tex": latex}
     if done.comparisons:
         cells = comparisons.comparison_cells(done.comparisons)
@@ -117,19 +117,33 @@ def texts(done: Study) -> dict[str, str]:
 
 def table1_markdown(done: Study) -> str:
     """Return ``table1.md``: Table 1 after and before fine-tuning, comparisons, strata and notes."""
-    parts = ["# Table 1\n", formats.markdown(HEAD, [*_lines(done), *PAPER])]
+    parts = ["# Table 1\n", formats.markdown(HEAD, [*_final_lines(done), *PAPER])]
     parts += [f"\n{job.folder.name} {job.state}: {job.reason}" for job in done.missing]
-    stage_one = zip(done.rows, done.before, strict=True)
-    if before := [_line(row, cells) for row, cells in stage_one if row.is_fine_tuned]:
+    if before := table_lines(done, after=False):
         parts += ["\nBefore fine-tuning (stage one):\n", formats.markdown(HEAD, before)]
     parts += ["", note(done)]
     if done.comparisons:
         lines = comparisons.comparison_cells(done.comparisons)
         parts += ["\n## Differences\n", formats.markdown(comparisons.HEAD, lines), "", comparisons.NOTE]
     for groups in done.strata:
-        table = formats.markdown(strata.stratum_head(groups), strata.stratum_cells(groups))
-        parts += [f"\n## {groups.name}\n", table]
+        parts += [f"\n## {groups.name}\n", formats.markdown(*strata.stratum_table(groups))]
     return "\n".join([*parts, ""])
+
+
+def table_lines(done: Study, after: bool = True) -> list[list[str]]:
+    """Return the cells under `HEAD`: all rows after the last stage, or fine-tuned rows before it."""
+    lines = zip(done.rows, done.final if after else done.before, strict=True)
+    return [
+        [row.label, *(interval(cell.mean, spread=cell.sd) for cell in cells)]
+        for row, cells in lines
+        if after or row.is_fine_tuned
+    ]
+
+
+def _final_lines(done: Study) -> list[list[str]]:
+    """Return the lines after the last stage, and one per missing job with its state in every column."""
+    missing = [[job.folder.name, *[job.state] * len(COLUMNS)] for job in done.missing]
+    return table_lines(done) + missing
 
 
 def _csv(done: Study) -> str:
@@ -146,13 +160,3 @@ def _csv(done: Study) -> str:
     for name, *means in PAPER:
         body.append([name, "final", "", "", *sum(([mean, "", "", "", ""] for mean in means), [])])
     return formats.csv_text(head, [line + [""] * (len(head) - len(line)) for line in body])
-
-
-def _lines(done: Study) -> list[list[str]]:
-    """Return one line per row, and one per missing job with its state in every column."""
-    lines = [_line(row, cells) for row, cells in zip(done.rows, done.final, strict=True)]
-    return lines + [[job.folder.name, *[job.state] * len(COLUMNS)] for job in done.missing]
-
-
-def _line(row: Row, cells: Sequence[Cell]) -> list[str]:
-    return [row.label, *(interval(cell.mean, spread=cell.sd) for cell in cells)]
