@@ -19,10 +19,7 @@ UNKNOWN = "not known"
 
 @dataclass(frozen=True)
 class Strata:
-    """Cases grouped by one property: case ids by non-empty stratum, and validation Dice.
-
-    ``scores`` has one line per stratum and row: the stratum, the row, and its Dice by region.
-    """
+    """Case ids by non-empty stratum of one property, and each row's Dice in a stratum by region."""
 
     name: str
     members: dict[str, list[str]]
@@ -30,11 +27,10 @@ class Strata:
 
 
 def divide_cases(rows: Sequence[Row]) -> list[Strata]:
-    """Return groupings of the validation cases by diameter (or else volume) and by stage.
+    """Return groupings of the validation cases by diameter, or else volume of the label, and by stage.
 
-    Diameter and stage come from the records' ``clinical`` fields. If no case has a diameter, the
-    tumour volume of the label is used. A property that is unknown for all cases gives no grouping; a
-    case without the property is in the stratum ``not known``.
+    A property that is unknown for all cases gives no grouping; a case without the property is in the
+    stratum ``not known``.
     """
     entries: dict[str, dict[str, Any]] = {}
     clinical: dict[str, dict[str, Any]] = {}
