@@ -39,8 +39,7 @@ def find_jobs(folders: Sequence[Path]) -> list[Job]:
     """
     jobs: dict[Path, Job] = {}
     for folder in folders:
-        found = jobs_below(folder)
-        if not found:
+        if not (found := jobs_below(folder)):
             raise ValueError(f"runs={folder}: holds no run; expected {RESULT}, {STATUS} or {EVALUATION}")
         for job in found:
             jobs.setdefault(job.folder.resolve(), job)

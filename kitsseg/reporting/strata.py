@@ -90,10 +90,9 @@ def _between(value: float | None, limits: Sequence[float], unit: str) -> tuple[i
     """Return position and label of the range that contains ``value``."""
     if value is None:
         return len(limits) + 1, UNKNOWN
-    position = sum(value > limit for limit in limits)
-    bounds = [f"> {limit:.0f}" for limit in limits[:position][-1:]]
-    bounds += [f"≤ {limit:.0f}" for limit in limits[position:][:1]]
-    return position, f"{', '.join(bounds)} {unit}"
+    above = [f"> {limit:.0f}" for limit in limits if value > limit]
+    below = [f"≤ {limit:.0f}" for limit in limits if value <= limit]
+    return len(above), f"{', '.join([*above[-1:], *below[:1]])} {unit}"
 
 
 def stratum_table(strata: Strata) -> tuple[list[str], list[list[str]]]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
+from kitsseg.data.labels import OFFICIAL
 from kitsseg.evaluation.metrics import case_mean
 from kitsseg.reporting import comparisons, formats, strata
 from kitsseg.reporting.comparisons import Comparison
@@ -12,14 +14,8 @@ from kitsseg.reporting.runs import Job
 from kitsseg.reporting.strata import Strata
 from kitsseg.reporting.table_rows import Cell, Row, group_runs
 
-# Part of the split and region of each column.
-COLUMN_SCORES = {
-    "Train Kidney": ("train", "kidney"),
-    "Train Tumor": ("train", "tumour"),
-    "Val Kidney": ("validation", "kidney"),
-    "Val Tumor": ("validation", "tumour"),
-}
-COLUMNS = tuple(COLUMN_SCORES)
+COLUMNS = ("Train Kidney", "Train Tumor", "Val Kidney", "Val Tumor")
+PARTS_AND_REGIONS = tuple(product(("train", "validation"), OFFICIAL))  # of the columns
 HEAD = ("Model", *COLUMNS)
 # Rathnayaka et al., "Kidney Tumor Detection using Attention based U-Net", Table 1.
 PAPER = (
@@ -31,30 +27,26 @@ PAPER = (
 def mean_dice(record: Record, after: bool = False) -> list[float]:
     """Return a run's mean Dice in the order of `COLUMNS`, of stage one or ``after`` all stages."""
     parts = record.final if after else record.before
-    return [case_mean(parts[part], region) for part, region in COLUMN_SCORES.values()]
+    return [case_mean(parts[part], region) for part, region in PARTS_AND_REGIONS]
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that the tables show, computed once.
-
-    ``final`` and ``before`` are the cells of each row after the last stage and after stage one, in the
-    order of `COLUMNS`. ``missing`` are the jobs without a record.
-    """
+    """Everything that the tables show, computed once."""
 
     rows: list[Row]
-    final: list[list[Cell]]
-    before: list[list[Cell]]
+    final: list[list[Cell]]  # of each row in the order of `COLUMNS`, after the last stage
+    before: list[list[Cell]]  # the same after stage one
     comparisons: list[Comparison]
     strata: list[Strata]
-    missing: Sequence[Job]
+    missing: Sequence[Job]  # without a record
 
 
 def study(records: Sequence[Record], missing: Sequence[Job] = ()) -> Study:
     """Return the statistics of ``records`` for all tables, which also list the ``missing`` jobs."""
     rows = group_runs(records)
     final, before = (
-        [[row.scores(*column, after).cell() for column in COLUMN_SCORES.values()] for row in rows]
+        [[row.scores(*column, after).cell() for column in PARTS_AND_REGIONS] for row in rows]
         for after in (True, False)
     )
     return Study(rows, final, before, comparisons.compare(rows), strata.divide_cases(rows), missing)
@@ -97,11 +89,7 @@ def note(done: Study) -> str:
 
 
 def texts(done: Study) -> dict[str, str]:
-    """Return the content of all table files by file name; nothing without any run.
-
-    ``table1.md`` contains all tables. There are ``differences.csv`` and ``differences.tex`` for several
-    rows, and ``strata.csv`` for known tumour sizes or stages.
-    """
+    """Return the content of all table files by file name; nothing without any run."""
     if not done.rows:
         return {}
     latex = formats.latex(HEAD, [_final_lines(done), PAPER], note(done))

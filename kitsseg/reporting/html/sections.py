@@ -5,7 +5,7 @@ Each function yields the elements of a section; a section without elements is le
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -30,9 +30,7 @@ def plot_grid(*plots: tuple[Html, str]) -> Html:
     return el("div", *figures, class_="plots")
 
 
-def html_table(
-    head: Sequence[object], body: Sequence[Sequence[object]], label: str, class_: str
-) -> Html:
+def html_table(head: Sequence[str], body: Iterable[Sequence[object]], label: str, class_: str) -> Html:
     """Return a table that scrolls sideways on narrow screens; the first column names the rows."""
     names = el("thead", el("tr", *(el("th", h, scope="col") for h in head)))
     lines = (el("tr", el("th", row[0], scope="row"), *(el("td", c) for c in row[1:])) for row in body)
@@ -123,8 +121,7 @@ def case_by_case(rows: Sequence[Row]) -> Iterator[Html]:
     for region, row in product(REGIONS, rows):
         dice = row.validation_dice(region)
         texts[f"{region}: {row.label}"] = {case: f"{value:.3f}" for case, value in dice.items()}
-    cases = sorted(dict(entries))
-    body = [[case, *(column.get(case, "–") for column in texts.values())] for case in cases]
+    body = [[c, *(column.get(c, "–") for column in texts.values())] for c in sorted(dict(entries))]
     title = f"All {len(body)} validation cases (click a column head to sort)"
     cells = html_table(["Case", *texts], body, "All validation cases", "figures sortable")
     yield el("details", el("summary", title), cells)
@@ -208,10 +205,8 @@ def job_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
 
 def _epochs(epochs: Mapping[str, Any]) -> str:
     """Return number and best epoch of each stage, such as ``25 (21), 8 (3)``."""
-    parts = []
-    for stage in epochs.values():
-        best = stage.get("best")  # records of version 1 lack it
-        parts.append(f"{stage.get('run')}" + ("" if best is None else f" ({best})"))
+    # The records of version 1 lack the best epoch.
+    parts = [f"{e.get('run')} ({e.get('best')})".removesuffix(" (None)") for e in epochs.values()]
     return ", ".join(parts) if parts else "–"
 
 
@@ -238,7 +233,7 @@ def configurations(rows: Sequence[Row]) -> Iterator[Html]:
 
 def environment(rows: Sequence[Row]) -> Html:
     """Return commit, versions and machine of every row; one column if all rows are equal."""
-    names = list(dict.fromkeys(name for row in rows for run in row.runs for name in run.environment))
+    names = dict.fromkeys(name for row in rows for run in row.runs for name in run.environment)
     columns: dict[str, list[str]] = {}
     for row in rows:
         found = ([run.environment.get(name, "–") for run in row.runs] for name in names)
@@ -246,7 +241,7 @@ def environment(rows: Sequence[Row]) -> Html:
     first, *others = columns.values()
     if all(column == first for column in others):
         columns = {"All rows": first}
-    body = list(zip(names, *columns.values(), strict=True))
+    body = zip(names, *columns.values(), strict=True)
     return html_table(["Property", *columns], body, "Environment", "config")
 
 
