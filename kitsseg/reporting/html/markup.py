@@ -6,8 +6,6 @@ from html import escape
 class Html(str):
     """Markup that is inserted without escaping."""
 
-    __slots__ = ()
-
 
 def el(name: str, /, *children: object, **attributes: object) -> Html:
     """Return an element: ``el("td", 3, class_="number")`` is ``<td class="number">3</td>``.

@@ -125,9 +125,8 @@ def plot_learning(
 ) -> Html:
     """Plot metrics over the epochs of both stages, with one line per run and metric.
 
-    The keys of ``rows`` are their indices on the page, which determine their colours. ``metrics`` maps
-    each metric to its line style, ``solid`` or ``dashed``. The y axis ends at ``highest``, by default
-    above all values.
+    The keys of ``rows`` are their indices on the page, which set their colours. ``metrics`` maps
+    each metric to a style, ``solid`` or ``dashed``. The y axis ends at ``highest`` or fits the data.
     """
     curves = [
         (i, style, points)
@@ -150,8 +149,7 @@ def plot_learning(
         parts.append(el("text", "fine-tuning →", x=x, y=TOP - 6, class_="tick end"))
     for i, style, points in curves:
         places = [(frame.px(epoch), frame.py(value)) for epoch, value in points]
-        tip = el("title", rows[i].label)
-        parts.append(svg.line(places, f"curve {style} row{i % COLOURS}", tip))
+        parts.append(svg.line(places, f"curve {style} row{i % COLOURS}", el("title", rows[i].label)))
     for line, (i, row) in enumerate(rows.items() if len(rows) > 1 else ()):
         place = {"x": WIDTH - right + 6, "y": TOP + 10 + 16 * line}
         parts.append(el("text", abbreviate(row.label, 14), **place, class_=f"name row{i % COLOURS}"))

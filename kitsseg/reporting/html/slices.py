@@ -22,8 +22,7 @@ MAX_SLICES, MIN_SLICES_PER_CASE = 480, 12
 WEBP = (cv2.IMWRITE_WEBP_QUALITY, 60)
 # In drawing order: the truth is on top.
 MASKS = ("before", "prediction", "truth")
-# Lowest class id of each official region; the kidney includes the tumour.
-LOWEST_CLASS = {"kidney": KIDNEY, "tumour": TUMOUR}
+LOWEST_CLASS = {"kidney": KIDNEY, "tumour": TUMOUR}  # the kidney includes the tumour
 LONGER_NAMES = {"before": "before fine-tuning", "kidney": "kidney (thin lines)"}
 # Title, run, its example cases, and the problem that prevents showing them, if any.
 RowShowcase = tuple[str, Record, list[ExampleCase], str]
