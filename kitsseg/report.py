@@ -33,16 +33,11 @@ COMMAND = Command("report", ReportConfig, check=check_folders)
 
 
 def run(cfg: DictConfig) -> None:
-    """Write the tables and the page, and print which runs they contain.
-
-    Raises:
-        ValueError: a folder does not exist or contains no run.
-    """
+    """Write the tables and the page, and print which runs they contain."""
     from kitsseg.reporting import runs
     from kitsseg.reporting.html import page
 
-    names = [cfg.runs] if isinstance(cfg.runs, str) else cfg.runs
-    folders = [Path(name).expanduser() for name in names]
+    folders = [Path(f).expanduser() for f in ([cfg.runs] if isinstance(cfg.runs, str) else cfg.runs)]
     jobs = runs.find_jobs(folders)
     default = folders[0] if len(folders) == 1 else Path("report")
     output = default if cfg.output is None else Path(cfg.output).expanduser()

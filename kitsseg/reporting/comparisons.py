@@ -1,8 +1,7 @@
 """Compare table rows: paired differences on the cases that both rows validated."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from itertools import combinations, product
 
 from kitsseg.data.labels import OFFICIAL
@@ -32,7 +31,7 @@ class Comparison:
     region: str
     paired: Paired
     validated: tuple[int, int]
-    p_holm: float = math.nan
+    p_holm: float
 
     @property
     def label(self) -> str:
@@ -53,18 +52,15 @@ def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
-    """Return the differences of final validation Dice for all pairs and official regions.
-
-    The p values are corrected over all returned comparisons.
-    """
+    """Return the differences of final validation Dice, with p values corrected over all of them."""
     found = []
     for (first, second), region in product(row_pairs(rows), OFFICIAL):
         a, b = (row.scores("validation", region) for row in (first, second))
         common = sorted(set(a.cases) & set(b.cases))
         paired = stats.paired(a.select(common).values, b.select(common).values)
-        found.append(Comparison(first, second, region, paired, (len(a.cases), len(b.cases))))
-    corrected = stats.holm([c.paired.p for c in found])
-    return [replace(c, p_holm=p) for c, p in zip(found, corrected, strict=True)]
+        found.append((first, second, region, paired, (len(a.cases), len(b.cases))))
+    corrected = stats.holm([paired.p for *_, paired, _ in found])
+    return [Comparison(*parts, p) for parts, p in zip(found, corrected, strict=True)]
 
 
 def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:
@@ -84,7 +80,6 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     head += ["difference", "low", "high", "p", "p holm", "effect"]
     body: list[list[object]] = []
     for c in comparisons:
-        d = c.paired.difference
         line = [c.first.label, c.second.label, c.region, c.paired.cases, *c.validated]
-        body.append([*line, d.mean, d.low, d.high, c.paired.p, c.p_holm, c.paired.effect])
+        body.append([*line, *astuple(c.paired.difference), c.paired.p, c.p_holm, c.paired.effect])
     return csv_text(head, body)

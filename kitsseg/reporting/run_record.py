@@ -20,11 +20,9 @@ class Record:
     Attributes:
         model: name of the model configuration, such as ``attn_unet``.
         overrides: command-line overrides without the seed.
-        before: metrics of the best stage-one weights on both parts of the split.
-        after: metrics after fine-tuning; None without fine-tuning.
+        before: metrics of the best stage-one weights; ``after`` fine-tuning, None without.
         split: case ids by part, ``train`` and ``validation``.
         epochs: for each stage, the number of epochs (``run``) and the best epoch (``best``).
-        environment: versions, commit, device and precision.
         seconds: duration of each phase.
         curves: for each stage, one dict per epoch: ``epoch`` from 0, ``train/loss``, ``val/loss``, ….
         clinical: clinical fields by validation case; empty if unknown.

@@ -39,8 +39,7 @@ def find_jobs(folders: Sequence[Path]) -> list[Job]:
     """
     jobs: dict[Path, Job] = {}
     for folder in folders:
-        found = jobs_below(folder)
-        if not found:
+        if not (found := jobs_below(folder)):
             raise ValueError(f"runs={folder}: holds no run; expected {RESULT}, {STATUS} or {EVALUATION}")
         for job in found:
             jobs.setdefault(job.folder.resolve(), job)
@@ -56,13 +55,13 @@ def jobs_below(folder: Path) -> list[Job]:
 def read_job(folder: Path) -> Job:
     """Return the job stored in ``folder``."""
     status: dict[str, Any] = {}
-    record, reason, problem = None, "", ""
+    record, reason = None, ""
     try:
         if (folder / STATUS).is_file():
             status = dict(json.loads((folder / STATUS).read_text()))
     except (OSError, ValueError, TypeError) as error:
-        problem = f"{STATUS} is unreadable ({error})"
-    state, changed = status.get("status"), status.get("changed")
+        status = {"status": "unreadable", "error": f"{STATUS} is unreadable ({error})"}
+    state = status.get("status")
     try:
         if (folder / RESULT).is_file():
             record = run_record.read(folder / RESULT)
@@ -71,26 +70,21 @@ def read_job(folder: Path) -> Job:
     except ValueError as error:
         state, reason = "unreadable", str(error)
     else:
-        if state == "failed":
+        if state == "failed" or (state == "unreadable" and record is None):
             reason = str(status.get("error", ""))
         elif record is not None:
             state = "complete"
-        elif problem:
-            state, reason = "unreadable", problem
         elif state == "interrupted":
             reason = "stopped before the end"
         elif state == "running":
             state, reason = "unfinished", f"still running or killed: no {RESULT} yet"
         else:
             state, reason = "unreadable", f"{STATUS} says {state}, but there is no {RESULT}"
-    return Job(folder, state, " ".join(reason.split()), record, changed)
+    return Job(folder, state, " ".join(reason.split()), record, status.get("changed"))
 
 
 def read_evaluation(path: Path) -> tuple[Record, str]:
-    """Return ``evaluation.json`` of `kitsseg.evaluate` as a record with validation metrics only.
-
-    Returns:
-        The record, and how many cases were not evaluated properly; empty if all were.
+    """Return ``evaluation.json`` as a record with validation metrics, and what is missing in it.
 
     Raises:
         ValueError: the file is not an evaluation or has an unsupported version.
@@ -99,10 +93,7 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         values = json.loads(path.read_text())
         version, name = values["version"], str(values["name"])
         metrics = {case: {**e, "dice": dict(e["dice"])} for case, e in values["cases"].items()}
-        incomplete = {
-            "without a prediction": len(values.get("missing", [])),
-            "with a problem": len(values.get("problems", {})),
-        }
+        missing, problems = len(values.get("missing", [])), len(values.get("problems", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not an evaluation ({error!r})") from error
     if version != 1:
@@ -114,4 +105,5 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         after=None, split={"train": [], "validation": sorted(metrics)}, epochs={}, config={},
         environment=values.get("environment", {}), seconds={},
     )  # fmt: skip
+    incomplete = {"without a prediction": missing, "with a problem": problems}
     return record, ", ".join(f"{count} {what}" for what, count in incomplete.items() if count)

@@ -20,7 +20,7 @@ class ExampleCase:
     """One example case.
 
     Attributes:
-        role: ``best``, ``median`` or ``worst`` by tumour Dice.
+        role: one of `ROLES`, by tumour Dice.
         z: ``[S]``, slice indices within the volume.
         image: ``[S, H, W]`` uint8; the network's intensity window maps to 0 … 255.
         masks: class ids ``[S, H, W]``: ``truth``, ``prediction`` and, after fine-tuning, ``before``.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from kitsseg.data.labels import OFFICIAL
@@ -19,10 +19,7 @@ UNKNOWN = "not known"
 
 @dataclass(frozen=True)
 class Strata:
-    """Cases grouped by one property: case ids by non-empty stratum, and validation Dice.
-
-    ``scores`` has one line per stratum and row: the stratum, the row, and its Dice by region.
-    """
+    """Case ids by non-empty stratum of one property, and each row's Dice in a stratum by region."""
 
     name: str
     members: dict[str, list[str]]
@@ -30,11 +27,10 @@ class Strata:
 
 
 def divide_cases(rows: Sequence[Row]) -> list[Strata]:
-    """Return groupings of the validation cases by diameter (or else volume) and by stage.
+    """Return groupings of the validation cases by diameter, or else volume of the label, and by stage.
 
-    Diameter and stage come from the records' ``clinical`` fields. If no case has a diameter, the
-    tumour volume of the label is used. A property that is unknown for all cases gives no grouping; a
-    case without the property is in the stratum ``not known``.
+    A property that is unknown for all cases gives no grouping; a case without the property is in the
+    stratum ``not known``.
     """
     entries: dict[str, dict[str, Any]] = {}
     clinical: dict[str, dict[str, Any]] = {}
@@ -94,30 +90,24 @@ def _between(value: float | None, limits: Sequence[float], unit: str) -> tuple[i
     """Return position and label of the range that contains ``value``."""
     if value is None:
         return len(limits) + 1, UNKNOWN
-    position = sum(value > limit for limit in limits)
-    bounds = [f"> {limit:.0f}" for limit in limits[:position][-1:]]
-    bounds += [f"≤ {limit:.0f}" for limit in limits[position:][:1]]
-    return position, f"{', '.join(bounds)} {unit}"
+    above = [f"> {limit:.0f}" for limit in limits if value > limit]
+    below = [f"≤ {limit:.0f}" for limit in limits if value <= limit]
+    return len(above), f"{', '.join([*above[-1:], *below[:1]])} {unit}"
 
 
-def stratum_head(strata: Strata) -> list[str]:
-    """Return the column heads of the table that `stratum_cells` fills."""
-    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)]
-
-
-def stratum_cells(strata: Strata) -> list[list[str]]:
-    """Return the cells under `stratum_head`, one line per stratum and row."""
+def stratum_table(strata: Strata) -> tuple[list[str], list[list[str]]]:
+    """Return the column heads, and the cells with one line per stratum and row."""
     lines = []
     for stratum, row, cells in strata.scores:
         cases = " / ".join(dict.fromkeys(str(cell.cases) for cell in cells.values()))
         lines.append([stratum, row.label, cases, *(interval(cell.mean) for cell in cells.values())])
-    return lines
+    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)], lines
 
 
 def strata_csv(several: Sequence[Strata]) -> str:
     """Return a CSV file with one line per stratum, row and region and full precision."""
     body = [
-        [strata.name, stratum, row.label, region, c.cases, c.mean.mean, c.mean.low, c.mean.high]
+        [strata.name, stratum, row.label, region, c.cases, *astuple(c.mean)]
         for strata in several
         for stratum, row, cells in strata.scores
         for region, c in cells.items()

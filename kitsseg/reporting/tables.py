@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
+from kitsseg.data.labels import OFFICIAL
 from kitsseg.evaluation.metrics import case_mean
 from kitsseg.reporting import comparisons, formats, strata
 from kitsseg.reporting.comparisons import Comparison
@@ -12,14 +14,8 @@ from kitsseg.reporting.runs import Job
 from kitsseg.reporting.strata import Strata
 from kitsseg.reporting.table_rows import Cell, Row, group_runs
 
-# Part of the split and region of each column.
-COLUMN_SCORES = {
-    "Train Kidney": ("train", "kidney"),
-    "Train Tumor": ("train", "tumour"),
-    "Val Kidney": ("validation", "kidney"),
-    "Val Tumor": ("validation", "tumour"),
-}
-COLUMNS = tuple(COLUMN_SCORES)
+COLUMNS = ("Train Kidney", "Train Tumor", "Val Kidney", "Val Tumor")
+PARTS_AND_REGIONS = tuple(product(("train", "validation"), OFFICIAL))  # of the columns
 HEAD = ("Model", *COLUMNS)
 # Rathnayaka et al., "Kidney Tumor Detection using Attention based U-Net", Table 1.
 PAPER = (
@@ -31,30 +27,26 @@ PAPER = (
 def mean_dice(record: Record, after: bool = False) -> list[float]:
     """Return a run's mean Dice in the order of `COLUMNS`, of stage one or ``after`` all stages."""
     parts = record.final if after else record.before
-    return [case_mean(parts[part], region) for part, region in COLUMN_SCORES.values()]
+    return [case_mean(parts[part], region) for part, region in PARTS_AND_REGIONS]
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that the tables show, computed once.
-
-    ``final`` and ``before`` are the cells of each row after the last stage and after stage one, in the
-    order of `COLUMNS`. ``missing`` are the jobs without a record.
-    """
+    """Everything that the tables show, computed once."""
 
     rows: list[Row]
-    final: list[list[Cell]]
-    before: list[list[Cell]]
+    final: list[list[Cell]]  # of each row in the order of `COLUMNS`, after the last stage
+    before: list[list[Cell]]  # the same after stage one
     comparisons: list[Comparison]
     strata: list[Strata]
-    missing: Sequence[Job]
+    missing: Sequence[Job]  # without a record
 
 
 def study(records: Sequence[Record], missing: Sequence[Job] = ()) -> Study:
     """Return the statistics of ``records`` for all tables, which also list the ``missing`` jobs."""
     rows = group_runs(records)
     final, before = (
-        [[row.scores(*column, after).cell() for column in COLUMN_SCORES.values()] for row in rows]
+        [[row.scores(*column, after).cell() for column in PARTS_AND_REGIONS] for row in rows]
         for after in (True, False)
     )
     return Study(rows, final, before, comparisons.compare(rows), strata.divide_cases(rows), missing)
@@ -97,14 +89,10 @@ def note(done: Study) -> str:
 
 
 def texts(done: Study) -> dict[str, str]:
-    """Return the content of all table files by file name; nothing without any run.
-
-    ``table1.md`` contains all tables. There are ``differences.csv`` and ``differences.tex`` for several
-    rows, and ``strata.csv`` for known tumour sizes or stages.
-    """
+    """Return the content of all table files by file name; nothing without any run."""
     if not done.rows:
         return {}
-    latex = formats.latex(HEAD, [_lines(done), PAPER], note(done))
+    latex = formats.latex(HEAD, [_final_lines(done), PAPER], note(done))
     files = {"table1.md": table1_markdown(done), "table1.csv": _csv(done), "table1.tex": latex}
     if done.comparisons:
         cells = comparisons.comparison_cells(done.comparisons)
@@ -117,19 +105,33 @@ def texts(done: Study) -> dict[str, str]:
 
 def table1_markdown(done: Study) -> str:
     """Return ``table1.md``: Table 1 after and before fine-tuning, comparisons, strata and notes."""
-    parts = ["# Table 1\n", formats.markdown(HEAD, [*_lines(done), *PAPER])]
+    parts = ["# Table 1\n", formats.markdown(HEAD, [*_final_lines(done), *PAPER])]
     parts += [f"\n{job.folder.name} {job.state}: {job.reason}" for job in done.missing]
-    stage_one = zip(done.rows, done.before, strict=True)
-    if before := [_line(row, cells) for row, cells in stage_one if row.is_fine_tuned]:
+    if before := table_lines(done, after=False):
         parts += ["\nBefore fine-tuning (stage one):\n", formats.markdown(HEAD, before)]
     parts += ["", note(done)]
     if done.comparisons:
         lines = comparisons.comparison_cells(done.comparisons)
         parts += ["\n## Differences\n", formats.markdown(comparisons.HEAD, lines), "", comparisons.NOTE]
     for groups in done.strata:
-        table = formats.markdown(strata.stratum_head(groups), strata.stratum_cells(groups))
-        parts += [f"\n## {groups.name}\n", table]
+        parts += [f"\n## {groups.name}\n", formats.markdown(*strata.stratum_table(groups))]
     return "\n".join([*parts, ""])
+
+
+def table_lines(done: Study, after: bool = True) -> list[list[str]]:
+    """Return the cells under `HEAD`: all rows after the last stage, or fine-tuned rows before it."""
+    lines = zip(done.rows, done.final if after else done.before, strict=True)
+    return [
+        [row.label, *(interval(cell.mean, spread=cell.sd) for cell in cells)]
+        for row, cells in lines
+        if after or row.is_fine_tuned
+    ]
+
+
+def _final_lines(done: Study) -> list[list[str]]:
+    """Return the lines after the last stage, and one per missing job with its state in every column."""
+    missing = [[job.folder.name, *[job.state] * len(COLUMNS)] for job in done.missing]
+    return table_lines(done) + missing
 
 
 def _csv(done: Study) -> str:
@@ -146,13 +148,3 @@ def _csv(done: Study) -> str:
     for name, *means in PAPER:
         body.append([name, "final", "", "", *sum(([mean, "", "", "", ""] for mean in means), [])])
     return formats.csv_text(head, [line + [""] * (len(head) - len(line)) for line in body])
-
-
-def _lines(done: Study) -> list[list[str]]:
-    """Return one line per row, and one per missing job with its state in every column."""
-    lines = [_line(row, cells) for row, cells in zip(done.rows, done.final, strict=True)]
-    return lines + [[job.folder.name, *[job.state] * len(COLUMNS)] for job in done.missing]
-
-
-def _line(row: Row, cells: Sequence[Cell]) -> list[str]:
-    return [row.label, *(interval(cell.mean, spread=cell.sd) for cell in cells)]

@@ -78,13 +78,14 @@ def test_one_line_per_stratum_and_row() -> None:
     clinical = {f"case_{i:05d}": {"radiographic_size": s} for i, s in enumerate((2, 3, 8))}
     table = [with_clinical([0.2, 0.4, 0.8], clinical), Row("s", [validated("s", [0.5], first=2)])]
     (size,) = strata.divide_cases(table)
-    assert strata.stratum_cells(size) == [
+    head, cells = strata.stratum_table(size)
+    assert cells == [
         ["≤ 4 cm", "r", "2", "0.300 [0.200, 0.400]", "0.300 [0.200, 0.400]"],
         ["≤ 4 cm", "s", "0", "–", "–"],
         ["> 7, ≤ 10 cm", "r", "1", "0.800", "0.800"],
         ["> 7, ≤ 10 cm", "s", "1", "0.500", "0.500"],
     ]
-    assert strata.stratum_head(size)[0] == "Tumour diameter"
+    assert head[0] == "Tumour diameter"
 
 
 def test_volumes_come_from_any_record_that_has_them() -> None:

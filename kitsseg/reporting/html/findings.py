@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.comparisons import Comparison
 from kitsseg.reporting.formats import p_value
 from kitsseg.reporting.html.plots import interval_text, signed
@@ -18,7 +17,7 @@ def sentences(rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequ
     """Return the findings, most important first."""
     tumour = [c for c in comparisons if c.region == "tumour" and c.paired.cases]
     out = highest_mean(rows, tumour)
-    out += [describe_comparison(c) for c in tumour][:MAX_SENTENCES]
+    out += [describe_comparison(c) for c in tumour[:MAX_SENTENCES]]
     out += [describe_fine_tuning(row) for row in rows if row.is_fine_tuned][:MAX_SENTENCES]
     out += [text for row in rows if (text := describe_misses(row))][:MAX_SENTENCES]
     if missing := sum(job.record is None for job in jobs):
@@ -28,27 +27,23 @@ def sentences(rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequ
 
 def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
     """Return which row has the highest mean tumour Dice, and from which rows it does not differ."""
-    scored = [(row.scores("validation", "tumour").cell().mean, row) for row in rows]
-    scored = [(mean, row) for mean, row in scored if not np.isnan(mean.mean)]
-    if not scored:
-        return []
-    if len({tuple(row.validation_dice("tumour")) for _, row in scored}) > 1:
-        lines = [_describe_mean(row, mean) for mean, row in scored][:MAX_SENTENCES]
+    scored: list[tuple[float, Row, str]] = []
+    for row in rows:
+        mean = row.scores("validation", "tumour").cell().mean
+        cases = plural(len(row.validation_dice("tumour")), "validation case")
+        text = f"{mean.mean:.3f}{interval_text(mean)} over {cases} and {plural(len(row.runs), 'run')}."
+        if not np.isnan(mean.mean):
+            scored.append((mean.mean, row, f"{row.label}, {text}"))
+    if len({tuple(row.validation_dice("tumour")) for _, row, _ in scored}) > 1:
+        lines = [text for *_, text in scored[:MAX_SENTENCES]]
         return ["The rows were validated on different cases, so their means are not comparable.", *lines]
-    mean, row = max(scored, key=lambda item: item[0].mean)
-    text = _describe_mean(row, mean)
-    if len(scored) == 1:
-        return [text]
+    if len(scored) < 2:
+        return [text for *_, text in scored]
+    _, row, text = max(scored, key=lambda item: item[0])
     unclear = [c for c in comparisons if row in (c.first, c.second) and not c.is_significant]
     similar = " or ".join((c.second if c.first is row else c.first).label for c in unclear)
     limit = f" It does not differ significantly from {similar}." if unclear else ""
     return [f"Highest mean tumour Dice: {text}{limit}"]
-
-
-def _describe_mean(row: Row, mean: Interval) -> str:
-    cases = plural(len(row.validation_dice("tumour")), "validation case")
-    runs = plural(len(row.runs), "run")
-    return f"{row.label}, {mean.mean:.3f}{interval_text(mean)} over {cases} and {runs}."
 
 
 def describe_comparison(c: Comparison) -> str:
@@ -60,15 +55,13 @@ def describe_comparison(c: Comparison) -> str:
     )
     if np.isnan(d.low):
         return f"{text}; one case is too few for a test."
-    p = p_value(c.p_holm)
-    p = f"p {p.replace('<', '< ')}" if "<" in p else f"p = {p}"
+    p = f"p = {p_value(c.p_holm)}".replace("= <", "< ")
     if not c.is_significant:
         return f"{text}; no significant difference ({p})."
-    better = c.first if d.mean > 0 else c.second
-    limit = " With one seed, this result does not account for variation between seeds."
+    text += f"; {(c.first if d.mean > 0 else c.second).label} is significantly better ({p})."
     if min(len(row.seeds) for row in (c.first, c.second)) > 1:
-        limit = ""
-    return f"{text}; {better.label} is significantly better ({p}).{limit}"
+        return text
+    return f"{text} With one seed, this result does not account for variation between seeds."
 
 
 def describe_fine_tuning(row: Row) -> str:

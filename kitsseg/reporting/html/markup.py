@@ -2,13 +2,9 @@
 
 from html import escape
 
-VOID_ELEMENTS = {"br", "img", "input", "meta", "link"}
-
 
 class Html(str):
     """Markup that is inserted without escaping."""
-
-    __slots__ = ()
 
 
 def el(name: str, /, *children: object, **attributes: object) -> Html:
@@ -17,15 +13,14 @@ def el(name: str, /, *children: object, **attributes: object) -> Html:
     Children are joined as by `join`. In the names of attributes, underscores become hyphens and a
     trailing one is dropped. None and False omit an attribute, True gives an attribute without a value.
     """
-    parts = [name]
+    opening = name
     for key, value in attributes.items():
-        key = key.rstrip("_").replace("_", "-")
-        if value is True:
-            parts.append(key)
-        elif value is not None and value is not False:
-            parts.append(f'{key}="{escape(str(value))}"')
-    opening = f"<{' '.join(parts)}>"
-    return Html(opening if name in VOID_ELEMENTS else f"{opening}{join(*children)}</{name}>")
+        if value is not None and value is not False:
+            opening += f" {key.rstrip('_').replace('_', '-')}"
+            opening += "" if value is True else f'="{escape(str(value))}"'
+    return Html(
+        f"<{opening}>" if name in ("br", "img", "input") else f"<{opening}>{join(*children)}</{name}>"
+    )
 
 
 def join(*children: object) -> Html:

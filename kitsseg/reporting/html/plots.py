@@ -7,14 +7,13 @@ from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.comparisons import Comparison
 from kitsseg.reporting.html import svg
 from kitsseg.reporting.html.markup import Html, el
-from kitsseg.reporting.html.svg import BOTTOM, COLOURS, HEIGHT, LEFT, TOP, WIDTH, Frame
+from kitsseg.reporting.html.svg import BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Frame
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.table_rows import Row
 
 LANE = 46  # height per row in plots with one lane per row
-# A column of a plot with lines: its name, the index of its row, and the Dice by case.
+# A column of `plot_lines`: its name, the index of its row, and the Dice by case.
 Column = tuple[str, int, Mapping[str, float]]
-LINE_NAMES = {"dashed": "train", "solid": "validation"}
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -31,9 +30,8 @@ def interval_text(mean: Interval) -> str:
 
 def abbreviate(text: str, length: int = 36) -> str:
     """Return ``text`` with its middle replaced by … if it is longer than ``length``."""
-    if len(text) <= length:
-        return text
-    return f"{text[: length // 2 - 1]}…{text[-(length // 2) :]}"
+    half = length // 2
+    return text if len(text) <= length else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def plot_means(rows: Sequence[Row], region: str) -> Html:
@@ -46,10 +44,8 @@ def plot_means(rows: Sequence[Row], region: str) -> Html:
     for i, row in enumerate(rows):
         y, colour = TOP + LANE * i + 30, f"row{i % COLOURS}"
         for case, value in scores[i].items():
-            x = frame.px(value)
-            tip = el("title", f"{case}: {value:.3f} ({row.label})")
-            stroke = {"x1": x, "x2": x, "y1": y - 6, "y2": y + 6}
-            parts.append(el("line", tip, **stroke, class_=f"tickmark {colour}", data_case=case))
+            x, tip = frame.px(value), el("title", f"{case}: {value:.3f} ({row.label})")
+            parts.append(svg.line([(x, y - 6), (x, y + 6)], f"tickmark {colour}", tip, data_case=case))
         mean = row.scores("validation", region).cell().mean
         text = f"{row.label}: {mean.mean:.3f}{interval_text(mean)}"
         mark = svg.marker(frame.px(mean.mean), y, i, text, extra="big")
@@ -65,8 +61,7 @@ def plot_differences(comparisons: Sequence[Comparison]) -> Html:
     frame = Frame((-limit, limit), height=TOP + BOTTOM + LANE * len(comparisons))
     labels = [(v, signed(v, 2) if v else "0") for v in svg.ticks(-limit, limit, 6)]
     parts = [frame.axes(f"difference in {region} Dice", "", labels)]
-    zero = frame.px(0)
-    parts.append(el("line", x1=zero, x2=zero, y1=TOP, y2=frame.height - BOTTOM, class_="zero"))
+    parts.append(svg.line([(frame.px(0), TOP), (frame.px(0), frame.height - BOTTOM)], "zero"))
     for i, c in enumerate(comparisons):
         y, d = TOP + LANE * i + 30, c.paired.difference
         tip = el("title", f"{signed(d.mean)}{interval_text(d)}, {c.paired.cases} cases")
@@ -82,52 +77,27 @@ def _lane(
     parts = [el("text", name, x=LEFT, y=y - 14, class_="name")]
     if not math.isnan(mean.low):
         left, right = frame.px(max(frame.x[0], mean.low)), frame.px(min(frame.x[1], mean.high))
-        parts.append(el("line", x1=left, x2=right, y1=y, y2=y, class_=f"bar {colour}"))
+        parts.append(svg.line([(left, y), (right, y)], f"bar {colour}"))
     if not math.isnan(mean.mean):
         parts += [mark, el("text", text, x=WIDTH - 14, y=y - 14, class_="name end")]
     return parts
 
 
-def plot_cases_across(rows: Sequence[Row], region: str) -> Html:
-    """Plot the Dice of each case in every row, with one line per case."""
-    columns = [
-        (abbreviate(row.label, max(8, 52 // len(rows))), i, row.validation_dice(region))
-        for i, row in enumerate(rows)
-    ]
-    tips = {
-        case: f"{case}: "
-        + ", ".join(f"{rows[i].label} {s[case]:.3f}" for _, i, s in columns if case in s)
-        for case in sorted({case for *_, scores in columns for case in scores})
-    }
-    return _plot_lines(f"{region} Dice of each validation case in every row", region, columns, tips)
-
-
-def plot_fine_tuning(row: Row, index: int, region: str) -> Html:
-    """Plot the Dice of each case before and after fine-tuning, with one line per case."""
-    before, after = row.validation_dice(region, after=False), row.validation_dice(region)
-    tips = {
-        case: f"{case}: {before[case]:.3f} before, {after[case]:.3f} after "
-        f"({signed(after[case] - before[case])})"
-        for case in sorted(set(before) & set(after))
-    }
-    d = row.fine_tuning_change(region)
-    title = f"{row.label}: fine-tuning changed {region} Dice by {signed(d.mean)}{interval_text(d)}"
-    columns = [("before", index, before), ("after fine-tuning", index, after)]
-    return _plot_lines(title, region, columns, tips)
-
-
-def _plot_lines(title: str, region: str, columns: Sequence[Column], tips: Mapping[str, str]) -> Html:
-    """Plot one line per case of ``tips`` through the columns."""
-    limits = dice_limits([scores for *_, scores in columns])
-    frame = Frame((-0.35, len(columns) - 0.65), limits, right=24)
-    parts = [frame.axes("", f"{region} Dice", [(i, name) for i, (name, *_) in enumerate(columns)])]
-    for case, tip in tips.items():
-        found = [(frame.px(i), s[case], row) for i, (_, row, s) in enumerate(columns) if case in s]
-        points = [(x, frame.py(value)) for x, value, _ in found]
+def plot_lines(title: str, region: str, columns: Sequence[Column]) -> Html:
+    """Plot the Dice of each case in every column, with one line per case."""
+    frame = Frame((-0.35, len(columns) - 0.65), dice_limits([s for *_, s in columns]), right=24)
+    length = max(8, 52 // len(columns))
+    names = [(i, abbreviate(name, length)) for i, (name, *_) in enumerate(columns)]
+    parts = [frame.axes("", f"{region} Dice", names)]
+    for case in sorted({case for *_, scores in columns for case in scores}):
+        found = [(i, *column) for i, column in enumerate(columns) if case in column[-1]]
+        tip = f"{case}: {', '.join(f'{name} {scores[case]:.3f}' for _, name, _, scores in found)}"
+        points = [(frame.px(i), frame.py(scores[case])) for i, *_, scores in found]
         parts.append(svg.line(points, "thread", data_case=case))
         # A wide invisible line is easy to hover over.
         parts.append(svg.line(points, "touch", el("title", tip), data_case=case))
-        parts += [svg.marker(x, frame.py(value), row, tip, case) for x, value, row in found]
+        markers = zip(points, found, strict=True)
+        parts += [svg.marker(x, y, row, tip, case) for (x, y), (_, _, row, _) in markers]
     return frame.draw(title, parts)
 
 
@@ -144,10 +114,9 @@ def plot_by_volume(rows: Sequence[Row], volumes_ml: Mapping[str, float]) -> Html
         if len(ys := [frame.py(s[case]) for s in scores if case in s]) > 1:
             parts.append(svg.line([(x, min(ys)), (x, max(ys))], "thread", data_case=case))
     for i, row in enumerate(rows):
-        for case, value in scores[i].items():
-            if case in xs:
-                tip = f"{case}: {positive[case]:.1f} ml, {value:.3f} ({row.label})"
-                parts.append(svg.marker(xs[case], frame.py(value), i, tip, case))
+        for case in (case for case in scores[i] if case in xs):
+            tip = f"{case}: {positive[case]:.1f} ml, {scores[i][case]:.3f} ({row.label})"
+            parts.append(svg.marker(xs[case], frame.py(scores[i][case]), i, tip, case))
     return frame.draw("Tumour Dice of each validation case against its tumour volume", parts)
 
 
@@ -156,9 +125,8 @@ def plot_learning(
 ) -> Html:
     """Plot metrics over the epochs of both stages, with one line per run and metric.
 
-    The keys of ``rows`` are their indices on the page, which determine their colours. ``metrics`` maps
-    each metric to its line style, ``solid`` or ``dashed``. The y axis ends at ``highest``, by default
-    above all values.
+    The keys of ``rows`` are their indices on the page, which set their colours. ``metrics`` maps
+    each metric to a style, ``solid`` or ``dashed``. The y axis ends at ``highest`` or fits the data.
     """
     curves = [
         (i, style, points)
@@ -168,30 +136,24 @@ def plot_learning(
         if (points := _curve(run, metric))
     ]
     values = [value for *_, points in curves for _, value in points]
-    last = max((epoch for *_, points in curves for epoch, _ in points), default=1)
-    low, high = min([0.0, *values]), highest
-    if high is None:
-        high = max([0.001, *values]) * 1.05 if values else 1.05
-    single = len(rows) == 1
-    frame = Frame((1, max(2, last)), (low, high), right=84 if single else 108)
-    labels = [(v, svg.tick_text(v)) for v in svg.ticks(1, max(2, last), 6) if v == int(v)]
+    last = max([2, *(epoch for *_, points in curves for epoch, _ in points)])
+    high = max([0.001, *values]) * 1.05 if highest is None else highest
+    right = RIGHT if len(rows) == 1 else 108
+    frame = Frame((1, last), (min([0.0, *values]), high), right)
+    labels = [(v, svg.tick_text(v)) for v in svg.ticks(1, last, 6) if v == int(v)]
     parts = [frame.axes("epoch", y_label, labels)]
     tuned = [run for row in rows.values() for run in row.runs if run.curves.get("finetune")]
     for start in sorted({len(run.curves.get("train", [])) for run in tuned}):
         x = frame.px(min(last, start + 0.5))
-        parts.append(el("line", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM, class_="switch"))
+        parts.append(svg.line([(x, TOP), (x, HEIGHT - BOTTOM)], "switch"))
         parts.append(el("text", "fine-tuning →", x=x, y=TOP - 6, class_="tick end"))
-    ends: dict[str, tuple[float, int]] = {}  # label: height of the line's end and row
     for i, style, points in curves:
-        places = [(frame.px(n), frame.py(min(high, v))) for n, v in points]
-        parts.append(svg.line(places, f"curve {style} row{i % COLOURS}"))
-        name = LINE_NAMES[style] if single else abbreviate(rows[i].label, 14)
-        ends.setdefault(name, (places[-1][1], i))
-    heights = svg.spread_labels([y for y, _ in ends.values()], 14, TOP, HEIGHT - BOTTOM)
-    for (name, (_, i)), y in zip(ends.items(), heights, strict=True):
-        colour = f"name row{i % COLOURS}"
-        parts.append(el("text", name, x=WIDTH - frame.right + 6, y=y + 4, class_=colour))
-    whose = next(iter(rows.values())).label if single else "all rows"
+        places = [(frame.px(epoch), frame.py(value)) for epoch, value in points]
+        parts.append(svg.line(places, f"curve {style} row{i % COLOURS}", el("title", rows[i].label)))
+    for line, (i, row) in enumerate(rows.items() if len(rows) > 1 else ()):
+        place = {"x": WIDTH - right + 6, "y": TOP + 10 + 16 * line}
+        parts.append(el("text", abbreviate(row.label, 14), **place, class_=f"name row{i % COLOURS}"))
+    whose = ", ".join(row.label for row in rows.values())
     return frame.draw(f"{y_label} by epoch, {whose}", parts)
 
 

@@ -14,43 +14,6 @@ document.getElementById("theme").addEventListener("click", () => {
 
 // ---- slices
 
-// Return the class ids of a slice; the inverse of encode_mask in slices.py.
-function decodeMask(text, size) {
-  const mask = new Uint8Array(size);
-  const bytes = atob(text);
-  let value = 0, shift = 0, at = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes.charCodeAt(i);
-    value += (byte & 127) * 2 ** shift;
-    shift += 7;
-    if (byte < 128) {
-      mask.fill(value % 4, at, at += Math.floor(value / 4));
-      value = shift = 0;
-    }
-  }
-  return mask;
-}
-
-// Return an SVG path along the pixel edges of the region with class ids of at lowest `lowest`.
-function outlinePath(mask, width, height, lowest) {
-  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x] >= lowest;
-  let path = "";
-  const walk = (lines, length, differs, form) => {
-    for (let line = 0; line <= lines; line++) {
-      for (let from = 0; from < length; from++) {
-        if (!differs(line, from)) continue;
-        let to = from;
-        while (to < length && differs(line, to)) to++;
-        path += form(line, from, to);
-        from = to;
-      }
-    }
-  };
-  walk(height, width, (y, x) => inside(x, y - 1) !== inside(x, y), (y, a, b) => `M${a} ${y}H${b}`);
-  walk(width, height, (x, y) => inside(x - 1, y) !== inside(x, y), (x, a, b) => `M${x} ${a}V${b}`);
-  return path;
-}
-
 function setUpViewer(figure, view) {
   const image = figure.querySelector("img");
   const slider = figure.querySelector("input[type=range]");
@@ -63,12 +26,8 @@ function setUpViewer(figure, view) {
     image.alt = `${figure.dataset.case}, ${text}, with the outlines of the labels`;
     place.textContent = text;
     slider.setAttribute("aria-valuetext", text);
-    for (const [name, slices] of Object.entries(view.masks)) {
-      const mask = decodeMask(slices[at], view.width * view.height);
-      for (const [region, lowest] of [["kidney", 1], ["tumour", 2]]) {
-        const path = figure.querySelector(`.outline.${name}.${region}`);
-        path.setAttribute("d", outlinePath(mask, view.width, view.height, lowest));
-      }
+    for (const [name, path] of Object.entries(view.outlines[at])) {
+      figure.querySelector(`.outline.${name}`).setAttribute("d", path);
     }
   };
   slider.addEventListener("input", show);

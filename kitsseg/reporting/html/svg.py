@@ -8,7 +8,13 @@ from kitsseg.reporting.html.markup import Html, el, join
 
 WIDTH, HEIGHT = 440, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 18, 42
-SHAPES = ("circle", "square", "triangle", "diamond")
+# Circle, square, triangle and diamond, as paths from their centre.
+SHAPES = (
+    "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+    "m-3.5-3.5h7v7h-7z",
+    "m0-5l4.6 8.6h-9.2z",
+    "m0-5l5 5l-5 5l-5-5z",
+)
 COLOURS = 6  # further rows reuse the colours with another shape
 
 
@@ -37,18 +43,16 @@ class Frame:
 
     def axes(self, x_label: str, y_label: str, x_ticks: Sequence[tuple[float, str]]) -> Html:
         """Return axes, labels, grid lines and ticks ``(value, text)``; no y ticks without a label."""
-        bottom = self.height - BOTTOM
-        edge = WIDTH - self.right
-        parts: list[Html] = []
+        bottom, edge = self.height - BOTTOM, WIDTH - self.right
+        parts = [line([(LEFT, bottom), (edge, bottom)], "axis")]
         for value in ticks(*self.y) if y_label else []:
             y = self.py(value)
-            parts.append(el("line", x1=LEFT, x2=edge, y1=y, y2=y, class_="grid"))
+            parts.append(line([(LEFT, y), (edge, y)], "grid"))
             parts.append(el("text", tick_text(value), x=LEFT - 6, y=y + 4, class_="tick end"))
         for value, text in x_ticks:
             x = self.px(value)
-            parts.append(el("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="axis"))
+            parts.append(line([(x, bottom), (x, bottom + 4)], "axis"))
             parts.append(el("text", text, x=x, y=bottom + 17, class_="tick middle"))
-        parts.append(el("line", x1=LEFT, x2=edge, y1=bottom, y2=bottom, class_="axis"))
         parts.append(el("text", x_label, x=(LEFT + edge) / 2, y=self.height - 6, class_="label middle"))
         turn = f"translate(12 {(TOP + bottom) / 2}) rotate(-90)"
         parts.append(el("text", y_label, transform=turn, class_="label middle"))
@@ -56,27 +60,15 @@ class Frame:
 
     def draw(self, title: str, parts: Sequence[Html]) -> Html:
         """Return the SVG image; screen readers read ``title``."""
-        return el(
-            "svg", *parts, viewBox=f"0 0 {WIDTH} {self.height}", role="img", aria_label=title,
-            class_="plot", xmlns="http://www.w3.org/2000/svg",
-        )  # fmt: skip
+        box = f"0 0 {WIDTH} {self.height}"
+        return el("svg", *parts, viewBox=box, role="img", aria_label=title, class_="plot")
 
 
 def marker(x: float, y: float, row: int, tip: str, case: str | None = None, extra: str = "") -> Html:
     """Return a data point in colour and shape of the row with index ``row``; ``tip`` shows on hover."""
-    shape = SHAPES[(row + row // COLOURS) % len(SHAPES)]
-    inner = el("title", tip)
-    attributes = {"class_": f"mark row{row % COLOURS} {extra}".strip(), "data_case": case}
-    if shape == "circle":
-        return el("circle", inner, cx=x, cy=y, r=4, **attributes)
-    if shape == "square":
-        left, top = round(x - 3.5, 1), round(y - 3.5, 1)
-        return el("rect", inner, x=left, y=top, width=7, height=7, **attributes)
-    corners: Sequence[tuple[float, float]] = ((0, -5), (5, 0), (0, 5), (-5, 0))
-    if shape == "triangle":
-        corners = ((0, -5), (4.6, 3.6), (-4.6, 3.6))
-    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
-    return el("polygon", inner, points=points, **attributes)
+    path = f"M{x} {y}{SHAPES[(row + row // COLOURS) % len(SHAPES)]}"
+    class_ = f"mark row{row % COLOURS} {extra}".strip()
+    return el("path", el("title", tip), d=path, class_=class_, data_case=case)
 
 
 def line(points: Sequence[tuple[float, float]], class_: str, *children: Html, **attributes: str) -> Html:
@@ -105,16 +97,3 @@ def log_ticks(low: float, high: float) -> list[float]:
 def tick_text(value: float) -> str:
     """Return the shortest text of a value with a typographic minus."""
     return f"{value:.6g}".replace("-", "\u2212")
-
-
-def spread_labels(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return ``positions`` moved so that they are at least ``gap`` apart within [``low``, ``high``]."""
-    order = sorted(range(len(positions)), key=lambda i: positions[i])
-    out = list(positions)
-    last = low - gap
-    for i in order:
-        out[i] = last = max(out[i], last + gap)
-    limit = high + gap
-    for i in reversed(order):
-        out[i] = limit = min(out[i], limit - gap)
-    return out

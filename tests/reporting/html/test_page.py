@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from kitsseg.reporting import comparisons, runs, tables
-from kitsseg.reporting.html import findings, result_sections, svg
+from kitsseg.reporting.html import findings, sections, svg
 from kitsseg.reporting.html.markup import el, join
 from kitsseg.reporting.html.page import publish, shorten_labels
-from kitsseg.reporting.html.provenance_section import configurations
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.table_rows import Row, group_runs
 from tests.reporting.html.made import EVIL, record, status, sweep, write_run
@@ -79,12 +78,12 @@ def test_page_is_self_contained(page: str) -> None:
 
 def test_sections_are_complete_and_linked(page: str) -> None:
     elements = Elements(page)
-    sections = [a["id"] for tag, a in elements.all if tag == "section"]
+    names = [a["id"] for tag, a in elements.all if tag == "section"]
     links = [a["href"] for tag, a in elements.all if tag == "a"]
-    assert sections == [
+    assert names == [
         "findings", "table", "sure", "cases", "strata", "tuning", "curves", "slices", "attention", "run",
     ]  # fmt: skip
-    assert links == [f"#{name}" for name in sections]
+    assert links == [f"#{name}" for name in names]
 
 
 def test_runs_without_results_are_listed_with_their_reason(page: str) -> None:
@@ -109,7 +108,9 @@ def test_moved_classes_are_not_a_difference() -> None:
         record(name, [0.5], [0.6], config={"data": {"_target_": target, "width": width}})
         for name, target, width in zip("ab", targets, (8, 9), strict=True)
     ]
-    table = Elements("".join(configurations(group_runs(runs)))).text.split("Configuration of")[0]
+    table = Elements("".join(sections.configurations(group_runs(runs)))).text.split("Configuration of")[
+        0
+    ]
     assert "data.width" in table and "_target_" not in table
 
 
@@ -150,16 +151,16 @@ def test_table_before_fine_tuning_omits_runs_without_it() -> None:
     before = texts["table1.md"].partition("Before fine-tuning")[2].partition("Dice of the")[0]
     assert "| unet" in before and "other" not in before
     assert texts["table1.csv"].count("before fine-tuning") == 1
-    page = str(result_sections.table(study, texts)).partition("Before fine-tuning (stage one)")[2]
+    page = "".join(sections.table(study, texts)).partition("Before fine-tuning (stage one)")[2]
     page = page.partition("</table>")[0]
     assert "unet" in page and "other" not in page
 
 
 def test_volumes_by_hand() -> None:
-    text = result_sections.case_by_case(group_runs([record("unet", [0.5, 0.5], [0.5, 0.6])]))
+    text = "".join(sections.case_by_case(group_runs([record("unet", [0.5, 0.5], [0.5, 0.6])])))
     # 1000 and 2000 voxels of 0.002 ml.
-    assert "case_00010: 2.0 ml, 0.500 (unet)" in str(text)
-    assert "case_00011: 4.0 ml, 0.600 (unet)" in str(text)
+    assert "case_00010: 2.0 ml, 0.500 (unet)" in text
+    assert "case_00011: 4.0 ml, 0.600 (unet)" in text
 
 
 def sentences(*records: Record) -> str:
@@ -218,8 +219,6 @@ def test_ticks_and_scales_by_hand() -> None:
     frame = svg.Frame((0, 2))
     assert frame.px(1) == pytest.approx((frame.px(0) + frame.px(2)) / 2)
     assert frame.py(0) - frame.py(1) == svg.HEIGHT - svg.TOP - svg.BOTTOM
-    assert svg.spread_labels([10, 12, 50], 14, 0, 100) == [10, 24, 50]
-    assert svg.spread_labels([95, 99], 14, 0, 100) == [86, 100]
     assert (svg.tick_text(-0.5), svg.tick_text(0.30000000000000004)) == ("\u22120.5", "0.3")
 
 

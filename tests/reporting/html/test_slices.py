@@ -1,55 +1,43 @@
-"""Encoding of images and masks, and outlines."""
+"""Outlines, and the data of the slices."""
 
-import base64
 import re
 
 import numpy as np
 import pytest
 
-from kitsseg.reporting.html.slices import encode_mask, outline_path, slice_viewers, thin
+from kitsseg.reporting.html import slices
+from kitsseg.reporting.html.slices import outline_path, slice_viewers
 from tests.reporting.html.made import record, shown
 
 
-def decode(text: str, shape: tuple[int, int]) -> np.ndarray:
-    """Decode a mask as the page's script does."""
-    numbers, value, shift = [], 0, 0
-    for byte in base64.b64decode(text):
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            numbers.append(value)
-            value = shift = 0
-    flat = [n % 4 for n in numbers for _ in range(n // 4)]
-    return np.array(flat, np.uint8).reshape(shape) if flat else np.zeros(shape, np.uint8)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
-def test_decoding_inverts_encoding(share: float) -> None:
-    rng = np.random.default_rng(0)
-    mask = np.where(rng.random((60, 70)) < share, rng.integers(1, 3, (60, 70)), 0).astype(np.uint8)
-    assert np.array_equal(decode(encode_mask(mask), (60, 70)), mask)
-
-
-def test_encoding_by_hand() -> None:
-    # Three pixels of class 1 (3 * 4 + 1), then 61 of class 0: 244 = 0b1_1110100, low 7 bits first.
-    mask = np.array([1, 1, 1] + [0] * 61, np.uint8).reshape(8, 8)
-    assert base64.b64decode(encode_mask(mask)) == bytes([13, 0b11110100, 1])
-    assert encode_mask(np.zeros((8, 8), np.uint8)) == ""
+def pixel_edges(path: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Return the edges of pixels along which a path runs, as pairs of corners."""
+    edges = []
+    for start, steps in re.findall(r"M(\d+ \d+)l([^z]*)z", path):
+        corners = np.cumsum(np.array(f"{start} {steps}".split(), int).reshape(-1, 2), axis=0)
+        for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            direction = np.sign(b - a)
+            assert np.count_nonzero(direction) == 1, "not along an edge"
+            line = [tuple((a + k * direction).tolist()) for k in range(abs(b - a).sum() + 1)]
+            edges += [tuple(sorted(pair)) for pair in zip(line, line[1:], strict=False)]
+    return edges
 
 
 def test_outline_by_hand() -> None:
     inside = np.zeros((4, 5), bool)
     inside[1, 1:3] = True
-    assert outline_path(inside) == "M1 1H3M1 2H3M1 1V2M3 1V2"
+    assert outline_path(inside) == "M1 1l0 1 2 0 0 -1z"
     assert outline_path(np.zeros((3, 3), bool)) == ""
 
 
-def test_outline_follows_all_pixel_edges() -> None:
-    inside = np.random.default_rng(1).random((20, 30)) < 0.4
-    steps = re.findall(r"M(\d+) (\d+)([HV])(\d+)", outline_path(inside))
-    length = sum(int(to) - int(x if way == "H" else y) for x, y, way, to in steps)
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 1.0])
+def test_outline_follows_all_pixel_edges_once(share: float) -> None:
+    inside = np.random.default_rng(1).random((20, 30)) < share
     padded = np.pad(inside, 1)
-    assert length == (padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum()
+    across, down = (np.argwhere(np.diff(padded, axis=axis)) for axis in (0, 1))
+    expected = [((x - 1, y), (x, y)) for y, x in across.tolist()]
+    expected += [((x, y - 1), (x, y)) for y, x in down.tolist()]
+    assert sorted(pixel_edges(outline_path(inside))) == sorted(expected)
 
 
 def test_equal_images_are_stored_once() -> None:
@@ -62,10 +50,15 @@ def test_equal_images_are_stored_once() -> None:
     assert len(data["images"]) == 24 and data["images"][0].startswith("data:image/webp;base64,")
 
 
-def test_thinning_keeps_the_start_slice() -> None:
-    whole = shown("best", "case_00001", 0, slices=25)
-    for most in (25, 12, 5, 2):
-        few = thin(whole, most)
-        assert len(few.z) <= most + 1 and few.z[few.start] == whole.z[whole.start]
-        assert np.array_equal(few.image[few.start], whole.image[whole.start])
-        assert {len(mask) for mask in few.masks.values()} == {len(few.z)}
+@pytest.mark.parametrize("most", [25, 12, 5, 2])
+def test_thinning_keeps_the_start_slice(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(slices, "MAX_SLICES", most)
+    monkeypatch.setattr(slices, "MIN_SLICES_PER_CASE", 1)
+    whole = shown("best", "case_00010", 0, slices=25)
+    (*_, viewer), data = slice_viewers([("a", record("unet", [0.5], [0.5]), [whole], "")])
+    (view,) = data["viewers"].values()
+    assert len(view["z"]) <= most + 1 and len(view["images"]) == len(view["outlines"]) == len(view["z"])
+    start = int(re.search(r'value="(\d+)" step', viewer)[1])
+    assert view["z"][start] == whole.z[whole.start] + 1
+    path = outline_path(whole.masks["truth"][whole.start] == 2)
+    assert view["outlines"][start]["truth.tumour"] == path and path in viewer

@@ -1,0 +1,257 @@
+"""The sections of the page but the slices: tables, plots, and where the results come from.
+
+Each function yields the elements of a section; a section without elements is left out of the page.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+from kitsseg.data.labels import OFFICIAL
+from kitsseg.reporting import comparisons, strata, tables
+from kitsseg.reporting.html import findings, plots
+from kitsseg.reporting.html.markup import Html, el, join
+from kitsseg.reporting.runs import Job
+from kitsseg.reporting.table_rows import Row, without_module
+from kitsseg.reporting.tables import Study
+
+# Tumour first, since models differ most there.
+REGIONS = tuple(reversed(OFFICIAL))
+# Keys that do not influence the scores or that differ between the runs of one row.
+IGNORED_KEYS = ("paths.", "logger.", "seed", "split.fold")
+
+
+def plot_grid(*plots: tuple[Html, str]) -> Html:
+    """Return plots side by side with their captions."""
+    figures = (el("figure", svg, el("figcaption", text) if text else None) for svg, text in plots)
+    return el("div", *figures, class_="plots")
+
+
+def html_table(head: Sequence[str], body: Iterable[Sequence[object]], label: str, class_: str) -> Html:
+    """Return a table that scrolls sideways on narrow screens; the first column names the rows."""
+    names = el("thead", el("tr", *(el("th", h, scope="col") for h in head)))
+    lines = (el("tr", el("th", row[0], scope="row"), *(el("td", c) for c in row[1:])) for row in body)
+    table = el("table", names, el("tbody", *lines), class_=class_)
+    return el("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
+def folded_text(title: str, text: str) -> Html:
+    """Return preformatted text that is folded until opened."""
+    inner = el("pre", text, tabindex=0, role="region", aria_label=title)
+    return el("details", el("summary", title), inner)
+
+
+def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
+    """Yield the findings as a list."""
+    if not study.rows:
+        yield el("p", "No run has produced results yet; see “Runs”.")
+        return
+    found = findings.sentences(study.rows, study.comparisons, jobs)
+    yield el("ul", *(el("li", sentence) for sentence in found), class_="findings")
+    note = (
+        "Dice of the official regions (kidney: label > 0, tumour: label > 1) on the validation cases "
+        "after the last stage. Significant: the 95 % interval excludes 0 and p < 0.05. "
+        "p: two-sided Wilcoxon signed-rank test over cases, corrected by Holm's method for all "
+        "comparisons on this page. The weights with the best validation loss were selected, so all "
+        "validation scores are optimistically biased."
+    )
+    yield el("p", note, class_="note")
+
+
+def table(study: Study, texts: Mapping[str, str]) -> Iterator[Html]:
+    """Yield Table 1, followed by its Markdown, CSV and LaTeX forms from ``texts``."""
+    final = [*tables.table_lines(study), *tables.PAPER]
+    yield html_table(tables.HEAD, final, "Table 1", "figures")
+    if before := tables.table_lines(study, after=False):
+        yield el("h3", "Before fine-tuning (stage one)")
+        yield html_table(tables.HEAD, before, "Table 1 before fine-tuning", "figures")
+    yield el("p", tables.note(study), class_="note")
+    yield folded_text("As Markdown (all tables)", texts["table1.md"])
+    yield folded_text("As CSV", texts["table1.csv"])
+    yield folded_text("As LaTeX (booktabs)", texts["table1.tex"])
+
+
+def uncertainty(study: Study) -> Iterator[Html]:
+    """Yield means and differences with their intervals."""
+    if not any(row.cases("validation") for row in study.rows):
+        return
+    text = (
+        "Large marker: mean over cases. Bar: 95 % interval of the mean. Small strokes: single cases. "
+        "Hover over a case to see its name and to highlight it in all plots."
+    )
+    yield el("p", text)
+    yield plot_grid(*((plots.plot_means(study.rows, region), "") for region in REGIONS))
+    if found := [c for c in study.comparisons if c.paired.cases]:
+        pairs = [[c for c in found if c.region == region] for region in REGIONS]
+        text = (
+            "Mean difference of Dice between two rows on their common cases. If the bar crosses the "
+            "dashed line, the difference is not significant."
+        )
+        yield join(el("h3", "Paired differences"), el("p", text))
+        yield plot_grid(*((plots.plot_differences(pair), "") for pair in pairs if pair))
+        cells = comparisons.comparison_cells(found)
+        yield html_table(comparisons.HEAD, cells, "Differences", "figures")
+        yield el("p", comparisons.NOTE, class_="note")
+
+
+def case_by_case(rows: Sequence[Row]) -> Iterator[Html]:
+    """Yield each case's scores: compared between rows, by tumour volume, and as a table."""
+    entries = [item for row in rows for item in row.cases("validation").items()]
+    if not entries:
+        return
+    volumes_ml = {case: ml for case, entry in entries if (ml := strata.tumour_ml(entry)) is not None}
+    drawn = []
+    if len(rows) > 1:
+        text = "One line per case. A rising line means that the row on the right scores higher."
+        for region in REGIONS:
+            columns = [(row.label, i, row.validation_dice(region)) for i, row in enumerate(rows)]
+            title = f"{region} Dice of each validation case in every row"
+            drawn.append((plots.plot_lines(title, region, columns), text))
+    if any(ml > 0 for ml in volumes_ml.values()):
+        text = "Tumour Dice by true tumour volume. Vertical lines connect the scores of one case."
+        drawn.append((plots.plot_by_volume(rows, volumes_ml), text))
+    else:
+        text = "Tumour volumes are not available (records of version 1 do not store them)."
+        drawn.append((el("p", text), ""))
+    yield plot_grid(*drawn)
+    texts = {"Tumour [ml]": {c: f"{ml:.1f}" for c, ml in volumes_ml.items()}} if volumes_ml else {}
+    for region, row in product(REGIONS, rows):
+        dice = row.validation_dice(region)
+        texts[f"{region}: {row.label}"] = {case: f"{value:.3f}" for case, value in dice.items()}
+    body = [[c, *(column.get(c, "–") for column in texts.values())] for c in sorted(dict(entries))]
+    title = f"All {len(body)} validation cases (click a column head to sort)"
+    cells = html_table(["Case", *texts], body, "All validation cases", "figures sortable")
+    yield el("details", el("summary", title), cells)
+
+
+def by_stratum(study: Study) -> Iterator[Html]:
+    """Yield scores by tumour size and stage."""
+    for groups in study.strata:
+        table = html_table(*strata.stratum_table(groups), groups.name, "figures strata")
+        yield join(el("h3", groups.name), table)
+
+
+def fine_tuning(rows: Sequence[Row]) -> Iterator[Html]:
+    """Yield each case's score before and after fine-tuning."""
+    drawn = []
+    for i, row in enumerate(rows):
+        if row.is_fine_tuned and row.cases("validation"):
+            changes = {region: row.fine_tuning_change(region) for region in REGIONS}
+            texts = (f"{r} {plots.signed(d.mean)}{plots.interval_text(d)}" for r, d in changes.items())
+            text = f"{row.label}: {'; '.join(texts)}."
+            before = ("before", i, row.validation_dice("tumour", after=False))
+            columns = [before, ("after fine-tuning", i, row.validation_dice("tumour"))]
+            title = f"tumour Dice of {row.label} before and after fine-tuning"
+            drawn.append((plots.plot_lines(title, "tumour", columns), text))
+    if drawn:
+        text = (
+            "Stage two trains on tumour slices only, with frozen shallow layers. "
+            "One line per validation case; the captions state the mean change of Dice."
+        )
+        yield join(el("p", text), plot_grid(*drawn))
+
+
+def learning_curves(rows: Sequence[Row]) -> Iterator[Html]:
+    """Yield the losses of each row and the validation Dice of all rows by epoch."""
+    known = {i: row for i, row in enumerate(rows) if any(any(r.curves.values()) for r in row.runs)}
+    if not known:
+        text = "Learning curves are not available (records of version 1 do not store them)."
+        yield el("p", text)
+        return
+    drawn = []
+    for i, row in known.items():
+        plot = plots.plot_learning({i: row}, {"train/loss": "dashed", "val/loss": "solid"}, "loss")
+        drawn.append((plot, f"{row.label}: training loss (dashed) and validation loss (solid)."))
+    for region in REGIONS:
+        metric = {f"val/{region}_dice": "solid"}
+        text = f"{region.capitalize()} Dice of the validation cases by epoch, on the prepared grid."
+        drawn.append((plots.plot_learning(known, metric, f"{region} Dice", 1.0), text))
+    yield plot_grid(*drawn)
+    if missing := ", ".join(row.label for i, row in enumerate(rows) if i not in known):
+        yield el("p", f"Without learning curves: {missing}.", class_="note")
+
+
+def provenance(jobs: Sequence[Job], rows: Sequence[Row]) -> Iterator[Html]:
+    """Yield the state of every job, and the configurations and the environment of the rows."""
+    yield join(el("h3", "Runs"), job_table(jobs, rows))
+    if rows:
+        yield join(el("h3", "Configurations"), *configurations(rows))
+        yield join(el("h3", "Environment"), environment(rows))
+
+
+def job_table(jobs: Sequence[Job], rows: Sequence[Row]) -> Html:
+    """Return a table with one line per job, including failed ones."""
+    labels = {id(run): row.label for row in rows for run in row.runs}
+    head = ["Folder", "State", "Row", "Seed", "Epochs (best)", "Duration", "Last change"]
+    body: list[list[object]] = []
+    for job in jobs:
+        good, run = job.state == "complete", job.record
+        state = el("span" if good else "strong", job.state, class_=None if good else "bad")
+        line: list[object] = ["–"] * 5
+        if run is not None:
+            seconds = round(sum(run.seconds.values()))
+            duration = timedelta(seconds=seconds) if seconds else "–"
+            line = [labels[id(run)], run.seed, _epochs(run.epochs), duration, run.version]
+        changed = "–"
+        if job.changed is not None:
+            changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.changed))
+        reason = f": {job.reason}" if job.reason else None
+        body.append([job.folder.name, join(state, reason), *line[:4], changed, line[4]])
+    return html_table([*head, "Record version"], body, "Runs", "runs")
+
+
+def _epochs(epochs: Mapping[str, Any]) -> str:
+    """Return number and best epoch of each stage, such as ``25 (21), 8 (3)``."""
+    # The records of version 1 lack the best epoch.
+    parts = [f"{e.get('run')} ({e.get('best')})".removesuffix(" (None)") for e in epochs.values()]
+    return ", ".join(parts) if parts else "–"
+
+
+def configurations(rows: Sequence[Row]) -> Iterator[Html]:
+    """Yield the differences between the rows' configurations, then each configuration in full."""
+    flat = [flatten(row.runs[0].config) for row in rows]
+    body = [
+        [name, *(el("code", values.get(name, "–")) for values in flat)]
+        for name in dict.fromkeys(name for values in flat for name in values)
+        if len({values.get(name) for values in flat}) > 1 and not name.startswith(IGNORED_KEYS)
+    ]
+    if len(rows) == 1:
+        yield el("p", "There is only one configuration.")
+    elif not body:
+        yield el("p", "The configurations are equal, except for seeds, folders and loggers.")
+    else:
+        head = ["Key", *(row.label for row in rows)]
+        yield html_table(head, body, "Differences between configurations", "config")
+        yield el("p", "Seeds, folders and loggers are not compared.", class_="note")
+    for row in rows:
+        text = json.dumps(row.runs[0].config, indent=1)
+        yield folded_text(f"Configuration of {row.label}", text)
+
+
+def environment(rows: Sequence[Row]) -> Html:
+    """Return commit, versions and machine of every row; one column if all rows are equal."""
+    names = dict.fromkeys(name for row in rows for run in row.runs for name in run.environment)
+    columns: dict[str, list[str]] = {}
+    for row in rows:
+        found = ([run.environment.get(name, "–") for run in row.runs] for name in names)
+        columns[row.label] = [", ".join(dict.fromkeys(str(v) or "unknown" for v in f)) for f in found]
+    first, *others = columns.values()
+    if all(column == first for column in others):
+        columns = {"All rows": first}
+    body = zip(names, *columns.values(), strict=True)
+    return html_table(["Property", *columns], body, "Environment", "config")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return dotted keys with their values as text; class paths of kitsseg lose their module."""
+    out: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            out |= flatten(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            out[f"{prefix}{name}"] = without_module(text) if name == "_target_" else text
+    return out
