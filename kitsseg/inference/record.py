@@ -6,7 +6,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from threading import Event
 from typing import Any
 
 import kitsseg
-from kitsseg.data.io.scan import Scan
+from kitsseg.data.case import case_number
+from kitsseg.data.io.scan import Scan, name_key
 from kitsseg.data.labels import OFFICIAL
 from kitsseg.inference.slicewise import UNCERTAINTY
 from kitsseg.system.files import replacing, write_json, write_text
@@ -72,8 +73,8 @@ class OutputFiles:
 
     def upright_pair(self, scan: Scan) -> list[Path]:
         """Return the paths of label and image on an upright grid; empty without ``upright``."""
-        names = [f"{scan.name}.nii.gz", f"{scan.name}_image.nii.gz"] if self.upright else []
-        return [self.folder / "upright" / name for name in names]
+        subfolders = ("upright", "upright_image") if self.upright else ()
+        return [self.folder / subfolder / f"{scan.name}.nii.gz" for subfolder in subfolders]
 
     def all(self, scan: Scan) -> list[Path]:
         """Return the paths of the files of any scan, that is, all but `upright_pair`."""
@@ -81,11 +82,11 @@ class OutputFiles:
         return [self.label(scan), *maps, *self.picture(scan), *self.seg(scan)]
 
     def check_inputs_are_kept(self, scans: Sequence[Scan]) -> None:
-        """Raise `ValueError` if a result would overwrite an input file."""
-        inputs = {path.resolve() for scan in scans for path in (scan.path, *scan.files)}
+        """Raise `ValueError` if a result would overwrite an input file, also if case is ignored."""
+        inputs = {name_key(str(path.resolve())) for s in scans for path in (s.path, *s.files)}
         for scan in scans:
             for path in (*self.all(scan), *self.upright_pair(scan)):
-                if path.resolve() in inputs:
+                if name_key(str(path.resolve())) in inputs:
                     raise ValueError(f"output={self.folder} would overwrite {path}; name another folder")
 
 
@@ -98,8 +99,9 @@ class PredictionRecord:
 
     Args:
         settings: plain values that determine the predictions.
-        checkpoints, computed: paths, device, precision and runtimes, for information.
+        about: further plain values, for information.
         keep: refuse a folder with other settings instead of starting a new record.
+        searched: absolute path of the input, which the entries of problems hold under this name.
 
     Raises:
         ValueError: the folder holds results of other settings or a damaged record, or is not writable.
@@ -109,17 +111,15 @@ class PredictionRecord:
         self,
         folder: Path,
         settings: dict[str, Any],
-        checkpoints: Sequence[str],
-        computed: dict[str, Any],
+        about: dict[str, Any],
         keep: bool,
+        searched: str = "",
     ) -> None:
-        self.folder = folder
+        self.folder, self.searched = folder, searched
         self._settings = json.loads(json.dumps(settings))
-        self._about = {
-            "version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints),
-            "computed": computed, "settings": settings,
-        }  # fmt: skip
+        self._about = {"version": VERSION, "kitsseg": kitsseg.__version__, **about, "settings": settings}
         self.entries: dict[str, Entry] = {}
+        self._former: dict[str, Entry] = {}  # of other settings
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
@@ -132,17 +132,34 @@ class PredictionRecord:
     def add(self, scan: str, entry: Entry) -> None:
         """Store the entry of a scan, and take over the entries that other processes wrote.
 
-        With a problem and without results, the results of an earlier run are removed: they may belong to
-        another input of the same name. Raises `ValueError` if another process has started a record with
-        other settings.
+        Files of an earlier entry that this one does not name are removed if they belong to another input
+        or other settings, or if the scan has no results now. Raises `ValueError` if another process has
+        started a record with other settings.
         """
         with self._locked():
             stored, root = self._read(check=True), Path(os.path.abspath(self.folder))
-            for name in stored.get(scan, {}).get("files", ()) if "files" not in entry else ():
-                path = Path(os.path.abspath(root / name))
-                if path.is_relative_to(root):  # the record may be a stranger's
-                    path.unlink(missing_ok=True)
+            old = stored.get(scan, self._former.get(scan, {}))
+            differs = scan not in stored or old.get("input_sha256") != entry.get("input_sha256")
+            if differs or "files" not in entry:
+                for name in set(old.get("files", ())) - set(entry.get("files", ())):
+                    path = Path(os.path.abspath(root / name))
+                    if path.is_relative_to(root):  # the record may be a stranger's
+                        path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
+
+    def drop_problems(self, current: Collection[str], numbers: Collection[int] | None) -> None:
+        """Remove the problems that an earlier run found in the same input, and that no longer exist.
+
+        ``current`` holds the names of the scans and problems of this run, ``numbers`` the cases that it
+        looks for; None for all.
+        """
+        with self._locked():
+            kept = {}
+            for name, entry in self._read(check=True).items():
+                is_requested = numbers is None or case_number(Path(name).name) in numbers
+                if name in current or entry.get("searched") != self.searched or not is_requested:
+                    kept[name] = entry
+            self._write(kept)
 
     def is_done(self, scan: Scan, files: OutputFiles) -> bool:
         """Return whether all results of a scan exist and were made from its present files."""
@@ -172,12 +189,15 @@ class PredictionRecord:
             ) from error
         mine = self._settings
         differ = [key for key in {**mine, **settings} if settings.get(key) != mine.get(key)]
-        if differ and check:
+        if not differ:
+            return entries
+        if check:
             raise ValueError(
                 f"{path}: made with other settings ({', '.join(differ)}); use a new output, or "
                 "skip_existing=false to replace the results"
             )
-        return {} if differ else entries
+        self._former = entries
+        return {}
 
     def _write(self, entries: dict[str, Entry]) -> None:
         self.entries = dict(sorted(entries.items()))

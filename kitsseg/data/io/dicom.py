@@ -40,7 +40,7 @@ def read_series(scan: Scan, offset_hu: int) -> Image:
             convert(plane.T, None, view[:, :, k])
     except (ValueError, OSError) as error:
         raise ValueError(f"{scan.label}: {error}") from error
-    warnings = scan.warnings
+    warnings = scan.warnings + layout.warnings
     if padded:
         warnings += (f"{padded} voxels have the PixelPaddingValue and are read as air",)
     return Image(hu, (convert.low, convert.high), layout, warnings)
@@ -71,22 +71,32 @@ def series_layout(names: Sequence[str], headers: Sequence[Any]) -> Layout:
     directions, spacings = table["ImageOrientationPatient"], table["PixelSpacing"]
     if np.abs(directions - directions[0]).max() > SAME_DIRECTION:
         raise ValueError("has slices of several directions; export each as its own series")
+    row, column = directions[0, :3], directions[0, 3:]
+    lengths, product = np.linalg.norm([row, column], axis=1), row @ column
+    if np.abs([*(lengths - 1), product]).max() > SAME_DIRECTION:
+        raise ValueError(
+            f"has an ImageOrientationPatient of {directions[0].tolist()} with lengths {lengths[0]:.4g} "
+            f"and {lengths[1]:.4g} and product {product:.4g}; must be 1, 1 and 0 up to "
+            f"{SAME_DIRECTION:g}; export it again"
+        )
     if np.abs(spacings - spacings[0]).max() > SAME_MM or not (spacings > 0).all():
         raise ValueError(f"has pixels of {np.unique(spacings).tolist()} mm; export it again")
     places = table["ImagePositionPatient"]
     affine = np.eye(4)
-    affine[:3, 0] = directions[0, :3] * spacings[0, 1]
-    affine[:3, 1] = directions[0, 3:] * spacings[0, 0]
+    warnings: tuple[str, ...] = ()
+    affine[:3, 0], affine[:3, 1] = row * spacings[0, 1], column * spacings[0, 0]
     affine[:3, 3] = places[0]
     if len(places) > 1:
         affine[:3, 2] = _step(places)
     else:
         thickness_mm = numbers(headers[0], "SliceThickness", 1)
-        normal = np.cross(directions[0, :3], directions[0, 3:])
-        affine[:3, 2] = normal * (thickness_mm if thickness_mm is not None and thickness_mm[0] else 1)
+        if thickness_mm is None or thickness_mm[0] <= 0:
+            thickness_mm = np.ones(1)
+            warnings = ("it is a single slice of unknown thickness; volumes assume 1 mm",)
+        affine[:3, 2] = np.cross(row, column) * thickness_mm
     affine = LPS_TO_RAS @ affine
     shape = (*sizes[0], len(headers))
-    return Layout(shape, np.dtype(np.int16), None, affine, 0, orientation_change(affine))
+    return Layout(shape, np.dtype(np.int16), None, affine, 0, orientation_change(affine), warnings)
 
 
 def _step(places: Floats) -> Floats:

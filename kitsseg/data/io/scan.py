@@ -1,6 +1,6 @@
 """A scan on disk, and the result of a search for scans."""
 
-from collections import Counter
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +45,33 @@ class Found:
     others: tuple[str, ...] = ()
 
 
-def with_unique_names(scans: list[Scan], problems: dict[str, str], others: tuple[str, ...]) -> Found:
-    """Return the scans whose results have a name of their own; all scans that share one are problems."""
-    count = Counter(scan.name for scan in scans)
-    shared = {}
-    for scan in [scan for scan in scans if count[scan.name] > 1]:
-        other = next(s for s in scans if s.name == scan.name and s is not scan)
+Refused = tuple[str, Path, str]  # name of the results, path, and problem of what cannot be used
+
+
+def name_key(name: str) -> str:
+    """Return what a name has in common with those that a file system may not distinguish from it."""
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def with_unique_names(scans: list[Scan], refused: list[Refused], others: tuple[str, ...]) -> Found:
+    """Return the scans whose results have a name of their own; all scans that share one are problems.
+
+    A problem is named as the results would be; or after its path, if a scan or problem has that name.
+    """
+    unique, shared, problems = [], {}, {}
+    for scan in sorted(scans, key=lambda scan: scan.name):
+        same = [s for s in scans if name_key(s.name) == name_key(scan.name) and s is not scan]
+        if not same:
+            unique.append(scan)
+            continue
+        whose = f"as those of {same[0].path}"
+        if same[0].name != scan.name:
+            whose = f"those of {same[0].path} {same[0].name}, which some file systems do not distinguish"
         shared[str(scan.path)] = (
-            f"{scan.path}: its results would be named {scan.name}, as those of {other.path}; rename one"
+            f"{scan.path}: its results would be named {scan.name}, {whose}; rename one"
         )
-    unique = [scan for scan in scans if count[scan.name] == 1]
-    return Found(sorted(unique, key=lambda scan: scan.name), problems | shared, others)
+    names = {scan.name for scan in scans}
+    for name, path, problem in refused:
+        problems[str(path) if name in names else name] = problem
+        names.add(name)
+    return Found(unique, problems | shared, others)

@@ -19,19 +19,37 @@ def save_upright(image: Image, label: npt.NDArray[np.uint8], label_path: Path, i
 
     The slices keep their pixels and distance. Each is shifted in its own plane, by a multiple of the
     shift from one slice to the next: labels by whole pixels, so that no voxel is lost or doubled where
-    it is halfway. Raises `ValueError` if rows and columns are not perpendicular themselves.
+    it is halfway. Raises `ValueError` if no two axes are perpendicular, between which slices could lie.
     """
-    target = _upright_layout(image.layout)
-    save_volume(label_path, _resample(label, image.layout, target, BACKGROUND, linear=False), target)
-    save_volume(image_path, _resample(image.hu, image.layout, target, AIR_HU, linear=True), target)
+    source = _slices_last(image.layout)
+    target = _upright_layout(source)
+    save_volume(label_path, _resample(label, source, target, BACKGROUND, linear=False), target)
+    save_volume(image_path, _resample(image.hu, source, target, AIR_HU, linear=True), target)
+
+
+def _slices_last(layout: Layout) -> Layout:
+    """Return the same volume with the axis across its slices as the last one.
+
+    It is the axis nearest to the patient's long one, of those whose others are perpendicular.
+    """
+    directions = layout.affine[:3, :3] / np.linalg.norm(layout.affine[:3, :3], axis=0)
+    orders = [
+        (*plane, 3 - sum(plane))
+        for plane in ((0, 1), (0, 2), (1, 2))
+        if abs(directions[:, plane[0]] @ directions[:, plane[1]]) <= MAX_SHEAR
+    ]
+    if not orders:
+        raise ValueError("upright: no two axes of the volume are perpendicular")
+    order = max(orders, key=lambda order: round(abs(directions[2, order[2]]), 3))
+    i, j, k = (layout.shape[axis] for axis in order)
+    affine, change = layout.affine[:, [*order, 3]], layout.change[[*order]]
+    return replace(layout, shape=(i, j, k), affine=affine, change=change)
 
 
 def _upright_layout(layout: Layout) -> Layout:
     """Return a layout with perpendicular axes that contains the whole volume."""
     affine = layout.affine.copy()
     column, row = affine[:3, 0], affine[:3, 1]
-    if abs(column @ row) > MAX_SHEAR * np.linalg.norm(column) * np.linalg.norm(row):
-        raise ValueError("upright: the rows and columns of the slices are not perpendicular")
     shift = _slice_shift(layout)
     ends = shift * (layout.shape[2] - 1)
     affine[:3, 3] = (layout.affine @ [*np.minimum(ends, 0), 0, 1])[:3]
