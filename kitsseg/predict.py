@@ -80,9 +80,7 @@ RESUME = "skip_existing=true resumes"
 def run(cfg: DictConfig) -> int:
     """Segment the input, write the results, and return the exit code.
 
-    Raises:
-        ValueError: input, checkpoint or output folder cannot be used.
-        OSError: the output cannot be written.
+    Raises `ValueError` if input, checkpoint or output folder cannot be used.
     """
     from kitsseg.data.io.find_images import find_images
     from kitsseg.inference.record import ZIP, OutputFiles, PredictionRecord, fingerprint
@@ -110,7 +108,7 @@ def run(cfg: DictConfig) -> int:
     about = {"checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed}
     searched = os.path.abspath(source)
     record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched)
-    remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files))]
+    remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files.label(s)))]
     if cfg.submission:
         (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
     record.drop_problems({*problems, *(scan.name for scan in scans)}, numbers)
@@ -136,14 +134,14 @@ def requested_cases(cases: Any, submission: bool) -> list[int] | None:
 
 
 def select_cases(
-    scans: "Sequence[Scan]", problems: dict[str, str], numbers: Sequence[int] | None
+    scans: "list[Scan]", problems: dict[str, str], numbers: Sequence[int] | None
 ) -> "tuple[list[Scan], dict[str, str]]":
     """Return the scans of these cases, and a problem for each case without a readable scan.
 
     ``problems`` holds messages by name or path. If ``numbers`` is None, all scans are returned.
     """
     if numbers is None:
-        return list(scans), problems
+        return scans, problems
     explained = {key: number for key in problems if (number := case_number(Path(key).name)) in numbers}
     missing: dict[str, str] = {}
     chosen = []
@@ -163,25 +161,24 @@ def segment_all(
     record: "PredictionRecord",
 ) -> dict[str, str]:  # fmt: skip
     """Segment and record all scans; return the problems by the name of the scan."""
-    from kitsseg.data.io.scans import ReadAhead
-    from kitsseg.inference.outputs import segment_scan
+    from kitsseg.data.io.scans import read_ahead
+    from kitsseg.inference.record import segment_scan
 
-    problems = {}
-    with ReadAhead(scans, offset_hu) as ahead:
-        for scan in tqdm(scans, desc="segmenting", unit="case", disable=None):
-            try:
-                entry = segment_scan(scan, ahead.take(), segmenter, files)
-            except (ValueError, MemoryError) as error:
-                problems[scan.name] = str(error) or f"{scan.path}: not enough memory"
-                report_problem(record, scan.name, problems[scan.name])
-                continue
-            record.add(scan.name, entry)
-            tqdm.write(f"{scan.name}: kidney {entry['kidney_ml']} ml, tumour {entry['tumour_ml']} ml")
-            for warning in entry["warnings"]:
-                report(f"warning: {scan.label}: {warning}")
-            if "problem" in entry:
-                problems[scan.name] = entry["problem"]
-                report(entry["problem"])
+    problems, volumes = {}, read_ahead(scans, offset_hu)
+    for scan, volume in zip(tqdm(scans, "segmenting", unit="case", disable=None), volumes, strict=True):
+        try:
+            entry = segment_scan(scan, volume.result(), segmenter, files)
+        except (ValueError, MemoryError) as error:
+            problems[scan.name] = str(error) or f"{scan.path}: not enough memory"
+            report_problem(record, scan.name, problems[scan.name])
+            continue
+        record.add(scan.name, entry)
+        tqdm.write(f"{scan.name}: kidney {entry['kidney_ml']} ml, tumour {entry['tumour_ml']} ml")
+        for warning in entry["warnings"]:
+            report(f"warning: {scan.label}: {warning}")
+        if "problem" in entry:
+            problems[scan.name] = entry["problem"]
+            report(entry["problem"])
     return problems
 
 
@@ -213,11 +210,11 @@ def finish(
         + (f" and {len(others) - MAX_SHOWN} more" if len(others) > MAX_SHOWN else "")
     )
     print(files.folder / CSV)
-    if files.submission and not problems:
+    if files.submission and problems:
+        print_error("predict", f"{ZIP} is not written while cases have problems; {RESUME}")
+    elif files.submission:
         write_zip(files.folder / ZIP, [files.label(scan) for scan in done])
         print(files.folder / ZIP)
-    elif files.submission:
-        print_error("predict", f"{ZIP} is not written while cases have problems; {RESUME}")
     return 1 if problems else 0
 
 

@@ -123,7 +123,7 @@ def test_an_interrupted_submission_leaves_no_archive(
     write_case(tmp_path / "raw", 210, *blocky(0))
     out = tmp_path / "out"
     assert predict(guesser, tmp_path / "raw", out, "submission=true", "cases=210") == 0
-    monkeypatch.setattr("kitsseg.inference.outputs.segment_scan", None)
+    monkeypatch.setattr("kitsseg.inference.record.segment_scan", None)
     with pytest.raises(TypeError):
         predict(guesser, tmp_path / "raw", out, "submission=true", "cases=210")
     assert not (out / "predictions.zip").exists()

@@ -220,7 +220,7 @@ def test_names_of_results_differ(tmp_path: Path) -> None:
     """Whatever the scans are called, such as ct and ct_image."""
     files = OutputFiles(tmp_path, False, True, True, True, True, True)
     scans = [Scan(name, ".nii.gz", tmp_path, (tmp_path,)) for name in ("ct", "ct_image", "upright")]
-    paths = [path for scan in scans for path in (*files.all(scan), *files.upright_pair(scan))]
+    paths = [path for scan in scans for path in (files.label(scan), *files.optional(scan).values())]
     assert len(paths) == len({str(path).casefold() for path in paths}) == 3 * 8
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.io.scan import Found, Refused, Scan, name_key, with_unique_names
+from kitsseg.data.io.scan import Found, Scan, name_key, with_unique_names
 from kitsseg.system.obstacles import obstacle
 from kitsseg.system.optional_packages import require
 
@@ -46,16 +46,14 @@ def find_series(root: Path) -> Found:
 
     Localisers, other modalities and files of other formats are ignored. A series is named after the
     folder of its first file, plus the series number if the folder contains several series. A series is a
-    problem if a file in one of its folders may be a slice, but cannot be used.
-
-    Raises:
-        ValueError: there is no series, or a required package is missing.
+    problem if a file in one of its folders may be a slice, but cannot be used. Raises `ValueError` if
+    there is no series, or a required package is missing.
     """
-    refused: list[Refused] = []
     series: dict[str, Slices] = {}
     unusable: dict[Path, UnusableError] = {}
     others: list[Path] = []
-    for path in _walk(root, refused):
+    errors: list[OSError] = []
+    for path in _walk(root, errors):
         try:
             header = _read_slice(path)
         except UnusableError as error:
@@ -66,23 +64,25 @@ def find_series(root: Path) -> Found:
         else:
             uid = str(value(header, "SeriesInstanceUID") or path.parent)
             series.setdefault(uid, []).append((path, header))
-    slices_like = {(path.parent, _ending(path)) for slices in series.values() for path, _ in slices}
-    for path, why in list(unusable.items()):
-        if isinstance(why, UnknownError) and not _is_named_like_a_slice(path, str(why), slices_like):
-            del unusable[path]
-            others.append(path)
-    scans, names = [], _names(root, series)
+    known = {(path.parent, _ending(path)) for slices in series.values() for path, _ in slices}
+    lost = {path: str(why) for path, why in unusable.items() if _may_be_slice(path, why, known)}
+    others += [path for path in unusable if path not in lost]
+    scans, names, refused = [], _names(root, series), []
+    for failure in errors:
+        folder = Path(failure.filename)
+        problem = f"{folder}: cannot be read ({failure.strerror}); allow it"
+        refused.append((_name(root, folder), folder, problem))
     for uid, slices in series.items():
         name, folder = names[uid], slices[0][0].parent
         try:
-            if lost := _describe(unusable, {path.parent for path, _ in slices}):
-                raise ValueError(f"{lost}: slices are lost; copy or export the series again")
+            if first := _describe(lost, {path.parent for path, _ in slices}):
+                raise ValueError(f"{first}: slices are lost; copy or export the series again")
             scans.append(Scan(name, ".nii.gz", folder, *_in_order(slices)))
-        except ValueError as problem:
-            refused.append((name, folder, f"{folder} (series {name}): {problem}"))
-    for folder in sorted({path.parent for path in unusable} - {folder for folder, _ in slices_like}):
-        lost = f"{_describe(unusable, {folder})}; copy or export the files again"
-        refused.append((_name(root, folder), folder, f"{folder}: {lost}"))
+        except ValueError as problem_of_series:
+            refused.append((name, folder, f"{folder} (series {name}): {problem_of_series}"))
+    for folder in sorted({path.parent for path in lost} - {folder for folder, _ in known}):
+        problem = f"{folder}: {_describe(lost, {folder})}; copy or export the files again"
+        refused.append((_name(root, folder), folder, problem))
     if not series and not refused:
         raise ValueError(
             f"{root}: contains no .nii or .nii.gz files, case_XXXXX folders or DICOM files of CT"
@@ -117,15 +117,10 @@ def numbers(header: Any, name: str, count: int) -> npt.NDArray[np.float64] | Non
     return found if found.shape == (count,) and np.isfinite(found).all() else None
 
 
-def _walk(root: Path, refused: list[Refused]) -> Iterator[Path]:
-    """Yield all files except hidden ones; add folders that cannot be read to ``refused``."""
-
-    def unreadable(error: OSError) -> None:
-        problem = f"{error.filename}: cannot be read ({error.strerror}); allow it"
-        refused.append((_name(root, Path(error.filename)), Path(error.filename), problem))
-
+def _walk(root: Path, errors: list[OSError]) -> Iterator[Path]:
+    """Yield all files except hidden ones; add what happens at unreadable folders to ``errors``."""
     visited = set()
-    for place, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
+    for place, folders, files in os.walk(root, onerror=errors.append, followlinks=True):
         real = os.path.realpath(place)
         if real in visited:  # a link to a folder above or beside
             folders.clear()
@@ -136,10 +131,7 @@ def _walk(root: Path, refused: list[Refused]) -> Iterator[Path]:
 
 
 def _read_slice(path: Path) -> Any:
-    """Return the header of a CT slice; None for a file of another kind.
-
-    Raises `UnusableError` if the file may be a slice, but cannot be read.
-    """
+    """Return the header of a CT slice; None for another kind of file; may raise `UnusableError`."""
     if (problem := obstacle(path)) is not None:
         raise UnknownError(problem.partition(";")[0])
     try:
@@ -156,11 +148,9 @@ def _read_slice(path: Path) -> Any:
     sop_class, modality = value(header, "SOPClassUID"), value(header, "Modality")
     if sop_class is None:
         sop_class = value(header.file_meta, "MediaStorageSOPClassUID")
-    if sop_class is None and modality is None:
-        if has_preamble:
-            raise UnusableError("is a DICOM file without SOP class and modality")
-        return None
-    if (str(sop_class) not in CT_IMAGES) if sop_class is not None else (modality != "CT"):
+    if has_preamble and sop_class is None and modality is None:
+        raise UnusableError("is a DICOM file without SOP class and modality")
+    if not (modality == "CT" if sop_class is None else str(sop_class) in CT_IMAGES):
         return None
     if value(header, "Rows") is None:
         raise UnusableError("lacks Rows; it may be cut off")
@@ -173,26 +163,22 @@ def _ending(path: Path) -> str:
     return "" if ending[1:].isdigit() else ending
 
 
-def _is_named_like_a_slice(path: Path, why: str, slices_like: set[tuple[Path, str]]) -> bool:
-    """Return whether an unusable file has an ending of DICOM, or that of slices in its folder."""
+def _may_be_slice(path: Path, why: UnusableError, known: set[tuple[Path, str]]) -> bool:
+    """Return whether an unusable file may be a slice; ``known`` holds folders and endings of slices."""
     ending = _ending(path)
-    # Empty files without ending are often marks, such as DONE.
-    usual = ending in ENDINGS and not (ending == "" and why in (EMPTY, CUT))
-    return usual or (path.parent, ending) in slices_like
+    is_mark = not ending and str(why) in (EMPTY, CUT)  # such as an empty file DONE
+    is_usual = ending in ENDINGS and not is_mark
+    return is_usual or (path.parent, ending) in known or not isinstance(why, UnknownError)
 
 
-def _describe(unusable: Mapping[Path, UnusableError], folders: set[Path]) -> str:
-    """Return the first unusable file in these folders with the reason; empty if there is none."""
-    lost = [f"{path.name} {why}" for path, why in unusable.items() if path.parent in folders]
-    more = f", and {len(lost) - 1} more files cannot be used" if len(lost) > 1 else ""
-    return lost[0] + more if lost else ""
+def _describe(lost: Mapping[Path, str], folders: set[Path]) -> str:
+    """Return the first lost slice in these folders with the reason; empty if there is none."""
+    first, *more = [f"{path.name} {why}" for path, why in lost.items() if path.parent in folders] or [""]
+    return first + (f", and {len(more)} more files cannot be used" if more else "")
 
 
 def _in_order(slices: Slices) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Return the files of a series in slice order without exact copies, and warnings.
-
-    Raises `ValueError` if two different files have the same SOP instance UID.
-    """
+    """Return the files of a series in slice order without exact copies, and warnings."""
     kept: dict[str, tuple[Path, Any]] = {}
     for path, header in sorted(slices, key=lambda item: _position(item[1])):
         same, _ = kept.setdefault(str(value(header, "SOPInstanceUID") or path), (path, header))

@@ -36,7 +36,8 @@ def find_images(path: Path) -> Found:
         beside = [p for p in cases[0].parent.iterdir() if not p.name.startswith(".")]
         return _kits_cases(cases, tuple(sorted(p.name for p in beside if p not in cases)))
     if volumes:
-        return _nifti_files(volumes, tuple(p.name for p in entries if p not in volumes))
+        known = set(volumes)
+        return _nifti_files(volumes, tuple(p.name for p in entries if p not in known))
     from kitsseg.data.io.dicom_search import find_series
 
     return find_series(path)

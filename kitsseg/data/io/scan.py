@@ -2,6 +2,7 @@
 
 import unicodedata
 from dataclasses import dataclass
+from itertools import groupby, permutations
 from pathlib import Path
 
 from kitsseg.data.case import case_number
@@ -12,10 +13,8 @@ class Scan:
     """A CT volume on disk.
 
     Attributes:
-        name: base name of the result files, such as ``case_00210``.
-        ending: extension of the result files, ``.nii.gz`` or ``.nii``.
-        path: the NIfTI file, or the folder of a DICOM series.
-        files: the files of a DICOM series in slice order; empty for NIfTI.
+        name, ending: of the result files, such as ``case_00210`` and ``.nii.gz``.
+        path, files: the NIfTI file; or the folder of a DICOM series and its files in slice order.
         warnings: what the search found doubtful about the series.
     """
 
@@ -45,33 +44,31 @@ class Found:
     others: tuple[str, ...] = ()
 
 
-Refused = tuple[str, Path, str]  # name of the results, path, and problem of what cannot be used
-
-
 def name_key(name: str) -> str:
     """Return what a name has in common with those that a file system may not distinguish from it."""
     return unicodedata.normalize("NFC", name.casefold())
 
 
-def with_unique_names(scans: list[Scan], refused: list[Refused], others: tuple[str, ...]) -> Found:
+def with_unique_names(
+    scans: list[Scan], refused: list[tuple[str, Path, str]], others: tuple[str, ...]
+) -> Found:
     """Return the scans whose results have a name of their own; all scans that share one are problems.
 
-    A problem is named as the results would be; or after its path, if a scan or problem has that name.
+    ``refused`` holds name, path and problem of what cannot be used. The key of a problem is the name, or
+    the path if a scan or another problem has the name.
     """
     unique, shared, problems = [], {}, {}
-    for scan in sorted(scans, key=lambda scan: scan.name):
-        same = [s for s in scans if name_key(s.name) == name_key(scan.name) and s is not scan]
-        if not same:
-            unique.append(scan)
-            continue
-        whose = f"as those of {same[0].path}"
-        if same[0].name != scan.name:
-            whose = f"those of {same[0].path} {same[0].name}, which some file systems do not distinguish"
-        shared[str(scan.path)] = (
-            f"{scan.path}: its results would be named {scan.name}, {whose}; rename one"
-        )
+    ordered = sorted(scans, key=lambda scan: name_key(scan.name))
+    for same in (list(group) for _, group in groupby(ordered, lambda scan: name_key(scan.name))):
+        unique += same if len(same) == 1 else []
+        for scan, other in permutations(same, 2):
+            whose = f"as those of {other.path}"
+            if other.name != scan.name:
+                whose = f"those of {other.path} {other.name}, which some file systems do not distinguish"
+            named = f"{scan.path}: its results would be named {scan.name}"
+            shared[str(scan.path)] = f"{named}, {whose}; rename one"
     names = {scan.name for scan in scans}
     for name, path, problem in refused:
         problems[str(path) if name in names else name] = problem
         names.add(name)
-    return Found(unique, problems | shared, others)
+    return Found(sorted(unique, key=lambda scan: scan.name), problems | shared, others)
