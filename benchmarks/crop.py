@@ -15,20 +15,36 @@ os.environ["OMP_NUM_THREADS"] = "1"  # waiting threads would count as processor 
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.io.scans import Volume, read_case
+from kitsseg.data.case import Case
+from kitsseg.data.io.nifti.read import read_label
+from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import AIR_HU, OFFICIAL, REGIONS
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.inference import body_crop, checkpoint
 from kitsseg.inference.segmenter import Segmenter
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A case in memory: ``[S, H, W]`` HU and class ids, and the spacing of these axes."""
+
+    image: Array
+    label: Array
+    spacing_mm: tuple[float, float, float]
+
+
+def read_case(case: Case) -> Volume:
+    image = read_image(case.image, case.offset_hu)
+    return Volume(image.hu, read_label(case.label, case.classes), image.layout.spacing_mm)
 
 
 def dice(label: Array, truth: Array, region: str) -> float:

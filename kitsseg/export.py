@@ -38,9 +38,7 @@ COMMAND = Command("export", ExportConfig, check=check)
 def run(cfg: DictConfig) -> None:
     """Load the checkpoint, write and compare the files, and print their paths.
 
-    Raises:
-        ValueError: the checkpoint cannot be used or exported, or a package is missing.
-        OSError: the output cannot be written.
+    Raises `ValueError` if the checkpoint cannot be used or exported, or a package is missing.
     """
     from kitsseg.inference import checkpoint, export_formats
 

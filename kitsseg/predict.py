@@ -3,6 +3,7 @@
 ``python -m kitsseg.predict --help``
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,18 +80,17 @@ RESUME = "skip_existing=true resumes"
 def run(cfg: DictConfig) -> int:
     """Segment the input, write the results, and return the exit code.
 
-    Raises:
-        ValueError: input, checkpoint or output folder cannot be used.
-        OSError: the output cannot be written.
+    Raises `ValueError` if input, checkpoint or output folder cannot be used.
     """
     from kitsseg.data.io.find_images import find_images
-    from kitsseg.inference.record import OutputFiles, PredictionRecord, fingerprint
+    from kitsseg.inference.record import ZIP, OutputFiles, PredictionRecord, fingerprint
     from kitsseg.inference.segmenter import Segmenter
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else cfg.checkpoint
     checkpoints = [Path(path).expanduser() for path in paths]
-    found = find_images(Path(cfg.input).expanduser())
-    scans, problems = select_cases(found.scans, found.problems, plain(cfg.cases), cfg.submission)
+    source = Path(cfg.input).expanduser()
+    found, numbers = find_images(source), requested_cases(plain(cfg.cases), cfg.submission)
+    scans, problems = select_cases(found.scans, found.problems, numbers)
     files = OutputFiles(
         Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
         cfg.quicklook, cfg.dicom_seg, cfg.upright,
@@ -105,9 +105,13 @@ def run(cfg: DictConfig) -> int:
         "postprocess": None if postprocess is None else plain(cfg.postprocess),
         **{key: plain(cfg[key]) for key in SETTINGS},
     }
-    names = [str(path) for path in checkpoints]
-    record = PredictionRecord(files.folder, settings, names, segmenter.computed, cfg.skip_existing)
-    remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files))]
+    about = {"checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed}
+    searched = os.path.abspath(source)
+    record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched)
+    remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files.label(s)))]
+    if cfg.submission:
+        (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
+    record.drop_problems({*problems, *(scan.name for scan in scans)}, numbers)
     for name, problem in problems.items():
         report_problem(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
@@ -116,19 +120,28 @@ def run(cfg: DictConfig) -> int:
     return finish(files, scans, len(scans) - len(remaining), found.others, problems)
 
 
-def select_cases(
-    scans: "Sequence[Scan]", problems: dict[str, str], cases: Any, submission: bool
-) -> "tuple[list[Scan], dict[str, str]]":
-    """Return the scans of the requested cases, and a problem for each case without a readable scan.
+def requested_cases(cases: Any, submission: bool) -> list[int] | None:
+    """Return the requested case numbers, by default those of a submission; None for all scans.
 
-    ``problems`` holds messages by name or path, ``cases`` is as in `parse_cases`. If it is None, all
-    scans are returned, or those of the test cases of a submission, which may hold no others.
+    ``cases`` is as in `parse_cases`. Raises `ValueError` if a submission would hold another case.
     """
     if cases is None and not submission:
-        return list(scans), problems
+        return None
     numbers, test_cases = parse_cases("test" if cases is None else cases), parse_cases("test")
     if submission and (labelled := set(numbers) - set(test_cases)):
         raise ValueError(f"cases: {min(labelled)} is not a test case; a submission holds 210-299")
+    return numbers
+
+
+def select_cases(
+    scans: "list[Scan]", problems: dict[str, str], numbers: Sequence[int] | None
+) -> "tuple[list[Scan], dict[str, str]]":
+    """Return the scans of these cases, and a problem for each case without a readable scan.
+
+    ``problems`` holds messages by name or path. If ``numbers`` is None, all scans are returned.
+    """
+    if numbers is None:
+        return scans, problems
     explained = {key: number for key in problems if (number := case_number(Path(key).name)) in numbers}
     missing: dict[str, str] = {}
     chosen = []
@@ -148,31 +161,30 @@ def segment_all(
     record: "PredictionRecord",
 ) -> dict[str, str]:  # fmt: skip
     """Segment and record all scans; return the problems by the name of the scan."""
-    from kitsseg.data.io.scans import ReadAhead
-    from kitsseg.inference.outputs import segment_scan
+    from kitsseg.data.io.scans import read_ahead
+    from kitsseg.inference.record import segment_scan
 
-    problems = {}
-    with ReadAhead(scans, offset_hu) as ahead:
-        for scan in tqdm(scans, desc="segmenting", unit="case", disable=None):
-            try:
-                entry = segment_scan(scan, ahead.take(), segmenter, files)
-            except (ValueError, MemoryError) as error:
-                problems[scan.name] = str(error) or f"{scan.path}: not enough memory"
-                report_problem(record, scan.name, problems[scan.name])
-                continue
-            record.add(scan.name, entry)
-            tqdm.write(f"{scan.name}: kidney {entry['kidney_ml']} ml, tumour {entry['tumour_ml']} ml")
-            for warning in entry["warnings"]:
-                report(f"warning: {scan.label}: {warning}")
-            if "problem" in entry:
-                problems[scan.name] = entry["problem"]
-                report(entry["problem"])
+    problems, volumes = {}, read_ahead(scans, offset_hu)
+    for scan, volume in zip(tqdm(scans, "segmenting", unit="case", disable=None), volumes, strict=True):
+        try:
+            entry = segment_scan(scan, volume.result(), segmenter, files)
+        except (ValueError, MemoryError) as error:
+            problems[scan.name] = str(error) or f"{scan.path}: not enough memory"
+            report_problem(record, scan.name, problems[scan.name])
+            continue
+        record.add(scan.name, entry)
+        tqdm.write(f"{scan.name}: kidney {entry['kidney_ml']} ml, tumour {entry['tumour_ml']} ml")
+        for warning in entry["warnings"]:
+            report(f"warning: {scan.label}: {warning}")
+        if "problem" in entry:
+            problems[scan.name] = entry["problem"]
+            report(entry["problem"])
     return problems
 
 
 def report_problem(record: "PredictionRecord", name: str, problem: str) -> None:
     """Record and print the problem of a case."""
-    record.add(name, {"problem": problem})
+    record.add(name, {"problem": problem, "searched": record.searched})
     report(problem)
 
 
@@ -198,12 +210,11 @@ def finish(
         + (f" and {len(others) - MAX_SHOWN} more" if len(others) > MAX_SHOWN else "")
     )
     print(files.folder / CSV)
-    if files.submission and not problems:
+    if files.submission and problems:
+        print_error("predict", f"{ZIP} is not written while cases have problems; {RESUME}")
+    elif files.submission:
         write_zip(files.folder / ZIP, [files.label(scan) for scan in done])
         print(files.folder / ZIP)
-    elif files.submission:
-        (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
-        print_error("predict", f"{ZIP} is not written while cases have problems; {RESUME}")
     return 1 if problems else 0
 
 

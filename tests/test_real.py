@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kitsseg.data.io.scans import read_case
+from kitsseg.data.io.nifti.read import read_label
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.split import MLPerf42, Seeded
 from kitsseg.data.store.prepare import prepare
@@ -52,7 +52,7 @@ def test_what_resizing_alone_costs(tmp_path: Path, size: int | None) -> None:
             Oracle(), Window(-79, 304, 101, 76.9), store.images(number), store.grid(number), 0, (),
             torch.device("cpu"), lambda: torch.inference_mode(),
         )  # fmt: skip
-        truth = read_case(case).label
+        truth = read_label(case.label)
         assert out.shape == truth.shape
         least = {128: 0.95, 256: 0.97, 512: 0.985, None: 1.0}[size]
         assert score_case(out, truth)["dice"]["kidney"] >= least

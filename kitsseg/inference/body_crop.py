@@ -18,12 +18,10 @@ SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels
 
 @dataclass(frozen=True)
 class View:
-    """The part of the stored slices that networks of one ``size`` see.
+    """The part of the stored slices, on ``grid``, that networks of one ``size`` see.
 
-    Attributes:
-        size: side of the stored slices in pixels; None for the native grid.
-        grid: maps native slices to stored slices.
-        crop: rows and columns of the stored slices; None for all.
+    ``size`` is the side of the stored slices in pixels, None for the native grid. ``crop`` holds their
+    visible rows and columns, None for all.
     """
 
     size: int | None
@@ -31,10 +29,7 @@ class View:
     crop: Crop | None
 
     def uncrop(self, probabilities: Tensor) -> Tensor:
-        """Return probabilities ``[B, C, H, W]`` on the stored grid, background outside the crop.
-
-        Those of the visible part, ``[B, C, h, w]``, may be padded below and to the right.
-        """
+        """Return probabilities ``[B, C, H, W]`` on the stored grid: background outside the crop."""
         if self.crop is None:
             return probabilities
         rows, columns = self.crop
@@ -46,11 +41,9 @@ class View:
 
 
 def make_views(
-    hu: npt.NDArray[np.int16],
-    spacing_mm: Sequence[float],
-    sizes: Iterable[int | None],
+    hu: npt.NDArray[np.int16], spacing_mm: Sequence[float], sizes: Iterable[int | None],
     body_above_hu: int | None,
-) -> list[View]:
+) -> list[View]:  # fmt: skip
     """Return what networks of each size see of a volume ``[S, H, W]``.
 
     With ``body_above_hu``, they see the voxels above it and a margin.
@@ -76,10 +69,10 @@ def find_body(hu: npt.NDArray[np.int16], above_hu: int) -> Crop | None:
 
 
 def crop_on_stored_grid(body: Crop, grid: Grid, margin: int) -> Crop:
-    """Return the crop of the stored slice that contains ``body`` and ``margin`` pixels around it.
+    """Return the crop of the stored slice with ``body``, which is on the native grid, and a margin.
 
-    The crop starts and ends at multiples of `DIVISOR` or at the edge of the slice, so that pooling
-    groups the same pixels as in the whole slice. ``body`` is on the native grid.
+    It starts and ends at multiples of `DIVISOR` or at the edge of the slice, so that pooling groups the
+    same pixels as in the whole slice.
     """
     crop = []
     for axis in (0, 1):

@@ -1,7 +1,6 @@
 """Read and describe checkpoints: tensors and plain values, loaded without running code."""
 
 import importlib
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,8 @@ FORMAT = 1
 # The networks that a checkpoint may build. Allowing whole packages would be unsafe: some networks of
 # MONAI download weights from a URL among their arguments.
 OWN = "kitsseg.models."
-TRUSTED = (
-    f"{OWN}*",
-    "monai.networks.nets.AttentionUnet",
-    "monai.networks.nets.BasicUNet",
-    "monai.networks.nets.SegResNet",
-)
+MONAI = "monai.networks.nets."
+TRUSTED = (f"{OWN}*", f"{MONAI}AttentionUnet", f"{MONAI}BasicUNet", f"{MONAI}SegResNet")
 # Layers of these networks whose statistics cover a whole slice.
 GLOBAL_LAYERS = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 # Limits far above real networks; larger values could exhaust memory.
@@ -54,13 +49,9 @@ class Loaded:
 
 
 def header(
-    network: dict[str, Any],
-    window: Window,
-    size: int | None,
-    neighbours: int,
-    provenance: dict[str, Any],
-    pixel_mm: tuple[float, float] | None = None,
-) -> dict[str, Any]:
+    network: dict[str, Any], window: Window, size: int | None, neighbours: int,
+    provenance: dict[str, Any], pixel_mm: tuple[float, float] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return the description that makes a checkpoint self-contained, as plain values; see `Loaded`.
 
     ``network`` holds ``_target_`` and arguments.
@@ -78,21 +69,16 @@ def header(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint: tensors and plain values.
-
-    Raises `ValueError` if the file cannot be read, is damaged, or holds no weights.
-    """
+    """Return the tensors and plain values of a checkpoint; raise `ValueError` if it cannot be used."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # never runs code
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # the unpickler raises any type on a damaged file
         raise ValueError(
             f"{path}: not a loadable checkpoint: damaged, or with objects other than tensors and plain "
             f"values, which are not loaded ({first_line(error)})"
         ) from error
-    except Exception as error:  # the unpickler raises any type on a damaged file
-        raise ValueError(f"{path}: not a loadable checkpoint ({first_line(error)})") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{path}: no weights under 'state_dict'; not a checkpoint of kitsseg")
     return checkpoint
@@ -108,10 +94,8 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
     """Return the network that ``path`` describes, with its weights.
 
     ``trusted`` holds dotted paths of further network classes that the checkpoint may build. Their code
-    is imported from this machine and run.
-
-    Raises:
-        ValueError: the file is damaged, has another format, or names a class that is not trusted.
+    is imported from this machine and run. Raises `ValueError` if the file is damaged, has another
+    format, or names a class that is not trusted.
     """
     content = read(path)
     description = content.get("kitsseg")
@@ -130,12 +114,12 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
 def parse_description(description: dict[str, Any], *more: str) -> dict[str, Any]:
     """Return the checked values of `header` under their names in `Loaded`, without network and window.
 
-    Raises `ValueError` if a value is out of range, or if it or a key of ``more`` is missing.
+    Raises `ValueError` if one is out of range, or if it or a key of ``more`` is missing.
     """
-    names = ("size", "neighbours", "classes", "provenance", *more)
-    if missing := set(names) - set(description):
+    names = ("size", "neighbours", "classes", "provenance")
+    if missing := {*names, *more} - set(description):
         raise ValueError(f"the description lacks {', '.join(sorted(missing))}; train again")
-    size, neighbours, classes, provenance = (description[name] for name in names[:4])
+    size, neighbours, classes, provenance = (description[name] for name in names)
     if size is not None and not (type(size) is int and DIVISOR <= size <= MAX_SIZE):
         raise ValueError(f"size={size!r}: must be in [{DIVISOR}, {MAX_SIZE}] or be None")
     if not (type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
@@ -164,8 +148,8 @@ def _parse_window(window: Any) -> Window:
 
 def is_local(net: nn.Module) -> bool:
     """Return whether ``net`` is in `TRUSTED` and no layer computes statistics over the whole slice."""
-    module, monai = type(net).__module__, "monai.networks.nets."
-    known = module.startswith(monai) and f"{monai}{type(net).__name__}" in TRUSTED
+    module = type(net).__module__
+    known = module.startswith(MONAI) and f"{MONAI}{type(net).__name__}" in TRUSTED
     has_global_layer = any(isinstance(layer, GLOBAL_LAYERS) for layer in net.modules())
     return (known or module.startswith(OWN)) and not has_global_layer
 
@@ -176,7 +160,7 @@ def _restore(network: Any, state: dict[str, Tensor], trusted: Sequence[str]) -> 
     target = arguments.pop("_target_", None)
     allowed = (*TRUSTED, *trusted)
     is_trusted = isinstance(target, str) and (target in allowed or target.startswith(OWN))
-    if not is_trusted or not _is_plain(arguments):
+    if not (is_trusted and _is_plain(arguments)):
         raise ValueError(
             f"network {target or '(none)'} with {arguments!r:.200} is not allowed; allowed are "
             f"{', '.join(allowed)} with plain arguments. If you trust its code, add it to trusted"
@@ -231,8 +215,7 @@ def _build(network_class: type[nn.Module], arguments: dict[str, Any]) -> nn.Modu
 def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
     """Raise `ValueError` unless ``state`` has the names, shapes and kinds of the weights of ``net``."""
     expected, name_of_net = net.state_dict(), type(net).__name__
-    differing = sorted(set(expected) ^ set(state))
-    if differing:
+    if differing := sorted(set(expected) ^ set(state)):
         raise ValueError(
             f"the weights do not match {name_of_net}: {len(differing)} names differ, e.g. {differing[0]}"
         )

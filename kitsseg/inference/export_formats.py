@@ -71,11 +71,8 @@ class OnnxNet(nn.Module):
 def export_onnx(loaded: Loaded, path: Path) -> float:
     """Write an ONNX file, and return by how much its logits differ from those of the network.
 
-    The difference is the largest absolute one divided by the largest absolute logit.
-
-    Raises:
-        ValueError: a package is missing, the export fails, or the difference exceeds `TOLERANCE`.
-        OSError: the file cannot be written.
+    The largest difference is divided by the largest logit. Raises `ValueError` if a package is missing,
+    the export fails, or the difference exceeds `TOLERANCE`, and `OSError` if the file cannot be written.
     """
     require("onnxscript", "onnx", "exporting to ONNX")
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # hints at optional packages, and each step
@@ -85,8 +82,8 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                net, _example(loaded), dynamo=True, dynamic_shapes=_shapes(),
-                input_names=[INPUT], output_names=[OUTPUT], verbose=False,
+                net, **_example(loaded), dynamo=True, input_names=[INPUT], output_names=[OUTPUT],
+                verbose=False,
             )  # fmt: skip
         assert program is not None
         model = program.model_proto
@@ -110,7 +107,7 @@ def export_program(loaded: Loaded, path: Path) -> float:
         with warnings.catch_warnings(), replacing(path) as temporary:
             warnings.simplefilter("ignore")
             program = torch.export.export(
-                net, _example(loaded), dynamic_shapes=_shapes(),
+                net, **_example(loaded),
                 prefer_deferred_runtime_asserts_over_guards=True,  # the padding may be 0 or not
             )  # fmt: skip
             torch.export.save(program, temporary, extra_files={KEY: _description(loaded)})
@@ -124,10 +121,8 @@ def export_program(loaded: Loaded, path: Path) -> float:
 def load_onnx(path: Path) -> Loaded:
     """Return the network of a file of `export_onnx`, run by ONNX Runtime.
 
-    The graph includes the window, so `Loaded.window` leaves int16 HU unchanged.
-
-    Raises:
-        ValueError: a package is missing, or the file is damaged, foreign or refers to other files.
+    The graph includes the window, so `Loaded.window` leaves int16 HU unchanged. Raises `ValueError` if a
+    package is missing, or the file is damaged, foreign or refers to other files.
     """
     onnx = require("onnx", "onnx", "reading ONNX")
     try:
@@ -141,9 +136,15 @@ def load_onnx(path: Path) -> Loaded:
         raise ValueError(
             f"{path}: refers to other files or has subgraphs; not written by kitsseg.export"
         )
-    description = _parse_metadata(path, model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
     try:
-        about = checkpoint.parse_description(description)
+        description = json.loads(metadata.get(KEY, "null"))
+    except ValueError:
+        description = None
+    if not isinstance(description, dict) or description.get("format") != checkpoint.FORMAT:
+        raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export")
+    try:
+        about = checkpoint.parse_description({"provenance": {}} | description)
     except ValueError as error:
         raise ValueError(f"{path}: invalid metadata ({error}); write it by kitsseg.export") from error
     try:
@@ -163,17 +164,6 @@ def _description(loaded: Loaded) -> str:
     return json.dumps(about | {"local": loaded.local})
 
 
-def _parse_metadata(path: Path, model: Any) -> dict[str, Any]:
-    """Return the unchecked description from the metadata of a model."""
-    try:
-        about = json.loads(next(entry.value for entry in model.metadata_props if entry.key == KEY))
-    except (StopIteration, ValueError):
-        about = None
-    if not isinstance(about, dict) or about.get("format") != checkpoint.FORMAT:
-        raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export")
-    return {"provenance": {}} | about
-
-
 def _has_external_data(model: Any, external: int) -> bool:
     """Return whether a tensor may be stored in another file, which an untrusted model must not read."""
     tensors = [*model.graph.initializer]
@@ -185,14 +175,13 @@ def _has_external_data(model: Any, external: int) -> bool:
     return any(tensor.data_location == external for tensor in tensors)
 
 
-def _example(loaded: Loaded) -> tuple[Tensor]:
+def _example(loaded: Loaded) -> dict[str, Any]:
+    """Return an example image, and which of its axes may vary, as arguments of an export."""
     # torch.export would treat sizes of 1, and equal sizes, as constants.
-    return (torch.randn(2, 2 * loaded.neighbours + 1, 3 * DIVISOR + 5, 5 * DIVISOR + 7) * 100,)
-
-
-def _shapes() -> tuple[dict[int, Any]]:
+    image = torch.randn(2, 2 * loaded.neighbours + 1, 3 * DIVISOR + 5, 5 * DIVISOR + 7) * 100
     names = {0: "slices", 2: "rows", 3: "columns"}
-    return ({axis: torch.export.Dim(name, min=1, max=MAX_SIZE) for axis, name in names.items()},)
+    shapes = {axis: torch.export.Dim(name, min=1, max=MAX_SIZE) for axis, name in names.items()}
+    return {"args": (image,), "dynamic_shapes": (shapes,)}
 
 
 @torch.inference_mode()

@@ -41,15 +41,15 @@ def save(
         picture[top : top + height, left : left + width] = tile
     done, data = cv2.imencode(".png", picture)
     assert done
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
 
 def choose_slices(label: npt.NDArray[np.uint8], count: int) -> list[int]:
-    """Return up to ``count`` slice indices, evenly spaced over the extent of the label.
+    """Return up to ``count`` slice indices, evenly spaced over the label, or the volume if it is empty.
 
-    The slice with the most tumour voxels replaces the nearest of them. An empty label counts as filling
-    the whole volume.
+    The slice with the most tumour voxels replaces the nearest of them.
     """
     box = bounding_box(label)
     ends = (0, len(label)) if box is None else (box[0].start, box[0].stop)

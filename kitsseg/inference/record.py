@@ -1,4 +1,4 @@
-"""The files of a folder of predictions, which ``predict.json`` and ``volumes.csv`` describe."""
+"""Segment scans into a folder of predictions, which ``predict.json`` and ``volumes.csv`` describe."""
 
 import csv
 import hashlib
@@ -6,16 +6,26 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import cv2
+
 import kitsseg
-from kitsseg.data.io.scan import Scan
-from kitsseg.data.labels import OFFICIAL
+from kitsseg.data.case import case_number
+from kitsseg.data.case_statistics import pixels_by_slice
+from kitsseg.data.io.dicom_seg import save_seg
+from kitsseg.data.io.nifti.read import Image
+from kitsseg.data.io.nifti.write import save_volume
+from kitsseg.data.io.scan import Scan, name_key
+from kitsseg.data.io.upright import save_upright
+from kitsseg.data.labels import OFFICIAL, REGIONS
+from kitsseg.inference import quicklook
+from kitsseg.inference.segmenter import Segmenter
 from kitsseg.inference.slicewise import UNCERTAINTY
 from kitsseg.system.files import replacing, write_json, write_text
 from kitsseg.system.locks import locked
@@ -26,16 +36,13 @@ COLUMNS = (
     "case", "input", *(f"{r}_ml" for r in OFFICIAL), "slices", "slice_mm", "row_mm", "column_mm",
     "warnings", "problem",
 )  # fmt: skip
+UPRIGHT = ("upright", "upright_image")  # subfolders of label and image
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The paths of the results of a scan in ``folder``.
-
-    With ``submission``, label volumes are named as the KiTS19 challenge requires. The others choose
-    optional files.
-    """
+    """The files in ``folder``; the other attributes are values of ``conf/predict.yaml``."""
 
     folder: Path
     submission: bool
@@ -51,42 +58,70 @@ class OutputFiles:
         return [*(OFFICIAL if self.probabilities else ()), *([UNCERTAINTY] if self.uncertainty else [])]
 
     def label(self, scan: Scan) -> Path:
-        """Return the path of the label volume."""
-        if self.submission:
-            return self.folder / f"prediction_{scan.number:05d}.nii.gz"
-        return self.folder / f"{scan.name}{scan.ending}"
+        """Return the path of the label volume, which the KiTS19 challenge names in a submission."""
+        name = f"prediction_{scan.number:05d}.nii.gz" if self.submission else f"{scan.name}{scan.ending}"
+        return self.folder / name
 
-    def map(self, scan: Scan, name: str) -> Path:
-        """Return the path of a map."""
-        subfolder = name if name == UNCERTAINTY else f"probability_{name}"
-        return self.folder / subfolder / f"{scan.name}{scan.ending}"
-
-    def picture(self, scan: Scan) -> list[Path]:
-        """Return the path of the picture; empty without ``quicklook``."""
-        return [self.folder / "quicklook" / f"{scan.name}.png"] if self.quicklook else []
-
-    def seg(self, scan: Scan) -> list[Path]:
-        """Return the path of the DICOM segmentation; empty without ``dicom_seg`` or for NIfTI."""
-        has_seg = self.dicom_seg and scan.files
-        return [self.folder / "dicom_seg" / f"{scan.name}.dcm"] if has_seg else []
-
-    def upright_pair(self, scan: Scan) -> list[Path]:
-        """Return the paths of label and image on an upright grid; empty without ``upright``."""
-        names = [f"{scan.name}.nii.gz", f"{scan.name}_image.nii.gz"] if self.upright else []
-        return [self.folder / "upright" / name for name in names]
-
-    def all(self, scan: Scan) -> list[Path]:
-        """Return the paths of the files of any scan, that is, all but `upright_pair`."""
-        maps = [self.map(scan, name) for name in self.maps]
-        return [self.label(scan), *maps, *self.picture(scan), *self.seg(scan)]
+    def optional(self, scan: Scan) -> dict[str, Path]:
+        """Return the paths of all results but the label, by the name of the map or of the subfolder."""
+        kinds = {n: (f"probability_{n}" if n in OFFICIAL else n, scan.ending) for n in self.maps}
+        if self.quicklook:
+            kinds["quicklook"] = ("quicklook", ".png")
+        if self.dicom_seg and scan.files:
+            kinds["dicom_seg"] = ("dicom_seg", ".dcm")
+        if self.upright:
+            kinds |= {subfolder: (subfolder, ".nii.gz") for subfolder in UPRIGHT}
+        return {k: self.folder / place / f"{scan.name}{ending}" for k, (place, ending) in kinds.items()}
 
     def check_inputs_are_kept(self, scans: Sequence[Scan]) -> None:
-        """Raise `ValueError` if a result would overwrite an input file."""
-        inputs = {path.resolve() for scan in scans for path in (scan.path, *scan.files)}
+        """Raise `ValueError` if a result would overwrite an input file, also if case is ignored."""
+        inputs = {name_key(str(path.resolve())) for s in scans for path in (s.path, *s.files)}
         for scan in scans:
-            for path in (*self.all(scan), *self.upright_pair(scan)):
-                if path.resolve() in inputs:
+            for path in (self.label(scan), *self.optional(scan).values()):
+                if name_key(str(path.resolve())) in inputs:
                     raise ValueError(f"output={self.folder} would overwrite {path}; name another folder")
+
+
+def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFiles) -> Entry:
+    """Segment a scan, write its files, the label volume first, and return the entry for the record.
+
+    Its ``problem`` names optional files that could not be written. Raises `ValueError` if the scan
+    cannot be segmented, and `OSError` on other failures to write.
+    """
+    layout, paths = image.layout, files.optional(scan)
+    result = segmenter.segment(image.hu, layout.spacing_mm, files.maps)
+    label, written = result.label, [files.label(scan)]
+    save_volume(files.label(scan), label, layout)
+    for name, values in result.maps.items():
+        save_volume(paths[name], values, layout, unit=1 / 255)
+        written.append(paths[name])
+    voxels = pixels_by_slice(label).sum(axis=0)
+    volumes_ml = {r: float(voxels[list(REGIONS[r])].sum() * layout.voxel_ml) for r in OFFICIAL}
+    writers = [
+        (["quicklook"], partial(quicklook.save, scan.name, image, label, volumes_ml)),
+        (["dicom_seg"], partial(save_seg, scan, label, layout)),
+        (UPRIGHT if layout.is_sheared else [], partial(save_upright, image, label)),
+    ]
+    problems = []
+    for subfolders, write in writers:
+        if targets := [paths[name] for name in subfolders if name in paths]:
+            try:
+                write(*targets)
+                written += targets
+            except (ValueError, cv2.error) as error:
+                problems.append(f"{scan.label}: {error}")
+    spacing = zip(("slice_mm", "row_mm", "column_mm"), layout.spacing_mm, strict=True)
+    entry = {
+        "input": str(scan.path),
+        "input_sha256": fingerprint(*(scan.files or [scan.path])),
+        "label_sha256": fingerprint(files.label(scan)),
+        "files": [str(path.relative_to(files.folder)) for path in written],
+        **{f"{region}_ml": f"{ml:.3f}" for region, ml in volumes_ml.items()},
+        "slices": len(image.hu),
+        **{name: f"{mm:.6g}" for name, mm in spacing},
+        "warnings": [*image.warnings, *result.warnings],
+    }
+    return entry | ({"problem": "; ".join(problems)} if problems else {})
 
 
 class PredictionRecord:
@@ -94,67 +129,73 @@ class PredictionRecord:
 
     ``predict.json`` holds the settings and one entry per scan: its input with a fingerprint, the
     fingerprint of its label file, volumes, warnings and the problem, if any. Several processes may write
-    to one folder if their settings are the same: an entry is merged into the files under a lock.
+    to one folder if their settings are the same: an entry is merged into the files under a lock. Raises
+    `ValueError` if the folder holds a damaged record, or is not writable.
 
     Args:
         settings: plain values that determine the predictions.
-        checkpoints, computed: paths, device, precision and runtimes, for information.
+        about: further plain values, for information.
         keep: refuse a folder with other settings instead of starting a new record.
-
-    Raises:
-        ValueError: the folder holds results of other settings or a damaged record, or is not writable.
+        searched: absolute path of the input, which the entries of problems hold under this name.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        settings: dict[str, Any],
-        checkpoints: Sequence[str],
-        computed: dict[str, Any],
-        keep: bool,
+        self, folder: Path, settings: Entry, about: Entry, keep: bool, searched: str = ""
     ) -> None:
-        self.folder = folder
+        self.folder, self.searched = folder, searched
+        self._lock = partial(locked, folder / JSON, Event(), lambda note: None)
         self._settings = json.loads(json.dumps(settings))
-        self._about = {
-            "version": VERSION, "kitsseg": kitsseg.__version__, "checkpoints": list(checkpoints),
-            "computed": computed, "settings": settings,
-        }  # fmt: skip
+        self._about = {"version": VERSION, "kitsseg": kitsseg.__version__, **about, "settings": settings}
         self.entries: dict[str, Entry] = {}
+        self._former: dict[str, Entry] = {}  # of other settings
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with self._lock():
                 self._write(self._read(keep))
         except OSError as error:
-            raise ValueError(
-                f"output={folder}: {error.strerror or error}; name another folder"
-            ) from error
+            reason = error.strerror or error
+            raise ValueError(f"output={folder}: {reason}; name another folder") from error
 
     def add(self, scan: str, entry: Entry) -> None:
         """Store the entry of a scan, and take over the entries that other processes wrote.
 
-        With a problem and without results, the results of an earlier run are removed: they may belong to
-        another input of the same name. Raises `ValueError` if another process has started a record with
-        other settings.
+        Files of an earlier entry that this one does not name are removed if they belong to another input
+        or other settings, or if the scan has no results now. Raises `ValueError` if another process has
+        started a record with other settings.
         """
-        with self._locked():
+        with self._lock():
             stored, root = self._read(check=True), Path(os.path.abspath(self.folder))
-            for name in stored.get(scan, {}).get("files", ()) if "files" not in entry else ():
+            old = stored.get(scan, self._former.get(scan, {}))
+            is_same = scan in stored and old.get("input_sha256") == entry.get("input_sha256")
+            outdated = [] if is_same and "files" in entry else old.get("files", ())
+            for name in set(outdated) - set(entry.get("files", ())):
                 path = Path(os.path.abspath(root / name))
                 if path.is_relative_to(root):  # the record may be a stranger's
                     path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
 
-    def is_done(self, scan: Scan, files: OutputFiles) -> bool:
+    def drop_problems(self, current: Collection[str], numbers: Collection[int] | None) -> None:
+        """Remove the problems that an earlier run found in the same input, and that no longer exist.
+
+        ``current`` holds the names of the scans and problems of this run, ``numbers`` the cases that it
+        looks for; None for all.
+        """
+        with self._lock():
+            kept = {}
+            for name, entry in self._read(check=True).items():
+                is_requested = numbers is None or case_number(Path(name).name) in numbers
+                if name in current or entry.get("searched") != self.searched or not is_requested:
+                    kept[name] = entry
+            self._write(kept)
+
+    def is_done(self, scan: Scan, label: Path) -> bool:
         """Return whether all results of a scan exist and were made from its present files."""
         entry = self.entries.get(scan.name, {})
-        paths = [*files.all(scan), *(self.folder / name for name in entry.get("files", ()))]
+        paths = [label, *(self.folder / name for name in entry.get("files", ()))]
         if "problem" in entry or not all(path.is_file() for path in paths):
             return False
-        label = fingerprint(files.label(scan))
-        return entry.get("label_sha256") == label and entry.get("input_sha256") == scan_fingerprint(scan)
-
-    def _locked(self) -> AbstractContextManager[None]:
-        return locked(self.folder / JSON, Event(), lambda note: None)
+        found = (fingerprint(label), fingerprint(*(scan.files or [scan.path])))
+        return found == (entry.get("label_sha256"), entry.get("input_sha256"))
 
     def _read(self, check: bool) -> dict[str, Entry]:
         """Return the stored entries of the same settings; ``check`` refuses a record without them."""
@@ -172,12 +213,15 @@ class PredictionRecord:
             ) from error
         mine = self._settings
         differ = [key for key in {**mine, **settings} if settings.get(key) != mine.get(key)]
-        if differ and check:
+        if not differ:
+            return entries
+        if check:
             raise ValueError(
                 f"{path}: made with other settings ({', '.join(differ)}); use a new output, or "
                 "skip_existing=false to replace the results"
             )
-        return {} if differ else entries
+        self._former = entries
+        return {}
 
     def _write(self, entries: dict[str, Entry]) -> None:
         self.entries = dict(sorted(entries.items()))
@@ -195,15 +239,8 @@ def fingerprint(*paths: Path) -> str:
     digests = []
     for path in paths:
         with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256"))
-    if len(digests) == 1:
-        return digests[0].hexdigest()
-    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
-
-
-def scan_fingerprint(scan: Scan) -> str:
-    """Return the `fingerprint` of the files of a scan."""
-    return fingerprint(*(scan.files or [scan.path]))
+            digests.append(hashlib.file_digest(file, "sha256").digest())
+    return (digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()).hex()
 
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:

@@ -29,6 +29,8 @@ EMPTY_HU = -500  # a slice without a voxel above this contains only air
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
 PIXEL_FACTOR = 1.5  # a network is applied without warning to pixels smaller or larger by this factor
 Labels = npt.NDArray[np.uint8]
+Hu = npt.NDArray[np.int16]
+Indices = npt.NDArray[np.intp]
 PostProcess = Callable[[Labels, Sequence[float]], Labels]
 
 
@@ -46,7 +48,7 @@ class Segmentation:
     """
 
     label: Labels
-    maps: dict[str, npt.NDArray[np.uint8]]
+    maps: dict[str, Labels]
     warnings: tuple[str, ...] = ()
 
 
@@ -63,22 +65,15 @@ class Segmenter:
         crop: show the networks only the body and at least 16 pixels around it; the rest is
             background. None: crop if all networks are local, whose labels hardly change.
 
-    Attributes:
-        computed: device, precision, runtime of each network (``torch`` or ``onnx``), and crop.
-
-    Raises:
-        ValueError: an argument is out of range, or the device is missing or full.
+    The attribute ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``),
+    and crop. Raises `ValueError` if an argument is out of range, or the device is missing or full.
     """
 
     def __init__(
-        self,
-        members: Sequence[Loaded],
-        mirror_axes: Sequence[int] = (),
-        postprocess: PostProcess | None = None,
-        device: str = "auto",
-        precision: str = "auto",
+        self, members: Sequence[Loaded], mirror_axes: Sequence[int] = (),
+        postprocess: PostProcess | None = None, device: str = "auto", precision: str = "auto",
         crop: bool | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if not members:
             raise ValueError("members: must hold at least one network")
         if not set(mirror_axes) <= {0, 1} or len(set(mirror_axes)) < len(mirror_axes):
@@ -98,20 +93,20 @@ class Segmenter:
         # Networks of one size share the stored slices and the resampling to the native grid.
         self._groups: dict[int | None, list[Loaded]] = {}
         for member in members:
-            self._move_to_device(member)
             self._groups.setdefault(member.size, []).append(member)
+            try:
+                hardware.optimize(member.net.to(self.device).eval(), channels_last=True, compile=False)
+            except RuntimeError as error:
+                if not hardware.is_out_of_memory(error):
+                    raise
+                raise self._out_of_memory("the network") from error
 
     @classmethod
     def load(
-        cls,
-        paths: str | Path | Sequence[str | Path],
-        mirror_axes: Sequence[int] = (),
-        postprocess: PostProcess | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        trusted: Sequence[str] = (),
-        crop: bool | None = None,
-    ) -> "Segmenter":
+        cls, paths: str | Path | Sequence[str | Path], mirror_axes: Sequence[int] = (),
+        postprocess: PostProcess | None = None, device: str = "auto", precision: str = "auto",
+        trusted: Sequence[str] = (), crop: bool | None = None,
+    ) -> "Segmenter":  # fmt: skip
         """Return a segmenter of one or several files.
 
         ONNX Runtime runs ``.onnx`` files of `kitsseg.export`; PyTorch runs all others, which must be
@@ -128,9 +123,11 @@ class Segmenter:
     def __call__(
         self, image: ImageLike, spacing_mm: Sequence[float] | None = None, offset_hu: int = 0
     ) -> Labels:
-        """Return the class ids of a volume: 0 background, 1 kidney, 2 tumour.
+        """Return the class ids of a volume as uint8: 0 background, 1 kidney, 2 tumour.
 
-        A volume is checked as by ``kitsseg.predict``, and its warnings are logged.
+        They have the shape of the array, or lie along the axes of the file or image, whose affine they
+        share. A volume is checked as by ``kitsseg.predict``, and its warnings are logged. Raises
+        `ValueError` if it cannot be segmented.
 
         Args:
             image: a NIfTI file; an image of nibabel or SimpleITK; or an array or tensor in HU,
@@ -139,13 +136,6 @@ class Segmenter:
             spacing_mm: of slices, rows and columns of an array, which is required for post-processing;
                 by default, 1 mm. Files and images have their own.
             offset_hu: added to each voxel; -1024 for CT stored as unsigned numbers.
-
-        Returns:
-            uint8, with the shape of the array, or along the axes of the file or image, so that it can be
-            stored with its affine.
-
-        Raises:
-            ValueError: the image cannot be segmented, or post-processing lacks ``spacing_mm``.
         """
         if isinstance(image, (str, Path)):
             name, volume = str(image), read_image(Path(image).expanduser(), offset_hu, EXPORT)
@@ -159,17 +149,12 @@ class Segmenter:
         return np.ascontiguousarray(volume.layout.in_file_axes(result.label))
 
     @torch.inference_mode()
-    def segment(
-        self, hu: npt.NDArray[np.int16], spacing_mm: Sequence[float], maps: Sequence[str] = ()
-    ) -> Segmentation:
-        """Segment a volume ``[S, H, W]``, oriented as in `__call__`.
+    def segment(self, hu: Hu, spacing_mm: Sequence[float], maps: Sequence[str] = ()) -> Segmentation:
+        """Segment a volume ``[S, H, W]``, oriented as in `__call__`, with the given `Segmentation.maps`.
 
         Slices without a voxel above `EMPTY_HU` are background without running a network. If a batch does
         not fit into the device's memory, the batch size is halved for the rest of the volume and for
         later volumes. Raises `ValueError` if a single slice does not fit.
-
-        Args:
-            maps: keys of `Segmentation.maps` to compute; each needs as much memory as the label.
         """
         views = make_views(hu, spacing_mm, self._groups, EMPTY_HU if self.crop else None)
         arrays = {name: np.zeros(hu.shape, np.uint8) for name in maps}
@@ -205,13 +190,7 @@ class Segmenter:
                         f"to {high:.3g} mm; the labels may be wrong; resample it"
                     )
 
-    def _segment_slices(
-        self,
-        result: Segmentation,
-        hu: npt.NDArray[np.int16],
-        z: npt.NDArray[np.intp],
-        views: Sequence[View],
-    ) -> None:
+    def _segment_slices(self, result: Segmentation, hu: Hu, z: Indices, views: Sequence[View]) -> None:
         """Write the labels and maps of slices ``z`` to ``result``."""
         sums = [
             reduce(torch.add, (self._predict(member, hu, z, view) for member in self._groups[view.size]))
@@ -231,9 +210,7 @@ class Segmenter:
             for name, values in result.maps.items():
                 values[z[part]] = slicewise.make_map(native, name)
 
-    def _predict(
-        self, member: Loaded, hu: npt.NDArray[np.int16], z: npt.NDArray[np.intp], view: View
-    ) -> Tensor:
+    def _predict(self, member: Loaded, hu: Hu, z: Indices, view: View) -> Tensor:
         """Return the probabilities ``[B, C, h, w]`` of slices ``z`` on the stored grid of a network."""
         stack = neighbourhood(z, len(hu), member.neighbours)
         needed, inverse = np.unique(stack, return_inverse=True)
@@ -246,17 +223,9 @@ class Segmenter:
         with self._autocast():
             return view.uncrop(slicewise.predict_probabilities(member.net, image, self.mirror_axes))
 
-    def _move_to_device(self, member: Loaded) -> None:
-        try:
-            hardware.optimize(member.net.to(self.device).eval(), channels_last=True, compile=False)
-        except RuntimeError as error:
-            if not hardware.is_out_of_memory(error):
-                raise
-            raise self._out_of_memory("the network") from error
-
     def _out_of_memory(self, what: str) -> ValueError:
-        remedy = "free memory or use device=cpu"
-        return ValueError(f"device={self.device}: not enough memory for {what}; {remedy}")
+        lack = f"device={self.device}: not enough memory for {what}"
+        return ValueError(f"{lack}; free memory or use device=cpu")
 
     def _halve_batch(self, slices: int, pixels: int) -> None:
         """Halve the batch size after a batch did not fit; raise `ValueError` for a single slice."""

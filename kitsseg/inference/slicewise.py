@@ -25,23 +25,15 @@ UNCERTAINTY = "uncertainty"
 
 @torch.inference_mode()
 def segment_stored(
-    net: nn.Module,
-    window: Window,
-    images: npt.NDArray[np.int16],
-    grid: Grid,
-    neighbours: int,
-    mirror_axes: Sequence[int],
-    device: torch.device,
+    net: nn.Module, window: Window, images: npt.NDArray[np.int16], grid: Grid, neighbours: int,
+    mirror_axes: Sequence[int], device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
-) -> npt.NDArray[np.uint8]:
+) -> npt.NDArray[np.uint8]:  # fmt: skip
     """Return the class ids of a case, ``[S, H, W]`` on its native grid.
 
-    Args:
-        net, window, neighbours: see `kitsseg.inference.checkpoint.Loaded`; they are on ``device``.
-        images: stored slices in HU, ``[S, h, w]``.
-        grid: maps native slices to stored slices.
-        mirror_axes: see `kitsseg.inference.segmenter.Segmenter`.
-        autocast: returns the context manager of the precision.
+    ``images`` are the stored slices of ``grid`` in HU, ``[S, h, w]``. ``autocast`` returns the context
+    manager of the precision. See `kitsseg.inference.checkpoint.Loaded` for network, window and
+    neighbours, and `kitsseg.inference.segmenter.Segmenter` for ``mirror_axes``.
     """
     out = np.empty((len(images), *grid.native), np.uint8)
     for start in range(0, len(images), SLICES_PER_BATCH):
@@ -72,15 +64,11 @@ def predict_probabilities(net: nn.Module, image: Tensor, mirror_axes: Sequence[i
 def average_on_native_grid(
     sums: Sequence[tuple[Tensor, Grid]], networks: int, pixels_per_batch: int
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Average the probabilities of ``networks`` on the native grid, a few slices at a time.
+    """Yield ranges of the B slices, and averages ``[b, C, H, W]`` of ``networks`` on the native grid.
 
-    Args:
-        sums: for each stored grid, the sum of the probabilities of its networks, ``[B, C, h, w]``. The
-            tensors may be overwritten.
-        pixels_per_batch: of the native grid; at least one slice is processed.
-
-    Yields:
-        The range of the B slices and their averages ``[b, C, H, W]``. The next step overwrites them.
+    ``sums`` holds for each stored grid the sum of the probabilities of its networks, ``[B, C, h, w]``.
+    They may be overwritten, and each average by the next one. A range has up to ``pixels_per_batch``
+    native pixels, but at least one slice.
     """
     first_sum, grid = sums[0]
     step = max(1, pixels_per_batch // (grid.native[0] * grid.native[1]))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kitsseg.inference.record import PredictionRecord, write_zip
-from tests.conftest import blocky, write_case
+from tests.conftest import AFFINE, blocky, write_case
 from tests.helpers.predicting import ct, environment, predict, rows
 
 
@@ -57,10 +57,82 @@ def test_results_of_another_input_are_not_kept(guesser: Path, tmp_path: Path) ->
     assert "is empty" in rows(out)["ct"]["problem"]
 
 
+def test_optional_files_of_another_input_are_removed(guesser: Path, tmp_path: Path) -> None:
+    """So are those of other settings, which would not show the present label."""
+    out, source = tmp_path / "out", tmp_path / "ct.nii.gz"
+    tilted = AFFINE.copy()
+    tilted[1, 0] = 1.9
+    ct(tmp_path, "ct.nii.gz", blocky(1)[0], tilted)
+    assert predict(guesser, source, out, "upright=true") == 0
+    assert len(list(out.rglob("upright*/ct.nii.gz"))) == 2
+    ct(tmp_path, "ct.nii.gz", blocky(2)[0])
+    assert predict(guesser, source, out, "upright=true") == 0
+    assert not list(out.rglob("upright*/ct.nii.gz")) and (out / "quicklook/ct.png").exists()
+    assert predict(guesser, source, out, "quicklook=false") == 0
+    assert not (out / "quicklook/ct.png").exists() and (out / "ct.nii.gz").exists()
+
+
+@pytest.mark.parametrize("option", [[], ["skip_existing=true"], ["cases=[0-9]"]])
+def test_problems_that_are_gone_leave_the_record(
+    guesser: Path, tmp_path: Path, option: list[str]
+) -> None:
+    """Whether the file was repaired or removed; problems of other inputs and cases stay."""
+    folder, other, out = tmp_path / "in", tmp_path / "other", tmp_path / "out"
+    for place in (folder, other):
+        place.mkdir()
+        ct(place, "KiTS_00001.nii.gz", blocky(0)[0])
+    for name in ("KiTS_00002.nii.gz", "case_00003.nii.gz", "KiTS_00099.nii.gz"):
+        (folder / name).symlink_to("nosuch")
+    (other / "KiTS_00005.nii.gz").symlink_to("nosuch")
+    for name in ("case_00004.nii", "case_00004.nii.gz"):
+        ct(folder, name, blocky(4)[0])
+    (folder / "KiTS_00006.nii.gz").write_bytes(b"")
+    assert predict(guesser, other, out) == 1 and predict(guesser, folder, out) == 1
+    assert set(rows(out)) == {
+        "KiTS_00001", "KiTS_00002", "case_00003", "KiTS_00005", "KiTS_00006", "KiTS_00099",
+        f"{folder}/case_00004.nii", f"{folder}/case_00004.nii.gz",
+    }  # fmt: skip
+    for name in ("KiTS_00002.nii.gz", "case_00003.nii.gz", "case_00004.nii", "KiTS_00006.nii.gz"):
+        (folder / name).unlink()
+    if not option or not option[0].startswith("cases"):
+        (folder / "KiTS_00099.nii.gz").unlink()
+    ct(folder, "KiTS_00002.nii.gz", blocky(2)[0])
+    predict(guesser, folder, out, *option)
+    found = {name: row["problem"] for name, row in rows(out).items()}
+    if option == ["cases=[0-9]"]:
+        assert "is a link to nosuch" in found.pop("KiTS_00099")
+        missing = [f"case_0000{n}" for n in (0, 3, 5, 6, 7, 8, 9)]
+        assert [found.pop(name) for name in missing] == [f"{name}: not in the input" for name in missing]
+    assert "is a link to nosuch" in found.pop("KiTS_00005")
+    assert found == {"KiTS_00001": "", "KiTS_00002": "", "case_00004": ""}
+
+
+def test_a_broken_link_removes_the_former_result(guesser: Path, tmp_path: Path) -> None:
+    ct(tmp_path, "ct.nii.gz", blocky(1)[0])
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ct.nii.gz").symlink_to(tmp_path / "ct.nii.gz")
+    assert predict(guesser, tmp_path / "in", tmp_path / "out") == 0
+    (tmp_path / "ct.nii.gz").unlink()
+    assert predict(guesser, tmp_path / "in", tmp_path / "out") == 1
+    assert list(rows(tmp_path / "out")) == ["ct"] and not (tmp_path / "out" / "ct.nii.gz").exists()
+
+
+def test_an_interrupted_submission_leaves_no_archive(
+    guesser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_case(tmp_path / "raw", 210, *blocky(0))
+    out = tmp_path / "out"
+    assert predict(guesser, tmp_path / "raw", out, "submission=true", "cases=210") == 0
+    monkeypatch.setattr("kitsseg.inference.record.segment_scan", None)
+    with pytest.raises(TypeError):
+        predict(guesser, tmp_path / "raw", out, "submission=true", "cases=210")
+    assert not (out / "predictions.zip").exists()
+
+
 def test_files_outside_the_output_are_not_removed(tmp_path: Path) -> None:
     """The names come from a file, which may be a stranger's."""
     out = tmp_path / "out"
-    record = PredictionRecord(out, {}, [], {}, keep=False)
+    record = PredictionRecord(out, {}, {}, keep=False)
     for name in ("kept", "out/removed"):
         (tmp_path / name).touch()
     record.add("ct", {"files": ["../kept", str(tmp_path / "kept"), "removed"]})
@@ -88,8 +160,8 @@ def test_two_processes_share_an_output(guesser: Path, blocks: Path, tmp_path: Pa
 
 
 def test_another_process_with_other_settings_is_refused(guesser: Path, tmp_path: Path) -> None:
-    mine = PredictionRecord(tmp_path, {"crop": None}, [], {}, keep=False)
-    PredictionRecord(tmp_path, {"crop": True}, [], {}, keep=False)
+    mine = PredictionRecord(tmp_path, {"crop": None}, {}, keep=False)
+    PredictionRecord(tmp_path, {"crop": True}, {}, keep=False)
     with pytest.raises(ValueError, match=r"made with other settings \(crop\)"):
         mine.add("ct", {})
 

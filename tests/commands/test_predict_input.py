@@ -14,7 +14,8 @@ import pytest
 
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.scans import read_scan
-from tests.conftest import AFFINE, blocky
+from kitsseg.inference.record import OutputFiles
+from tests.conftest import AFFINE, blocky, write_case
 from tests.helpers.predicting import ct, environment, predict, rows, values
 
 
@@ -199,7 +200,7 @@ def test_a_tilted_gantry_is_placed_alike_by_itk(guesser: Path, tmp_path: Path) -
     assert predict(guesser, tmp_path / "in", tmp_path / "out", "upright=true") == 0
     assert int(nib.load(tmp_path / "out" / "in.nii.gz").header["qform_code"]) == 0
     tilted, upright = nib.load(tmp_path / "out/in.nii.gz"), nib.load(tmp_path / "out/upright/in.nii.gz")
-    image = sitk.ReadImage(str(tmp_path / "out/upright/in_image.nii.gz"))
+    image = sitk.ReadImage(str(tmp_path / "out/upright_image/in.nii.gz"))
     for corner in ((0, 0, 0), (5, 9, 4)):
         place = np.array(image.TransformIndexToPhysicalPoint(corner)) * (-1, -1, 1)
         assert np.allclose(place, (upright.affine @ (*corner, 1))[:3], atol=1e-4)
@@ -213,6 +214,32 @@ def test_a_tilted_gantry_is_placed_alike_by_itk(guesser: Path, tmp_path: Path) -
         for v, array in zip((tilted, upright), voxels, strict=True)
     ]
     assert np.abs(centres[0] - centres[1]).max() < 0.5  # half a pixel
+
+
+def test_names_of_results_differ(tmp_path: Path) -> None:
+    """Whatever the scans are called, such as ct and ct_image."""
+    files = OutputFiles(tmp_path, False, True, True, True, True, True)
+    scans = [Scan(name, ".nii.gz", tmp_path, (tmp_path,)) for name in ("ct", "ct_image", "upright")]
+    paths = [path for scan in scans for path in (files.label(scan), *files.optional(scan).values())]
+    assert len(paths) == len({str(path).casefold() for path in paths}) == 3 * 8
+
+
+def test_an_input_in_upper_case_is_not_overwritten(guesser: Path, tmp_path: Path) -> None:
+    """Its label would be CT.nii.gz, which is the same file on Windows and macOS."""
+    ct(tmp_path, "CT.nii.gz", blocky(0)[0])
+    (tmp_path / "CT.nii.gz").rename(tmp_path / "CT.NII.GZ")
+    with pytest.raises(ValueError, match="would overwrite .*; name another folder"):
+        predict(guesser, tmp_path / "CT.NII.GZ", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["segmentation.nii.gz", "aggregated_MAJ_seg.nii.gz"])
+def test_a_case_without_an_image(guesser: Path, tmp_path: Path, name: str) -> None:
+    case = write_case(tmp_path, 0, *blocky(0))
+    case.label.rename(case.label.with_name(name))
+    case.image.unlink()
+    assert predict(guesser, case.image.parent, tmp_path / "out") == 1
+    wanted = f"{case.image}: is missing; fetch it, or give the image of the case this name"
+    assert [row["problem"] for row in rows(tmp_path / "out").values()] == [wanted]
 
 
 def test_dicom_seg_of_nifti_has_no_effect(

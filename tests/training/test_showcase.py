@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kitsseg.data.io.nifti.read import read_layout
+from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.models.window import Window
@@ -101,7 +101,7 @@ def test_a_run_leaves_cases_that_come_back(blocks: Path, tmp_path: Path) -> None
     scores = {}
     for i, case in enumerate(data.split.validation):
         truth = data.store.labels(data.store.ids.index(case))
-        layout = read_layout(data.cases[case].label)
+        layout = read_mask(data.cases[case].label).layout
         for folder, shift in (("predictions", 1), ("predictions/before", 2)):
             moved = np.roll(truth, shift, axis=2)
             path = tmp_path / folder / f"{case}.nii.gz"

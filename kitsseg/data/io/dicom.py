@@ -27,8 +27,13 @@ def read_series(scan: Scan, offset_hu: int) -> Image:
     """Return the volume of a series, unchecked; see `kitsseg.data.io.scans.read_scan`."""
     convert, air, padded = ToHu(offset_hu), AIR_HU - offset_hu, 0
     try:
-        headers = [_header(path) for path in scan.files]
-        layout = series_layout([path.name for path in scan.files], headers)
+        headers = []
+        for path in scan.files:
+            try:
+                headers.append(read_header(path))
+            except UnusableError as error:
+                raise ValueError(f"{path.name} {error}; copy or export it again") from error
+        layout = series_layout(scan.files, headers)
         hu: npt.NDArray[np.int16] = np.empty(layout.turned_shape, np.int16)
         view = layout.in_file_axes(hu)
         for k, (path, header) in enumerate(zip(scan.files, headers, strict=True)):
@@ -40,60 +45,60 @@ def read_series(scan: Scan, offset_hu: int) -> Image:
             convert(plane.T, None, view[:, :, k])
     except (ValueError, OSError) as error:
         raise ValueError(f"{scan.label}: {error}") from error
-    warnings = scan.warnings
+    warnings = scan.warnings + layout.warnings
     if padded:
         warnings += (f"{padded} voxels have the PixelPaddingValue and are read as air",)
     return Image(hu, (convert.low, convert.high), layout, warnings)
 
 
-def series_layout(names: Sequence[str], headers: Sequence[Any]) -> Layout:
-    """Return the layout (columns, rows, slices) of a series from the names and headers of its slices.
+def series_layout(paths: Sequence[Path], headers: Sequence[Any]) -> Layout:
+    """Return the layout (columns, rows, slices) of a series, whose slices are in order.
 
-    Raises:
-        ValueError: the slices do not form a volume: sizes, directions or spacings differ, or slices are
-            missing or duplicated.
+    Raises `ValueError` if the slices do not form a volume: sizes, directions or spacings differ, or
+    slices are missing or duplicated.
     """
     if any(value(header, "NumberOfFrames") not in (None, 0, 1) for header in headers):
         raise ValueError("contains several frames in one file; convert it to NIfTI")
     table: dict[str, Floats] = {}
     for attribute, count in NUMBERS.items():
-        rows = []
-        for name, header in zip(names, headers, strict=True):
-            if (row := numbers(header, attribute, count)) is None:
-                raise ValueError(f"{name} lacks {attribute} of {count} numbers; export it again")
-            rows.append(row)
+        rows = [numbers(header, attribute, count) for header in headers]
+        for path, numbers_of_slice in zip(paths, rows, strict=True):
+            if numbers_of_slice is None:
+                raise ValueError(f"{path.name} lacks {attribute} of {count} numbers; export it again")
         table[attribute] = np.array(rows)
-    sizes = sorted(
-        {(int(c), int(r)) for (c,), (r,) in zip(table["Columns"], table["Rows"], strict=True)}
-    )
+    sizes = np.unique(np.hstack([table["Columns"], table["Rows"]]).astype(int), axis=0).tolist()
     if len(sizes) > 1:
-        raise ValueError(f"has slices of several sizes, {sizes}; export it again")
+        raise ValueError(f"has slices of several sizes, {[*map(tuple, sizes)]}; export it again")
     directions, spacings = table["ImageOrientationPatient"], table["PixelSpacing"]
     if np.abs(directions - directions[0]).max() > SAME_DIRECTION:
         raise ValueError("has slices of several directions; export each as its own series")
+    row, column = directions[0].reshape(2, 3)
+    lengths, product = np.linalg.norm([row, column], axis=1), row @ column
+    if np.abs([*(lengths - 1), product]).max() > SAME_DIRECTION:
+        raise ValueError(
+            f"has an ImageOrientationPatient of {directions[0].tolist()} with lengths {lengths[0]:.4g} "
+            f"and {lengths[1]:.4g} and product {product:.4g}; must be 1, 1 and 0 up to "
+            f"{SAME_DIRECTION:g}; export it again"
+        )
     if np.abs(spacings - spacings[0]).max() > SAME_MM or not (spacings > 0).all():
         raise ValueError(f"has pixels of {np.unique(spacings).tolist()} mm; export it again")
-    places = table["ImagePositionPatient"]
-    affine = np.eye(4)
-    affine[:3, 0] = directions[0, :3] * spacings[0, 1]
-    affine[:3, 1] = directions[0, 3:] * spacings[0, 0]
-    affine[:3, 3] = places[0]
+    places, thickness_mm = table["ImagePositionPatient"], numbers(headers[0], "SliceThickness", 1)
+    warnings: tuple[str, ...] = ()
     if len(places) > 1:
-        affine[:3, 2] = _step(places)
+        step = _step(places)
+    elif thickness_mm is not None and thickness_mm[0] > 0:
+        step = np.cross(row, column) * thickness_mm
     else:
-        thickness_mm = numbers(headers[0], "SliceThickness", 1)
-        normal = np.cross(directions[0, :3], directions[0, 3:])
-        affine[:3, 2] = normal * (thickness_mm if thickness_mm is not None and thickness_mm[0] else 1)
-    affine = LPS_TO_RAS @ affine
-    shape = (*sizes[0], len(headers))
-    return Layout(shape, np.dtype(np.int16), None, affine, 0, orientation_change(affine))
+        step = np.cross(row, column)
+        warnings = ("it is a single slice of unknown thickness; volumes assume 1 mm",)
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([row * spacings[0, 1], column * spacings[0, 0], step, places[0]])
+    affine, shape = LPS_TO_RAS @ affine, (*sizes[0], len(headers))
+    return Layout(shape, np.dtype(np.int16), None, affine, 0, orientation_change(affine), warnings)
 
 
 def _step(places: Floats) -> Floats:
-    """Return the vector from one slice to the next in mm, for positions ``[S, 3]``.
-
-    It is oblique to the slices if the gantry was tilted.
-    """
+    """Return the vector between slices at ``places`` ``[S, 3]`` in mm, oblique to them after a tilt."""
     distances = np.linalg.norm(np.diff(places, axis=0), axis=1)
     usual = float(np.median(distances))
     if distances.min() < SAME_MM:
@@ -103,32 +108,20 @@ def _step(places: Floats) -> Floats:
         )
     step = (places[-1] - places[0]) / (len(places) - 1)
     expected = places[0] + np.arange(len(places))[:, None] * step
-    if np.linalg.norm(places - expected, axis=1).max() > OFF_GRID * usual:
-        raise ValueError(_why_uneven(distances, usual))
-    return np.asarray(step)
-
-
-def _why_uneven(distances: Floats, usual: float) -> str:
-    """Return whether slices are missing, or the series has slices at unequal distances."""
+    if np.linalg.norm(places - expected, axis=1).max() <= OFF_GRID * usual:
+        return np.asarray(step)
     gaps = np.abs(distances / usual - 1) > OFF_GRID
     multiples = np.abs(distances / usual - np.rint(distances / usual)) <= OFF_GRID
     if gaps.sum() <= len(distances) // 4 and (multiples & (distances > usual / 2)).all():
         k = int(distances.argmax())
-        return (
+        raise ValueError(
             f"has slices {usual:.3g} mm apart, but {distances[k]:.3g} mm after slice {k + 1}: slices "
             "are missing; copy or export the series again"
         )
-    return (
+    raise ValueError(
         f"has slices {distances.min():.3g} to {distances.max():.3g} mm apart; a volume needs equal "
         "distances; reconstruct or resample it to one distance, and pass it as NIfTI"
     )
-
-
-def _header(path: Path) -> Any:
-    try:
-        return read_header(path)
-    except UnusableError as error:
-        raise ValueError(f"{path.name} {error}; copy or export it again") from error
 
 
 def _padding(header: Any) -> tuple[float, float] | None:
@@ -136,11 +129,11 @@ def _padding(header: Any) -> tuple[float, float] | None:
 
     Source: DICOM PS3.3, C.7.5.1.1.2 (Pixel Padding Value and Pixel Padding Range Limit).
     """
-    stored = [numbers(header, f"PixelPadding{name}", 1) for name in ("Value", "RangeLimit")]
-    if stored[0] is None:
+    names = ("PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept")
+    first, last, slope, intercept = (numbers(header, name, 1) for name in names)
+    if first is None:
         return None
-    slope, intercept = (numbers(header, f"Rescale{name}", 1) for name in ("Slope", "Intercept"))
-    ends = np.array([number for number in stored if number is not None])
+    ends = np.array([first, first if last is None else last])
     ends = ends * (1 if slope is None else slope) + (0 if intercept is None else intercept)
     return float(ends.min()), float(ends.max())
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.io.scan import Found, Scan, with_unique_names
+from kitsseg.data.io.scan import Found, Scan, name_key, with_unique_names
 from kitsseg.system.obstacles import obstacle
 from kitsseg.system.optional_packages import require
 
@@ -27,6 +27,8 @@ TAGS = [
 ]  # fmt: skip
 PREAMBLE = 128
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # of a file without preamble
+ENDINGS = ("", ".dcm", ".dicom", ".ima")  # of slices, in lower case
+NOT_IN_NAMES = re.compile(r"[^\w-]+", re.ASCII)
 EMPTY, CUT = "is empty", "is cut off or overwritten"
 Slices = list[tuple[Path, Any]]  # files and their headers
 
@@ -35,56 +37,57 @@ class UnusableError(ValueError):
     """A file that may be a slice cannot be used. The message is the reason, without file and remedy."""
 
 
+class UnknownError(UnusableError):
+    """As `UnusableError`, but only the name of the file shows whether it may be a slice."""
+
+
 def find_series(root: Path) -> Found:
     """Return the CT series in ``root`` and its subfolders. Links to folders are followed.
 
     Localisers, other modalities and files of other formats are ignored. A series is named after the
     folder of its first file, plus the series number if the folder contains several series. A series is a
-    problem if a file in one of its folders may be a slice, but cannot be used.
-
-    Raises:
-        ValueError: there is no series, or a required package is missing.
+    problem if a file in one of its folders may be a slice, but cannot be used. Raises `ValueError` if
+    there is no series, or a required package is missing.
     """
-    problems: dict[str, str] = {}
     series: dict[str, Slices] = {}
-    unusable: dict[Path, str] = {}
+    unusable: dict[Path, UnusableError] = {}
     others: list[Path] = []
-    for path in _walk(root, problems):
+    errors: list[OSError] = []
+    for path in _walk(root, errors):
         try:
             header = _read_slice(path)
         except UnusableError as error:
-            unusable[path] = str(error)
+            unusable[path] = error
             continue
         if header is None:
             others.append(path)
         else:
             uid = str(value(header, "SeriesInstanceUID") or path.parent)
             series.setdefault(uid, []).append((path, header))
-    endings = {(path.parent, path.suffix.lower()) for slices in series.values() for path, _ in slices}
-    for path in [path for path, why in unusable.items() if why in (EMPTY, CUT)]:
-        ending = path.suffix.lower()
-        if ending not in (".dcm", ".ima") and (path.parent, ending) not in endings:
-            del unusable[path]
-            others.append(path)
-    for folder in sorted({path.parent for path in unusable} - {folder for folder, _ in endings}):
-        lost = _describe(unusable, {folder})
-        problems[str(folder)] = f"{folder}: {lost}; copy or export the files again"
-    if not series and not problems:
-        raise ValueError(
-            f"{root}: contains no .nii or .nii.gz files, case_XXXXX folders or DICOM files of CT"
-        )
-    scans, names = [], _names(root, series)
+    known = {(path.parent, _ending(path)) for slices in series.values() for path, _ in slices}
+    lost = {path: str(why) for path, why in unusable.items() if _may_be_slice(path, why, known)}
+    others += [path for path in unusable if path not in lost]
+    scans, names, refused = [], _names(root, series), []
+    for failure in errors:
+        folder = Path(failure.filename)
+        problem = f"{folder}: cannot be read ({failure.strerror}); allow it"
+        refused.append((_name(root, folder), folder, problem))
     for uid, slices in series.items():
         name, folder = names[uid], slices[0][0].parent
         try:
-            if lost := _describe(unusable, {path.parent for path, _ in slices}):
-                raise ValueError(f"{lost}: slices are lost; copy or export the series again")
+            if first := _describe(lost, {path.parent for path, _ in slices}):
+                raise ValueError(f"{first}: slices are lost; copy or export the series again")
             scans.append(Scan(name, ".nii.gz", folder, *_in_order(slices)))
-        except ValueError as error:
-            problems[name if name not in problems else str(folder)] = (
-                f"{folder} (series {name}): {error}"
-            )
-    return with_unique_names(scans, problems, tuple(str(path.relative_to(root)) for path in others))
+        except ValueError as problem_of_series:
+            refused.append((name, folder, f"{folder} (series {name}): {problem_of_series}"))
+    for folder in sorted({path.parent for path in lost} - {folder for folder, _ in known}):
+        problem = f"{folder}: {_describe(lost, {folder})}; copy or export the files again"
+        refused.append((_name(root, folder), folder, problem))
+    if not series and not refused:
+        raise ValueError(
+            f"{root}: contains no .nii or .nii.gz files, case_XXXXX folders or DICOM files of CT"
+        )
+    return with_unique_names(scans, refused, tuple(str(path.relative_to(root)) for path in others))
 
 
 def read_header(path: Path) -> Any:
@@ -114,14 +117,10 @@ def numbers(header: Any, name: str, count: int) -> npt.NDArray[np.float64] | Non
     return found if found.shape == (count,) and np.isfinite(found).all() else None
 
 
-def _walk(root: Path, problems: dict[str, str]) -> Iterator[Path]:
-    """Yield all files except hidden ones; add folders that cannot be read to ``problems``."""
-
-    def unreadable(error: OSError) -> None:
-        problems[str(error.filename)] = f"{error.filename}: cannot be read ({error.strerror}); allow it"
-
+def _walk(root: Path, errors: list[OSError]) -> Iterator[Path]:
+    """Yield all files except hidden ones; add what happens at unreadable folders to ``errors``."""
     visited = set()
-    for place, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
+    for place, folders, files in os.walk(root, onerror=errors.append, followlinks=True):
         real = os.path.realpath(place)
         if real in visited:  # a link to a folder above or beside
             folders.clear()
@@ -132,19 +131,16 @@ def _walk(root: Path, problems: dict[str, str]) -> Iterator[Path]:
 
 
 def _read_slice(path: Path) -> Any:
-    """Return the header of a CT slice; None for a file of another kind.
-
-    Raises `UnusableError` if the file may be a slice, but cannot be read.
-    """
+    """Return the header of a CT slice; None for another kind of file; may raise `UnusableError`."""
     if (problem := obstacle(path)) is not None:
-        raise UnusableError(problem.partition(";")[0])
+        raise UnknownError(problem.partition(";")[0])
     try:
         with path.open("rb") as file:
             start = file.read(PREAMBLE + 4)
     except OSError as error:
-        raise UnusableError(f"cannot be read ({error.strerror})") from error
+        raise UnknownError(f"cannot be read ({error.strerror})") from error
     if not start.strip(b"\0"):
-        raise UnusableError(CUT if start else EMPTY)
+        raise UnknownError(CUT if start else EMPTY)
     has_preamble = start[PREAMBLE:] == b"DICM"
     if not has_preamble and start[:2] not in FIRST_GROUPS:
         return None
@@ -152,29 +148,37 @@ def _read_slice(path: Path) -> Any:
     sop_class, modality = value(header, "SOPClassUID"), value(header, "Modality")
     if sop_class is None:
         sop_class = value(header.file_meta, "MediaStorageSOPClassUID")
-    if sop_class is None and modality is None:
-        if has_preamble:
-            raise UnusableError("is a DICOM file without SOP class and modality")
-        return None
-    if (str(sop_class) not in CT_IMAGES) if sop_class is not None else (modality != "CT"):
+    if has_preamble and sop_class is None and modality is None:
+        raise UnusableError("is a DICOM file without SOP class and modality")
+    if not (modality == "CT" if sop_class is None else str(sop_class) in CT_IMAGES):
         return None
     if value(header, "Rows") is None:
         raise UnusableError("lacks Rows; it may be cut off")
     return None if "LOCALIZER" in str(value(header, "ImageType")).upper() else header
 
 
-def _describe(unusable: Mapping[Path, str], folders: set[Path]) -> str:
-    """Return the first unusable file in these folders with the reason; empty if there is none."""
-    lost = [f"{path.name} {why}" for path, why in unusable.items() if path.parent in folders]
-    more = f", and {len(lost) - 1} more files cannot be used" if len(lost) > 1 else ""
-    return lost[0] + more if lost else ""
+def _ending(path: Path) -> str:
+    """Return the ending of a name in lower case; none for a number, as in UIDs."""
+    ending = path.suffix.lower()
+    return "" if ending[1:].isdigit() else ending
+
+
+def _may_be_slice(path: Path, why: UnusableError, known: set[tuple[Path, str]]) -> bool:
+    """Return whether an unusable file may be a slice; ``known`` holds folders and endings of slices."""
+    ending = _ending(path)
+    is_mark = not ending and str(why) in (EMPTY, CUT)  # such as an empty file DONE
+    is_usual = ending in ENDINGS and not is_mark
+    return is_usual or (path.parent, ending) in known or not isinstance(why, UnknownError)
+
+
+def _describe(lost: Mapping[Path, str], folders: set[Path]) -> str:
+    """Return the first lost slice in these folders with the reason; empty if there is none."""
+    first, *more = [f"{path.name} {why}" for path, why in lost.items() if path.parent in folders] or [""]
+    return first + (f", and {len(more)} more files cannot be used" if more else "")
 
 
 def _in_order(slices: Slices) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Return the files of a series in slice order without exact copies, and warnings.
-
-    Raises `ValueError` if two different files have the same SOP instance UID.
-    """
+    """Return the files of a series in slice order without exact copies, and warnings."""
     kept: dict[str, tuple[Path, Any]] = {}
     for path, header in sorted(slices, key=lambda item: _position(item[1])):
         same, _ = kept.setdefault(str(value(header, "SOPInstanceUID") or path), (path, header))
@@ -202,16 +206,18 @@ def _position(header: Any) -> float:
 
 
 def _names(root: Path, series: Mapping[str, Slices]) -> dict[str, str]:
-    """Return UID -> name, made of letters, digits, ``_`` and ``-``."""
-    names: dict[str, str] = {}
-    for uid, slices in series.items():
-        below = slices[0][0].parent.relative_to(root)
-        place = str(below) if below.parts else Path(os.path.abspath(root)).name
-        names[uid] = re.sub(r"[^\w-]+", "-", place, flags=re.ASCII).strip("-") or "series"
+    """Return UID -> name; folders with several series, or of one name, get suffixes."""
+    names = {uid: _name(root, slices[0][0].parent) for uid, slices in series.items()}
     by_number = {uid: value(slices[0][1], "SeriesNumber") for uid, slices in series.items()}
     for suffixes in (by_number, {uid: uid[-8:] for uid in series}):
-        count = Counter(names.values())
+        count = Counter(map(name_key, names.values()))
         for uid, name in names.items():
-            if count[name] > 1:
-                names[uid] = re.sub(r"[^\w-]+", "-", f"{name}_{suffixes[uid]}", flags=re.ASCII)
+            if count[name_key(name)] > 1:
+                names[uid] = NOT_IN_NAMES.sub("-", f"{name}_{suffixes[uid]}")
     return names
+
+
+def _name(root: Path, folder: Path) -> str:
+    """Return the name of a folder below ``root``, made of letters, digits, ``_`` and ``-``."""
+    place = Path(os.path.abspath(root)).name if folder == root else str(folder.relative_to(root))
+    return NOT_IN_NAMES.sub("-", place).strip("-") or "series"

@@ -16,7 +16,7 @@ from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
 
 USE = "writing DICOM SEG"
-MAY_BE_EMPTY = (  # attributes of type 2 that highdicom copies from the series
+MAY_BE_EMPTY = (  # attributes of type 2, which anonymisation removes and highdicom copies
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
 )  # fmt: skip
@@ -25,7 +25,7 @@ MAY_BE_EMPTY = (  # attributes of type 2 that highdicom copies from the series
 def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Path) -> None:
     """Write the class ids ``[S, H, W]`` of a series as a DICOM SEG file, atomically.
 
-    Raises `ValueError` if a required package is missing, or if the series lacks a required attribute.
+    Raises `ValueError` if a package or a required attribute of the series is missing.
     """
     highdicom = require("highdicom", "dicom", USE)
     pydicom = require("pydicom", "dicom", USE)
@@ -35,7 +35,13 @@ def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Pa
     try:
         sources = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in scan.files]
         for source in sources:
-            _complete(source, distance_mm)
+            source.decode()
+            source.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
+            for name in MAY_BE_EMPTY:
+                if name not in source:
+                    setattr(source, name, None)
+            if getattr(source, "SliceThickness", None) is None:
+                source.SliceThickness = distance_mm
             # highdicom compares to the last digit; reading has checked the difference.
             source.ImageOrientationPatient = sources[0].ImageOrientationPatient
         segmentation = highdicom.seg.Segmentation(
@@ -55,6 +61,7 @@ def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Pa
             series_description="Kidney and tumour (kitsseg)",
         )
         segmentation.ContentCreatorName = ""  # required, may be empty
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             segmentation.save_as(temporary)
     except OSError:
@@ -65,17 +72,6 @@ def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Pa
             f"no DICOM SEG ({reason}); the label volume is complete; repair the attribute or set "
             "dicom_seg=false"
         ) from error
-
-
-def _complete(source: Any, distance_mm: float) -> None:
-    """Add to a header what anonymisation removes and DICOM allows to be empty; convert it to UTF-8."""
-    source.decode()
-    source.SpecificCharacterSet = "ISO_IR 192"
-    for name in MAY_BE_EMPTY:
-        if name not in source:
-            setattr(source, name, None)
-    if getattr(source, "SliceThickness", None) is None:
-        source.SliceThickness = distance_mm
 
 
 def _descriptions(highdicom: Any) -> list[Any]:

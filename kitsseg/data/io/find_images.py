@@ -9,6 +9,7 @@ from kitsseg.data.io.scan import Found, Scan, with_unique_names
 from kitsseg.system.obstacles import is_file, obstacle
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # a name with nnU-Net's channel number
+KITS_FILE = re.compile(r"(imaging|segmentation|aggregated_.*_seg)\.nii(\.gz)?")  # of a case folder
 
 
 def find_images(path: Path) -> Found:
@@ -24,38 +25,52 @@ def find_images(path: Path) -> Found:
         return Found([_scan(path)], {})
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder")
-    if is_id(Path(os.path.abspath(path)).name) and is_file(volume_in(path, IMAGE_NAME)):
-        return Found([_scan(volume_in(path, IMAGE_NAME))], {})
     entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+    volumes = [p for p in entries if nifti_ending(p.name) and not p.is_dir()]
+    if is_id(Path(os.path.abspath(path)).name) and (
+        is_file(volume_in(path, IMAGE_NAME))
+        or (volumes and all(KITS_FILE.fullmatch(p.name) for p in volumes))
+    ):
+        return _kits_cases([path], ())
     if cases := case_folders(path):
-        images = [volume_in(folder, IMAGE_NAME) for folder in cases]
-        missing = [image for image in images if not is_file(image)]
-        problems = {i.parent.name: f"{i}: {obstacle(i) or 'is missing; fetch it'}" for i in missing}
         beside = [p for p in cases[0].parent.iterdir() if not p.name.startswith(".")]
-        others = sorted(p.name for p in beside if p not in cases)
-        return with_unique_names([_scan(i) for i in images if i not in missing], problems, tuple(others))
-    if any(nifti_ending(p.name) and not p.is_dir() for p in entries):
-        return _nifti_files(entries)
+        return _kits_cases(cases, tuple(sorted(p.name for p in beside if p not in cases)))
+    if volumes:
+        known = set(volumes)
+        return _nifti_files(volumes, tuple(p.name for p in entries if p not in known))
     from kitsseg.data.io.dicom_search import find_series
 
     return find_series(path)
 
 
-def _nifti_files(entries: list[Path]) -> Found:
-    """Return the NIfTI files among the entries of a folder; broken links are problems."""
-    volumes = {p.name: p for p in entries if nifti_ending(p.name) and not p.is_dir()}
-    others = tuple(p.name for p in entries if p.name not in volumes)
-    scans, problems = [], {}
-    for name, path in volumes.items():
+def _kits_cases(folders: list[Path], others: tuple[str, ...]) -> Found:
+    """Return the images of case folders; missing ones are problems."""
+    scans, refused = [], []
+    for image in (volume_in(folder, IMAGE_NAME) for folder in folders):
+        if is_file(image):
+            scans.append(_scan(image))
+        else:
+            problem = obstacle(image) or "is missing; fetch it, or give the image of the case this name"
+            name = Path(os.path.abspath(image)).parent.name
+            refused.append((name, image, f"{image}: {problem}"))
+    return with_unique_names(scans, refused, others)
+
+
+def _nifti_files(volumes: list[Path], others: tuple[str, ...]) -> Found:
+    """Return NIfTI files of one folder as scans; broken links are problems."""
+    names = {path.name for path in volumes}
+    scans, refused = [], []
+    for path in volumes:
         scan = _scan(path)
         channel = CHANNEL.fullmatch(scan.name)
-        if (problem := obstacle(path)) is not None:
-            problems[name] = f"{path}: {problem}"
-        elif channel is not None and f"{channel[1]}_0000{scan.ending}" in volumes:
-            problems[name] = f"{path}: is another channel; CT has only _0000"
-        else:
+        problem = obstacle(path)
+        if problem is None and channel is not None and f"{channel[1]}_0000{scan.ending}" in names:
+            problem = "is another channel; CT has only _0000"
+        if problem is None:
             scans.append(scan)
-    return with_unique_names(scans, problems, others)
+        else:
+            refused.append((scan.name, path, f"{path}: {problem}"))
+    return with_unique_names(scans, refused, others)
 
 
 def _scan(path: Path) -> Scan:

@@ -8,10 +8,10 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.io.hu_checks import checked
 from kitsseg.data.io.nifti.header import LPS_TO_RAS, Layout, orientation_change
 from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.nifti.voxels import ToHu
+from kitsseg.data.io.scans import checked
 
 ImageLike: TypeAlias = Any  # a file name, an array, a tensor, or an image of nibabel or SimpleITK
 
@@ -19,15 +19,10 @@ ImageLike: TypeAlias = Any  # a file name, an array, a tensor, or an image of ni
 def in_memory(image: ImageLike, spacing_mm: Sequence[float] | None, offset_hu: int) -> Image:
     """Return a volume in HU, checked as `kitsseg.data.io.scans.read_scan` does.
 
-    Args:
-        image: ``[S, H, W]`` in HU as an array, tensor or nested list, oriented as
-            `kitsseg.data.io.nifti.header.ORIENTATION`; or an image of nibabel or SimpleITK, of any
-            orientation.
-        spacing_mm: of slices, rows and columns; None for 1 mm, or for the image's own.
-        offset_hu: added to each voxel.
-
-    Raises:
-        ValueError: it is not a volume in HU, or the spacing is not three positive numbers.
+    ``image`` is an image of nibabel or SimpleITK in any orientation; or an array, tensor or nested list
+    ``[S, H, W]`` in `kitsseg.data.io.nifti.header.ORIENTATION`, with ``spacing_mm`` of slices, rows and
+    columns (None for 1 mm). ``offset_hu`` is added to each voxel. Raises `ValueError` if it is not a
+    volume in HU, or the spacing is not three positive numbers.
     """
     if not has_own_spacing(image):
         try:
@@ -50,9 +45,7 @@ def in_memory(image: ImageLike, spacing_mm: Sequence[float] | None, offset_hu: i
         )
     if not np.isfinite([values.min(), values.max()]).all():
         raise ValueError("image has NaN or infinite values; replace them by air, -1024 HU")
-    slices, rows, columns = values.shape
-    shape, change = (slices, rows, columns), orientation_change(affine)
-    layout = Layout(shape, values.dtype, None, affine, 0, change)
+    layout = Layout(values.shape, values.dtype, None, affine, 0, orientation_change(affine))
     hu, convert = np.empty(layout.turned_shape, np.int16), ToHu(offset_hu)
     for plane, out in zip(values, layout.in_file_axes(hu), strict=True):
         convert(np.array(plane), None, out)  # a copy: the array is the caller's

@@ -1,7 +1,8 @@
 """A scan on disk, and the result of a search for scans."""
 
-from collections import Counter
+import unicodedata
 from dataclasses import dataclass
+from itertools import groupby, permutations
 from pathlib import Path
 
 from kitsseg.data.case import case_number
@@ -12,10 +13,8 @@ class Scan:
     """A CT volume on disk.
 
     Attributes:
-        name: base name of the result files, such as ``case_00210``.
-        ending: extension of the result files, ``.nii.gz`` or ``.nii``.
-        path: the NIfTI file, or the folder of a DICOM series.
-        files: the files of a DICOM series in slice order; empty for NIfTI.
+        name, ending: of the result files, such as ``case_00210`` and ``.nii.gz``.
+        path, files: the NIfTI file; or the folder of a DICOM series and its files in slice order.
         warnings: what the search found doubtful about the series.
     """
 
@@ -45,14 +44,31 @@ class Found:
     others: tuple[str, ...] = ()
 
 
-def with_unique_names(scans: list[Scan], problems: dict[str, str], others: tuple[str, ...]) -> Found:
-    """Return the scans whose results have a name of their own; all scans that share one are problems."""
-    count = Counter(scan.name for scan in scans)
-    shared = {}
-    for scan in [scan for scan in scans if count[scan.name] > 1]:
-        other = next(s for s in scans if s.name == scan.name and s is not scan)
-        shared[str(scan.path)] = (
-            f"{scan.path}: its results would be named {scan.name}, as those of {other.path}; rename one"
-        )
-    unique = [scan for scan in scans if count[scan.name] == 1]
+def name_key(name: str) -> str:
+    """Return what a name has in common with those that a file system may not distinguish from it."""
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def with_unique_names(
+    scans: list[Scan], refused: list[tuple[str, Path, str]], others: tuple[str, ...]
+) -> Found:
+    """Return the scans whose results have a name of their own; all scans that share one are problems.
+
+    ``refused`` holds name, path and problem of what cannot be used. The key of a problem is the name, or
+    the path if a scan or another problem has the name.
+    """
+    unique, shared, problems = [], {}, {}
+    ordered = sorted(scans, key=lambda scan: name_key(scan.name))
+    for same in (list(group) for _, group in groupby(ordered, lambda scan: name_key(scan.name))):
+        unique += same if len(same) == 1 else []
+        for scan, other in permutations(same, 2):
+            whose = f"as those of {other.path}"
+            if other.name != scan.name:
+                whose = f"those of {other.path} {other.name}, which some file systems do not distinguish"
+            named = f"{scan.path}: its results would be named {scan.name}"
+            shared[str(scan.path)] = f"{named}, {whose}; rename one"
+    names = {scan.name for scan in scans}
+    for name, path, problem in refused:
+        problems[str(path) if name in names else name] = problem
+        names.add(name)
     return Found(sorted(unique, key=lambda scan: scan.name), problems | shared, others)

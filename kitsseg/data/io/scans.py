@@ -1,35 +1,31 @@
 """The one place in which a file becomes a volume in HU: read, corrected by an offset, and checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.case import Case
-from kitsseg.data.io.hu_checks import checked
-from kitsseg.data.io.nifti.read import EXPORT, FETCH, Image, check_same_grid, read_mask, read_nifti
+from kitsseg.data.io.nifti.read import EXPORT, FETCH, Image, read_nifti
 from kitsseg.data.io.scan import Scan
 
-
-@dataclass(frozen=True)
-class Volume:
-    """A case in memory: ``[S, H, W]`` int16 HU and uint8 class ids; spacing of these axes."""
-
-    image: npt.NDArray[np.int16]
-    label: npt.NDArray[np.uint8]
-    spacing_mm: tuple[float, float, float]
-
-
-def read_case(case: Case) -> Volume:
-    """Return image and label of a case; raise `ValueError` as `read_scan` does."""
-    image = read_image(case.image, case.offset_hu)
-    mask = read_mask(case.label, case.classes)
-    check_same_grid(case.label, mask.layout, image.layout)
-    return Volume(image.hu, mask.label, image.layout.spacing_mm)
+SPACING_LIMITS_MM = (0.1, 50.0)  # KiTS19: 0.4375 to 5; a phantom with ten slices: 23
+# HU never exceed int16. Padding of -32768 plus an intercept of -1024 falls below; clipped, it is air.
+HU_LIMITS = (-65536, 32767)
+MIN_SPAN_HU = 100  # air and soft tissue are 1000 apart
+AIR_BELOW_HU = -500
+OFFSET = 1024  # of CT stored as unsigned integers, where air is 0
+SOFT_TISSUE = (924, 1224)  # range of soft tissue with the offset
+MIN_SOFT_TISSUE = 0.05  # share of the voxels
+# In HU, fat, lung and the noise of air are below -50 HU and have many values. With an offset, only
+# padding is; it has one or two values.
+NEGATIVE_HU, PADDING_VALUES, MAX_NEGATIVE = -50, 2, 0.02
+ABOUT_OFFSET = (
+    f"contains many values near {OFFSET} and none below 0 but padding: probably CT stored with an "
+    f"offset; add offset_hu=-{OFFSET} (in a data set: source.offset_hu=-{OFFSET})"
+)
 
 
 def read_image(path: Path, offset_hu: int = 0, remedy: str = FETCH) -> Image:
@@ -38,15 +34,10 @@ def read_image(path: Path, offset_hu: int = 0, remedy: str = FETCH) -> Image:
 
 
 def read_scan(scan: Scan, offset_hu: int = 0, remedy: str = EXPORT) -> Image:
-    """Return a volume in HU, rounded to integers and clipped to int16.
+    """Return a NIfTI file or DICOM series in HU plus ``offset_hu``, as integers clipped to int16.
 
-    Args:
-        scan: a NIfTI file or a DICOM series.
-        offset_hu: added to each voxel.
-        remedy: what the message proposes if a file is damaged.
-
-    Raises:
-        ValueError: the scan cannot be used. The message is one line with file, problem and remedy.
+    Raises `ValueError` if it cannot be used. The message is one line with file, problem and remedy;
+    ``remedy`` is that for a damaged file.
     """
     if scan.files:
         from kitsseg.data.io.dicom import read_series
@@ -60,29 +51,57 @@ def read_scan(scan: Scan, offset_hu: int = 0, remedy: str = EXPORT) -> Image:
         raise ValueError(f"{scan.label}: {error}") from error
 
 
-class ReadAhead:
-    """Read scans in order; a thread reads the next one while the caller processes the current one."""
+def read_ahead(scans: Sequence[Scan], offset_hu: int = 0) -> Iterator[Future[Image]]:
+    """Yield the result of `read_scan` for each scan; a thread already reads the next one."""
+    # A thread is enough: decompression and conversion release the GIL.
+    with ThreadPoolExecutor(1, "read") as pool:
+        current = None
+        for scan in (*scans, None):
+            following = None if scan is None else pool.submit(read_scan, scan, offset_hu)
+            if current is not None:
+                yield current
+            current = following
 
-    def __init__(self, scans: Iterable[Scan], offset_hu: int = 0) -> None:
-        self._scans, self._offset_hu = iter(scans), offset_hu
-        # A thread is enough: decompression and conversion release the GIL.
-        self._pool = ThreadPoolExecutor(1, "read")
-        self._next = self._submit()
 
-    def take(self) -> Image:
-        """Return the volume of the next scan, or raise the `ValueError` of `read_scan`."""
-        assert self._next is not None
-        try:
-            return self._next.result()
-        finally:
-            self._next = self._submit()
+def checked(image: Image) -> Image:
+    """Return ``image`` with all its warnings.
 
-    def _submit(self) -> Future[Image] | None:
-        scan = next(self._scans, None)
-        return None if scan is None else self._pool.submit(read_scan, scan, self._offset_hu)
+    Raises `ValueError` if it is not CT in HU. The message does not name the scan.
+    """
+    low, high = image.stored_range
+    found = f"contains values from {low:.6g} to {high:.6g}"
+    spacing_mm, (least, most) = image.layout.spacing_mm, SPACING_LIMITS_MM
+    problem = None
+    if low == high:
+        problem = "every voxel has the same value; export it again"
+    elif not all(least <= mm <= most for mm in spacing_mm):
+        shown = ", ".join(f"{mm:.6g}" for mm in spacing_mm)
+        limits = f"must be between {least:g} and {most:g}"
+        problem = f"has a spacing of ({shown}) mm; {limits}; correct its header"
+    elif low < HU_LIMITS[0] or high > HU_LIMITS[1]:
+        problem = f"{found}, outside the range of HU; correct its slope or export it again"
+    elif high - low < MIN_SPAN_HU:
+        is_label = low == 0 and high <= 3 and float(high).is_integer()
+        swapped = "exchange image and label if they are swapped, or export it in HU"
+        remedy = swapped if is_label else "export it in HU, without normalisation"
+        problem = f"{found}, less than {MIN_SPAN_HU} apart, so it is not CT in HU; {remedy}"
+    elif is_offset(image.hu):
+        problem = ABOUT_OFFSET
+    if problem is not None:
+        raise ValueError(problem)
+    if low <= AIR_BELOW_HU:
+        return image
+    doubt = f"lowest value {low:.6g} HU: no air; check that the values are HU"
+    return replace(image, warnings=(*image.warnings, doubt))
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+def is_offset(hu: npt.NDArray[np.int16]) -> bool:
+    """Return whether the values look like HU + `OFFSET`, apart from padding."""
+    sample = hu[:: max(1, len(hu) // 16), ::4, ::4].ravel()
+    negative, counts = np.unique(sample[sample < NEGATIVE_HU], return_counts=True)
+    padding = negative[np.argsort(counts)[-PADDING_VALUES:]]
+    inside: npt.NDArray[np.int16] = sample[~np.isin(sample, padding)]
+    if not len(inside) or (inside < NEGATIVE_HU).mean() > MAX_NEGATIVE:
+        return False
+    low, high = SOFT_TISSUE
+    return float(((inside >= low) & (inside <= high)).mean()) >= MIN_SOFT_TISSUE

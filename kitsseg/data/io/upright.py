@@ -19,26 +19,36 @@ def save_upright(image: Image, label: npt.NDArray[np.uint8], label_path: Path, i
 
     The slices keep their pixels and distance. Each is shifted in its own plane, by a multiple of the
     shift from one slice to the next: labels by whole pixels, so that no voxel is lost or doubled where
-    it is halfway. Raises `ValueError` if rows and columns are not perpendicular themselves.
+    it is halfway. Raises `ValueError` if no two axes are perpendicular, between which slices could lie.
     """
-    target = _upright_layout(image.layout)
-    save_volume(label_path, _resample(label, image.layout, target, BACKGROUND, linear=False), target)
-    save_volume(image_path, _resample(image.hu, image.layout, target, AIR_HU, linear=True), target)
+    source = _slices_last(image.layout)
+    affine = source.affine.copy()
+    # How many columns and rows each slice is shifted against the one before.
+    shift = np.linalg.lstsq(affine[:3, :2], affine[:3, 2], rcond=None)[0]
+    ends = shift * (source.shape[2] - 1)
+    affine[:3, 3] = (source.affine @ [*np.minimum(ends, 0), 0, 1])[:3]
+    affine[:3, 2] -= affine[:3, :2] @ shift
+    width, height = (n + math.ceil(abs(end)) for n, end in zip(source.shape[:2], ends, strict=True))
+    shape, change = (width, height, source.shape[2]), orientation_change(affine)
+    target = replace(source, shape=shape, affine=affine, change=change, header=None)
+    save_volume(label_path, _resample(label, source, target, BACKGROUND, linear=False), target)
+    save_volume(image_path, _resample(image.hu, source, target, AIR_HU, linear=True), target)
 
 
-def _upright_layout(layout: Layout) -> Layout:
-    """Return a layout with perpendicular axes that contains the whole volume."""
-    affine = layout.affine.copy()
-    column, row = affine[:3, 0], affine[:3, 1]
-    if abs(column @ row) > MAX_SHEAR * np.linalg.norm(column) * np.linalg.norm(row):
-        raise ValueError("upright: the rows and columns of the slices are not perpendicular")
-    shift = _slice_shift(layout)
-    ends = shift * (layout.shape[2] - 1)
-    affine[:3, 3] = (layout.affine @ [*np.minimum(ends, 0), 0, 1])[:3]
-    affine[:3, 2] -= shift[0] * column + shift[1] * row
-    width, height = (n + math.ceil(abs(end)) for n, end in zip(layout.shape[:2], ends, strict=True))
-    shape, change = (width, height, layout.shape[2]), orientation_change(affine)
-    return replace(layout, shape=shape, affine=affine, change=change, header=None)
+def _slices_last(layout: Layout) -> Layout:
+    """Return the layout with the axis across the slices as the last one.
+
+    It is the axis nearest to the patient's long axis, among those whose others are perpendicular.
+    """
+    directions = layout.affine[:3, :3] / np.linalg.norm(layout.affine[:3, :3], axis=0)
+    cosines = np.abs(directions.T @ directions)
+    orders = [order for order in ((0, 1, 2), (0, 2, 1), (1, 2, 0)) if cosines[order[:2]] <= MAX_SHEAR]
+    if not orders:
+        raise ValueError("upright: no two axes of the volume are perpendicular")
+    order = max(orders, key=lambda order: round(abs(directions[2, order[2]]), 3))
+    i, j, k = (layout.shape[axis] for axis in order)
+    affine, change = layout.affine[:, [*order, 3]], layout.change[[*order]]
+    return replace(layout, shape=(i, j, k), affine=affine, change=change)
 
 
 def _resample(
@@ -47,18 +57,12 @@ def _resample(
     """Return a volume ``[S, H, W]`` on the grid ``target``, with ``outside`` where it has no voxel."""
     out = np.empty(target.turned_shape, turned.dtype)
     source_view, view = layout.in_file_axes(turned), target.in_file_axes(out)
-    shift = _slice_shift(layout)
-    first = np.minimum(shift * (layout.shape[2] - 1), 0)
+    to_source = np.linalg.solve(layout.affine, target.affine)
     flags = (cv2.INTER_LINEAR if linear else cv2.INTER_NEAREST) | cv2.WARP_INVERSE_MAP
     for k in range(layout.shape[2]):
-        offset = first - k * shift
+        offset = to_source[:2, 3] + k * to_source[:2, 2]
         matrix = np.column_stack([np.eye(2), offset if linear else np.floor(offset + 0.5)])
         plane = np.ascontiguousarray(source_view[:, :, k].T)
         moved = cv2.warpAffine(plane, matrix, target.shape[:2], flags=flags, borderValue=outside)
         view[:, :, k] = moved.T
     return out
-
-
-def _slice_shift(layout: Layout) -> npt.NDArray[np.float64]:
-    """Return by how many columns and rows each slice is shifted against the one before, ``[2]``."""
-    return np.asarray(np.linalg.lstsq(layout.affine[:3, :2], layout.affine[:3, 2], rcond=None)[0])

@@ -162,6 +162,79 @@ def test_a_slice_that_cannot_be_used_loses_the_series(
     assert "\n" not in named(tmp_path)
 
 
+def test_a_broken_link_of_another_kind_is_ignored(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct")
+    for name in ("notes.txt", "Report.PDF"):
+        (tmp_path / "ct" / name).symlink_to("nosuch")
+    (scan,) = find_images(tmp_path).scans
+    assert len(scan.files) == 6
+    assert find_images(tmp_path).others == ("ct/Report.PDF", "ct/notes.txt")
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.symlink_to("nosuch"), lambda file: file.touch()])
+@pytest.mark.parametrize(("pattern", "lost"), [
+    ("IM{}", "IM9"), ("{}.dcm", "9.DCM"), ("{}.txt", "9.txt"), ("1.2.840.{}", "1.2.840.9"),
+    ("CT.1.2.{}.dcm", "CT.1.2.9.ima"), ("{}.dcm", "9.dicom"),
+])  # fmt: skip
+def test_a_broken_link_or_empty_file_like_a_slice(
+    tmp_path: Path, pattern: str, lost: str, spoil: Callable[[Path], None]
+) -> None:
+    for k, plane in enumerate(volume()):
+        write_slice(tmp_path / pattern.format(k), plane, "1.2.5", (0, 0, 3 * k))
+    spoil(tmp_path / lost)
+    assert re.search(f": {lost} (is a link to nosuch|is empty)", named(tmp_path))
+
+
+def test_a_broken_link_without_an_ending(tmp_path: Path) -> None:
+    for k, plane in enumerate(volume()):
+        write_slice(tmp_path / f"{k}.dcm", plane, "1.2.5", (0, 0, 3 * k))
+    (tmp_path / "done").touch()  # a mark
+    assert find_images(tmp_path).others == ("done",)
+    (tmp_path / "IM9").symlink_to("nosuch")
+    assert "IM9 is a link to nosuch" in named(tmp_path)
+
+
+def test_an_unreadable_folder_is_named_as_its_series_would_be(tmp_path: Path) -> None:
+    write_series(tmp_path / "a b")
+    assert [scan.name for scan in find_images(tmp_path).scans] == ["a-b"]
+    for path in (tmp_path / "a b").iterdir():
+        path.write_bytes(b"")
+        path.rename(path.with_suffix(".dcm"))
+    assert list(find_images(tmp_path).problems) == ["a-b"]
+
+
+@pytest.mark.parametrize(
+    ("direction", "text"),
+    [
+        ((2, 0, 0, 0, 1, 0), "lengths 2 and 1 and product 0"),
+        ((1, 0, 0, 0, 0, 0), "lengths 1 and 0 and product 0"),
+        ((1, 0, 0, 0, 0.997, 0), "lengths 1 and 0.997 and product 0"),
+        ((1, 0, 0, 0.6, 0.8, 0), "lengths 1 and 1 and product 0.6"),
+    ],
+)
+def test_directions_that_are_no_axes(tmp_path: Path, direction: tuple[float, ...], text: str) -> None:
+    write_series(tmp_path / "ct", ImageOrientationPatient=list(direction))
+    said = r"has an ImageOrientationPatient of \[.*\] with "
+    with pytest.raises(ValueError, match=f"{said}{text}; must be 1, 1 and 0 up to 0.001; export"):
+        only(tmp_path)
+
+
+def test_rounded_directions(tmp_path: Path) -> None:
+    """They are taken as they are."""
+    write_series(tmp_path, ImageOrientationPatient=[1, 0, 0, 0, 0.9995, 0.0005])
+    assert only(tmp_path).layout.affine[:3, 1] == pytest.approx((0, -0.8 * 0.9995, 0.8 * 0.0005))
+
+
+def test_a_single_slice(tmp_path: Path) -> None:
+    write_slice(tmp_path / "a" / "IM1", volume()[3], "1.2.5", (0, 0, 0))
+    assert only(tmp_path / "a").layout.spacing_mm[0] == 3 and not only(tmp_path / "a").warnings
+    for k, thickness in enumerate((None, 0, -3)):
+        write_slice(tmp_path / f"{k}" / "IM1", volume()[3], "1.2.5", (0, 0, 0), SliceThickness=thickness)
+        image = only(tmp_path / f"{k}")
+        assert image.layout.spacing_mm[0] == 1
+        assert image.warnings == ("it is a single slice of unknown thickness; volumes assume 1 mm",)
+
+
 def test_links_missing_tags_and_preambles(tmp_path: Path) -> None:
     write_series(tmp_path / "store" / "1", Modality=None, SeriesInstanceUID=None)
     write_series(tmp_path / "plain" / "2", "1.2.5.2")
@@ -185,6 +258,12 @@ def test_series_whose_results_would_share_a_name(tmp_path: Path) -> None:
     found = find_images(tmp_path)
     assert not found.scans and set(found.problems) == {str(tmp_path / "a b"), str(tmp_path / "a-b")}
     assert "its results would be named a-b_1_12345678" in found.problems[str(tmp_path / "a b")]
+
+
+def test_folders_that_differ_in_case(tmp_path: Path) -> None:
+    write_series(tmp_path / "CT", "1.2.5.1.11111111")
+    write_series(tmp_path / "ct", "1.2.5.2.22222222", SeriesNumber=2)
+    assert [scan.name for scan in find_images(tmp_path).scans] == ["CT_1", "ct_2"]
 
 
 def test_copies_are_ignored_and_named(tmp_path: Path) -> None:

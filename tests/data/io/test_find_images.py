@@ -52,7 +52,7 @@ def test_nnunet(tmp_path: Path) -> None:
     touch(tmp_path, "KiTS_00210_0000.nii.gz", "KiTS_00211_0000.nii.gz", "KiTS_00211_0001.nii.gz")
     found = find_images(tmp_path)
     assert [(s.name, s.number) for s in found.scans] == [("KiTS_00210", 210), ("KiTS_00211", 211)]
-    assert found.problems["KiTS_00211_0001.nii.gz"].endswith("is another channel; CT has only _0000")
+    assert found.problems["KiTS_00211_0001"].endswith("is another channel; CT has only _0000")
 
 
 def test_results_of_one_name(tmp_path: Path) -> None:
@@ -70,6 +70,33 @@ def test_results_of_one_name(tmp_path: Path) -> None:
         f"{tmp_path / other}; rename one"
         for name, other in others.items()
     }
+
+
+@pytest.mark.parametrize(("one", "two"), [("CT", "ct"), ("Stra\xdfe", "strasse"), ("\xfc", "u\u0308")])
+def test_results_that_a_file_system_may_not_distinguish(tmp_path: Path, one: str, two: str) -> None:
+    touch(tmp_path, f"{one}.nii.gz", f"{two}.nii", "x.nii")
+    found, path = find_images(tmp_path), tmp_path / f"{two}.nii"
+    assert [s.name for s in found.scans] == ["x"]
+    assert found.problems[str(path)] == (
+        f"{path}: its results would be named {two}, those of {tmp_path / one}.nii.gz {one}, "
+        "which some file systems do not distinguish; rename one"
+    )
+
+
+def test_a_case_without_an_image(tmp_path: Path) -> None:
+    for label in ("segmentation.nii.gz", "segmentation.nii", "aggregated_MAJ_seg.nii.gz"):
+        touch(tmp_path / label, f"case_00000/{label}")
+        folder = tmp_path / label / "case_00000"
+        image = folder / "imaging.nii.gz"
+        for path in (folder, tmp_path / label):
+            assert find_images(path).problems == {
+                "case_00000": f"{image}: is missing; fetch it, or give the image of the case this name"
+            }
+        image.symlink_to("nosuch")
+        (problem,) = find_images(folder).problems.values()
+        assert problem.startswith(f"{image}: is a link to nosuch") and not find_images(folder).scans
+    touch(tmp_path, "case_00007/ct.nii.gz", "case_00007/segmentation.nii.gz")
+    assert names(tmp_path / "case_00007") == ["ct.nii.gz", "segmentation.nii.gz"]
 
 
 def test_links_keep_the_name_of_the_path(tmp_path: Path) -> None:
@@ -91,7 +118,12 @@ def test_a_link_to_nowhere_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "b.nii.gz").symlink_to(tmp_path / "nosuch")
     found = find_images(tmp_path)
     assert [s.name for s in found.scans] == ["a"]
-    assert "is a link to" in found.problems["b.nii.gz"]
+    assert "is a link to" in found.problems["b"]
+    touch(tmp_path, "b.nii")
+    (tmp_path / "b.NII").symlink_to(tmp_path / "nosuch")
+    found = find_images(tmp_path)
+    assert [s.name for s in found.scans] == ["a", "b"]
+    assert set(found.problems) == {str(tmp_path / "b.nii.gz"), str(tmp_path / "b.NII")}
 
 
 def test_upper_case_and_unzipped_files(tmp_path: Path) -> None:

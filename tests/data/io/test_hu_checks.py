@@ -1,4 +1,4 @@
-"""`kitsseg.data.io.hu_checks`: verify and prepare agree on implausible volumes."""
+"""`kitsseg.data.io.scans.checked`: verify and prepare agree on implausible volumes."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME
 from kitsseg.data.io.nifti import read as nifti
 from kitsseg.data.io.nifti.header import ORIENTATION, Layout
-from kitsseg.data.io.nifti.read import EXPORT, read_label, read_layout, read_mask
+from kitsseg.data.io.nifti.read import EXPORT, FETCH, read_label, read_mask
 from kitsseg.data.io.nifti.voxels import ToHu
-from kitsseg.data.io.scans import read_case, read_image
+from kitsseg.data.io.scans import read_image
 from tests.conftest import AFFINE, blocky, write_case
 
 CODES = [
@@ -90,7 +90,7 @@ def test_any_file_is_read_as_nibabel_reads_it(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nifti, "SLAB_BYTES", slab)
         patch.setattr(nifti, "PIECE", piece)
-        hu, layout = nifti._read(path, convert := ToHu())
+        hu, layout = nifti._read(path, convert := ToHu(), FETCH)
     reference = by_nibabel(path)
     expected = np.clip(np.rint(np.asarray(reference.dataobj, np.float64)), -(2**15), 2**15 - 1)
     assert np.array_equal(hu, expected)
@@ -133,8 +133,8 @@ def test_trailing_zeros_and_a_fourth_axis_of_length_one(tmp_path: Path) -> None:
     image, label = blocky(2)
     case = write_case(tmp_path, 0, image[..., None], label)
     case.label.write_bytes(case.label.read_bytes() + bytes(600))
-    volume = read_case(case)
-    assert np.array_equal(volume.image, image) and np.array_equal(volume.label, label)
+    assert np.array_equal(read_image(case.image).hu, image)
+    assert np.array_equal(read_label(case.label), label)
 
 
 def test_a_damaged_qform_beside_an_sform_is_a_warning(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         read_image(case.image)
 
 
-def test_the_header_alone(tmp_path: Path) -> None:
+def test_the_layout(tmp_path: Path) -> None:
     case = write_case(tmp_path, 0, *blocky(0))
-    layout = read_layout(case.image)
+    layout = read_image(case.image).layout
     assert layout.turned_shape == (6, 64, 64) and layout.axes == "IPL" and not layout.warnings
     assert layout.spacing_mm == pytest.approx((3.0, 0.8, 0.8))
     assert read_mask(case.label).layout.turned_shape == (6, 64, 64)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from kitsseg.data.io.nifti.read import read_layout, read_mask
+from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scans import read_image
 from tests.conftest import AFFINE
@@ -73,7 +73,7 @@ def test_the_header_is_kept_but_for_what_concerns_the_values(tmp_path: Path, kin
         )
         assert same or key in changed, key
     assert out.header["cal_max"] == 0
-    assert read_layout(tmp_path / "out.nii.gz").header.get_slope_inter() == (1, 0)
+    assert read_mask(tmp_path / "out.nii.gz").layout.header.get_slope_inter() == (1, 0)
     assert np.array_equal(out.get_qform(), ct.get_qform())
 
 

@@ -1,4 +1,1 @@
-"""NIfTI files: `read` images and labels in bounded memory, `write` volumes.
-
-`stream` decompresses, `header` describes a volume, and `voxels` converts what is stored.
-"""
+"""NIfTI files: `stream` decompresses, `header` describes, `voxels` converts; `read` and `write`."""

@@ -28,8 +28,7 @@ class Layout:
     """Layout of a volume in its file, and the transformation from its axes to `ORIENTATION`.
 
     Attributes:
-        shape: along the file's axes.
-        dtype: of the stored voxels.
+        shape, dtype: of the stored voxels.
         scaling: slope and intercept; None if stored values need no scaling.
         affine: ``[4, 4]``, from the file's axes to mm (right, anterior, superior).
         offset: number of bytes before the first voxel.
@@ -65,10 +64,7 @@ class Layout:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Spacing of slices, rows and columns; perpendicular to the slices if the gantry was tilted.
-
-        The product is the volume of a voxel in any case.
-        """
+        """Spacing of slices (perpendicular to them), rows and columns; their product is one voxel."""
         z, y, x = (float(mm) for mm in nib.affines.voxel_sizes(self.turned_affine))
         return (1000 * self.voxel_ml / (y * x) if self.is_sheared else z), y, x
 
@@ -91,21 +87,18 @@ class Layout:
 
 
 def parse_layout(stream: Stream) -> Layout:
-    """Return the layout from a checked header.
+    """Return the layout from a checked header; the messages of errors do not name the file.
 
-    Raises:
-        DamagedError: the file is damaged; the message contains neither file name nor remedy.
-        ValueError: the file is not a CT volume; the message does not contain the file name.
+    Raises `DamagedError`, without a remedy, or `ValueError` if the file is not a CT volume.
     """
     header = _parse_header(stream)
     try:
         shape, dtype, affine = header.get_data_shape(), header.get_data_dtype(), header.get_best_affine()
         (slope, inter), offset = header.get_slope_inter(), header.get_data_offset()
+        if offset < header.single_vox_offset:  # nibabel would read the header as voxels
+            raise ValueError(f"voxel offset {offset}; at least {header.single_vox_offset}")
     except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
         raise DamagedError(f"has a damaged header ({error})") from error
-    min_offset = header.single_vox_offset
-    if offset < min_offset:  # nibabel would read the header as voxels
-        raise DamagedError(f"has a damaged header (voxel offset {offset}; at least {min_offset})")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
@@ -145,27 +138,23 @@ def _doubts(header: Any, affine: npt.NDArray[np.float64], shape: Sequence[int]) 
 
 
 def _parse_header(stream: Stream) -> Any:
-    """Return the nibabel header after the repairs that nibabel and ITK make on reading, too.
-
-    ``qfac`` is 1 unless it is -1 (nifti1.h), spacings are positive, and a quaternion that rounding made
-    longer than 1 is normalised.
-    """
+    """Return the nibabel header after the repairs that nibabel and ITK make on reading, too."""
     start = stream.start(max(HEADERS))
     if not start:
         raise DamagedError("is empty")
     size = header_size(start)
     if not size or len(start) < size:
-        twice = "" if start[:2] != GZIP_MAGIC else " (compressed twice?)"
+        twice = " (compressed twice?)" if start.startswith(GZIP_MAGIC) else ""
         raise DamagedError(f"is not a NIfTI file: it starts with {start[:12]!r}{twice}")
     header = HEADERS[size](start[:size], check=False)
     if not bytes(header["magic"]).startswith(b"n+"):
         raise ValueError("is half of a .hdr/.img pair or in an older format; convert it to .nii.gz")
     pixdim = header["pixdim"]
-    pixdim[0] = -1 if pixdim[0] == -1 else 1
+    pixdim[0] = -1 if pixdim[0] == -1 else 1  # qfac, by nifti1.h
     pixdim[1:4] = np.abs(pixdim[1:4])
     names = ("quatern_b", "quatern_c", "quatern_d")
     length = math.hypot(*(float(header[name]) for name in names))
-    if 1 < length <= 1 + MAX_QUATERNION_ERROR:
+    if 1 < length <= 1 + MAX_QUATERNION_ERROR:  # by rounding
         for name in names:
             header[name] = header[name] / length * (1 - QUATERNION_MARGIN)
     return header
@@ -183,8 +172,7 @@ def orientation_change(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
 def copy_transposed(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
     """Copy ``source`` ``[A, B, C]`` into ``target`` ``[C, B, A]``; either may have any memory order.
 
-    Works on planes that contain the contiguous axes of both arrays. NumPy's own transposed copy takes
-    ten times as long, because it misses the cache on every voxel.
+    Works on planes with the contiguous axes of both. NumPy's copy misses the cache on every voxel.
     """
     transposed = target.T
     fastest = {int(np.argmin(np.abs(array.strides))) for array in (source, transposed)}

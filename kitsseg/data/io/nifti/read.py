@@ -31,13 +31,9 @@ REMEDIES: dict[int | None, str] = {
 
 @dataclass(frozen=True)
 class Image:
-    """A CT volume in memory.
+    """A CT volume in memory, ``[S, H, W]``, its layout in the file, and what is doubtful about it.
 
-    Attributes:
-        hu: ``[S, H, W]`` int16.
-        stored_range: lowest and highest value before rounding and clipping to int16.
-        layout: layout in the file.
-        warnings: what is doubtful about the volume, without its name.
+    ``stored_range`` is the lowest and highest value before rounding and clipping to int16.
     """
 
     hu: npt.NDArray[np.int16]
@@ -86,15 +82,10 @@ def read_nifti(path: Path, remedy: str, offset_hu: int = 0) -> Image:
 
 
 def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = FETCH) -> Mask:
-    """Return a label volume.
+    """Return a label volume; ``classes[stored]`` is the class id of a stored value.
 
-    Args:
-        path: ``.nii`` or ``.nii.gz``.
-        classes: ``classes[stored]`` is the class id of a stored value.
-        remedy: what the message proposes if the file is damaged.
-
-    Raises:
-        ValueError: the file cannot be used. The message is one line with file, problem and remedy.
+    Raises `ValueError` if the file cannot be used. The message is one line with file, problem and
+    remedy; ``remedy`` is that for a damaged file.
     """
     return Mask(*_read(path, ToClasses(classes), remedy))
 
@@ -104,13 +95,7 @@ def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> npt.NDArray
     return read_mask(path, classes).label
 
 
-def read_layout(path: Path) -> Layout:
-    """Return the layout of a NIfTI file. Only its header is read."""
-    with _opened(path, FETCH) as stream:
-        return parse_layout(stream)
-
-
-def _read(path: Path, convert: ToHu | ToClasses, remedy: str = FETCH) -> tuple[npt.NDArray[Any], Layout]:
+def _read(path: Path, convert: ToHu | ToClasses, remedy: str) -> tuple[npt.NDArray[Any], Layout]:
     """Return all voxels, converted and in `ORIENTATION`."""
     with _opened(path, remedy) as stream:
         layout = parse_layout(stream)
@@ -121,11 +106,12 @@ def _read(path: Path, convert: ToHu | ToClasses, remedy: str = FETCH) -> tuple[n
         planes = max(1, SLAB_BYTES // (i * j * convert.dtype.itemsize))
         buffer = np.empty((min(planes, k), j, i), convert.dtype)  # the first axis runs fastest in a file
         for first in range(0, k, planes):
-            slab = buffer[: min(planes, k - first)]
+            slab = buffer[: k - first]
             _fill(slab.reshape(-1), stream, layout, convert)
             copy_transposed(slab, view[:, :, first : first + len(slab)])
         stream.finish()
-        convert.finish()
+        if isinstance(convert, ToClasses):
+            convert.finish()
         return turned, layout
 
 

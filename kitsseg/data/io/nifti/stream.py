@@ -23,14 +23,10 @@ def header_size(start: bytes) -> int:
 
 
 class Stream:
-    """Contents of a file, decompressed if it is gzip; a context manager.
+    """Contents of a file, decompressed if it is gzip; at most ``max_bytes``, derived from its size.
 
     The ``with`` statement raises `DamagedError` if its block read gzip data that is truncated, or whose
     checksum or structure is wrong.
-
-    Attributes:
-        is_gzip: whether the file is compressed.
-        max_bytes: upper limit of the decompressed size, derived from the file size.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,10 +70,7 @@ class Stream:
 
 
 def check_nifti_gz(path: Path) -> None:
-    """Decompress all of a ``.nii.gz`` file, in bounded memory.
-
-    Raises `ValueError` if it is truncated, damaged or not a compressed NIfTI file.
-    """
+    """Raise `ValueError` if a ``.nii.gz`` file is truncated, damaged or not a compressed NIfTI file."""
     try:
         with Stream(path) as stream:
             if not stream.is_gzip:

@@ -19,8 +19,7 @@ LABEL_LIMITS = (-100, 255)  # values outside are probably HU
 class ToHu:
     """Convert voxels to HU plus ``offset_hu``, rounded to integers and clipped to int16.
 
-    Attributes:
-        low, high: the lowest and highest value so far, before rounding and clipping.
+    ``low`` and ``high`` are the lowest and highest value so far, before rounding and clipping.
     """
 
     dtype: np.dtype[Any] = np.dtype(np.int16)
@@ -35,26 +34,20 @@ class ToHu:
         """
         slope, inter = (1.0, 0.0) if scaling is None else scaling
         inter += self.offset_hu
-        is_scaled = (slope, inter) != (1, 0)
         # NaN propagates through min and max.
         low, high = sorted(float(end) * slope + inter for end in (piece.min(), piece.max()))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("contains NaN or infinite values; export it again")
         self.low, self.high = min(self.low, low), max(self.high, high)
         fits = INT16.min <= low and high <= INT16.max
-        if not is_scaled and fits and piece.dtype.kind != "f":
-            if piece is not out:
-                np.copyto(out, piece, casting="unsafe")
-            return
-        is_hu = not is_scaled and piece.dtype.kind == "f"
-        values = piece if is_hu else piece * np.float64(slope) + np.float64(inter)
-        np.rint(values, out=values)
+        if (slope, inter) != (1, 0) or not (fits or piece.dtype.kind == "f"):
+            piece = piece * np.float64(slope) + np.float64(inter)
+        if piece.dtype.kind == "f":
+            np.rint(piece, out=piece)
         if not fits:
-            np.clip(values, INT16.min, INT16.max, out=values)
-        np.copyto(out, values, casting="unsafe")
-
-    def finish(self) -> None:
-        """Do nothing; `__call__` raises at once."""
+            np.clip(piece, INT16.min, INT16.max, out=piece)
+        if piece is not out:
+            np.copyto(out, piece, casting="unsafe")
 
 
 class ToClasses:
@@ -63,8 +56,7 @@ class ToClasses:
     dtype: np.dtype[Any] = np.dtype(np.uint8)
 
     def __init__(self, classes: Sequence[int]) -> None:
-        self.classes = classes
-        self._table = np.asarray(classes, np.uint8)
+        self.classes, self._table = classes, np.asarray(classes, np.uint8)
         self._is_identity = list(classes) == list(range(len(classes)))
         self._invalid = np.empty(0)
 
@@ -83,9 +75,8 @@ class ToClasses:
                 if not (self._is_identity and stored is out):
                     out[...] = stored if self._is_identity else self._table[stored]
                 return
-        found = np.unique(values)
-        invalid = found[~np.isin(found, range(len(self._table)))]
-        self._invalid = np.unique(np.concatenate([self._invalid, invalid]))
+        invalid = np.setdiff1d(values, range(len(self._table)))
+        self._invalid = np.union1d(self._invalid, invalid)
         if len(self._invalid) >= MAX_SHOWN:
             self.finish()
 

@@ -1,5 +1,6 @@
 """Writing of volumes as NIfTI files on the grid of their image."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,11 @@ BLOCK_BYTES = 1 << 24  # size of the block that is written at once
 
 
 def save_volume(path: Path, turned: npt.NDArray[Any], layout: Layout, unit: float = 1) -> None:
-    """Write a volume along the axes of its image. The file is replaced atomically.
+    """Write a ``.nii`` or ``.nii.gz`` file along the axes of its image; replace it atomically.
 
     Args:
-        path: ``.nii`` or ``.nii.gz``.
         turned: ``[S, H, W]`` uint8 or int16, in `kitsseg.data.io.nifti.header.ORIENTATION`.
-        layout: of the image. Shape, affines, units and texts of its header are kept; extensions are
-            dropped.
+        layout: of the image. Shape, affines, units and texts of its header are kept, but no extensions.
         unit: the slope, that is the value of a stored 1.
     """
     header = _make_header(layout) if layout.header is None else layout.header.copy()
@@ -31,12 +30,10 @@ def save_volume(path: Path, turned: npt.NDArray[Any], layout: Layout, unit: floa
     header["vox_offset"] = header.single_vox_offset
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        if path.suffix != ".gz":
-            _write(file, turned, layout, header)
-            return
         # Name and time are omitted so that equal volumes give equal files.
-        with igzip.IGzipFile("", "wb", 2, file, 0) as gzip_file:
-            _write(gzip_file, turned, layout, header)
+        packed = igzip.IGzipFile("", "wb", 2, file, 0) if path.suffix == ".gz" else nullcontext(file)
+        with packed as target:
+            _write(target, turned, layout, header)
 
 
 def _make_header(layout: Layout) -> Any:
