@@ -38,6 +38,7 @@ class EvaluateConfig:
     cases: Any = MISSING
     missing: str = MISSING
     strict: bool = MISSING
+    absent_dice: float | None = None
     workers: int = MISSING
     tolerance_mm: ToleranceConfig = field(default_factory=ToleranceConfig)
     lesions: dict[str, Any] = MISSING
@@ -49,6 +50,8 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     from kitsseg.evaluation.cases import parse_cases
 
     problems = outside(values, workers=(1, 64))
+    if values["absent_dice"] is not None:
+        problems += outside(values, absent_dice=(0, 1))
     for region, mm in values["tolerance_mm"].items():
         if not 0 <= mm < inf:
             problems.append(f"tolerance_mm.{region}={mm}: must be at least 0 and finite")
@@ -64,7 +67,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 SECTIONS = {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)}
 COMMAND = Command("evaluate", EvaluateConfig, SECTIONS, check)
-SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and postprocess
+SETTINGS = ("source", "cases", "missing", "absent_dice", "tolerance_mm", "lesions")  # and postprocess
 
 
 def run(cfg: DictConfig) -> int:
@@ -84,7 +87,7 @@ def run(cfg: DictConfig) -> int:
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     job = partial(
         score_pair, classes=source.classes, tolerance_mm=plain(cfg.tolerance_mm),
-        matching=instantiate(cfg.lesions), postprocess=postprocess,
+        matching=instantiate(cfg.lesions), postprocess=postprocess, absent_dice=cfg.absent_dice,
     )  # fmt: skip
     scores, problems = score_pairs(job, selection.pairs, cfg.workers, cfg.strict)
     evaluation = {

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def score_pair(
     tolerance_mm: Mapping[str, float],
     matching: Matching,
     postprocess: PostProcess | None,
+    absent_dice: float | None = None,
 ) -> Scored:
     """Return the metrics of a case (see `score`), or the problem as one line.
 
@@ -68,10 +70,13 @@ def score_pair(
             prediction = read_mask(pair.prediction, classes, "write it again")
             check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", GRID_REMEDY)
             label = prediction.label
-        scores = score(label, truth.label, spacing_mm, tolerance_mm, matching)
+        score_label = partial(
+            score, truth=truth.label, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm,
+            matching=matching, absent_dice=absent_dice,
+        )  # fmt: skip
+        scores = score_label(label)
         if postprocess is not None:
-            cleaned = postprocess(label, spacing_mm)
-            scores["postprocessed"] = score(cleaned, truth.label, spacing_mm, tolerance_mm, matching)
+            scores["postprocessed"] = score_label(postprocess(label, spacing_mm))
     except ValueError as error:
         return None, str(error)
     except MemoryError:
@@ -85,17 +90,19 @@ def score(
     spacing_mm: Sequence[float],
     tolerance_mm: Mapping[str, float],
     matching: Matching,
+    absent_dice: float | None = None,
 ) -> dict[str, Any]:
     """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
     ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the
-    surface Dice by region.
+    surface Dice by region. ``absent_dice`` is the Dice and surface Dice of a region that is absent from
+    both volumes; None if undefined.
 
     Returns:
-        JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (None if
-        the region is absent from both volumes, 0 if absent from one), ``hd95_mm`` (None if absent from
-        either), ``voxels`` in both, in the prediction and in the truth, and ``volume_ml`` of the
-        prediction, the truth and their difference. For tumours: ``lesions``
+        JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (0 if
+        the region is absent from one volume), ``hd95_mm`` (None if absent from either), ``voxels`` in
+        both, in the prediction and in the truth, and ``volume_ml`` of the prediction, the truth and
+        their difference. For tumours: ``lesions``
         (`kitsseg.evaluation.lesions.Lesions`) and ``tumour_detected``, whether any lesion was found
         (None without lesions).
     """
@@ -110,10 +117,10 @@ def score(
     }
     lesions = matching(prediction == TUMOUR, truth == TUMOUR, voxel_ml)
     return {
-        "dice": {region: _finite(float(dice(voxels))) for region, voxels in counts.items()},
+        "dice": {r: _finite(float(dice(voxels)), absent_dice) for r, voxels in counts.items()},
         "voxels": counts,
         "voxel_ml": voxel_ml,
-        "surface_dice": {r: _finite(s.dice(tolerance_mm[r])) for r, s in both.items()},
+        "surface_dice": {r: _finite(s.dice(tolerance_mm[r]), absent_dice) for r, s in both.items()},
         "hd95_mm": {region: _finite(s.hausdorff_mm(95)) for region, s in both.items()},
         "volume_ml": {
             region: {"prediction": p * voxel_ml, "truth": g * voxel_ml, "error": (p - g) * voxel_ml}
@@ -124,9 +131,9 @@ def score(
     }
 
 
-def _finite(value: float) -> float | None:
-    """Return ``value``, or None if it is NaN or infinite, which JSON cannot store."""
-    return value if math.isfinite(value) else None
+def _finite(value: float, undefined: float | None = None) -> float | None:
+    """Return ``value``, or ``undefined`` if it is NaN or infinite, which JSON cannot store."""
+    return value if math.isfinite(value) else undefined
 
 
 def _mask(label: NDArray[np.uint8], classes: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -149,6 +149,45 @@ def test_empty_classes(tmp_path: Path) -> None:
     assert rows(tmp_path / "out")["case_00000"]["dice_tumour"] == ""
 
 
+@pytest.mark.parametrize(("value", "mean"), [(1.0, 0.5), (0.5, 0.25), (0.0, 0.0)])
+def test_absent_regions_can_have_a_dice(tmp_path: Path, value: float, mean: float) -> None:
+    """Tumours of the four cases: in neither, missed, invented, and an empty volume."""
+    label = blocky(0)[1]
+    kidney, nothing = np.minimum(label, 1), label * 0
+    pairs = [(kidney, kidney), (kidney, label), (label, kidney), (nothing, nothing)]
+    for folder in ("truth", "predicted"):
+        (tmp_path / folder).mkdir()
+    for number, (prediction, truth) in enumerate(pairs):
+        save(tmp_path / "predicted" / f"case_{number:05d}.nii.gz", prediction)
+        save(tmp_path / "truth" / f"case_{number:05d}.nii.gz", truth)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "kitsseg.evaluate", "predictions=predicted", "truth=truth",
+            "output=out", f"absent_dice={value:g}", "postprocess=tumours",
+            "postprocess.min_tumour_ml=1000",  # relabels every tumour
+        ],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    out = record(tmp_path / "out")
+    assert out["settings"]["absent_dice"] == value
+    cases, cleaned = list(out["cases"].values()), [c["postprocessed"] for c in out["cases"].values()]
+    for metric in ("dice", "surface_dice"):
+        assert [case[metric]["tumour"] for case in cases] == [value, 0, 0, value]
+        assert [case[metric]["tumour"] for case in cleaned] == [value, 0, value, value]
+        assert [case[metric]["kidney"] for case in cases] == [1, 1, 1, value]
+        summary = {name: means[metric] for name, means in out["summary"].items()}
+        assert summary["as_predicted"]["tumour"]["mean"] == mean
+        assert summary["as_predicted"]["kidney"]["mean"] == (3 + value) / 4
+        assert summary["postprocessed"]["tumour"]["mean"] == 3 * value / 4
+        assert {entry["cases"] for means in summary.values() for entry in means.values()} == {4}
+        row = rows(tmp_path / "out")["case_00002"]
+        assert float(row[f"{metric}_tumour"]) == 0
+        assert float(row[f"postprocessed_{metric}_tumour"]) == value
+    assert {case["hd95_mm"]["tumour"] for case in cases} == {None}
+    assert re.search(rf"Dice +[\d.]+ \[.*\] +{mean:.3f} \[", done.stdout)
+
+
 def test_counts_are_those_of_training(block_cases: list[Case]) -> None:
     import torch
 
@@ -201,6 +240,12 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ("workers=0", "workers=0: must be between 1 and 64"),
         ("tolerance_mm.tumour=-1", "tolerance_mm.tumour=-1.0: must be at least 0 and finite"),
         ("tolerance_mm.cyst=1", "tolerance_mm.cyst: no such key (kidney, kidney_label, tumour)"),
+        ("absent_dice=1.5", "absent_dice=1.5: must be between 0 and 1"),
+        ("absent_dice=nan", "absent_dice=nan: must be between 0 and 1"),
+        (
+            "absent_dice=skip",
+            "absent_dice=skip: Value 'skip' of type 'str' could not be converted to Float",
+        ),
         ("lesions.min_overlap=0", "lesions.min_overlap=0: must be in (0, 1]"),
         (
             "cases=some",
