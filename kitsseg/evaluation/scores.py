@@ -28,12 +28,9 @@ GRID_REMEDY = "write it on the grid of the case's own image"
 def score_pairs(
     job: Callable[[Pair], Scored], pairs: Sequence[Pair], workers: int, strict: bool
 ) -> tuple[CaseScores, dict[str, str]]:
-    """Return the metrics and the problems, each by case id.
+    """Return the metrics and the problems, each by case id; if ``strict``, raise the first problem.
 
     ``job`` is `score_pair` with its settings bound, and ``workers`` the number of processes.
-
-    Raises:
-        ValueError: If ``strict`` is set, at the first problem.
     """
     scores: CaseScores = {}
     problems: dict[str, str] = {}
@@ -98,23 +95,19 @@ def score(
     surface Dice by region. ``absent_dice`` is the Dice and surface Dice of a region that is absent from
     both volumes; None if undefined.
 
-    Returns:
-        JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (0 if
-        the region is absent from one volume), ``hd95_mm`` (None if absent from either), ``voxels`` in
-        both, in the prediction and in the truth, and ``volume_ml`` of the prediction, the truth and
-        their difference. For tumours: ``lesions``
-        (`kitsseg.evaluation.lesions.Lesions`) and ``tumour_detected``, whether any lesion was found
-        (None without lesions).
+    The result holds JSON values, None where a metric is undefined. Per region: ``dice`` and
+    ``surface_dice`` (0 if the region is absent from one volume), ``hd95_mm`` (None if absent from
+    either), ``voxels`` in both, in the prediction and in the truth, and ``volume_ml`` of the prediction,
+    the truth and their difference. For tumours: ``lesions`` (`kitsseg.evaluation.lesions.Lesions`) and
+    ``tumour_detected``, whether any lesion was found (None without lesions).
     """
     box = bounding_box(prediction | truth) or (slice(0, 0),) * 3
     # NIfTI stores Fortran order; the computations below are faster in C order.
     prediction, truth = np.ascontiguousarray(prediction[box]), np.ascontiguousarray(truth[box])
     counts = dict(zip(REGIONS, volume_counts(prediction, truth).tolist(), strict=True))
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    both = {
-        region: surfaces(_mask(prediction, classes), _mask(truth, classes), spacing_mm)
-        for region, classes in REGIONS.items()
-    }
+    masks = {r: (_mask(prediction, classes), _mask(truth, classes)) for r, classes in REGIONS.items()}
+    both = {region: surfaces(*pair, spacing_mm) for region, pair in masks.items()}
     lesions = matching(prediction == TUMOUR, truth == TUMOUR, voxel_ml)
     return {
         "dice": {r: _finite(float(dice(voxels)), absent_dice) for r, voxels in counts.items()},

@@ -44,18 +44,13 @@ class Interval:
 class Paired:
     """A paired comparison of two models.
 
-    Attributes:
-        difference: Mean over cases of the first model's value minus the second's.
-        p: Two-sided p value of Wilcoxon's signed-rank test over cases.
-        effect: Matched-pairs rank-biserial correlation: 1 if the first model has the larger value in
-            every case, -1 if the second has.
-        cases: Number of cases in which both models have a value.
+    ``effect`` is 1 if the first model has the larger value in every case, -1 if the second has.
     """
 
-    difference: Interval
-    p: float
-    effect: float
-    cases: int
+    difference: Interval  # mean over cases of the first model's value minus the second's
+    p: float  # two-sided, of Wilcoxon's signed-rank test over cases
+    effect: float  # matched-pairs rank-biserial correlation
+    cases: int  # number of cases in which both models have a value
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Interval:
@@ -63,10 +58,7 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, draws: int 
 
     ``values`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined. Without cases, the result is
     NaN; with one case, only its limits are. If all cases are equal, the interval has zero width, which
-    understates the uncertainty.
-
-    Raises:
-        ValueError: If an argument is out of range.
+    understates the uncertainty. `ValueError` is raised for arguments out of range.
     """
     table = _table(values)
     table = table[:, ~np.isnan(table).all(axis=0)]
@@ -82,10 +74,8 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
     ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with the same cases in
     the same order. If both have the same number of seeds, row i is the same seed in both; otherwise,
     seeds are resampled independently. Only cases with a value in both are compared. Without such cases,
-    the result is NaN and 0 cases. If all differences are 0, p is 1 and the effect is 0.
-
-    Raises:
-        ValueError: If an argument is out of range or the numbers of cases differ.
+    the result is NaN and 0 cases. If all differences are 0, p is 1 and the effect is 0. `ValueError` is
+    raised for arguments out of range and for different numbers of cases.
     """
     left, right = _table(a), _table(b)
     if left.shape[1] != right.shape[1]:
@@ -103,8 +93,7 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
 def case_means(values: ArrayLike) -> Floats:
     """Return ``[cases]``: the mean of ``[seeds, cases]`` over the seeds with a value."""
     table = _table(values)
-    means: Floats = _weighted(table, np.ones((1, len(table))))[0]
-    return means
+    return np.asarray(_weighted(table, np.ones((1, len(table))))[0])
 
 
 def seed_spread(values: ArrayLike) -> float:
@@ -178,10 +167,8 @@ def _table(values: ArrayLike) -> Floats:
 def _weighted(table: Floats, weights: NDArray[Any]) -> Floats:
     """Return ``[draws, cases]``: means over seeds, weighted by ``[draws, seeds]``."""
     known = ~np.isnan(table)
-    total, count = weights @ np.where(known, table, 0), weights @ known
-    means: Floats = np.full(total.shape, np.nan)
-    np.divide(total, count, out=means, where=count > 0)
-    return means
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: a case without a value
+        return np.asarray((weights @ np.where(known, table, 0)) / (weights @ known))
 
 
 def _draw(tables: list[Floats], draws: int) -> Floats:
@@ -194,23 +181,20 @@ def _draw(tables: list[Floats], draws: int) -> Floats:
         return np.empty(0)
     rng = np.random.default_rng(0)
     picked = rng.integers(cases, size=(draws, cases))
-    drawn: dict[int, NDArray[np.int64]] = {}
+    drawn: dict[int, NDArray[np.int64]] = {}  # weights by number of seeds
     means = []
     for table in tables:
         seeds = len(table)
         if seeds not in drawn:
             drawn[seeds] = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-        if seeds == 1:
-            means.append(table[0][picked])
-        else:
-            means.append(np.take_along_axis(_weighted(table, drawn[seeds]), picked, axis=1))
+        by_case = np.broadcast_to(table, picked.shape) if seeds == 1 else _weighted(table, drawn[seeds])
+        means.append(np.take_along_axis(by_case, picked, axis=1))
     values = means[0] if len(means) == 1 else means[0] - means[1]
     # A draw skips cases without a value for its seeds; a draw without any case is dropped.
     known = ~np.isnan(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0).sum(axis=1)
-    drawn_means: Floats = np.round(total[count > 0] / count[count > 0], DECIMALS)
-    return drawn_means
+    return np.asarray(np.round(total[count > 0] / count[count > 0], DECIMALS))
 
 
 def _interval(values: Floats, tables: list[Floats], confidence: float, draws: int) -> Interval:
@@ -232,9 +216,7 @@ def _interval(values: Floats, tables: list[Floats], confidence: float, draws: in
     tail = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2)
     z = bias + np.array([-tail, tail])
     denominator = 1 - acceleration * z
-    # Beyond the pole of the BCa formula, the limit is the outermost sample.
-    adjusted = np.where(
-        denominator > 0, bias + z / np.where(denominator > 0, denominator, 1), z * np.inf
-    )
+    inside = denominator > 0  # beyond the pole of the BCa formula, the limit is the outermost sample
+    adjusted = np.where(inside, bias + z / np.where(inside, denominator, 1), z * np.inf)
     low, high = np.quantile(drawn, special.ndtr(adjusted))
     return Interval(mean, float(low), float(high))

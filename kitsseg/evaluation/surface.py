@@ -1,8 +1,7 @@
 """Surface Dice and robust Hausdorff distance in mm, weighted by surface area.
 
 The definition is that of DeepMind's surface-distance (Nikolov et al. 2018, arXiv 1809.04430), used by
-KiTS21 and KiTS23. Surface elements lie at voxel corners. Marching cubes gives the area of each in mm².
-Its distance is that to the nearest element of the other surface.
+KiTS21 and KiTS23. Surface elements lie at voxel corners; marching cubes gives the area of each.
 """
 
 from collections.abc import Sequence
@@ -49,10 +48,8 @@ class Surfaces:
         """
         if not (self.prediction_mm2.size or self.truth_mm2.size):
             return float("nan")
-        return max(
-            _percentile(self.to_truth_mm, self.prediction_mm2, percent),
-            _percentile(self.to_prediction_mm, self.truth_mm2, percent),
-        )
+        forth = _percentile(self.to_truth_mm, self.prediction_mm2, percent)
+        return max(forth, _percentile(self.to_prediction_mm, self.truth_mm2, percent))
 
 
 def surfaces(
@@ -68,19 +65,14 @@ def surfaces(
     area_mm2 = _corner_areas(tuple(float(mm) for mm in spacing_mm))
     codes = [corner_codes(mask[box]) for mask in (prediction, truth)]
     p, t = ((code != 0) & (code != 0xFF) for code in codes)
-    return Surfaces(
-        _nearest_mm(p, t, spacing_mm),
-        area_mm2[codes[0][p]],
-        _nearest_mm(t, p, spacing_mm),
-        area_mm2[codes[1][t]],
-    )
+    forth, back = _nearest_mm(p, t, spacing_mm), _nearest_mm(t, p, spacing_mm)
+    return Surfaces(forth, area_mm2[codes[0][p]], back, area_mm2[codes[1][t]])
 
 
 def corner_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return which of the eight voxels around each corner of a mask ``[S, H, W]`` are set.
+    """Return ``[S + 1, H + 1, W + 1]``: which of the eight voxels around each corner of a mask are set.
 
-    Returns:
-        ``[S + 1, H + 1, W + 1]``: one bit per voxel; the first in (slice, row, column) is the highest.
+    Each voxel has one bit; the first in (slice, row, column) is the highest.
     """
     bits: NDArray[Any] = np.pad(mask.view(np.uint8), 1)
     bits = (bits[..., :-1] << 1) | bits[..., 1:]
@@ -96,13 +88,17 @@ def _nearest_mm(
     apart = ~other[own]
     out = np.where(apart, np.inf, 0)
     if other.any() and apart.any():
-        spacing = np.asarray(spacing_mm, np.float64)
-        corners, others = np.argwhere(own & ~other), np.argwhere(other)
-        _, nearest = KDTree(others * spacing).query(corners * spacing)
-        # Compute from index differences, so that equal offsets give equal distances.
-        steps_mm = (corners - others[nearest]) * spacing
-        out[apart] = np.sqrt((steps_mm * steps_mm).sum(axis=1))
+        out[apart] = nearest_mm(np.argwhere(own & ~other), np.argwhere(other), spacing_mm)
     return out
+
+
+def nearest_mm(points: NDArray[Any], others: NDArray[Any], spacing_mm: Sequence[float]) -> NDArray[Any]:
+    """Return ``[n]``: the distances of voxels ``[n, 3]`` to the nearest of others, by index."""
+    spacing = np.asarray(spacing_mm, np.float64)
+    _, nearest = KDTree(others * spacing).query(points * spacing)
+    # Compute from index differences, so that equal offsets give equal distances.
+    distances_mm: NDArray[Any] = np.linalg.norm((points - others[nearest]) * spacing, axis=1)
+    return distances_mm
 
 
 def _percentile(

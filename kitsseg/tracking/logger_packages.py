@@ -17,10 +17,7 @@ def missing_packages(loggers: Mapping[str, Any]) -> list[str]:
     for name, node in loggers.items():
         target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
         packages, extra = REQUIRED.get(target, ((), ""))
-        missing = [package for package in packages if find_spec(package) is None]
-        if missing:
-            problems.append(
-                f"logger.{name}: not installed: {', '.join(missing)}; "
-                f"pip install 'kitsseg[{extra}]', or set logger=csv"
-            )
+        if missing := ", ".join(package for package in packages if find_spec(package) is None):
+            remedy = f"pip install 'kitsseg[{extra}]', or set logger=csv"
+            problems.append(f"logger.{name}: not installed: {missing}; {remedy}")
     return problems

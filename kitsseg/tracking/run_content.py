@@ -20,21 +20,13 @@ SLICES_PER_CASE = 5
 
 @dataclass(frozen=True)
 class ExampleSlice:
-    """One slice ``[H, W]`` of a showcase case.
+    """One slice ``[H, W]`` of a showcase case."""
 
-    Attributes:
-        role: ``best``, ``median`` or ``worst`` case.
-        number: position among the slices of the case, from 0.
-        caption: case, slice number and tumour Dice of the case.
-        image: ``[H, W]`` uint8.
-        masks: class ids ``[H, W]``: ``truth``, ``prediction`` and, after fine-tuning, ``before``.
-    """
-
-    role: str
-    number: int
-    caption: str
+    role: str  # best, median or worst case
+    number: int  # position among the slices of the case, from 0
+    caption: str  # case, slice number and tumour Dice of the case
     image: npt.NDArray[np.uint8]
-    masks: dict[str, npt.NDArray[np.uint8]]
+    masks: dict[str, npt.NDArray[np.uint8]]  # class ids: truth, prediction, before (fine-tuning)
 
 
 def summary_metrics(record: Record) -> dict[str, float]:
@@ -75,8 +67,8 @@ def example_slices(folder: Path, scores: CaseScores) -> Iterator[ExampleSlice]:
     ``scores`` are those of the run's validation cases.
     """
     for shown in showcase.read(folder):
-        count = min(SLICES_PER_CASE, len(shown.z))
-        spread = np.linspace(0, len(shown.z) - 1, count).round().astype(int)
+        last = len(shown.z) - 1
+        spread = np.linspace(0, last, min(SLICES_PER_CASE, last + 1)).round().astype(int)
         dice = scores.get(shown.case, {}).get("dice", {}).get("tumour")
         score = "no tumour" if dice is None else f"tumour Dice {dice:.3f}"
         for number, i in enumerate(sorted({*spread[1:-1].tolist(), shown.start})):
