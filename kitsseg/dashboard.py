@@ -1,7 +1,4 @@
-"""Create a W&B workspace and report of a sweep.
-
-``python -m kitsseg.dashboard --help``
-"""
+"""Create a W&B workspace and report of a sweep: ``python -m kitsseg.dashboard --help``."""
 
 import os
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Compare predicted label volumes with the ground truth, case by case.
-
-``python -m kitsseg.evaluate --help``
-"""
+"""Compare predicted label volumes with the ground truth: ``python -m kitsseg.evaluate --help``."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,16 +69,17 @@ SETTINGS = ("source", "cases", "missing", "absent_dice", "tolerance_mm", "lesion
 
 def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code."""
+    from kitsseg.data.parallel import over_cases
     from kitsseg.evaluation.cases import find_pairs
     from kitsseg.evaluation.record import VERSION, summarise, write
-    from kitsseg.evaluation.scores import score_pair, score_pairs
+    from kitsseg.evaluation.scores import score_pair
 
-    paths = (cfg.predictions, cfg.truth, cfg.output)
-    predictions, truth, output = (Path(path).expanduser() for path in paths)
-    source = instantiate(cfg.source)
-    selection = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
+    predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
+    output, source = Path(cfg.output).expanduser(), instantiate(cfg.source)
+    found = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
+    chosen, pairs, missing, problems = found
     if cfg.strict:
-        for case, reason in selection.problems.items():
+        for case, reason in problems.items():
             raise ValueError(f"{case}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
@@ -89,7 +87,15 @@ def run(cfg: DictConfig) -> int:
         score_pair, classes=source.classes, tolerance_mm=plain(cfg.tolerance_mm),
         matching=instantiate(cfg.lesions), postprocess=postprocess, absent_dice=cfg.absent_dice,
     )  # fmt: skip
-    scores, problems = score_pairs(job, selection.pairs, cfg.workers, cfg.strict)
+    scores = {}
+    results = over_cases(job, pairs, cfg.workers, "evaluating")
+    for pair, (scored, problem) in zip(pairs, results, strict=True):
+        if scored is not None:
+            scores[pair.id] = scored
+        elif cfg.strict:
+            raise ValueError(f"{pair.id}: {problem}")
+        else:
+            problems[pair.id] = problem
     evaluation = {
         "name": predictions.resolve().name if cfg.name is None else cfg.name,
         "predictions": str(predictions),
@@ -99,14 +105,14 @@ def run(cfg: DictConfig) -> int:
             "postprocess": None if postprocess is None else plain(cfg.postprocess),
         },
         "cases": scores,
-        "missing": selection.missing,
-        "problems": dict(sorted((selection.problems | problems).items())),
+        "missing": missing,
+        "problems": dict(sorted(problems.items())),
         "kitsseg": kitsseg.__version__,
         "version": VERSION,
         "summary": summarise(scores),
     }
     write(output, evaluation)
-    return report(evaluation, len(selection.chosen), output)
+    return report(evaluation, len(chosen), output)
 
 
 def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:

@@ -21,34 +21,24 @@ class Pair(NamedTuple):
     truth: Path
 
 
-class Selection(NamedTuple):
-    """The cases to evaluate, by case id."""
-
-    chosen: list[str]
-    pairs: list[Pair]
-    missing: list[str]  # without a prediction
-    problems: dict[str, str]  # why a case or file cannot be scored; a file without case id by its name
-
-
 def find_pairs(
     predictions: Path, truth: Path, source: Kits19, cases: object, missing_is_empty: bool
-) -> Selection:
-    """Return the label volumes in the folders ``predictions`` and ``truth`` of the requested cases.
+) -> tuple[list[str], list[Pair], list[str], dict[str, str]]:
+    """Return the requested cases, their label volumes, cases without a prediction, and problems.
 
     ``source`` names the label file and the valid case numbers, and ``cases`` is that of `parse_cases`.
-    Raises `ValueError` if a folder holds no label volumes.
+    A problem says why a case cannot be scored; that of a file without a case id is stored by file name.
     """
     predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, source.label_name))
     truths, bad_truths = find_label_volumes(truth, (source.label_name,))
-    if not predicted and not bad_predictions:
+    if not predicted | bad_predictions:
         raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")
-    if not truths and not bad_truths:
+    if not truths | bad_truths:
         raise ValueError(f"truth={truth}: holds no label volumes, nor case_XXXXX/{source.label_name}")
     chosen = parse_cases(cases, source.numbers)
     if isinstance(chosen, str):
-        names = {*predicted, *bad_predictions}
-        names |= {*truths, *bad_truths} if chosen == ALL else set()
-        chosen = sorted(filter(is_id, names))
+        others = {*truths, *bad_truths} if chosen == ALL else set()
+        chosen = sorted(filter(is_id, {*predicted, *bad_predictions, *others}))
     bad = bad_truths | bad_predictions
     problems = {name: why for name, why in bad.items() if name in chosen or not is_id(name)}
     usable = [case for case in chosen if case not in bad]
@@ -59,7 +49,7 @@ def find_pairs(
             problems[case] = "no prediction; missing=zero scores it as empty"
     missing = [case for case in usable if case in truths and case not in predicted]
     pairs = [Pair(c, predicted.get(c), truths[c]) for c in usable if c not in problems]
-    return Selection(chosen, pairs, missing, problems)
+    return chosen, pairs, missing, problems
 
 
 def parse_cases(cases: object, numbers: CaseNumbers) -> list[str] | str:
@@ -88,8 +78,7 @@ def find_label_volumes(
 
     The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, in which the
     first file present of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is
-    searched. The problem of a file without a case id is stored by file name. Raises `ValueError` if the
-    folder does not exist.
+    searched. The problem of a file without a case id is stored by file name.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")

@@ -17,10 +17,7 @@ CHUNK = 1 << 20  # voxels per call of `np.bincount`, which converts its input to
 
 
 def volume_counts(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return ``[regions, 3]``: voxels of each region in both volumes, the prediction and the truth.
-
-    Both volumes are ``[S, H, W]`` class ids.
-    """
+    """Return ``[regions, 3]``: voxels of each region in both label volumes, prediction and truth."""
     table = confusion(prediction, truth)
     regions = [list(classes) for classes in REGIONS.values()]
     counts = [(table[np.ix_(r, r)].sum(), table[r].sum(), table[:, r].sum()) for r in regions]
@@ -42,8 +39,7 @@ def confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArra
 def dice(counts: ArrayLike) -> NDArray[np.float64]:
     """Return ``2 * both / (prediction + truth)`` of ``[..., 3]`` voxels in both and in each of them.
 
-    Dice is NaN where a region is absent from both truth and prediction. Means skip NaN. Dice is 0 where
-    the region is absent from one of them.
+    Dice is NaN where a region is absent from both (means skip NaN) and 0 where it is absent from one.
     """
     both, prediction, truth = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     with np.errstate(invalid="ignore"):

@@ -113,16 +113,13 @@ def fill_holes(label: Label, max_voxels: float) -> Label:
         beside = padded[tuple((inside + step).T)]
         np.add.at(faces, (numbers[tuple(inside.T)], beside), 1)
     becomes = np.where(faces[:, TUMOUR] > faces[:, KIDNEY], TUMOUR, KIDNEY).astype(np.uint8)
-    filled = np.where(hole[numbers], becomes[numbers], padded)
-    return filled[1:-1, 1:-1, 1:-1]
+    return np.where(hole[numbers], becomes[numbers], padded)[1:-1, 1:-1, 1:-1]
 
 
 def _reaches(sizes: NDArray[np.int64], min_voxels: float) -> NDArray[np.bool_]:
     """Return which components have at least ``min_voxels``; True for number 0, the outside."""
     tolerance = 1 - 1e-12  # of rounding: ``min_voxels`` is computed from ml and mm
-    reaches: NDArray[np.bool_] = sizes >= min_voxels * tolerance
-    reaches[0] = True
-    return reaches
+    return np.asarray((sizes >= min_voxels * tolerance) | (np.arange(len(sizes)) == 0))
 
 
 def _touching(numbers: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:

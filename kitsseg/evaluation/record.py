@@ -18,8 +18,7 @@ from kitsseg.system.files import write_json, write_text
 
 VERSION = 1
 JSON, CSV = "evaluation.json", "evaluation.csv"
-# Title and key of the metrics per region.
-BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}
+BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}  # title: key
 POSTPROCESSED = "postprocessed"
 
 
@@ -68,12 +67,9 @@ def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
     """Return CSV text: one row per case in full precision, and one per problem."""
     rows = []
     for case in sorted({*cases, *problems}):
-        row: dict[str, Any] = {"case": case}
-        if case in cases:
-            row |= _columns(cases[case], "")
-            if POSTPROCESSED in cases[case]:
-                row |= _columns(cases[case][POSTPROCESSED], f"{POSTPROCESSED}_")
-        rows.append(row | {"problem": problems.get(case, "")})
+        scores = cases.get(case, {})
+        columns = _columns(scores, "") | _columns(scores.get(POSTPROCESSED, {}), f"{POSTPROCESSED}_")
+        rows.append({"case": case, **columns, "problem": problems.get(case, "")})
     names = max(rows, key=len, default={"problem": ""})  # the longest row has all columns
     out = io.StringIO()
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
@@ -84,6 +80,8 @@ def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
 
 def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the metrics of a case by column; undefined ones are empty."""
+    if not scores:
+        return {}
     flat = {f"{key}_{region}": scores[key][region] for key in BY_REGION.values() for region in REGIONS}
     volumes = scores["volume_ml"].items()
     flat |= {f"{part}_ml_{region}": ml for region, parts in volumes for part, ml in parts.items()}

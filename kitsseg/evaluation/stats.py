@@ -1,9 +1,8 @@
 """Confidence intervals and paired tests over cases.
 
 The case is the sampling unit. Seeds do not add cases: the value of a case is its mean over seeds. NaN
-marks an undefined value and is skipped.
-
-Intervals are bootstrap intervals of the mean over cases:
+marks an undefined value and is skipped. Intervals are bootstrap intervals of the mean over cases, with a
+fixed random seed:
 
 - With one seed, cases are resampled, and the interval describes the weights of that run. With several
   seeds, cases and seeds are resampled independently (pigeonhole bootstrap: Owen, Ann. Appl. Stat. 1,
@@ -12,8 +11,6 @@ Intervals are bootstrap intervals of the mean over cases:
 - The limits are bias-corrected and accelerated (BCa: Efron, JASA 82, 1987), because Dice is skewed. For
   few cases, the tails are widened by Student's t and by sqrt(n / (n - 1)) (Hesterberg, American
   Statistician 69, 2015). experiments/03_intervals compares the coverage with that of other intervals.
-
-The bootstrap has a fixed seed: equal arguments give equal results.
 """
 
 from collections.abc import Sequence
@@ -42,14 +39,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """A paired comparison of two models.
-
-    ``effect`` is 1 if the first model has the larger value in every case, -1 if the second has.
-    """
+    """A paired comparison of two models."""
 
     difference: Interval  # mean over cases of the first model's value minus the second's
     p: float  # two-sided, of Wilcoxon's signed-rank test over cases
-    effect: float  # matched-pairs rank-biserial correlation
+    effect: float  # 1 if the first model has the larger value in every case, -1 if the second has
     cases: int  # number of cases in which both models have a value
 
 
@@ -74,15 +68,13 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
     ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with the same cases in
     the same order. If both have the same number of seeds, row i is the same seed in both; otherwise,
     seeds are resampled independently. Only cases with a value in both are compared. Without such cases,
-    the result is NaN and 0 cases. If all differences are 0, p is 1 and the effect is 0. `ValueError` is
-    raised for arguments out of range and for different numbers of cases.
+    the result is NaN and 0 cases. `ValueError` is raised for arguments out of range and for different
+    numbers of cases.
     """
     left, right = _table(a), _table(b)
     if left.shape[1] != right.shape[1]:
-        raise ValueError(
-            f"a has {left.shape[1]} cases and b has {right.shape[1]}: pass the same cases in the same "
-            "order, with NaN where a value is undefined"
-        )
+        remedy = "pass the same cases in the same order, with NaN where a value is undefined"
+        raise ValueError(f"a has {left.shape[1]} cases and b has {right.shape[1]}: {remedy}")
     both = ~np.isnan(case_means(left)) & ~np.isnan(case_means(right))
     left, right = left[:, both], right[:, both]
     difference = case_means(left) - case_means(right)
@@ -111,22 +103,17 @@ def seed_spread(values: ArrayLike) -> float:
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
     """Return p and effect size of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945).
 
-    ``differences`` are the ``[cases]`` paired differences without NaN. The result is (NaN, NaN) without
-    differences, and (1, 0) if all are zero.
-
-    Zero differences are dropped (``zero_method="wilcox"`` in SciPy) and tied differences share their
-    mean rank. The two-sided p value is exact for any number of cases, also with ties: it enumerates the
-    distribution over all signs. It equals ``scipy.stats.wilcoxon`` where that is exact.
-
-    The effect is the matched-pairs rank-biserial correlation: the rank sum of the positive differences
-    minus that of the negative ones, divided by the total (Kerby, Comprehensive Psychology 3, 2014).
+    ``differences`` are ``[cases]`` without NaN. Without any, the result is NaN. Zeros are dropped
+    (``zero_method="wilcox"`` in SciPy); if all are zero, the result is (1, 0). The two-sided p value is
+    exact for any number of cases, also with ties, which share their mean rank: it enumerates the
+    distribution over all signs. The effect is the matched-pairs rank-biserial correlation: the rank sum
+    of the positive differences minus that of the negative ones, divided by the total (Kerby,
+    Comprehensive Psychology 3, 2014).
     """
-    d = np.round(np.asarray(differences, np.float64), DECIMALS)
+    rounded = np.round(np.asarray(differences, np.float64), DECIMALS)
+    d = rounded[rounded != 0]
     if d.size == 0:
-        return float("nan"), float("nan")
-    d = d[d != 0]
-    if d.size == 0:
-        return 1.0, 0.0
+        return (1.0, 0.0) if rounded.size else (float("nan"), float("nan"))
     _, place, ties = np.unique(np.abs(d), return_inverse=True, return_counts=True)
     last = np.cumsum(ties)
     ranks = (last - ties + 1 + last)[place]  # twice the mean rank, an integer
@@ -145,12 +132,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     NaN stays NaN and does not count as a comparison.
     """
-    p = np.asarray(p_values, np.float64)
-    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
-    adjusted, largest = p.copy(), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p[i]))
-        adjusted[i] = largest
+    adjusted = np.array(p_values, np.float64)
+    order = np.argsort(adjusted)[: np.count_nonzero(~np.isnan(adjusted))]  # NaN sorts last
+    scaled = np.arange(len(order), 0, -1) * adjusted[order]
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
     return [float(value) for value in adjusted]
 
 
@@ -172,16 +157,13 @@ def _weighted(table: Floats, weights: NDArray[Any]) -> Floats:
 
 
 def _draw(tables: list[Floats], draws: int) -> Floats:
-    """Return bootstrap samples ``[draws]`` of the mean of a table or the mean difference of two.
-
-    Both tables use the same resampled cases, and the same seeds if their numbers of seeds agree.
-    """
+    """Return bootstrap samples ``[draws]`` of the mean of a table or the mean difference of two."""
     cases = tables[0].shape[1]
     if cases < 2:
         return np.empty(0)
     rng = np.random.default_rng(0)
     picked = rng.integers(cases, size=(draws, cases))
-    drawn: dict[int, NDArray[np.int64]] = {}  # weights by number of seeds
+    drawn: dict[int, NDArray[np.int64]] = {}  # weights of seeds; equal for tables with as many seeds
     means = []
     for table in tables:
         seeds = len(table)

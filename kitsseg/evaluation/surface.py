@@ -16,6 +16,9 @@ from surface_distance.lookup_tables import create_table_neighbour_code_to_surfac
 
 from kitsseg.data.bounding_box import bounding_box
 
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
 _corner_areas = lru_cache(create_table_neighbour_code_to_surface_area)  # ``[256]`` mm² by corner code
 
 
@@ -26,42 +29,32 @@ class Surfaces:
     The prediction has P elements, the truth T. A distance is infinite if the other surface is empty.
     """
 
-    to_truth_mm: NDArray[np.float64]  # [P]
-    prediction_mm2: NDArray[np.float64]  # [P]
-    to_prediction_mm: NDArray[np.float64]  # [T]
-    truth_mm2: NDArray[np.float64]  # [T]
+    to_truth_mm: Floats  # [P]
+    prediction_mm2: Floats  # [P]
+    to_prediction_mm: Floats  # [T]
+    truth_mm2: Floats  # [T]
 
     def dice(self, tolerance_mm: float) -> float:
-        """Return the fraction of both surfaces within ``tolerance_mm`` of the other.
-
-        NaN if both surfaces are empty, 0 if one is.
-        """
+        """Return the fraction of both surfaces within this distance; NaN if both are empty."""
         area = self.prediction_mm2.sum() + self.truth_mm2.sum()
         near = self.prediction_mm2[self.to_truth_mm <= tolerance_mm].sum()
         near += self.truth_mm2[self.to_prediction_mm <= tolerance_mm].sum()
         return float(near / area) if area > 0 else float("nan")
 
     def hausdorff_mm(self, percent: float = 95) -> float:
-        """Return the larger of the two directed distances at the ``percent`` percentile of area.
-
-        NaN if both surfaces are empty, infinity if one is.
-        """
+        """Return the larger directed distance at a percentile of area; NaN if both are empty."""
         if not (self.prediction_mm2.size or self.truth_mm2.size):
             return float("nan")
         forth = _percentile(self.to_truth_mm, self.prediction_mm2, percent)
         return max(forth, _percentile(self.to_prediction_mm, self.truth_mm2, percent))
 
 
-def surfaces(
-    prediction: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: Sequence[float]
-) -> Surfaces:
+def surfaces(prediction: Mask, truth: Mask, spacing_mm: Sequence[float]) -> Surfaces:
     """Return the surfaces of two masks ``[S, H, W]``, which are closed at the border of the volume.
 
     ``spacing_mm`` is that of slices, rows and columns.
     """
-    box = bounding_box(prediction | truth)
-    if box is None:
-        return Surfaces(*[np.empty(0)] * 4)
+    box = bounding_box(prediction | truth) or (slice(0, 0),) * 3
     area_mm2 = _corner_areas(tuple(float(mm) for mm in spacing_mm))
     codes = [corner_codes(mask[box]) for mask in (prediction, truth)]
     p, t = ((code != 0) & (code != 0xFF) for code in codes)
@@ -69,7 +62,7 @@ def surfaces(
     return Surfaces(forth, area_mm2[codes[0][p]], back, area_mm2[codes[1][t]])
 
 
-def corner_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def corner_codes(mask: Mask) -> NDArray[np.uint8]:
     """Return ``[S + 1, H + 1, W + 1]``: which of the eight voxels around each corner of a mask are set.
 
     Each voxel has one bit; the first in (slice, row, column) is the highest.
@@ -81,9 +74,7 @@ def corner_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return codes
 
 
-def _nearest_mm(
-    own: NDArray[np.bool_], other: NDArray[np.bool_], spacing_mm: Sequence[float]
-) -> NDArray[np.float64]:
+def _nearest_mm(own: Mask, other: Mask, spacing_mm: Sequence[float]) -> Floats:
     """Return ``[n]``: the distances of the corners in ``own`` to the nearest in ``other``."""
     apart = ~other[own]
     out = np.where(apart, np.inf, 0)
@@ -92,18 +83,15 @@ def _nearest_mm(
     return out
 
 
-def nearest_mm(points: NDArray[Any], others: NDArray[Any], spacing_mm: Sequence[float]) -> NDArray[Any]:
-    """Return ``[n]``: the distances of voxels ``[n, 3]`` to the nearest of others, by index."""
+def nearest_mm(points: NDArray[Any], others: NDArray[Any], spacing_mm: Sequence[float]) -> Floats:
+    """Return ``[n]``: the distances of indices ``[n, 3]`` to the nearest of ``others``."""
     spacing = np.asarray(spacing_mm, np.float64)
     _, nearest = KDTree(others * spacing).query(points * spacing)
     # Compute from index differences, so that equal offsets give equal distances.
-    distances_mm: NDArray[Any] = np.linalg.norm((points - others[nearest]) * spacing, axis=1)
-    return distances_mm
+    return np.asarray(np.linalg.norm((points - others[nearest]) * spacing, axis=1))
 
 
-def _percentile(
-    distances_mm: NDArray[np.float64], areas_mm2: NDArray[np.float64], percent: float
-) -> float:
+def _percentile(distances_mm: Floats, areas_mm2: Floats, percent: float) -> float:
     """Return the smallest distance that covers ``percent`` of the area; 0 for an empty surface."""
     if not distances_mm.size:
         return 0.0

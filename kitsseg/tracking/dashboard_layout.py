@@ -1,8 +1,8 @@
 """Decide which panels the W&B dashboard of a sweep shows, without importing W&B."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from kitsseg.reporting import formats, showcase, tables
 from kitsseg.reporting.run_record import Record
@@ -12,8 +12,7 @@ from kitsseg.tracking import run_content, tracking_file
 SLICES = tuple(f"slices/{role}" for role in showcase.ROLES)
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """One panel of a dashboard."""
 
     kind: str  # bars (one per model), curves, points (one per run), table or media
@@ -22,8 +21,7 @@ class Panel:
     x: str | None = None  # metric of the horizontal axis of curves and points
 
 
-@dataclass(frozen=True)
-class DashboardLayout:
+class DashboardLayout(NamedTuple):
     """Title, runs and content of a workspace and a report."""
 
     title: str
@@ -40,8 +38,7 @@ def make_layout(
 ) -> DashboardLayout:
     """Return the layout for those ``jobs`` of a sweep's or run's ``folder`` that were logged to W&B.
 
-    ``project`` and ``entity`` override those to which the runs were logged. Raises `ValueError` if no
-    run was logged to W&B.
+    ``project`` and ``entity`` override those to which the runs were logged.
     """
     folders = [job.folder for job in jobs]
     read = {path: tracking_file.read(path, "wandb") for path in [*folders, folder]}
@@ -94,15 +91,15 @@ def make_sections(logged: set[str]) -> dict[str, list[Panel]]:
     if not any(name.startswith("before/") for name in logged):
         del sections["Before and after fine-tuning"]
     for title, panels in sections.items():
-        known = [replace(p, names=tuple(name for name in p.names if name in logged)) for p in panels]
+        known = [p._replace(names=tuple(name for name in p.names if name in logged)) for p in panels]
         sections[title] = [p for p in known if p.names and (p.x is None or p.x in logged)]
     return {title: panels for title, panels in sections.items() if panels}
 
 
 def describe(layout: DashboardLayout) -> str:
     """Return the layout as text, one line per panel."""
-    ids = ", ".join(layout.ids)
-    runs = f"group {layout.group}" if layout.group else f"{len(layout.ids)} runs ({ids})"
+    ids = f"{len(layout.ids)} runs ({', '.join(layout.ids)})"
+    runs = f"group {layout.group}" if layout.group else ids
     entity = layout.entity if layout.entity is not None else "(your default entity)"
     lines = [f"workspace and report '{layout.title}' in {entity}/{layout.project}, {runs}"]
     for title, panels in layout.sections.items():

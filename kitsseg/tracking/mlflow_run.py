@@ -62,8 +62,8 @@ class MLflowRun(MLFlowLogger):
                 with suppress(Exception):  # another job may create it at the same time
                     client.create_experiment(project, artifact_location=self._artifact_location)
             MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
-            ids = {"tracking_uri": self._tracking_uri, "run_id": self._run_id}
-            tracking_file.update(self.folder, TRACKER, **ids, project=project)
+            ids = {"tracking_uri": self._tracking_uri, "run_id": self._run_id, "project": project}
+            tracking_file.update(self.folder, TRACKER, **ids)
             client.set_terminated(self._run_id, "RUNNING")
         return client
 

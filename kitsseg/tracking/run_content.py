@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,7 @@ COLOURS = np.array([[0, 0, 0], [60, 190, 90], [230, 60, 60]], np.float32)
 SLICES_PER_CASE = 5
 
 
-@dataclass(frozen=True)
-class ExampleSlice:
+class ExampleSlice(NamedTuple):
     """One slice ``[H, W]`` of a showcase case."""
 
     role: str  # best, median or worst case
@@ -30,17 +28,17 @@ class ExampleSlice:
 
 
 def summary_metrics(record: Record) -> dict[str, float]:
-    """Return the mean Dice values of Table 1 by name; undefined values are left out.
+    """Return the mean Dice values of Table 1 by name, where defined.
 
     The names are ``final/val_tumor`` etc., and ``before/val_tumor`` etc. for a fine-tuned run.
     """
     stages = {"final/": True, "before/": False} if record.after is not None else {"final/": True}
-    values = {
+    return {
         stage + column.lower().replace(" ", "_"): dice
         for stage, after in stages.items()
         for column, dice in zip(tables.COLUMNS, tables.mean_dice(record, after), strict=True)
+        if not math.isnan(dice)
     }
-    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def case_table(record: Record) -> tuple[list[str], list[list[Any]]]:
@@ -62,10 +60,7 @@ def case_table(record: Record) -> tuple[list[str], list[list[Any]]]:
 
 
 def example_slices(folder: Path, scores: CaseScores) -> Iterator[ExampleSlice]:
-    """Yield a few slices of each showcase case of a run, including the one with most tumour.
-
-    ``scores`` are those of the run's validation cases.
-    """
+    """Yield a few slices of each showcase case of a run, including the one with most tumour."""
     for shown in showcase.read(folder):
         last = len(shown.z) - 1
         spread = np.linspace(0, last, min(SLICES_PER_CASE, last + 1)).round().astype(int)

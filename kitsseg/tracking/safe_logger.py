@@ -20,23 +20,19 @@ log = logging.getLogger("kitsseg")
 
 @contextmanager
 def open_loggers(factories: Iterable[Callable[[], Logger]]) -> Iterator[list["SafeLogger"]]:
-    """Create loggers, and close each with the final state of the run.
-
-    Raises the `ValueError` of a logger that refuses its configured values.
-    """
+    """Create loggers, and close each with the final state of the run."""
     loggers: list[SafeLogger] = []
     ended = (0, "", "complete")
     try:
         for create in factories:
             try:
                 loggers.append(SafeLogger(create()))
+                loggers[-1].start()
             except Exception as error:
-                if isinstance(error.__cause__, ValueError):  # of the logger, wrapped by Hydra
+                if isinstance(error.__cause__, ValueError):  # of the configured values, wrapped by Hydra
                     raise error.__cause__ from None
                 cause = error if error.__cause__ is None else error.__cause__
                 log.warning(f"a logger is left out: {_describe(cause)}")
-            else:
-                loggers[-1].start()
         yield loggers
     except BaseException as error:
         ended = (1, _describe(error, limit=None), "failed")

@@ -1,6 +1,5 @@
 """Create the W&B workspace and the report of a sweep with wandb-workspaces."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +71,13 @@ def to_json(workspace: Any) -> str:
 def save(layout: DashboardLayout, folder: Path) -> list[str]:
     """Save workspace and report to W&B and return their URLs.
 
-    Their ids are stored in ``tracking.json`` of ``folder``; a second call overwrites both. Any error of
-    W&B is raised as `ValueError`.
+    Their ids are stored in ``tracking.json`` of ``folder``; a second call overwrites both.
     """
     import wandb
 
     try:
         if layout.entity is None:
-            layout = replace(layout, entity=wandb.Api().default_entity)
+            layout = layout._replace(entity=wandb.Api().default_entity)
         place, stored = _place(layout), tracking_file.read(folder, TRACKER)
         workspace, report = make_workspace(layout), make_report(layout)
         if all(stored.get(name) == value for name, value in place.items()):
@@ -103,6 +101,5 @@ def _place(layout: DashboardLayout) -> dict[str, str]:
 
 def _run_filter(layout: DashboardLayout) -> Any:
     """Return the filter that selects the runs of the layout."""
-    if layout.group is None:
-        return expr.Metric("ID").isin(layout.ids)
-    return expr.Metric("Group") == layout.group
+    group = layout.group
+    return expr.Metric("ID").isin(layout.ids) if group is None else expr.Metric("Group") == group

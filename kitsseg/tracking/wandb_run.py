@@ -1,10 +1,4 @@
-"""W&B logger of a run: starts without a login prompt and falls back to offline mode.
-
-A resumed run passes its stored id to ``wandb.init(resume="allow")``. Each process of an offline run
-writes its own folder ``wandb/offline-run-*``; ``wandb sync`` sends them in order of start time. Sync
-them before an online process resumes the run. If an online process is killed, rows that W&B has not
-sent stay in ``wandb/run-*``; ``wandb sync --include-online`` sends them.
-"""
+"""W&B logger of a run: starts without a login prompt and falls back to offline mode."""
 
 import csv
 import io
@@ -155,11 +149,9 @@ def group_name(folder: Path, sweep: str | None, experiment_name: str | None) -> 
 
 
 def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: Any) -> Any:
-    """Start or resume the W&B run of ``folder`` and return the `wandb.Run`.
+    """Start or resume the W&B run of ``folder``, whose id is in ``tracking.json``, and return it.
 
-    Its W&B files are in ``folder/wandb`` (or in ``WANDB_DIR/wandb``), its id is in
-    ``folder/tracking.json``. ``settings`` are passed to `wandb.Settings`, and ``init_args`` (project,
-    entity, group, name, ...) to `wandb.init`.
+    ``settings`` are passed to `wandb.Settings`, ``init_args`` (project, entity, ...) to `wandb.init`.
     """
     import wandb
 
@@ -176,8 +168,8 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
     defaults = {"silent": True, "reinit": "finish_previous", "login_timeout": 1, **code,
                 "init_timeout": START_S, "finish_timeout": FINISH_S}  # fmt: skip
     init_args["settings"] = wandb.Settings(**{**defaults, **settings, "finish_timeout_raises": True})
-    place_of_files = os.environ.get("WANDB_DIR", str(folder))
-    args = {"dir": place_of_files, "id": run_id, "resume": "allow", **init_args}
+    files = os.environ.get("WANDB_DIR", str(folder))
+    args = {"dir": files, "id": run_id, "resume": "allow", **init_args}
     mode = select_mode(offline)
     if mode == "online":
         reason = NO_API_KEY
@@ -187,18 +179,15 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
             except Exception as error:  # wandb raises errors of any class
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 wandb.teardown()  # otherwise its service keeps the id of the run in use
-        command = f"wandb sync {place_of_files}/wandb/offline-run-*"
+        command = f"wandb sync {files}/wandb/offline-run-*"
         log.warning(f"W&B: {reason}; the run is offline, send it later: {command}")
         mode = "offline"
     return wandb.init(mode=mode, **args)
 
 
 def log_row(run: Any, folder: Path, values: dict[str, Any]) -> None:
-    """Log values at the next step.
-
-    The step is stored in ``tracking.json``, because an offline run counts from 0 in each process and
-    W&B drops rows with a smaller step than an earlier one.
-    """
+    """Log values at the next step."""
+    # It is stored: offline, each process counts from 0, and W&B drops rows with an earlier step.
     step = max(tracking_file.read(folder, TRACKER).get("step", -1), run.step - 1) + 1
     tracking_file.update(folder, TRACKER, step=step)
     run.log(values, step=step, commit=True)
@@ -229,9 +218,9 @@ def has_api_key(server: str | None = None) -> bool:
     import wandb
 
     settings = wandb.setup().settings
-    variables = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
     netrc = requests.utils.get_netrc_auth(settings.base_url if server is None else server)
-    return any([*map(os.environ.get, variables), netrc, settings.api_key])
+    variables = map(os.environ.get, ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"))
+    return any([*variables, netrc, settings.api_key])
 
 
 def _log_files(run: Any, name: str, kind: str, files: dict[str, Path], metadata: Any = None) -> None:
