@@ -1,7 +1,4 @@
-"""Create a W&B workspace and report of a sweep.
-
-``python -m kitsseg.dashboard --help``
-"""
+"""Create a W&B workspace and report of a sweep: ``python -m kitsseg.dashboard --help``."""
 
 import os
 from dataclasses import dataclass
@@ -35,11 +32,7 @@ COMMAND = Command("dashboard", DashboardConfig, check=check)
 
 
 def run(cfg: DictConfig) -> None:
-    """Print the layout of the dashboard, and save it to W&B with ``offline=false``.
-
-    Raises:
-        ValueError: no run was logged to W&B, wandb-workspaces is missing, or W&B reports an error.
-    """
+    """Print the layout of the dashboard, and save it to W&B with ``offline=false``."""
     from kitsseg.reporting import runs
     from kitsseg.system import files
     from kitsseg.tracking import dashboard_layout

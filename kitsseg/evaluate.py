@@ -1,7 +1,4 @@
-"""Compare predicted label volumes with the ground truth, case by case.
-
-``python -m kitsseg.evaluate --help``
-"""
+"""Compare predicted label volumes with the ground truth: ``python -m kitsseg.evaluate --help``."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +35,7 @@ class EvaluateConfig:
     cases: Any = MISSING
     missing: str = MISSING
     strict: bool = MISSING
+    absent_dice: float | None = None
     workers: int = MISSING
     tolerance_mm: ToleranceConfig = field(default_factory=ToleranceConfig)
     lesions: dict[str, Any] = MISSING
@@ -49,6 +47,8 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     from kitsseg.evaluation.cases import parse_cases
 
     problems = outside(values, workers=(1, 64))
+    if values["absent_dice"] is not None:
+        problems += outside(values, absent_dice=(0, 1))
     for region, mm in values["tolerance_mm"].items():
         if not 0 <= mm < inf:
             problems.append(f"tolerance_mm.{region}={mm}: must be at least 0 and finite")
@@ -64,29 +64,38 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 SECTIONS = {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)}
 COMMAND = Command("evaluate", EvaluateConfig, SECTIONS, check)
-SETTINGS = ("source", "cases", "missing", "tolerance_mm", "lesions")  # and postprocess
+SETTINGS = ("source", "cases", "missing", "absent_dice", "tolerance_mm", "lesions")  # and postprocess
 
 
 def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code."""
+    from kitsseg.data.parallel import over_cases
     from kitsseg.evaluation.cases import find_pairs
     from kitsseg.evaluation.record import VERSION, summarise, write
-    from kitsseg.evaluation.scores import score_pair, score_pairs
+    from kitsseg.evaluation.scores import score_pair
 
-    paths = (cfg.predictions, cfg.truth, cfg.output)
-    predictions, truth, output = (Path(path).expanduser() for path in paths)
-    source = instantiate(cfg.source)
-    selection = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
+    predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
+    output, source = Path(cfg.output).expanduser(), instantiate(cfg.source)
+    found = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
+    chosen, pairs, missing, problems = found
     if cfg.strict:
-        for case, reason in selection.problems.items():
+        for case, reason in problems.items():
             raise ValueError(f"{case}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     job = partial(
         score_pair, classes=source.classes, tolerance_mm=plain(cfg.tolerance_mm),
-        matching=instantiate(cfg.lesions), postprocess=postprocess,
+        matching=instantiate(cfg.lesions), postprocess=postprocess, absent_dice=cfg.absent_dice,
     )  # fmt: skip
-    scores, problems = score_pairs(job, selection.pairs, cfg.workers, cfg.strict)
+    scores = {}
+    results = over_cases(job, pairs, cfg.workers, "evaluating")
+    for pair, (scored, problem) in zip(pairs, results, strict=True):
+        if scored is not None:
+            scores[pair.id] = scored
+        elif cfg.strict:
+            raise ValueError(f"{pair.id}: {problem}")
+        else:
+            problems[pair.id] = problem
     evaluation = {
         "name": predictions.resolve().name if cfg.name is None else cfg.name,
         "predictions": str(predictions),
@@ -96,14 +105,14 @@ def run(cfg: DictConfig) -> int:
             "postprocess": None if postprocess is None else plain(cfg.postprocess),
         },
         "cases": scores,
-        "missing": selection.missing,
-        "problems": dict(sorted((selection.problems | problems).items())),
+        "missing": missing,
+        "problems": dict(sorted(problems.items())),
         "kitsseg": kitsseg.__version__,
         "version": VERSION,
         "summary": summarise(scores),
     }
     write(output, evaluation)
-    return report(evaluation, len(selection.chosen), output)
+    return report(evaluation, len(chosen), output)
 
 
 def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:

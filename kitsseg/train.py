@@ -25,7 +25,7 @@ from kitsseg.data.labels import REGIONS
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
-from kitsseg.tracking.logger_packages import missing_packages
+from kitsseg.system.optional_packages import missing_packages
 
 # torch and Lightning are imported where a job runs, so that --help does not wait for them.
 if TYPE_CHECKING:

@@ -21,61 +21,41 @@ class Pair(NamedTuple):
     truth: Path
 
 
-class Selection(NamedTuple):
-    """The cases to evaluate, by case id."""
-
-    chosen: list[str]
-    pairs: list[Pair]
-    missing: list[str]  # without a prediction
-    problems: dict[str, str]  # why a case or file cannot be scored; a file without case id by its name
-
-
 def find_pairs(
     predictions: Path, truth: Path, source: Kits19, cases: object, missing_is_empty: bool
-) -> Selection:
-    """Return the label volumes in the folders ``predictions`` and ``truth`` of the requested cases.
+) -> tuple[list[str], list[Pair], list[str], dict[str, str]]:
+    """Return the requested cases, their label volumes, cases without a prediction, and problems.
 
     ``source`` names the label file and the valid case numbers, and ``cases`` is that of `parse_cases`.
-
-    Raises:
-        ValueError: If a folder holds no label volumes or ``cases`` is invalid.
+    A problem says why a case cannot be scored; that of a file without a case id is stored by file name.
     """
     predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, source.label_name))
     truths, bad_truths = find_label_volumes(truth, (source.label_name,))
-    if not predicted and not bad_predictions:
+    if not predicted | bad_predictions:
         raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")
-    if not truths and not bad_truths:
+    if not truths | bad_truths:
         raise ValueError(f"truth={truth}: holds no label volumes, nor case_XXXXX/{source.label_name}")
     chosen = parse_cases(cases, source.numbers)
     if isinstance(chosen, str):
-        names = {*predicted, *bad_predictions}
-        names |= {*truths, *bad_truths} if chosen == ALL else set()
-        chosen = sorted(filter(is_id, names))
+        others = {*truths, *bad_truths} if chosen == ALL else set()
+        chosen = sorted(filter(is_id, {*predicted, *bad_predictions, *others}))
     bad = bad_truths | bad_predictions
     problems = {name: why for name, why in bad.items() if name in chosen or not is_id(name)}
-    selection = Selection(chosen, [], [], problems)
-    for case in chosen:
-        if case in problems:
-            continue
+    usable = [case for case in chosen if case not in bad]
+    for case in usable:
         if case not in truths:
             problems[case] = "no ground truth; select cases that have one with cases="
-            continue
-        if case not in predicted:
-            selection.missing.append(case)
-        if case in predicted or missing_is_empty:
-            selection.pairs.append(Pair(case, predicted.get(case), truths[case]))
-        else:
+        elif case not in predicted and not missing_is_empty:
             problems[case] = "no prediction; missing=zero scores it as empty"
-    return selection
+    missing = [case for case in usable if case in truths and case not in predicted]
+    pairs = [Pair(c, predicted.get(c), truths[c]) for c in usable if c not in problems]
+    return chosen, pairs, missing, problems
 
 
 def parse_cases(cases: object, numbers: CaseNumbers) -> list[str] | str:
     """Return the case ids that the setting ``cases`` selects, or `ALL` or `PREDICTED`.
 
-    The path of a run's ``split.json`` selects its validation cases.
-
-    Raises:
-        ValueError: If ``cases`` is none of these.
+    The path of a run's ``split.json`` selects its validation cases. Raises `ValueError` for other text.
     """
     if cases in (ALL, PREDICTED):
         return str(cases)
@@ -99,9 +79,6 @@ def find_label_volumes(
     The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, in which the
     first file present of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is
     searched. The problem of a file without a case id is stored by file name.
-
-    Raises:
-        ValueError: If the folder does not exist.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
@@ -112,17 +89,17 @@ def find_label_volumes(
             number = case_number(path.name)
             if number is None:
                 problems[path.name] = "no case id in the file name; rename it like case_00042.nii.gz"
-            elif (why := obstacle(path)) is not None:
-                problems[f"case_{number:05d}"] = f"{path}: {why}"
-            else:
-                found.setdefault(f"case_{number:05d}", []).append(path)
+                continue
+            case, files = f"case_{number:05d}", [path]
         elif is_id(path.name):
-            inside = [volume_in(path, name) for name in names]
-            inner = [file for file in inside if is_file(file)]
-            found.setdefault(path.name, []).extend(inner[:1])
-            blocked = [f"{file}: {why}" for file in inside if (why := obstacle(file))]
-            if blocked and not inner:
-                problems[path.name] = blocked[0]
+            case, files = path.name, [volume_in(path, name) for name in names]
+        else:
+            continue
+        present = [file for file in files if is_file(file)]
+        found.setdefault(case, []).extend(present[:1])
+        blocked = [f"{file}: {why}" for file in files if (why := obstacle(file))]
+        if blocked and not present:
+            problems[case] = blocked[0]
     for case, paths in found.items():
         if len(paths) > 1:
             listed = " and ".join(str(path.relative_to(folder)) for path in paths)

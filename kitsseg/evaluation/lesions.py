@@ -2,36 +2,31 @@
 
 A lesion is a 26-connected component of at least ``min_ml``. A true lesion is found if at least
 ``min_overlap`` of its voxels are predicted as tumour. A predicted lesion is a false positive if less
-than ``min_overlap`` of its voxels are tumour in the truth. Merged and split lesions count as found. A
-prediction that floods an organ is a false positive even if it covers a lesion. Smaller components are
-ignored on both sides.
+than ``min_overlap`` of its voxels are tumour in the truth. Merged and split lesions count as found.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+Mask = NDArray[np.bool_]
 
-def components(
-    mask: NDArray[np.bool_], connectivity: Literal[6, 26] = 26
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Number the connected components of a mask ``[S, H, W]``.
 
-    Returns:
-        ``[S, H, W]`` unsigned component numbers from 1, 0 outside the mask; and ``[components + 1]``
-        voxels of each number, with 0 voxels for number 0.
+def components(mask: Mask, connectivity: Literal[6, 26] = 26) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the connected components of a mask ``[S, H, W]``, and their sizes.
+
+    The components are ``[S, H, W]`` numbers from 1, 0 outside the mask. The sizes are
+    ``[components + 1]`` voxels of each number, with 0 voxels for number 0.
     """
-    numbers, count = cc3d.connected_components(
-        np.ascontiguousarray(mask), connectivity=connectivity, return_N=True
-    )
+    mask = np.ascontiguousarray(mask)
+    numbers, count = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
     return numbers, np.bincount(numbers[mask], minlength=count + 1)
 
 
-@dataclass(frozen=True)
-class Lesions:
+class Lesions(NamedTuple):
     """Numbers of true lesions, true lesions found, predicted lesions and false positives."""
 
     truth: int
@@ -42,18 +37,10 @@ class Lesions:
 
 @dataclass(frozen=True)
 class Matching:
-    """Count lesions in two tumour masks.
+    """Count lesions in two tumour masks. `ValueError` is raised for values out of range."""
 
-    Args:
-        min_ml: Volume of the smallest lesion.
-        min_overlap: Minimum fraction of a lesion that overlaps the other mask, in (0, 1].
-
-    Raises:
-        ValueError: If an argument is out of range.
-    """
-
-    min_ml: float = 0.1
-    min_overlap: float = 0.1
+    min_ml: float = 0.1  # volume of the smallest lesion
+    min_overlap: float = 0.1  # minimum fraction of a lesion that overlaps the other mask, in (0, 1]
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_ml < float("inf"):
@@ -61,23 +48,15 @@ class Matching:
         if not 0 < self.min_overlap <= 1:
             raise ValueError(f"min_overlap={self.min_overlap}: must be in (0, 1]")
 
-    def __call__(
-        self, prediction: NDArray[np.bool_], truth: NDArray[np.bool_], voxel_ml: float
-    ) -> Lesions:
+    def __call__(self, prediction: Mask, truth: Mask, voxel_ml: float) -> Lesions:
         """Return the lesion counts of two tumour masks ``[S, H, W]``."""
-        both = prediction & truth
-        true = self._overlaps(truth, both, voxel_ml)
-        predicted = self._overlaps(prediction, both, voxel_ml)
-        found = int((true >= self.min_overlap).sum())
-        return Lesions(len(true), found, len(predicted), int((predicted < self.min_overlap).sum()))
-
-    def _overlaps(
-        self, mask: NDArray[np.bool_], both: NDArray[np.bool_], voxel_ml: float
-    ) -> NDArray[np.float64]:
-        """Return ``[lesions]``: the fraction of each lesion of ``mask`` that lies in ``both``."""
-        numbers, sizes = components(mask)
-        overlap = np.bincount(numbers[both], minlength=len(sizes))
-        large = sizes * voxel_ml >= self.min_ml
-        large[0] = False
-        fractions: NDArray[np.float64] = overlap[large] / sizes[large]
-        return fractions
+        overlaps = []  # of each lesion in truth and prediction: the fraction that lies in both
+        for mask in (truth, prediction):
+            numbers, sizes = components(mask)
+            shared = np.bincount(numbers[prediction & truth], minlength=len(sizes))
+            large = sizes * voxel_ml >= self.min_ml
+            large[0] = False
+            overlaps.append(shared[large] / sizes[large])
+        hits = [int((overlap >= self.min_overlap).sum()) for overlap in overlaps]
+        true, predicted = map(len, overlaps)
+        return Lesions(true, hits[0], predicted, predicted - hits[1])

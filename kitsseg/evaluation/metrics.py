@@ -17,10 +17,7 @@ CHUNK = 1 << 20  # voxels per call of `np.bincount`, which converts its input to
 
 
 def volume_counts(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return ``[regions, 3]``: voxels of each region in both volumes, the prediction and the truth.
-
-    Both volumes are ``[S, H, W]`` class ids.
-    """
+    """Return ``[regions, 3]``: voxels of each region in both label volumes, prediction and truth."""
     table = confusion(prediction, truth)
     regions = [list(classes) for classes in REGIONS.values()]
     counts = [(table[np.ix_(r, r)].sum(), table[r].sum(), table[:, r].sum()) for r in regions]
@@ -28,11 +25,7 @@ def volume_counts(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> ND
 
 
 def confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return ``[classes, classes]``: voxels by class in prediction (rows) and truth (columns).
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
+    """Return ``[classes, classes]``: voxels by class in prediction (rows) and truth (columns)."""
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction and truth: shapes {prediction.shape} and {truth.shape} differ")
     number = len(CLASSES)
@@ -44,29 +37,22 @@ def confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArra
 
 
 def dice(counts: ArrayLike) -> NDArray[np.float64]:
-    """Return ``2 * both / (prediction + truth)``.
+    """Return ``2 * both / (prediction + truth)`` of ``[..., 3]`` voxels in both and in each of them.
 
-    Dice is NaN where a region is absent from both truth and prediction. Means skip NaN. Dice is 0 where
-    the region is absent from one of them.
-
-    Args:
-        counts: ``[..., 3]`` voxels in both, in the prediction and in the truth.
+    Dice is NaN where a region is absent from both (means skip NaN) and 0 where it is absent from one.
     """
     both, prediction, truth = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    size = prediction + truth
-    out: NDArray[np.float64] = np.full(size.shape, np.nan)
-    np.divide(2 * both, size, out=out, where=size > 0)
-    return out
+    with np.errstate(invalid="ignore"):
+        return np.asarray(2 * both / (prediction + truth))
 
 
 def mean_over_cases(values: ArrayLike) -> float:
     """Return the mean of the values that are not NaN, or NaN if there are none."""
-    array = np.asarray(values, np.float64)
+    array = np.asarray(values, np.float64)  # None becomes NaN
     known = array[~np.isnan(array)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def case_mean(scores: CaseScores, region: str) -> float:
     """Return the mean Dice of ``region`` over the cases where it is defined."""
-    values = [case["dice"][region] for case in scores.values()]
-    return mean_over_cases(np.array(values, dtype=np.float64))  # None becomes NaN
+    return mean_over_cases([case["dice"][region] for case in scores.values()])

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pykdtree.kdtree import KDTree
 from scipy import ndimage
 
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
 from kitsseg.evaluation.lesions import components
+from kitsseg.evaluation.surface import nearest_mm
 
 Label = NDArray[np.uint8]
 
@@ -24,28 +24,19 @@ Label = NDArray[np.uint8]
 class PostProcessing:
     """Apply the rules that are set: kidneys first, then tumours, then holes.
 
-    Args:
-        largest_kidneys: Number of largest kidneys to keep. None keeps all.
-        min_kidney_ml: Remove smaller kidneys. 0 removes none.
-        tumour_within_mm: Remove tumours farther than this from every kidney voxel. None removes none.
-        min_tumour_ml: Relabel smaller tumours: kidney if they touch it, otherwise background.
-        max_hole_ml: Fill holes up to this volume. 0 fills none.
-
-    Raises:
-        ValueError: If an argument is out of range.
+    `ValueError` is raised for values out of range.
     """
 
-    largest_kidneys: int | None = None
-    min_kidney_ml: float = 0
-    tumour_within_mm: float | None = None
-    min_tumour_ml: float = 0
-    max_hole_ml: float = 0
+    largest_kidneys: int | None = None  # number of largest kidneys to keep; None keeps all
+    min_kidney_ml: float = 0  # remove smaller kidneys
+    tumour_within_mm: float | None = None  # remove tumours farther from every kidney voxel; None: none
+    min_tumour_ml: float = 0  # relabel smaller tumours: kidney if they touch it, otherwise background
+    max_hole_ml: float = 0  # fill holes up to this volume
 
     def __post_init__(self) -> None:
-        if self.largest_kidneys is not None and self.largest_kidneys < 1:
-            raise ValueError(
-                f"largest_kidneys={self.largest_kidneys}: must be at least 1, or null for all"
-            )
+        largest = self.largest_kidneys
+        if largest is not None and largest < 1:
+            raise ValueError(f"largest_kidneys={largest}: must be at least 1, or null for all")
         for name, value in vars(self).items():
             if value is not None and not 0 <= value < float("inf"):
                 raise ValueError(f"{name}={value}: must be at least 0 and finite")
@@ -85,18 +76,14 @@ def drop_far_tumours(label: Label, spacing_mm: Sequence[float], within_mm: float
     Without kidney voxels, all tumours are removed.
     """
     numbers, sizes = components(label == TUMOUR)
-    spacing = np.asarray(spacing_mm)
-    keep = np.zeros(len(sizes), bool)
-    keep[0] = True
+    keep = np.arange(len(sizes)) == 0
     keep[_touching(numbers, label == KIDNEY)] = True
     # Distances start at voxels with a face on the outside.
     edges = (mask & ~ndimage.binary_erosion(mask) for mask in (label == KIDNEY, label == TUMOUR))
     kidney, tumour = (np.argwhere(edge) for edge in edges)
     tumour = tumour[~keep[numbers[tuple(tumour.T)]]]
     if len(kidney) and len(tumour):
-        _, nearest = KDTree(kidney * spacing).query(tumour * spacing)
-        steps_mm = (tumour - kidney[nearest]) * spacing
-        near = np.sqrt((steps_mm * steps_mm).sum(axis=1)) <= within_mm
+        near = nearest_mm(tumour, kidney, spacing_mm) <= within_mm
         keep[numbers[tuple(tumour[near].T)]] = True
     return np.where(keep[numbers], label, np.uint8(BACKGROUND))
 
@@ -126,16 +113,13 @@ def fill_holes(label: Label, max_voxels: float) -> Label:
         beside = padded[tuple((inside + step).T)]
         np.add.at(faces, (numbers[tuple(inside.T)], beside), 1)
     becomes = np.where(faces[:, TUMOUR] > faces[:, KIDNEY], TUMOUR, KIDNEY).astype(np.uint8)
-    filled = np.where(hole[numbers], becomes[numbers], padded)
-    return filled[1:-1, 1:-1, 1:-1]
+    return np.where(hole[numbers], becomes[numbers], padded)[1:-1, 1:-1, 1:-1]
 
 
 def _reaches(sizes: NDArray[np.int64], min_voxels: float) -> NDArray[np.bool_]:
     """Return which components have at least ``min_voxels``; True for number 0, the outside."""
     tolerance = 1 - 1e-12  # of rounding: ``min_voxels`` is computed from ml and mm
-    reaches: NDArray[np.bool_] = sizes >= min_voxels * tolerance
-    reaches[0] = True
-    return reaches
+    return np.asarray((sizes >= min_voxels * tolerance) | (np.arange(len(sizes)) == 0))
 
 
 def _touching(numbers: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:

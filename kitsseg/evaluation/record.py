@@ -18,8 +18,7 @@ from kitsseg.system.files import write_json, write_text
 
 VERSION = 1
 JSON, CSV = "evaluation.json", "evaluation.csv"
-# Title and key of the metrics per region.
-BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}
+BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}  # title: key
 POSTPROCESSED = "postprocessed"
 
 
@@ -31,20 +30,18 @@ def write(folder: Path, evaluation: Mapping[str, Any]) -> None:
 
 def summarise(cases: CaseScores) -> dict[str, Any]:
     """Return the means over cases ``as_predicted`` and, if computed, ``postprocessed``."""
-    processed = [case[POSTPROCESSED] for case in cases.values() if POSTPROCESSED in case]
     summary = {"as_predicted": _means(list(cases.values()))}
-    return summary | ({POSTPROCESSED: _means(processed)} if processed else {})
+    if processed := [case[POSTPROCESSED] for case in cases.values() if POSTPROCESSED in case]:
+        summary[POSTPROCESSED] = _means(processed)
+    return summary
 
 
 def _means(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return each metric's mean over the cases where it is defined, and lesion counts over all cases."""
-    values: dict[str, dict[str, ArrayLike]] = {
-        key: {region: [case[key][region] for case in cases] for region in REGIONS}
-        for key in BY_REGION.values()
-    }
-    errors = {r: np.array([case["volume_ml"][r]["error"] for case in cases]) for r in REGIONS}
-    values["volume_error_ml"] = {**errors}
-    values["absolute_volume_error_ml"] = {region: np.abs(error) for region, error in errors.items()}
+    values = {k: {r: [case[k][r] for case in cases] for r in REGIONS} for k in BY_REGION.values()}
+    errors = {r: [case["volume_ml"][r]["error"] for case in cases] for r in REGIONS}
+    values["volume_error_ml"] = errors
+    values["absolute_volume_error_ml"] = {r: list(map(abs, error)) for r, error in errors.items()}
     names = ("truth", "found", "predicted", "false_positives")
     lesions = {name: sum(case["lesions"][name] for case in cases) for name in names}
     detected = [case["tumour_detected"] for case in cases if case["tumour_detected"] is not None]
@@ -70,12 +67,9 @@ def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
     """Return CSV text: one row per case in full precision, and one per problem."""
     rows = []
     for case in sorted({*cases, *problems}):
-        row: dict[str, Any] = {"case": case}
-        if case in cases:
-            row |= _columns(cases[case], "")
-            if POSTPROCESSED in cases[case]:
-                row |= _columns(cases[case][POSTPROCESSED], f"{POSTPROCESSED}_")
-        rows.append(row | {"problem": problems.get(case, "")})
+        scores = cases.get(case, {})
+        columns = _columns(scores, "") | _columns(scores.get(POSTPROCESSED, {}), f"{POSTPROCESSED}_")
+        rows.append({"case": case, **columns, "problem": problems.get(case, "")})
     names = max(rows, key=len, default={"problem": ""})  # the longest row has all columns
     out = io.StringIO()
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
@@ -86,10 +80,11 @@ def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
 
 def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the metrics of a case by column; undefined ones are empty."""
+    if not scores:
+        return {}
     flat = {f"{key}_{region}": scores[key][region] for key in BY_REGION.values() for region in REGIONS}
-    for region in REGIONS:
-        for part, value in scores["volume_ml"][region].items():
-            flat[f"{part}_ml_{region}"] = value
+    volumes = scores["volume_ml"].items()
+    flat |= {f"{part}_ml_{region}": ml for region, parts in volumes for part, ml in parts.items()}
     flat |= {f"lesions_{name}": value for name, value in scores["lesions"].items()}
     detected = scores["tumour_detected"]
     flat["tumour_detected"] = None if detected is None else int(detected)
@@ -104,11 +99,8 @@ def table(summary: Mapping[str, Any]) -> str:
     for title, key in (BY_REGION | volumes).items():
         digits = 3 if "dice" in key else 1
         lines.append([title, *(_cell(summary[key][region], digits, total) for region in REGIONS)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in lines
-    ]
+    first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join([head.ljust(first), *map(str.rjust, cells, widths)]) for head, *cells in lines]
     lesions, detected = summary["lesions"], summary["tumour_detected"]
     sensitivity, false = lesions["sensitivity"], lesions["false_positives_per_case"]
     text.append(

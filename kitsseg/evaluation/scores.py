@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,40 +11,12 @@ from numpy.typing import NDArray
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.io.nifti.read import check_same_grid, read_mask
 from kitsseg.data.labels import REGIONS, TUMOUR
-from kitsseg.data.parallel import over_cases
 from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.lesions import Matching
-from kitsseg.evaluation.metrics import CaseScores, dice, volume_counts
+from kitsseg.evaluation.metrics import dice, volume_counts
 from kitsseg.evaluation.surface import surfaces
 
 PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
-# The metrics of a case and "", or None and the problem.
-Scored = tuple[dict[str, Any] | None, str]
-
-GRID_REMEDY = "write it on the grid of the case's own image"
-
-
-def score_pairs(
-    job: Callable[[Pair], Scored], pairs: Sequence[Pair], workers: int, strict: bool
-) -> tuple[CaseScores, dict[str, str]]:
-    """Return the metrics and the problems, each by case id.
-
-    ``job`` is `score_pair` with its settings bound, and ``workers`` the number of processes.
-
-    Raises:
-        ValueError: If ``strict`` is set, at the first problem.
-    """
-    scores: CaseScores = {}
-    problems: dict[str, str] = {}
-    results = over_cases(job, pairs, workers, "evaluating")
-    for pair, (scored, problem) in zip(pairs, results, strict=True):
-        if scored is not None:
-            scores[pair.id] = scored
-        elif strict:
-            raise ValueError(f"{pair.id}: {problem}")
-        else:
-            problems[pair.id] = problem
-    return scores, problems
 
 
 def score_pair(
@@ -53,8 +25,9 @@ def score_pair(
     tolerance_mm: Mapping[str, float],
     matching: Matching,
     postprocess: PostProcess | None,
-) -> Scored:
-    """Return the metrics of a case (see `score`), or the problem as one line.
+    absent_dice: float | None = None,
+) -> tuple[dict[str, Any] | None, str]:
+    """Return the metrics of a case (see `score`) and "", or None and the problem as one line.
 
     ``classes[value]`` is the class id of a value stored in the files. With ``postprocess``, the metrics
     after post-processing are added as ``postprocessed``.
@@ -66,12 +39,16 @@ def score_pair(
             label = np.zeros_like(truth.label)
         else:
             prediction = read_mask(pair.prediction, classes, "write it again")
-            check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", GRID_REMEDY)
+            remedy = "write it on the grid of the case's own image"
+            check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", remedy)
             label = prediction.label
-        scores = score(label, truth.label, spacing_mm, tolerance_mm, matching)
+        score_label = partial(
+            score, truth=truth.label, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm,
+            matching=matching, absent_dice=absent_dice,
+        )  # fmt: skip
+        scores = score_label(label)
         if postprocess is not None:
-            cleaned = postprocess(label, spacing_mm)
-            scores["postprocessed"] = score(cleaned, truth.label, spacing_mm, tolerance_mm, matching)
+            scores["postprocessed"] = score_label(postprocess(label, spacing_mm))
     except ValueError as error:
         return None, str(error)
     except MemoryError:
@@ -85,51 +62,39 @@ def score(
     spacing_mm: Sequence[float],
     tolerance_mm: Mapping[str, float],
     matching: Matching,
+    absent_dice: float | None = None,
 ) -> dict[str, Any]:
     """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
     ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the
-    surface Dice by region.
-
-    Returns:
-        JSON values; None where a metric is undefined. Per region: ``dice`` and ``surface_dice`` (None if
-        the region is absent from both volumes, 0 if absent from one), ``hd95_mm`` (None if absent from
-        either), ``voxels`` in both, in the prediction and in the truth, and ``volume_ml`` of the
-        prediction, the truth and their difference. For tumours: ``lesions``
-        (`kitsseg.evaluation.lesions.Lesions`) and ``tumour_detected``, whether any lesion was found
-        (None without lesions).
+    surface Dice by region. ``absent_dice`` is the Dice and surface Dice of a region that is absent from
+    both volumes; they are 0 if it is absent from one. ``hd95_mm`` is None if it is absent from either.
+    ``voxels`` are those in both volumes, in the prediction and in the truth. ``lesions`` are counts of
+    tumours, and ``tumour_detected`` is whether any lesion was found. Undefined metrics are None.
     """
     box = bounding_box(prediction | truth) or (slice(0, 0),) * 3
-    # NIfTI stores Fortran order; the computations below are faster in C order.
-    prediction, truth = np.ascontiguousarray(prediction[box]), np.ascontiguousarray(truth[box])
+    # NIfTI stores Fortran order; the computations below are faster in the C order of this array.
+    prediction, truth = both = np.array([prediction[box], truth[box]])
     counts = dict(zip(REGIONS, volume_counts(prediction, truth).tolist(), strict=True))
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    both = {
-        region: surfaces(_mask(prediction, classes), _mask(truth, classes), spacing_mm)
-        for region, classes in REGIONS.items()
-    }
+    masks = ((r, np.logical_or.reduce([both == c for c in classes])) for r, classes in REGIONS.items())
+    surface = {region: surfaces(p, g, spacing_mm) for region, (p, g) in masks}
     lesions = matching(prediction == TUMOUR, truth == TUMOUR, voxel_ml)
     return {
-        "dice": {region: _finite(float(dice(voxels))) for region, voxels in counts.items()},
+        "dice": {r: _finite(float(dice(voxels)), absent_dice) for r, voxels in counts.items()},
         "voxels": counts,
         "voxel_ml": voxel_ml,
-        "surface_dice": {r: _finite(s.dice(tolerance_mm[r])) for r, s in both.items()},
-        "hd95_mm": {region: _finite(s.hausdorff_mm(95)) for region, s in both.items()},
+        "surface_dice": {r: _finite(s.dice(tolerance_mm[r]), absent_dice) for r, s in surface.items()},
+        "hd95_mm": {region: _finite(s.hausdorff_mm(95)) for region, s in surface.items()},
         "volume_ml": {
             region: {"prediction": p * voxel_ml, "truth": g * voxel_ml, "error": (p - g) * voxel_ml}
             for region, (_, p, g) in counts.items()
         },
-        "lesions": asdict(lesions),
+        "lesions": lesions._asdict(),
         "tumour_detected": lesions.found > 0 if lesions.truth else None,
     }
 
 
-def _finite(value: float) -> float | None:
-    """Return ``value``, or None if it is NaN or infinite, which JSON cannot store."""
-    return value if math.isfinite(value) else None
-
-
-def _mask(label: NDArray[np.uint8], classes: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return where ``label`` is one of ``classes``."""
-    mask: NDArray[np.bool_] = np.logical_or.reduce([label == class_id for class_id in classes])
-    return mask
+def _finite(value: float, undefined: float | None = None) -> float | None:
+    """Return ``value``, or ``undefined`` if it is NaN or infinite, which JSON cannot store."""
+    return value if math.isfinite(value) else undefined

@@ -1,9 +1,8 @@
 """Confidence intervals and paired tests over cases.
 
 The case is the sampling unit. Seeds do not add cases: the value of a case is its mean over seeds. NaN
-marks an undefined value and is skipped.
-
-Intervals are bootstrap intervals of the mean over cases:
+marks an undefined value and is skipped. Intervals are bootstrap intervals of the mean over cases, with a
+fixed random seed:
 
 - With one seed, cases are resampled, and the interval describes the weights of that run. With several
   seeds, cases and seeds are resampled independently (pigeonhole bootstrap: Owen, Ann. Appl. Stat. 1,
@@ -12,8 +11,6 @@ Intervals are bootstrap intervals of the mean over cases:
 - The limits are bias-corrected and accelerated (BCa: Efron, JASA 82, 1987), because Dice is skewed. For
   few cases, the tails are widened by Student's t and by sqrt(n / (n - 1)) (Hesterberg, American
   Statistician 69, 2015). experiments/03_intervals compares the coverage with that of other intervals.
-
-The bootstrap has a fixed seed: equal arguments give equal results.
 """
 
 from collections.abc import Sequence
@@ -42,20 +39,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """A paired comparison of two models.
+    """A paired comparison of two models."""
 
-    Attributes:
-        difference: Mean over cases of the first model's value minus the second's.
-        p: Two-sided p value of Wilcoxon's signed-rank test over cases.
-        effect: Matched-pairs rank-biserial correlation: 1 if the first model has the larger value in
-            every case, -1 if the second has.
-        cases: Number of cases in which both models have a value.
-    """
-
-    difference: Interval
-    p: float
-    effect: float
-    cases: int
+    difference: Interval  # mean over cases of the first model's value minus the second's
+    p: float  # two-sided, of Wilcoxon's signed-rank test over cases
+    effect: float  # 1 if the first model has the larger value in every case, -1 if the second has
+    cases: int  # number of cases in which both models have a value
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Interval:
@@ -63,10 +52,7 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, draws: int 
 
     ``values`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined. Without cases, the result is
     NaN; with one case, only its limits are. If all cases are equal, the interval has zero width, which
-    understates the uncertainty.
-
-    Raises:
-        ValueError: If an argument is out of range.
+    understates the uncertainty. `ValueError` is raised for arguments out of range.
     """
     table = _table(values)
     table = table[:, ~np.isnan(table).all(axis=0)]
@@ -82,17 +68,13 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
     ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with the same cases in
     the same order. If both have the same number of seeds, row i is the same seed in both; otherwise,
     seeds are resampled independently. Only cases with a value in both are compared. Without such cases,
-    the result is NaN and 0 cases. If all differences are 0, p is 1 and the effect is 0.
-
-    Raises:
-        ValueError: If an argument is out of range or the numbers of cases differ.
+    the result is NaN and 0 cases. `ValueError` is raised for arguments out of range and for different
+    numbers of cases.
     """
     left, right = _table(a), _table(b)
     if left.shape[1] != right.shape[1]:
-        raise ValueError(
-            f"a has {left.shape[1]} cases and b has {right.shape[1]}: pass the same cases in the same "
-            "order, with NaN where a value is undefined"
-        )
+        remedy = "pass the same cases in the same order, with NaN where a value is undefined"
+        raise ValueError(f"a has {left.shape[1]} cases and b has {right.shape[1]}: {remedy}")
     both = ~np.isnan(case_means(left)) & ~np.isnan(case_means(right))
     left, right = left[:, both], right[:, both]
     difference = case_means(left) - case_means(right)
@@ -103,8 +85,7 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
 def case_means(values: ArrayLike) -> Floats:
     """Return ``[cases]``: the mean of ``[seeds, cases]`` over the seeds with a value."""
     table = _table(values)
-    means: Floats = _weighted(table, np.ones((1, len(table))))[0]
-    return means
+    return np.asarray(_weighted(table, np.ones((1, len(table))))[0])
 
 
 def seed_spread(values: ArrayLike) -> float:
@@ -122,22 +103,17 @@ def seed_spread(values: ArrayLike) -> float:
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
     """Return p and effect size of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945).
 
-    ``differences`` are the ``[cases]`` paired differences without NaN. The result is (NaN, NaN) without
-    differences, and (1, 0) if all are zero.
-
-    Zero differences are dropped (``zero_method="wilcox"`` in SciPy) and tied differences share their
-    mean rank. The two-sided p value is exact for any number of cases, also with ties: it enumerates the
-    distribution over all signs. It equals ``scipy.stats.wilcoxon`` where that is exact.
-
-    The effect is the matched-pairs rank-biserial correlation: the rank sum of the positive differences
-    minus that of the negative ones, divided by the total (Kerby, Comprehensive Psychology 3, 2014).
+    ``differences`` are ``[cases]`` without NaN. Without any, the result is NaN. Zeros are dropped
+    (``zero_method="wilcox"`` in SciPy); if all are zero, the result is (1, 0). The two-sided p value is
+    exact for any number of cases, also with ties, which share their mean rank: it enumerates the
+    distribution over all signs. The effect is the matched-pairs rank-biserial correlation: the rank sum
+    of the positive differences minus that of the negative ones, divided by the total (Kerby,
+    Comprehensive Psychology 3, 2014).
     """
-    d = np.round(np.asarray(differences, np.float64), DECIMALS)
+    rounded = np.round(np.asarray(differences, np.float64), DECIMALS)
+    d = rounded[rounded != 0]
     if d.size == 0:
-        return float("nan"), float("nan")
-    d = d[d != 0]
-    if d.size == 0:
-        return 1.0, 0.0
+        return (1.0, 0.0) if rounded.size else (float("nan"), float("nan"))
     _, place, ties = np.unique(np.abs(d), return_inverse=True, return_counts=True)
     last = np.cumsum(ties)
     ranks = (last - ties + 1 + last)[place]  # twice the mean rank, an integer
@@ -156,12 +132,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     NaN stays NaN and does not count as a comparison.
     """
-    p = np.asarray(p_values, np.float64)
-    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
-    adjusted, largest = p.copy(), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p[i]))
-        adjusted[i] = largest
+    adjusted = np.array(p_values, np.float64)
+    order = np.argsort(adjusted)[: np.count_nonzero(~np.isnan(adjusted))]  # NaN sorts last
+    scaled = np.arange(len(order), 0, -1) * adjusted[order]
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
     return [float(value) for value in adjusted]
 
 
@@ -178,39 +152,31 @@ def _table(values: ArrayLike) -> Floats:
 def _weighted(table: Floats, weights: NDArray[Any]) -> Floats:
     """Return ``[draws, cases]``: means over seeds, weighted by ``[draws, seeds]``."""
     known = ~np.isnan(table)
-    total, count = weights @ np.where(known, table, 0), weights @ known
-    means: Floats = np.full(total.shape, np.nan)
-    np.divide(total, count, out=means, where=count > 0)
-    return means
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: a case without a value
+        return np.asarray((weights @ np.where(known, table, 0)) / (weights @ known))
 
 
 def _draw(tables: list[Floats], draws: int) -> Floats:
-    """Return bootstrap samples ``[draws]`` of the mean of a table or the mean difference of two.
-
-    Both tables use the same resampled cases, and the same seeds if their numbers of seeds agree.
-    """
+    """Return bootstrap samples ``[draws]`` of the mean of a table or the mean difference of two."""
     cases = tables[0].shape[1]
     if cases < 2:
         return np.empty(0)
     rng = np.random.default_rng(0)
     picked = rng.integers(cases, size=(draws, cases))
-    drawn: dict[int, NDArray[np.int64]] = {}
+    drawn: dict[int, NDArray[np.int64]] = {}  # weights of seeds; equal for tables with as many seeds
     means = []
     for table in tables:
         seeds = len(table)
         if seeds not in drawn:
             drawn[seeds] = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-        if seeds == 1:
-            means.append(table[0][picked])
-        else:
-            means.append(np.take_along_axis(_weighted(table, drawn[seeds]), picked, axis=1))
+        by_case = np.broadcast_to(table, picked.shape) if seeds == 1 else _weighted(table, drawn[seeds])
+        means.append(np.take_along_axis(by_case, picked, axis=1))
     values = means[0] if len(means) == 1 else means[0] - means[1]
     # A draw skips cases without a value for its seeds; a draw without any case is dropped.
     known = ~np.isnan(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0).sum(axis=1)
-    drawn_means: Floats = np.round(total[count > 0] / count[count > 0], DECIMALS)
-    return drawn_means
+    return np.asarray(np.round(total[count > 0] / count[count > 0], DECIMALS))
 
 
 def _interval(values: Floats, tables: list[Floats], confidence: float, draws: int) -> Interval:
@@ -232,9 +198,7 @@ def _interval(values: Floats, tables: list[Floats], confidence: float, draws: in
     tail = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2)
     z = bias + np.array([-tail, tail])
     denominator = 1 - acceleration * z
-    # Beyond the pole of the BCa formula, the limit is the outermost sample.
-    adjusted = np.where(
-        denominator > 0, bias + z / np.where(denominator > 0, denominator, 1), z * np.inf
-    )
+    inside = denominator > 0  # beyond the pole of the BCa formula, the limit is the outermost sample
+    adjusted = np.where(inside, bias + z / np.where(inside, denominator, 1), z * np.inf)
     low, high = np.quantile(drawn, special.ndtr(adjusted))
     return Interval(mean, float(low), float(high))

@@ -1,4 +1,1 @@
-"""What kitsseg needs of the operating system and the hardware.
-
-Files that are written whole, locks, signals, processes and GPUs, versions for a record.
-"""
+"""What kitsseg needs of the operating system and the hardware: files, locks, signals, ranks, GPUs."""

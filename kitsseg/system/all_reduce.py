@@ -7,8 +7,7 @@ from torch import Tensor, distributed
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """Sum over ranks. Every rank's loss depends on the sum, so gradients are summed as well."""
-
+    # Every rank's loss depends on the sum, so gradients are summed as well.
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         total = tensor.clone()

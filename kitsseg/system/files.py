@@ -10,15 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-YOUNG_S = 60  # a temporary file that changed within so many seconds may still be in use
+YOUNG_S = 60  # a file that changed so recently may be in use by a process of another machine
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; that file replaces ``path`` if the block succeeds.
-
-    Readers see the old file or the new one, never a part.
-    """
+    """Yield a temporary name beside ``path``; that file replaces ``path`` if the block succeeds."""
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -44,10 +41,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files directly in ``folder`` whose process no longer exists.
-
-    Processes of other machines that share the folder are unknown here, so young files are kept.
-    """
+    """Remove the temporary files directly in ``folder`` whose process no longer exists."""
     for path in folder.glob(".*"):
         match = re.fullmatch(r"\.(\d+)-.+", path.name)
         with suppress(OSError, OverflowError):  # another user's process, or not a process number

@@ -28,13 +28,7 @@ def count() -> int:
 
 @contextmanager
 def reserved(number: int, names: list[str], locks: Path | None = None) -> Iterator[list[str]]:
-    """Reserve ``number`` of the named GPUs for the duration of the block; wait until enough are free.
-
-    ``locks`` is the folder of the lock files, by default one of this user in the temporary directory.
-
-    Raises:
-        ValueError: there are fewer GPUs.
-    """
+    """Reserve ``number`` of the named GPUs by files in ``locks``; wait until enough are free."""
     if number > len(names):
         raise ValueError(f"trainer.devices={number}: this machine has {len(names)} GPUs to use")
     if locks is None:

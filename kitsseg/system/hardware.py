@@ -10,21 +10,16 @@ from torch import nn
 
 
 def choose_device(requested: str = "auto") -> torch.device:
-    """Return the device of that name; ``auto`` returns a GPU if there is one.
-
-    Raises:
-        ValueError: the device does not exist.
-    """
+    """Return the device of that name, or raise `ValueError`; ``auto`` returns a GPU if there is one."""
     if requested == "auto":
-        found = "cuda" if torch.cuda.is_available() else "mps"
-        return torch.device(found if found == "cuda" or torch.backends.mps.is_available() else "cpu")
+        found = "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else found)
     try:
         device = torch.device(requested)
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # not built in, or not there
-        raise ValueError(
-            f"device={requested}: this machine does not have it; try auto or cpu"
-        ) from error
+        remedy = "this machine does not have it; try auto or cpu"
+        raise ValueError(f"device={requested}: {remedy}") from error
     return device
 
 
@@ -52,8 +47,7 @@ def cpu_supports_bf16() -> bool:
 def choose_compile(accelerator: str, requested: bool | None = None) -> bool:
     """Whether to `torch.compile` the network; by default on GPUs that support it.
 
-    Triton needs a CUDA GPU of compute capability 7.0 and a C compiler. On CPUs, compiling takes longer
-    than it saves in most runs.
+    Triton needs compute capability 7.0 and a C compiler. On CPUs, compiling rarely saves time.
     """
     if requested is not None:
         return requested
@@ -79,11 +73,7 @@ def optimize(net: nn.Module, channels_last: bool, compile: bool) -> nn.Module:
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[object]]:
-    """Return a function that makes the autocast context of a precision, as Lightning does in training.
-
-    Raises:
-        ValueError: the precision is unknown.
-    """
+    """Return a function that makes the autocast context of a precision, as in Lightning."""
     dtypes = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     if precision not in dtypes:
         raise ValueError(f"precision={precision}: must be auto, {', '.join(dtypes)}")

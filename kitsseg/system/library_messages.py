@@ -25,8 +25,7 @@ def silence() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # What the user asked for: trainer.profiler and trainer.enable_model_summary.
-    for name in ("profilers.profiler", "callbacks.model_summary"):
+    for name in ("profilers.profiler", "callbacks.model_summary"):  # the user asked for these
         logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.INFO)
     for text in IRRELEVANT:
         warnings.filterwarnings("ignore", text)

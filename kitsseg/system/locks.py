@@ -18,23 +18,19 @@ class StoppedError(Exception):
 def locked(target: Path, stop: Event, note: Callable[[str], None]) -> Iterator[None]:
     """Lock a file or folder against other processes; call ``note`` and wait if another one holds it.
 
-    The lock is a hidden file beside ``target``. It is released when its process ends, however that
-    ends, and removed afterwards.
-
-    Raises:
-        StoppedError: ``stop`` was set while waiting.
+    The lock is a hidden file beside ``target``, released when its process ends, however that ends.
+    Raises `StoppedError` if ``stop`` is set while waiting.
     """
     lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
-    noted = False
+    with suppress(filelock.Timeout):
+        lock.acquire(timeout=0)
+    if not lock.is_locked:
+        note("waiting for another process that works on it")
     while not lock.is_locked:
-        try:
+        if stop.wait(POLL_S):
+            raise StoppedError
+        with suppress(filelock.Timeout):
             lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if not noted:
-                note("waiting for another process that works on it")
-            noted = True
-            if stop.wait(POLL_S):
-                raise StoppedError from None
     try:
         yield
     finally:

@@ -12,10 +12,7 @@ def is_file(path: Path) -> bool:
 
 
 def obstacle(path: Path) -> str | None:
-    """Return what is in the place of a file, and the remedy; None for a file or if nothing is there.
-
-    The text continues a line that begins with the name of the file.
-    """
+    """Return what is in the place of a file, and the remedy; None for a file or if nothing is there."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -1,19 +1,33 @@
 """Packages that only some features need."""
 
 import importlib
+from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
+
+# Class of a logger: packages that it imports, and the extra of kitsseg that installs them.
+LOGGERS = {
+    "kitsseg.tracking.tensorboard_run.TensorBoardRun": (("tensorboard",), "tensorboard"),
+    "kitsseg.tracking.mlflow_run.MLflowRun": (("mlflow", "sqlalchemy", "alembic"), "mlflow"),
+}
 
 
 def require(module: str, extra: str, use: str) -> Any:
-    """Import and return ``module``, which ``extra`` of kitsseg installs.
-
-    Raises:
-        ValueError: it is not installed; the message names what needs it (``use``) and the remedy.
-    """
+    """Return the imported ``module``, or raise `ValueError` with its ``use`` and the remedy."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.split(".")[0]
-        raise ValueError(
-            f"{use} needs {package}, which is not installed: pip install 'kitsseg[{extra}]'"
-        ) from error
+        needs, remedy = f"{use} needs {module.split('.')[0]}", f"pip install 'kitsseg[{extra}]'"
+        raise ValueError(f"{needs}, which is not installed: {remedy}") from error
+
+
+def missing_packages(loggers: Mapping[str, Any]) -> list[str]:
+    """Return one error message per configured logger whose packages are not installed."""
+    problems = []
+    for name, node in loggers.items():
+        target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+        packages, extra = LOGGERS.get(target, ((), ""))
+        if missing := ", ".join(package for package in packages if find_spec(package) is None):
+            remedy = f"pip install 'kitsseg[{extra}]', or set logger=csv"
+            problems.append(f"logger.{name}: not installed: {missing}; {remedy}")
+    return problems

@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import torch
@@ -18,7 +18,11 @@ PACKAGES = (
 
 def describe_environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
     """Return versions, commit, device and precision as plain strings for a record."""
-    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
+    cpu = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
+    processor = f"{cpu}, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        processor = torch.cuda.get_device_name(device)
+    found = {name: list(distributions(name=name)) for name in PACKAGES}
     return {
         "kitsseg": kitsseg.__version__,
         "commit": commit(),
@@ -28,7 +32,7 @@ def describe_environment(device: torch.device, precision: str, compiled: bool) -
         "precision": precision,
         "compiled": "yes" if compiled else "no",
         "memory": os.environ.get("GLIBC_TUNABLES", ""),
-        **{name: _version(name) for name in PACKAGES},
+        **{name: each[0].version if each else "not installed" for name, each in found.items()},
     }
 
 
@@ -42,15 +46,3 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _cpu() -> str:
-    capabilities = torch.cpu.get_capabilities()
-    return f"{capabilities.get('cpu_name', platform.processor())}, {torch.get_num_threads()} threads"

@@ -8,10 +8,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 
 class ContinuedCSVLogger(CSVLogger):
-    """Append to ``metrics.csv``, which Lightning's own logger overwrites.
-
-    A row that is already in the file is not written again.
-    """
+    """Append new rows to ``metrics.csv``, which Lightning's own logger overwrites."""
 
     @property
     def experiment(self) -> Any:

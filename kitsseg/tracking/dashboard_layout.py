@@ -1,8 +1,8 @@
 """Decide which panels the W&B dashboard of a sweep shows, without importing W&B."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from kitsseg.reporting import formats, showcase, tables
 from kitsseg.reporting.run_record import Record
@@ -12,42 +12,25 @@ from kitsseg.tracking import run_content, tracking_file
 SLICES = tuple(f"slices/{role}" for role in showcase.ROLES)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One panel of a dashboard.
+class Panel(NamedTuple):
+    """One panel of a dashboard."""
 
-    Attributes:
-        kind: ``bars`` (one per model), ``curves``, ``points`` (one per run), ``table`` or ``media``.
-        title: title of the panel.
-        names: metrics, tables or media that it shows.
-        x: metric of the horizontal axis of ``curves`` and ``points``.
-    """
-
-    kind: str
+    kind: str  # bars (one per model), curves, points (one per run), table or media
     title: str
-    names: tuple[str, ...]
-    x: str | None = None
+    names: tuple[str, ...]  # metrics, tables or media that it shows
+    x: str | None = None  # metric of the horizontal axis of curves and points
 
 
-@dataclass(frozen=True)
-class DashboardLayout:
-    """Title, runs and content of a workspace and a report.
-
-    Attributes:
-        entity: W&B entity of the runs; None for the user's default.
-        group: common group of the runs; None if there is none.
-        ids: W&B ids of the runs.
-        sections: panels by title of the section.
-        table: Table 1 as Markdown; empty without a finished run.
-    """
+class DashboardLayout(NamedTuple):
+    """Title, runs and content of a workspace and a report."""
 
     title: str
     project: str
-    entity: str | None
-    group: str | None
-    ids: list[str]
-    sections: dict[str, list[Panel]]
-    table: str
+    entity: str | None  # W&B entity of the runs; None for the user's default
+    group: str | None  # common group of the runs
+    ids: list[str]  # W&B ids of the runs
+    sections: dict[str, list[Panel]]  # panels by title of the section
+    table: str  # Table 1 as Markdown; empty without a finished run
 
 
 def make_layout(
@@ -56,13 +39,10 @@ def make_layout(
     """Return the layout for those ``jobs`` of a sweep's or run's ``folder`` that were logged to W&B.
 
     ``project`` and ``entity`` override those to which the runs were logged.
-
-    Raises:
-        ValueError: no run was logged to W&B.
     """
     folders = [job.folder for job in jobs]
-    stored = {path: tracking_file.read(path, "wandb") for path in [*folders, folder]}
-    stored = {path: values for path, values in stored.items() if values.get("id")}
+    read = {path: tracking_file.read(path, "wandb") for path in [*folders, folder]}
+    stored = {path: values for path, values in read.items() if values.get("id")}
     if not stored:
         raise ValueError(f"runs={folder}: contains no run that was logged with logger=wandb")
     first = next(iter(stored.values()))
@@ -92,9 +72,8 @@ def make_sections(logged: set[str]) -> dict[str, list[Panel]]:
     sections: dict[str, list[Panel]] = {
         "Table 1": [Panel("table", "Table 1", ("table1",)), Panel("media", "Report", ("report",))],
         "By model": [
-            Panel("bars", f"{part} {region}", (f"final/{part}_{region}",))
-            for part in ("val", "train")
-            for region in ("tumor", "kidney")
+            Panel("bars", name.replace("_", " "), (f"final/{name}",))
+            for name in ("val_tumor", "val_kidney", "train_tumor", "train_kidney")
         ],
         "Before and after fine-tuning": [
             Panel("bars", "Validation tumour", ("before/val_tumor", "final/val_tumor")),
@@ -111,19 +90,16 @@ def make_sections(logged: set[str]) -> dict[str, list[Panel]]:
     }
     if not any(name.startswith("before/") for name in logged):
         del sections["Before and after fine-tuning"]
-    available: dict[str, list[Panel]] = {}
     for title, panels in sections.items():
-        for panel in panels:
-            names = tuple(name for name in panel.names if name in logged)
-            if names and (panel.x is None or panel.x in logged):
-                available.setdefault(title, []).append(replace(panel, names=names))
-    return available
+        known = [p._replace(names=tuple(name for name in p.names if name in logged)) for p in panels]
+        sections[title] = [p for p in known if p.names and (p.x is None or p.x in logged)]
+    return {title: panels for title, panels in sections.items() if panels}
 
 
 def describe(layout: DashboardLayout) -> str:
     """Return the layout as text, one line per panel."""
-    ids = ", ".join(layout.ids)
-    runs = f"group {layout.group}" if layout.group else f"{len(layout.ids)} runs ({ids})"
+    ids = f"{len(layout.ids)} runs ({', '.join(layout.ids)})"
+    runs = f"group {layout.group}" if layout.group else ids
     entity = layout.entity if layout.entity is not None else "(your default entity)"
     lines = [f"workspace and report '{layout.title}' in {entity}/{layout.project}, {runs}"]
     for title, panels in layout.sections.items():
@@ -135,9 +111,7 @@ def describe(layout: DashboardLayout) -> str:
 
 
 def _table1(records: Sequence[Record]) -> str:
-    study = tables.study(records)
-    cells = [
-        [row.label, *(formats.interval(cell.mean, spread=cell.sd) for cell in row_cells)]
-        for row, row_cells in zip(study.rows, study.final, strict=True)
-    ]
-    return formats.markdown(tables.HEAD, cells)
+    study, lines = tables.study(records), []
+    for row, cells in zip(study.rows, study.final, strict=True):
+        lines.append([row.label, *(formats.interval(cell.mean, spread=cell.sd) for cell in cells)])
+    return formats.markdown(tables.HEAD, lines)

@@ -20,12 +20,9 @@ STATES = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 class MLflowRun(MLFlowLogger):
     """Log to an MLflow run whose id is stored in ``folder``, so that it can be resumed.
 
-    Args:
-        root: folder of the database and its files, used if there is no tracking URI.
-        project: name of the MLflow experiment.
-        tracking_uri: server or database. Default: ``MLFLOW_TRACKING_URI``, then ``root/mlflow.db``.
-        sweep: folder of the sweep; its name becomes a tag, as does that of the configuration ``model``.
-        checkpoints: log the best checkpoint of each stage.
+    ``tracking_uri`` is a server or database, by default ``MLFLOW_TRACKING_URI`` or ``root/mlflow.db``.
+    ``project`` is the name of the MLflow experiment. The name of the folder ``sweep`` becomes a tag, as
+    does that of the configuration ``model``. ``checkpoints`` logs the best checkpoint of each stage.
     """
 
     def __init__(
@@ -41,7 +38,6 @@ class MLflowRun(MLFlowLogger):
     ) -> None:
         self.folder, self.checkpoints = Path(folder).resolve(), checkpoints
         uri, artifact_location = storage(root, tracking_uri)
-        stored = tracking_file.read(self.folder, TRACKER)
         own = {"model": model, "commit": provenance.commit(), "folder": str(self.folder)}
         if sweep is not None and self.folder.is_relative_to(Path(sweep).resolve()):
             own["sweep"] = Path(sweep).name
@@ -51,7 +47,7 @@ class MLflowRun(MLFlowLogger):
             tracking_uri=uri,
             tags={**{k: v for k, v in own.items() if v}, **({} if tags is None else tags)},
             artifact_location=artifact_location,
-            run_id=stored.get("run_id") if stored.get("tracking_uri") == uri else None,
+            run_id=stored_id(self.folder, uri),
         )
 
     @property
@@ -59,15 +55,15 @@ class MLflowRun(MLFlowLogger):
         """Return the MLflow client; the run starts on first access."""
         client: Any = self._mlflow_client
         if not self._initialized:
-            logging.getLogger("alembic").setLevel(logging.WARNING)
-            logging.getLogger("mlflow").setLevel(logging.WARNING)
+            for name in ("alembic", "mlflow"):
+                logging.getLogger(name).setLevel(logging.WARNING)
             project = self._experiment_name
             if self._run_id is None and client.get_experiment_by_name(project) is None:
                 with suppress(Exception):  # another job may create it at the same time
                     client.create_experiment(project, artifact_location=self._artifact_location)
             MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
-            ids = {"tracking_uri": self._tracking_uri, "run_id": self._run_id}
-            tracking_file.update(self.folder, TRACKER, **ids, project=project)
+            ids = {"tracking_uri": self._tracking_uri, "run_id": self._run_id, "project": project}
+            tracking_file.update(self.folder, TRACKER, **ids)
             client.set_terminated(self._run_id, "RUNNING")
         return client
 
@@ -103,14 +99,18 @@ def storage(root: str, tracking_uri: str | None) -> tuple[str, str | None]:
     return f"sqlite:///{home / 'mlflow.db'}", (home / "mlflow-files").as_uri()
 
 
+def stored_id(folder: Path, uri: str) -> str | None:
+    """Return the id of the MLflow run of ``folder``, if it was logged to this tracking URI."""
+    stored = tracking_file.read(folder, TRACKER)
+    return stored.get("run_id") if stored.get("tracking_uri") == uri else None
+
+
 def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> None:
     """Log the tables and the report of a sweep as one MLflow run, which a second call updates."""
     from mlflow.tracking import MlflowClient
 
     uri, project = job_values["tracking_uri"], job_values["project"]
-    client = MlflowClient(uri)
-    stored = tracking_file.read(folder, TRACKER)
-    run_id = stored.get("run_id") if stored.get("tracking_uri") == uri else None
+    client, run_id = MlflowClient(uri), stored_id(folder, uri)
     if run_id is None:
         experiment: Any = client.get_experiment_by_name(project)
         tags, name = {"sweep": folder.name, "kind": "table"}, f"{folder.name}: Table 1"

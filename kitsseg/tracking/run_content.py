@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,37 +17,28 @@ COLOURS = np.array([[0, 0, 0], [60, 190, 90], [230, 60, 60]], np.float32)
 SLICES_PER_CASE = 5
 
 
-@dataclass(frozen=True)
-class ExampleSlice:
-    """One slice ``[H, W]`` of a showcase case.
+class ExampleSlice(NamedTuple):
+    """One slice ``[H, W]`` of a showcase case."""
 
-    Attributes:
-        role: ``best``, ``median`` or ``worst`` case.
-        number: position among the slices of the case, from 0.
-        caption: case, slice number and tumour Dice of the case.
-        image: ``[H, W]`` uint8.
-        masks: class ids ``[H, W]``: ``truth``, ``prediction`` and, after fine-tuning, ``before``.
-    """
-
-    role: str
-    number: int
-    caption: str
+    role: str  # best, median or worst case
+    number: int  # position among the slices of the case, from 0
+    caption: str  # case, slice number and tumour Dice of the case
     image: npt.NDArray[np.uint8]
-    masks: dict[str, npt.NDArray[np.uint8]]
+    masks: dict[str, npt.NDArray[np.uint8]]  # class ids: truth, prediction, before (fine-tuning)
 
 
 def summary_metrics(record: Record) -> dict[str, float]:
-    """Return the mean Dice values of Table 1 by name; undefined values are left out.
+    """Return the mean Dice values of Table 1 by name, where defined.
 
     The names are ``final/val_tumor`` etc., and ``before/val_tumor`` etc. for a fine-tuned run.
     """
     stages = {"final/": True, "before/": False} if record.after is not None else {"final/": True}
-    values = {
+    return {
         stage + column.lower().replace(" ", "_"): dice
         for stage, after in stages.items()
         for column, dice in zip(tables.COLUMNS, tables.mean_dice(record, after), strict=True)
+        if not math.isnan(dice)
     }
-    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def case_table(record: Record) -> tuple[list[str], list[list[Any]]]:
@@ -70,13 +60,10 @@ def case_table(record: Record) -> tuple[list[str], list[list[Any]]]:
 
 
 def example_slices(folder: Path, scores: CaseScores) -> Iterator[ExampleSlice]:
-    """Yield a few slices of each showcase case of a run, including the one with most tumour.
-
-    ``scores`` are those of the run's validation cases.
-    """
+    """Yield a few slices of each showcase case of a run, including the one with most tumour."""
     for shown in showcase.read(folder):
-        count = min(SLICES_PER_CASE, len(shown.z))
-        spread = np.linspace(0, len(shown.z) - 1, count).round().astype(int)
+        last = len(shown.z) - 1
+        spread = np.linspace(0, last, min(SLICES_PER_CASE, last + 1)).round().astype(int)
         dice = scores.get(shown.case, {}).get("dice", {}).get("tumour")
         score = "no tumour" if dice is None else f"tumour Dice {dice:.3f}"
         for number, i in enumerate(sorted({*spread[1:-1].tolist(), shown.start})):

@@ -20,32 +20,25 @@ log = logging.getLogger("kitsseg")
 
 @contextmanager
 def open_loggers(factories: Iterable[Callable[[], Logger]]) -> Iterator[list["SafeLogger"]]:
-    """Create loggers, and close each with the final state of the run.
-
-    Raises:
-        ValueError: a logger cannot be created with the configured values.
-    """
+    """Create loggers, and close each with the final state of the run."""
     loggers: list[SafeLogger] = []
     ended = (0, "", "complete")
     try:
         for create in factories:
             try:
                 loggers.append(SafeLogger(create()))
+                loggers[-1].start()
             except Exception as error:
-                if isinstance(error.__cause__, ValueError):  # of the logger, wrapped by Hydra
+                if isinstance(error.__cause__, ValueError):  # of the configured values, wrapped by Hydra
                     raise error.__cause__ from None
                 cause = error if error.__cause__ is None else error.__cause__
-                log.warning(f"a logger is left out: {type(cause).__name__}: {_one_line(cause)}")
-            else:
-                loggers[-1].start()
+                log.warning(f"a logger is left out: {_describe(cause)}")
         yield loggers
     except BaseException as error:
-        text = " ".join(str(error).split())
-        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        ended = (1, reason, "failed")
+        ended = (1, _describe(error, limit=None), "failed")
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             code = getattr(error, "code", None)
-            ended = (code if isinstance(code, int) and code > 0 else 255, reason, "interrupted")
+            ended = (code if isinstance(code, int) and code > 0 else 255, ended[1], "interrupted")
         raise
     finally:
         for logger in loggers:
@@ -67,8 +60,8 @@ def _attribute(name: str) -> Any:
 
 def _method(name: str) -> Any:
     """Return a method that calls the wrapped logger's method of the same name."""
-    return lambda self, *args, **kwargs: self._attempt(
-        lambda: getattr(self.logger, name)(*args, **kwargs)
+    return lambda self, *args, **options: self._attempt(
+        lambda: getattr(self.logger, name)(*args, **options)
     )
 
 
@@ -76,8 +69,8 @@ class SafeLogger(Logger):
     """Forward to another logger, report its first error as a warning and ignore the others.
 
     The optional methods ``log_run(record, folder)`` and ``close(exit_code, reason, state)`` of the
-    wrapped logger are called if they exist. Lightning finalizes its loggers after every fit. A run has
-    up to two fits, so `finalize` only saves and `close` ends the run.
+    wrapped logger are called if they exist. Lightning finalizes its loggers after each of up to two
+    fits, so `finalize` only saves and `close` ends the run.
     """
 
     experiment = _attribute("experiment")
@@ -137,10 +130,8 @@ class SafeLogger(Logger):
             return action()
         except Exception as error:  # trackers raise errors of any class
             if not self.warned and not self.left_out:
-                log.warning(
-                    f"{type(self.logger).__name__}: {type(error).__name__}: {_one_line(error)}; "
-                    "the run continues, but this logger may be incomplete"
-                )
+                result = "the run continues, but this logger may be incomplete"
+                log.warning(f"{type(self.logger).__name__}: {_describe(error)}; {result}")
             self.warned = True
             if time.monotonic() - start > LIMIT_S:  # it would hold up every epoch
                 self._leave_out(f"a call failed after more than {LIMIT_S:g} s")
@@ -152,5 +143,7 @@ class SafeLogger(Logger):
         self.left_out = True
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+def _describe(error: BaseException, limit: int | None = 300) -> str:
+    """Return the class and the text of an error as one line."""
+    text = " ".join(str(error).split())[:limit]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -12,10 +12,7 @@ log = logging.getLogger("kitsseg")
 
 
 def log_sweep(jobs: Sequence[Job], folder: Path, files: list[Path]) -> None:
-    """Log the tables and the report, ``files``, of the sweep in ``folder``.
-
-    Nothing is logged for a single run. Errors of a tracker become warnings.
-    """
+    """Log the tables and the report, ``files``, of the sweep in ``folder``; nothing for a single run."""
     job_folders = [job.folder for job in jobs if job.folder.resolve() != folder.resolve()]
     for tracker in ("wandb", "tensorboard", "mlflow"):
         stored = [values for path in job_folders if (values := tracking_file.read(path, tracker))]

@@ -25,9 +25,9 @@ class TensorBoardRun(TensorBoardLogger):
     def log_run(self, record: Record, folder: Path) -> None:
         """Log the table of cases as text, and the example slices as images."""
         head, rows = run_content.case_table(record)
-        values = [[math.nan if value is None else value for value in row[2:]] for row in rows]
-        cells = [[*row[:2], *map(formats.number, line)] for row, line in zip(rows, values, strict=True)]
-        self.experiment.add_text("cases", formats.markdown(head, cells))
+        for row in rows:
+            row[2:] = [formats.number(math.nan if value is None else value) for value in row[2:]]
+        self.experiment.add_text("cases", formats.markdown(head, rows))
         for example in run_content.example_slices(folder, record.final["validation"]):
             name, picture = f"slices/{example.role}", run_content.overlay(example)
             self.experiment.add_image(name, picture, example.number, dataformats="HWC")

@@ -11,8 +11,7 @@ NAME = "tracking.json"
 
 def read(folder: Path, tracker: str) -> dict[str, Any]:
     """Return the values of one tracker; empty if there are none or the file is damaged."""
-    values = _read_all(folder).get(tracker, {})
-    return values if isinstance(values, dict) else {}
+    return _read_all(folder).get(tracker, {})
 
 
 def update(folder: Path, tracker: str, /, **values: Any) -> None:
@@ -21,9 +20,10 @@ def update(folder: Path, tracker: str, /, **values: Any) -> None:
     write_json(folder / NAME, {**_read_all(folder), tracker: {**read(folder, tracker), **values}})
 
 
-def _read_all(folder: Path) -> dict[str, Any]:
+def _read_all(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        values = json.loads((folder / NAME).read_text())
-    except (OSError, ValueError):
+        return {
+            str(name): dict(values) for name, values in json.loads((folder / NAME).read_text()).items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return values if isinstance(values, dict) else {}

@@ -1,6 +1,5 @@
 """Create the W&B workspace and the report of a sweep with wandb-workspaces."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,47 +7,42 @@ from kitsseg.system.optional_packages import require
 from kitsseg.tracking import tracking_file
 from kitsseg.tracking.dashboard_layout import DashboardLayout, Panel
 
-wr = require("wandb_workspaces.reports.v2", "dashboard", "kitsseg.dashboard")
-ws = require("wandb_workspaces.workspaces", "dashboard", "kitsseg.dashboard")
-expr = require("wandb_workspaces.expr", "dashboard", "kitsseg.dashboard")
-
-TRACKER = "dashboard"
+TRACKER = "dashboard"  # also the extra that installs wandb-workspaces
+wr, ws, expr = (
+    require(f"wandb_workspaces.{name}", TRACKER, "kitsseg.dashboard")
+    for name in ("reports.v2", "workspaces", "expr")
+)
 MODEL = "model_name"
 PINNED = ("final/val_tumor", "final/val_kidney")
 
 
 def make_workspace(layout: DashboardLayout) -> Any:
-    """Return the workspace, not saved; without an entity it has the placeholder ``ENTITY``."""
-    sections = [
-        ws.Section(name=title, panels=[make_panel(panel) for panel in panels], is_open=True)
-        for title, panels in layout.sections.items()
-    ]
+    """Return the workspace, not saved."""
     names = {name for panels in layout.sections.values() for panel in panels for name in panel.names}
+    pinned = [f"config:{MODEL}", *(f"summary:{name}" for name in PINNED if name in names)]
+    runs = {"filters": [_run_filter(layout)], "groupby": [expr.Config(MODEL)], "pinned_columns": pinned}
     return ws.Workspace(
-        entity=layout.entity if layout.entity is not None else "ENTITY",
-        project=layout.project,
+        **_place(layout),
         name=layout.title,
-        sections=sections,
-        runset_settings=ws.RunsetSettings(
-            filters=[_run_filter(layout)],
-            groupby=[expr.Config(MODEL)],
-            pinned_columns=[f"config:{MODEL}", *(f"summary:{n}" for n in PINNED if n in names)],
-        ),
+        sections=[
+            ws.Section(name=title, panels=list(map(make_panel, panels)), is_open=True)
+            for title, panels in layout.sections.items()
+        ],
+        runset_settings=ws.RunsetSettings(**runs),
         auto_generate_panels=False,
     )
 
 
 def make_report(layout: DashboardLayout) -> Any:
     """Return the report, not saved: Table 1, then the panels of each section."""
-    place = {"project": layout.project, "entity": "ENTITY" if layout.entity is None else layout.entity}
+    place = _place(layout)
     blocks: list[Any] = [wr.TableOfContents()]
     if layout.table:
         blocks += [wr.H1("Table 1"), wr.MarkdownBlock(layout.table)]
     for title, panels in layout.sections.items():
         groupby = [f"config.{MODEL}"] if title == "By model" else []
         runs = wr.Runset(**place, name=layout.title, filters=[_run_filter(layout)], groupby=groupby)
-        grid = wr.PanelGrid(runsets=[runs], panels=[make_panel(panel) for panel in panels])
-        blocks += [wr.H2(title), grid]
+        blocks += [wr.H2(title), wr.PanelGrid(runsets=[runs], panels=list(map(make_panel, panels)))]
     return wr.Report(**place, title=layout.title[:128], blocks=blocks)
 
 
@@ -78,17 +72,13 @@ def save(layout: DashboardLayout, folder: Path) -> list[str]:
     """Save workspace and report to W&B and return their URLs.
 
     Their ids are stored in ``tracking.json`` of ``folder``; a second call overwrites both.
-
-    Raises:
-        ValueError: W&B cannot be reached or refuses the request.
     """
     import wandb
 
     try:
         if layout.entity is None:
-            layout = replace(layout, entity=wandb.Api().default_entity)
-        place = {"project": layout.project, "entity": layout.entity}
-        stored = tracking_file.read(folder, TRACKER)
+            layout = layout._replace(entity=wandb.Api().default_entity)
+        place, stored = _place(layout), tracking_file.read(folder, TRACKER)
         workspace, report = make_workspace(layout), make_report(layout)
         if all(stored.get(name) == value for name, value in place.items()):
             workspace._internal_name = stored["workspace_name"]
@@ -104,8 +94,12 @@ def save(layout: DashboardLayout, folder: Path) -> list[str]:
     return [workspace.url, report.url]
 
 
+def _place(layout: DashboardLayout) -> dict[str, str]:
+    """Return the project and the entity, which has a placeholder if it is unknown."""
+    return {"project": layout.project, "entity": "ENTITY" if layout.entity is None else layout.entity}
+
+
 def _run_filter(layout: DashboardLayout) -> Any:
     """Return the filter that selects the runs of the layout."""
-    if layout.group is None:
-        return expr.Metric("ID").isin(layout.ids)
-    return expr.Metric("Group") == layout.group
+    group = layout.group
+    return expr.Metric("ID").isin(layout.ids) if group is None else expr.Metric("Group") == group

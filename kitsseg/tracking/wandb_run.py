@@ -1,10 +1,4 @@
-"""W&B logger of a run: starts without a login prompt and falls back to offline mode.
-
-A resumed run passes its stored id to ``wandb.init(resume="allow")``. Each process of an offline run
-writes its own folder ``wandb/offline-run-*``; ``wandb sync`` sends them in order of start time. Sync
-them before an online process resumes the run. If an online process is killed, rows that W&B has not
-sent stay in ``wandb/run-*``; ``wandb sync --include-online`` sends them.
-"""
+"""W&B logger of a run: starts without a login prompt and falls back to offline mode."""
 
 import csv
 import io
@@ -12,7 +6,7 @@ import logging
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
 
@@ -32,13 +26,10 @@ CLASS_NAMES = {number: name for number, name in enumerate(CLASSES) if number > 0
 class WandbRun(WandbLogger):
     """Log to a W&B run whose id is stored in ``folder``, so that it can be resumed.
 
-    Args:
-        offline: store the run in ``folder/wandb`` for ``wandb sync``.
-        sweep: folder of the sweep. A run inside it belongs to the group ``experiment_name/SWEEP``.
-        group: overrides the name of the group; empty for no group.
-        model: name of the model configuration; logged as ``config.model_name`` and as a tag.
-        checkpoints: log the best checkpoint of each stage as an artifact.
-        settings: arguments of `wandb.Settings`.
+    ``offline`` stores the run in ``folder/wandb`` for ``wandb sync``. A run inside the folder ``sweep``
+    belongs to the group ``experiment_name/SWEEP``; ``group`` overrides its name, empty for no group. The
+    name of the configuration ``model`` is logged as ``config.model_name`` and as a tag. ``checkpoints``
+    logs the best checkpoint of each stage as an artifact. ``settings`` are those of `wandb.Settings`.
     """
 
     limits_its_start = True  # by W&B's settings; then it continues offline
@@ -61,12 +52,11 @@ class WandbRun(WandbLogger):
         self.folder, self.model, self.checkpoints = Path(folder), model, checkpoints
         if group is None:
             group = group_name(self.folder, sweep, experiment_name)
-        from_environment = os.environ.get("WANDB_TAGS", "").split(",")
+        all_tags = [model, *([] if tags is None else tags), *os.environ.get("WANDB_TAGS", "").split(",")]
         self.start_args: dict[str, Any] = {
             "offline": offline, "settings": {} if settings is None else settings, "project": project,
             "entity": entity, "group": group if group else None, "job_type": "train",
-            "name": os.environ.get("WANDB_NAME", self.folder.name),
-            "tags": [t for t in (model, *([] if tags is None else tags), *from_environment) if t],
+            "name": os.environ.get("WANDB_NAME", self.folder.name), "tags": list(filter(None, all_tags)),
         }  # fmt: skip
 
     @property
@@ -80,9 +70,8 @@ class WandbRun(WandbLogger):
                     run.define_metric(f"{prefix}{part}/*", step_metric=f"{prefix}epoch")
             values = {"model_name": self.model, "commit": provenance.commit()}
             run.config.update(values, allow_val_change=True)
-            if run.resumed:
-                for name in {"outcome", "error"} & set(run.summary.keys()):  # of an earlier attempt
-                    del run.summary[name]
+            for name in {"outcome", "error"} & set(run.summary.keys()):  # of an earlier attempt
+                del run.summary[name]
             self._experiment = run
         return self._experiment
 
@@ -105,8 +94,8 @@ class WandbRun(WandbLogger):
         head, rows = run_content.case_table(record)
         values: dict[str, Any] = {"cases": wandb.Table(columns=[*head], data=rows)}
         for example in run_content.example_slices(folder, record.final["validation"]):
-            kinds = example.masks.items()
-            masks: Any = {kind: {"mask_data": mask, "class_labels": CLASS_NAMES} for kind, mask in kinds}
+            parts = {"class_labels": CLASS_NAMES}
+            masks: Any = {kind: {"mask_data": mask, **parts} for kind, mask in example.masks.items()}
             image = wandb.Image(example.image, masks=masks, caption=example.caption)
             values.setdefault(f"slices/{example.role}", []).append(image)
         log_row(run, self.folder, values)
@@ -133,8 +122,7 @@ def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> No
     import wandb
 
     place = {name: job_values.get(name) for name in ("project", "entity", "group")}
-    server = job_values.get("server")
-    settings = {} if server is None else {"base_url": server}
+    settings = {"base_url": job_values["server"]} if job_values.get("server") else {}
     name, offline = f"{folder.name}: Table 1", bool(job_values.get("offline", True))
     run = start(folder, offline, settings, **place, name=name, job_type="table")
     try:
@@ -154,27 +142,22 @@ def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> No
 
 def group_name(folder: Path, sweep: str | None, experiment_name: str | None) -> str:
     """Return ``EXPERIMENT/SWEEP`` for a job inside a sweep's folder; empty for a single run."""
-    parent = None if sweep is None else Path(sweep).resolve()
-    if parent is None or parent not in folder.resolve().parents:
+    if sweep is None or Path(sweep).resolve() not in folder.resolve().parents:
         return ""
-    named = experiment_name and experiment_name != parent.name
-    return f"{experiment_name}/{parent.name}" if named else parent.name
+    name = Path(sweep).resolve().name
+    return f"{experiment_name}/{name}" if experiment_name and experiment_name != name else name
 
 
 def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: Any) -> Any:
-    """Start or resume the W&B run of ``folder`` and return the `wandb.Run`.
+    """Start or resume the W&B run of ``folder``, whose id is in ``tracking.json``, and return it.
 
-    Its W&B files are in ``folder/wandb`` (or in ``WANDB_DIR/wandb``), its id is in
-    ``folder/tracking.json``. With ``offline`` it is stored for ``wandb sync``; ``WANDB_MODE`` may also
-    set this, or ``disabled``. ``settings`` are passed to `wandb.Settings`, and ``init_args`` (project,
-    entity, group, name, ...) to `wandb.init`.
+    ``settings`` are passed to `wandb.Settings`, ``init_args`` (project, entity, ...) to `wandb.init`.
     """
     import wandb
 
     folder = folder.resolve()
-    run_id = tracking_file.read(folder, TRACKER).get("id")
-    if run_id is None:
-        run_id = secrets.token_hex(8)  # not from a seeded generator: equal seeds are different runs
+    new_id = secrets.token_hex(8)  # not from a seeded generator: equal seeds are different runs
+    run_id = tracking_file.read(folder, TRACKER).get("id", new_id)
     place = {name: init_args.get(name) for name in ("project", "entity", "group")}
     server = settings.get("base_url")
     tracking_file.update(folder, TRACKER, id=run_id, offline=offline, server=server, **place)
@@ -184,15 +167,9 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
     code = {"git_root": str(root)} if (root / ".git").exists() else {"disable_git": True}
     defaults = {"silent": True, "reinit": "finish_previous", "login_timeout": 1, **code,
                 "init_timeout": START_S, "finish_timeout": FINISH_S}  # fmt: skip
-    wandb_settings = wandb.Settings(**{**defaults, **settings, "finish_timeout_raises": True})
-    place_of_files = os.environ.get("WANDB_DIR", str(folder))
-    args = {
-        "dir": place_of_files,
-        "id": run_id,
-        "resume": "allow",
-        "settings": wandb_settings,
-        **init_args,
-    }
+    init_args["settings"] = wandb.Settings(**{**defaults, **settings, "finish_timeout_raises": True})
+    files = os.environ.get("WANDB_DIR", str(folder))
+    args = {"dir": files, "id": run_id, "resume": "allow", **init_args}
     mode = select_mode(offline)
     if mode == "online":
         reason = NO_API_KEY
@@ -202,17 +179,15 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
             except Exception as error:  # wandb raises errors of any class
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 wandb.teardown()  # otherwise its service keeps the id of the run in use
-        command = f"wandb sync {place_of_files}/wandb/offline-run-*"
+        command = f"wandb sync {files}/wandb/offline-run-*"
         log.warning(f"W&B: {reason}; the run is offline, send it later: {command}")
-    return wandb.init(mode="disabled" if mode == "disabled" else "offline", **args)
+        mode = "offline"
+    return wandb.init(mode=mode, **args)
 
 
 def log_row(run: Any, folder: Path, values: dict[str, Any]) -> None:
-    """Log values at the next step.
-
-    The step is stored in ``tracking.json``, because an offline run counts from 0 in each process and
-    W&B drops rows with a smaller step than an earlier one.
-    """
+    """Log values at the next step."""
+    # It is stored: offline, each process counts from 0, and W&B drops rows with an earlier step.
     step = max(tracking_file.read(folder, TRACKER).get("step", -1), run.step - 1) + 1
     tracking_file.update(folder, TRACKER, step=step)
     run.log(values, step=step, commit=True)
@@ -229,12 +204,12 @@ def finish(run: Any, exit_code: int = 0) -> None:
             log.warning(f"W&B: {late}: wandb sync --include-online {Path(run.settings.sync_dir)}")
 
 
-def select_mode(offline: bool) -> str:
+def select_mode(offline: bool) -> Literal["online", "offline", "disabled"]:
     """Return the W&B mode; ``WANDB_MODE`` can disable sending but not enable it."""
     value = os.environ.get("WANDB_MODE", "")
-    if value == "disabled":
-        return "disabled"
-    return "offline" if offline or value in ("offline", "dryrun") else "online"
+    if offline or value in ("offline", "dryrun", "disabled"):
+        return "disabled" if value == "disabled" else "offline"
+    return "online"
 
 
 def has_api_key(server: str | None = None) -> bool:
@@ -243,9 +218,9 @@ def has_api_key(server: str | None = None) -> bool:
     import wandb
 
     settings = wandb.setup().settings
-    variables = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
     netrc = requests.utils.get_netrc_auth(settings.base_url if server is None else server)
-    return any([*map(os.environ.get, variables), netrc, settings.api_key])
+    variables = map(os.environ.get, ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"))
+    return any([*variables, netrc, settings.api_key])
 
 
 def _log_files(run: Any, name: str, kind: str, files: dict[str, Path], metadata: Any = None) -> None:

@@ -119,17 +119,22 @@ def test_both_figures_are_kept(blocks: Path, predicted: Path, tmp_path: Path) ->
     assert off["settings"]["postprocess"] is None and set(off["summary"]) == {"as_predicted"}
 
 
-def test_empty_classes(tmp_path: Path) -> None:
-    """Neither there nor predicted: no figure. Missed or invented: 0, and no distance."""
+def four_cases(folder: Path) -> tuple[Path, Path]:
+    """Predictions and truth of a tumour in neither, a missed and an invented one, and empty volumes."""
     label = blocky(0)[1]
     kidney, nothing = np.minimum(label, 1), label * 0
     pairs = [(kidney, kidney), (kidney, label), (label, kidney), (nothing, nothing)]
-    for folder in ("truth", "predicted"):
-        (tmp_path / folder).mkdir()
+    for name in ("predicted", "truth"):
+        (folder / name).mkdir()
     for number, (prediction, truth) in enumerate(pairs):
-        save(tmp_path / "predicted" / f"case_{number:05d}.nii.gz", prediction)
-        save(tmp_path / "truth" / f"case_{number:05d}.nii.gz", truth)
-    assert evaluate(tmp_path / "predicted", tmp_path / "truth", tmp_path / "out") == 0
+        save(folder / "predicted" / f"case_{number:05d}.nii.gz", prediction)
+        save(folder / "truth" / f"case_{number:05d}.nii.gz", truth)
+    return folder / "predicted", folder / "truth"
+
+
+def test_empty_classes(tmp_path: Path) -> None:
+    """Neither there nor predicted: no figure. Missed or invented: 0, and no distance."""
+    assert evaluate(*four_cases(tmp_path), tmp_path / "out") == 0
     out = record(tmp_path / "out")
     neither, missed, invented, empty = out["cases"].values()
     for case, dice in ((neither, None), (missed, 0), (invented, 0), (empty, None)):
@@ -147,6 +152,45 @@ def test_empty_classes(tmp_path: Path) -> None:
     assert summary["lesions"]["false_positives_per_case"] == 0.25
     assert summary["tumour_detected"] == {"cases": 1, "detected": 0}
     assert rows(tmp_path / "out")["case_00000"]["dice_tumour"] == ""
+
+
+@pytest.mark.parametrize(("value", "mean"), [(1.0, 0.5), (0.5, 0.25), (0.0, 0.0)])
+def test_absent_regions_can_have_a_dice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float, mean: float
+) -> None:
+    """The tumour is in neither volume of the first and last case; cleaning removes the third's, too."""
+    cleaning = ["postprocess=tumours", "postprocess.min_tumour_ml=1000"]
+    given = [*four_cases(tmp_path), tmp_path / "out"]
+    assert evaluate(*given, f"absent_dice={value}", *cleaning) == 0
+    out = record(tmp_path / "out")
+    assert out["settings"]["absent_dice"] == value
+    cases, cleaned = list(out["cases"].values()), [c["postprocessed"] for c in out["cases"].values()]
+    for metric in ("dice", "surface_dice"):
+        assert [case[metric]["tumour"] for case in cases] == [value, 0, 0, value]
+        assert [case[metric]["tumour"] for case in cleaned] == [value, 0, value, value]
+        assert [case[metric]["kidney"] for case in cases] == [1, 1, 1, value]
+        summary = {name: means[metric] for name, means in out["summary"].items()}
+        assert summary["as_predicted"]["tumour"]["mean"] == mean
+        assert summary["as_predicted"]["kidney"]["mean"] == (3 + value) / 4
+        assert summary["postprocessed"]["tumour"]["mean"] == 3 * value / 4
+        assert {entry["cases"] for means in summary.values() for entry in means.values()} == {4}
+        row = rows(tmp_path / "out")["case_00002"]
+        assert float(row[f"{metric}_tumour"]) == 0
+        assert float(row[f"postprocessed_{metric}_tumour"]) == value
+    assert {case["hd95_mm"]["tumour"] for case in cases} == {None}
+    assert re.search(rf"\nDice +[\d.]+ \[.*\] +{mean:.3f} \[", capsys.readouterr().out)
+
+
+def test_the_rule_of_kits21_from_end_to_end(tmp_path: Path) -> None:
+    four_cases(tmp_path)
+    given = ["predictions=predicted", "truth=truth", "output=out", "workers=1", "absent_dice=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kitsseg.evaluate", *given], cwd=tmp_path, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = record(tmp_path / "out")["summary"]["as_predicted"]["dice"]["tumour"]
+    assert (found["mean"], found["cases"]) == (0.5, 4)
 
 
 def test_counts_are_those_of_training(block_cases: list[Case]) -> None:
@@ -201,6 +245,12 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ("workers=0", "workers=0: must be between 1 and 64"),
         ("tolerance_mm.tumour=-1", "tolerance_mm.tumour=-1.0: must be at least 0 and finite"),
         ("tolerance_mm.cyst=1", "tolerance_mm.cyst: no such key (kidney, kidney_label, tumour)"),
+        ("absent_dice=1.5", "absent_dice=1.5: must be between 0 and 1"),
+        ("absent_dice=nan", "absent_dice=nan: must be between 0 and 1"),
+        (
+            "absent_dice=skip",
+            "absent_dice=skip: Value 'skip' of type 'str' could not be converted to Float",
+        ),
         ("lesions.min_overlap=0", "lesions.min_overlap=0: must be in (0, 1]"),
         (
             "cases=some",

@@ -11,7 +11,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kitsseg.reporting import runs
-from kitsseg.tracking import logger_packages, mlflow_run, safe_logger, tensorboard_run, tracking_file
+from kitsseg.system import optional_packages
+from kitsseg.tracking import mlflow_run, safe_logger, tensorboard_run, tracking_file
 from kitsseg.tracking.mlflow_run import MLflowRun
 from kitsseg.tracking.safe_logger import open_loggers
 from kitsseg.tracking.tensorboard_run import TensorBoardRun
@@ -155,9 +156,9 @@ def test_missing_packages_are_named(
         "tensorboard": {"_target_": "kitsseg.tracking.tensorboard_run.TensorBoardRun"},
         "odd": None,
     }
-    assert logger_packages.missing_packages(nodes) == []
-    monkeypatch.setattr(logger_packages, "find_spec", lambda name: None if name != "alembic" else name)
-    assert logger_packages.missing_packages(nodes) == [
+    assert optional_packages.missing_packages(nodes) == []
+    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None if name != "alembic" else name)
+    assert optional_packages.missing_packages(nodes) == [
         "logger.mlflow: not installed: mlflow, sqlalchemy; pip install 'kitsseg[mlflow]', "
         "or set logger=csv",
         "logger.tensorboard: not installed: tensorboard; pip install 'kitsseg[tensorboard]', "
