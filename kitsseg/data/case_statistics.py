@@ -22,11 +22,8 @@ def hu_percentiles(
 ) -> dict[str, list[int] | None]:
     """Return the HU percentiles of each class, at `PERCENTILES`; None for an absent class.
 
-    Equal to NumPy's ``method="inverted_cdf"``. The background is sampled; see `BACKGROUND_STEP`.
-
-    Args:
-        image: ``[S, H, W]`` HU.
-        label: ``[S, H, W]`` class ids.
+    ``image`` and ``label`` are ``[S, H, W]``. The background is sampled; see `BACKGROUND_STEP`. Equal to
+    NumPy's ``method="inverted_cdf"``.
     """
     sampled = (slice(None), slice(None, None, BACKGROUND_STEP), slice(None, None, BACKGROUND_STEP))
     values = {name: image[label == c] for c, name in enumerate(CLASSES) if c != BACKGROUND}

@@ -23,9 +23,8 @@ def _divide(ids: list[str], validation: set[str]) -> Split:
     split = Split(sorted(set(ids) - validation), sorted(set(ids) & validation))
     if not split.train or not split.validation:
         raise ValueError(
-            f"the split of {len(ids)} cases has {len(split.train)} training and "
-            f"{len(split.validation)} validation cases; both must be at least 1: use more cases or "
-            "another split"
+            f"the split of {len(ids)} cases has {len(split.train)} training and {len(split.validation)} "
+            "validation cases; both must be at least 1: use more cases or another split"
         )
     return split
 
@@ -35,12 +34,7 @@ def _shuffled(ids: list[str], seed: int) -> list[str]:
 
 
 class Seeded:
-    """Random split.
-
-    Args:
-        validation: fraction of validation cases. The paper uses 42 of 210 (section 3).
-        seed: seed of the random order.
-    """
+    """Random split with the fraction ``validation`` of validation cases; the paper uses 42 of 210."""
 
     def __init__(self, validation: float = 0.2, seed: int = 42) -> None:
         if not 0 < validation < 1:
@@ -60,13 +54,7 @@ class MLPerf42:
 
 
 class KFold:
-    """Fold of a cross-validation: each case is a validation case in exactly one fold.
-
-    Args:
-        folds: number of folds.
-        fold: index of the fold with the validation cases.
-        seed: seed of the random order.
-    """
+    """Fold ``fold`` of a cross-validation: each case is a validation case in exactly one fold."""
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 42) -> None:
         if folds < 2:

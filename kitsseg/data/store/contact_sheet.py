@@ -20,9 +20,8 @@ def contact_sheet(store: Store) -> npt.NDArray[np.uint8]:
     """
     cases = np.unique(np.linspace(0, len(store.ids) - 1, MAX_TILES).round().astype(int))
     columns = math.ceil(math.sqrt(len(cases) * 1.4))
-    rows = math.ceil(len(cases) / columns)
-    height, width = HEADER + rows * (TILE + CAPTION), max(columns, 3) * TILE
-    sheet = np.full((height, width, 3), PAPER, np.uint8)
+    height = HEADER + math.ceil(len(cases) / columns) * (TILE + CAPTION)
+    sheet = np.full((height, max(columns, 3) * TILE, 3), PAPER, np.uint8)
     number = f"{len(cases)} of " if len(cases) < len(store.ids) else ""
     low, high = WINDOW_HU
     draw_text(sheet, f"{number}{len(store.ids)} cases, {low} to {high} HU", (6, 18), INK)
@@ -48,8 +47,8 @@ def _tile(store: Store, case: int) -> npt.NDArray[np.uint8]:
     height, width = (max(1, round(n * TILE / max(image.shape))) for n in image.shape)
     tile = np.full((TILE + CAPTION, TILE, 3), PAPER, np.uint8)
     top, left = (TILE - height) // 2, (TILE - width) // 2
-    picture = drawing.draw_outlines(image, label, (width, height))
-    tile[top : top + height, left : left + width] = picture
-    name = store.ids[case].removeprefix("case_")
-    draw_text(tile, f"{name}  slice {z}", (4, TILE + CAPTION - 5), INK)
+    box = slice(top, top + height), slice(left, left + width)
+    tile[box] = drawing.draw_outlines(image, label, (width, height))
+    name = f"{store.ids[case].removeprefix('case_')}  slice {z}"
+    draw_text(tile, name, (4, TILE + CAPTION - 5), INK)
     return tile

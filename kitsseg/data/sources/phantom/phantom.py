@@ -32,9 +32,6 @@ class Phantom:
         size: height and width of a slice in pixels.
         seed: seed of the data set. A case depends on the seed and its number.
         workers: number of drawing processes. The files do not depend on it.
-
-    Raises:
-        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -49,8 +46,7 @@ class Phantom:
                 raise ValueError(f"{name}={value}: must be at least {low}")
         if cases > MAX_CASES:
             raise ValueError(f"cases={cases}: must be at most {MAX_CASES}")
-        self.cases, self.slices, self.size = cases, slices, size
-        self.seed, self.workers = seed, workers
+        self.cases, self.slices, self.size, self.seed, self.workers = cases, slices, size, seed, workers
 
     @property
     def key(self) -> str:
