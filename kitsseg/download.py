@@ -1,7 +1,4 @@
-"""Download KiTS19 in its official layout.
-
-``python -m kitsseg.download --help``
-"""
+"""Download KiTS19 in its official layout."""
 
 import json
 import logging
@@ -85,7 +82,9 @@ def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
             raise ValueError(f"labels_from={cfg.labels_from}: contains no folder case_XXXXX")
         labels = folders[0].parent
         clinical = labels / CLINICAL_NAME
-    files = [RemoteFile(root / CLINICAL_NAME, clinical, check_json, optional=True)]
+    files = [
+        RemoteFile(root / CLINICAL_NAME, clinical, lambda p: json.loads(p.read_text("utf-8")), True)
+    ]
     for case in parse_cases(plain(cfg.cases)):
         name = f"case_{case:05d}"
         if case in NUMBERS.labelled:
@@ -94,11 +93,6 @@ def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
         image = cfg.imaging_url.format(case=case)
         files.append(RemoteFile(root / name / IMAGE_NAME, image, check_nifti_gz))
     return files
-
-
-def check_json(path: Path) -> None:
-    """Raise `ValueError` if the file is not JSON."""
-    json.loads(path.read_text(encoding="utf-8"))
 
 
 def report(files: list[RemoteFile], results: dict[RemoteFile, str | None], root: Path) -> int:

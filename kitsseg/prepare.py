@@ -1,7 +1,4 @@
-"""Check all cases of a data set and write their slices into the store that training reads.
-
-``python -m kitsseg.prepare --help``
-"""
+"""Check all cases of a data set and write their slices into the store that training reads."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,14 +27,14 @@ def run(cfg: DictConfig) -> None:
     """Prepare missing cases, print a summary and write ``dataset.md`` and ``dataset.png``."""
     from kitsseg.data.slices.augment import Augmentation
     from kitsseg.data.split import Seeded
-    from kitsseg.data.store import contact_sheet, data_card
+    from kitsseg.data.store import data_card
 
     data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0)
     data.prepare_data()
     store = data.open_store()
     summary = f"{data_card.markdown(store)}\n"
     print(summary)
-    _, picture = cv2.imencode(".png", contact_sheet.contact_sheet(store))
+    _, picture = cv2.imencode(".png", data_card.contact_sheet(store))
     for name, content in (("dataset.md", summary.encode()), ("dataset.png", picture.tobytes())):
         with replacing(store.folder / name) as temporary:
             temporary.write_bytes(content)

@@ -1,7 +1,4 @@
-"""Read every file of a data set and report its cases and problems.
-
-``python -m kitsseg.verify --help``
-"""
+"""Read every file of a data set and report its cases and problems."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -74,14 +71,13 @@ def run(cfg: DictConfig) -> int:
 
 def requested_cases(root: Path, source: Kits19, numbers: object) -> list[Case]:
     """Return the cases below ``root``, or those with the given numbers, which may be missing."""
-    found = {case.id: case for case in source.cases(root)}
+    found = source.cases(root)
     if not found:
         raise ValueError(f"root={root}: contains no folder case_XXXXX, nor do its data/ and dataset/")
     if numbers is None:
-        return list(found.values())
-    folder = next(iter(found.values())).image.parent.parent
-    ids = [f"case_{number:05d}" for number in source.numbers.choose(numbers)]
-    return [found.get(case_id, source.case(folder / case_id)) for case_id in ids]
+        return found
+    folder = found[0].image.parent.parent
+    return [source.case(folder / f"case_{number:05d}") for number in source.numbers.choose(numbers)]
 
 
 if __name__ == "__main__":

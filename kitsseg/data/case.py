@@ -55,14 +55,10 @@ def volume_in(folder: Path, name: str) -> Path:
 def case_folders(root: Path) -> list[Path]:
     """Return the case folders below ``root``, or below its ``data/`` or ``dataset/``, sorted by id.
 
-    Unreadable folders and broken links are included, so that the caller can report them.
-
-    Raises:
-        ValueError: a folder with an image is named like a case, but not as an id.
+    Unreadable folders and broken links are included, so that the caller can report them. Raises
+    `ValueError` if a folder with an image is named like a case, but not as an id.
     """
-    for folder in (root, root / "data", root / "dataset"):
-        if not folder.is_dir():
-            continue
+    for folder in (f for f in (root, root / "data", root / "dataset") if f.is_dir()):
         entries = sorted(f for f in folder.iterdir() if not is_file(f))
         cases = [f for f in entries if is_id(f.name)]
         for other in entries:

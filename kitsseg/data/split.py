@@ -29,10 +29,6 @@ def _divide(ids: list[str], validation: set[str]) -> Split:
     return split
 
 
-def _shuffled(ids: list[str], seed: int) -> list[str]:
-    return [sorted(ids)[i] for i in np.random.default_rng(seed).permutation(len(ids))]
-
-
 class Seeded:
     """Random split with the fraction ``validation`` of validation cases; the paper uses 42 of 210."""
 
@@ -43,7 +39,8 @@ class Seeded:
 
     def __call__(self, ids: list[str]) -> Split:
         count = max(1, round(self.validation * len(ids)))
-        return _divide(ids, set(_shuffled(ids, self.seed)[:count]))
+        shuffled: list[str] = np.random.default_rng(self.seed).permutation(sorted(ids)).tolist()
+        return _divide(ids, set(shuffled[:count]))
 
 
 class MLPerf42:
@@ -64,4 +61,5 @@ class KFold:
         self.folds, self.fold, self.seed = folds, fold, seed
 
     def __call__(self, ids: list[str]) -> Split:
-        return _divide(ids, set(_shuffled(ids, self.seed)[self.fold :: self.folds]))
+        shuffled: list[str] = np.random.default_rng(self.seed).permutation(sorted(ids)).tolist()
+        return _divide(ids, set(shuffled[self.fold :: self.folds]))

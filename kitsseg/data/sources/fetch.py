@@ -69,10 +69,8 @@ class Fetcher:
     def fetch_all(self, files: list[RemoteFile]) -> dict[RemoteFile, str | None]:
         """Fetch the files that do not exist; return None per fetched file and the error per failure.
 
-        Raises:
-            ConnectionError: no server answers.
-            OSError: a file cannot be written, for example because the disk is full.
-            KeyboardInterrupt: the user interrupts. Partial files are kept, as after any error.
+        Raises `ConnectionError` if no server answers, and `OSError` if a file cannot be written. Partial
+        files are kept, also when the user interrupts.
         """
         results: dict[RemoteFile, str | None] = {}
         todo = [file for file in files if self.check_existing or not is_file(file.target)]

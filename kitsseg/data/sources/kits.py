@@ -74,10 +74,11 @@ parse_cases = NUMBERS.choose
 
 def missing_files(case: Case, needs_label: bool = True) -> list[str]:
     """Return one message per file of a case that is missing or cannot be accessed."""
-    remedy = f"run python -m kitsseg.download root=DIR cases={number_of(case)}"
+    number = int(case.id.removeprefix("case_"))
+    remedy = f"run python -m kitsseg.download root=DIR cases={number}"
     if case.origin is not None:
         remedy = f"see {case.origin}"
-    elif number_of(case) not in NUMBERS.all:
+    elif number not in NUMBERS.all:
         remedy = f"kitsseg.download provides cases {NUMBERS} only"
     messages = []
     for path, is_needed in ((case.image, True), (case.label, needs_label)):
@@ -87,11 +88,6 @@ def missing_files(case: Case, needs_label: bool = True) -> list[str]:
             is_partial = path.with_name(f".{path.name}.part").exists()
             messages.append(f"{path}: is missing{' (partial download)' * is_partial}; {remedy}")
     return messages
-
-
-def number_of(case: Case) -> int:
-    """Return the number of a case, such as 42 for ``case_00042``."""
-    return int(case.id.removeprefix("case_"))
 
 
 def list_cases(root: Path) -> list[Case]:
@@ -129,8 +125,7 @@ class Kits19:
         known, unlabelled = parse_ranges(numbers), parse_ranges([] if test is None else [test])
         if not set(unlabelled) <= set(known):
             raise ValueError(f"test={test}: must be within numbers={list(numbers)}")
-        labelled = tuple(sorted(set(known) - set(unlabelled)))
-        self.numbers = CaseNumbers(labelled, tuple(unlabelled))
+        self.numbers = CaseNumbers(tuple(sorted(set(known) - set(unlabelled))), tuple(unlabelled))
         self.origin, self.offset_hu = origin, offset_hu
 
     def cases(self, root: Path) -> list[Case]:
@@ -144,7 +139,7 @@ class Kits19:
 
     def is_test(self, case: Case) -> bool:
         """Return whether the labels of a case are unpublished."""
-        return number_of(case) in self.numbers.test
+        return int(case.id.removeprefix("case_")) in self.numbers.test
 
     def find(self, root: str | Path) -> list[Case]:
         """Return the training cases below ``root``: all case folders except unlabelled test cases.

@@ -39,19 +39,15 @@ def prepare(
     """Prepare missing and outdated cases in ``folder``, and return the opened store.
 
     Several processes may prepare the same store at once; each case is prepared by one of them. After an
-    interruption, prepared cases are kept. For ``size``, see `kitsseg.data.store.grid.Grid`.
-
-    Args:
-        workers: number of processes. Each needs up to three times the size of a volume as int16.
-        skip_bad: leave out cases that cannot be used, with a warning, instead of raising.
+    interruption, prepared cases are kept. For ``size``, see `kitsseg.data.store.grid.Grid`. Each of the
+    ``workers`` processes needs up to three times the size of a volume as int16.
 
     Raises:
-        BadCasesError: some cases cannot be used. All others are prepared.
+        BadCasesError: some cases cannot be used. With ``skip_bad``, they are left out with a warning.
         ValueError: the folder cannot be written, or no case is usable.
     """
     remove_abandoned(folder)
     missing = [c for c in cases if not is_current(c, folder)]
-    problems = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         job = partial(prepare_case, folder=folder, size=size)
@@ -62,11 +58,9 @@ def prepare(
             reason = f"{folder}: the disk is full; free some space or change data.prepared"
         done = f"{sum(is_current(c, folder) for c in cases)} of {len(cases)} cases are prepared"
         raise ValueError(f"{reason}; {done}; run the same command again to resume") from error
-    for case, (problem, notes) in zip(missing, outcomes, strict=True):
-        if problem:
-            problems[case.id] = problem
-        for note in notes:
-            log.warning(note)
+    problems = {c.id: problem for c, (problem, _) in zip(missing, outcomes, strict=True) if problem}
+    for note in (note for _, notes in outcomes for note in notes):
+        log.warning(note)
     if problems and not skip_bad:
         raise BadCasesError("\n".join(problems.values()))
     for problem in problems.values():
