@@ -1,7 +1,4 @@
-"""Download KiTS19 in its official layout.
-
-``python -m kitsseg.download --help``
-"""
+"""Download KiTS19 in its official layout."""
 
 import json
 import logging
@@ -67,25 +64,17 @@ HINT = "partial files are kept; run the same command again to resume"
 
 
 def run(cfg: DictConfig) -> int:
-    """Download the missing files, print a summary, and return the exit code.
-
-    Raises:
-        ValueError: ``cases`` or ``labels_from`` is wrong.
-    """
+    """Download the missing files, print a summary, and return the exit code."""
     root = Path(cfg.root).expanduser()
     files = list_files(cfg, root)
     root.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs a warning per retry
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns about its own pool
     fetcher = Fetcher(cfg.workers, cfg.timeout_s, cfg.retries, cfg.backoff_s, cfg.check)
     return report(files, fetcher.fetch_all(files), root)
 
 
 def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
-    """Return the files of the cases; those of ``labels_from`` are copied.
-
-    Raises:
-        ValueError: ``cases`` is wrong, or ``labels_from`` contains no case folder.
-    """
+    """Return the files of the cases; those of ``labels_from``, which must contain a case, are copied."""
     clinical, labels = cfg.clinical_url, None
     if cfg.labels_from is not None:
         folders = case_folders(Path(cfg.labels_from).expanduser())
@@ -93,7 +82,9 @@ def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
             raise ValueError(f"labels_from={cfg.labels_from}: contains no folder case_XXXXX")
         labels = folders[0].parent
         clinical = labels / CLINICAL_NAME
-    files = [RemoteFile(root / CLINICAL_NAME, clinical, check_json, optional=True)]
+    files = [
+        RemoteFile(root / CLINICAL_NAME, clinical, lambda p: json.loads(p.read_text("utf-8")), True)
+    ]
     for case in parse_cases(plain(cfg.cases)):
         name = f"case_{case:05d}"
         if case in NUMBERS.labelled:
@@ -102,11 +93,6 @@ def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
         image = cfg.imaging_url.format(case=case)
         files.append(RemoteFile(root / name / IMAGE_NAME, image, check_nifti_gz))
     return files
-
-
-def check_json(path: Path) -> None:
-    """Raise `ValueError` if the file is not JSON."""
-    json.loads(path.read_text(encoding="utf-8"))
 
 
 def report(files: list[RemoteFile], results: dict[RemoteFile, str | None], root: Path) -> int:
@@ -118,7 +104,7 @@ def report(files: list[RemoteFile], results: dict[RemoteFile, str | None], root:
     errors: dict[str, list[str]] = {}
     for file in files:
         if (error := results.get(file)) is not None:
-            errors.setdefault(str(file.target.relative_to(root).parts[0]), []).append(error)
+            errors.setdefault(file.target.relative_to(root).parts[0], []).append(error)
     print(
         f"{len(folders - incomplete)} of {len(folders)} cases are complete in {root}: "
         f"{list(results.values()).count(None)} files downloaded ({size / 1e6:.1f} MB)"
@@ -130,10 +116,5 @@ def report(files: list[RemoteFile], results: dict[RemoteFile, str | None], root:
     return int(bool(errors))
 
 
-def main() -> None:
-    """Run the command."""
-    run_command(COMMAND, run, HINT)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(COMMAND, run, HINT)

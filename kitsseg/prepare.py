@@ -1,7 +1,4 @@
-"""Check all cases of a data set and write their slices into the store that training reads.
-
-``python -m kitsseg.prepare --help``
-"""
+"""Check all cases of a data set and write their slices into the store that training reads."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,29 +24,21 @@ COMMAND = Command("prepare", PrepareConfig, {"data": Section(given=("split", "au
 
 
 def run(cfg: DictConfig) -> None:
-    """Prepare missing cases, print a summary of the store and write ``dataset.md`` and ``dataset.png``.
-
-    Raises:
-        ValueError: a file cannot be written.
-    """
+    """Prepare missing cases, print a summary and write ``dataset.md`` and ``dataset.png``."""
     from kitsseg.data.slices.augment import Augmentation
     from kitsseg.data.split import Seeded
-    from kitsseg.data.store import contact_sheet, data_card
+    from kitsseg.data.store import data_card
 
     data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0)
     data.prepare_data()
     store = data.open_store()
     summary = f"{data_card.markdown(store)}\n"
     print(summary)
-    _, picture = cv2.imencode(".png", contact_sheet.contact_sheet(store))
+    _, picture = cv2.imencode(".png", data_card.contact_sheet(store))
     for name, content in (("dataset.md", summary.encode()), ("dataset.png", picture.tobytes())):
-        path = store.folder / name
-        try:
-            with replacing(path) as temporary:
-                temporary.write_bytes(content)
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror or error}") from error
-        print(path)
+        with replacing(store.folder / name) as temporary:
+            temporary.write_bytes(content)
+        print(store.folder / name)
 
 
 if __name__ == "__main__":

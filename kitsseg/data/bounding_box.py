@@ -11,8 +11,7 @@ Box = tuple[slice, slice, slice]
 def bounding_box(volume: npt.NDArray[Any]) -> Box | None:
     """Return the smallest box that contains all nonzero voxels; None if there are none.
 
-    Args:
-        volume: ``[S, H, W]``, bool or unsigned integers.
+    ``volume`` is ``[S, H, W]``, bool or unsigned integers.
     """
     plane = np.bitwise_or.reduce(volume, axis=0) != 0
     if not plane.any():

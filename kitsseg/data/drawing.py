@@ -17,13 +17,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 def draw_outlines(
     image: npt.NDArray[np.int16], label: npt.NDArray[np.uint8], size: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
-    """Return a slice as ``[H, W, 3]`` BGR picture with kidney and tumour outlined.
-
-    Args:
-        image: ``[H, W]`` HU.
-        label: ``[H, W]`` class ids.
-        size: (W, H) of the picture.
-    """
+    """Return a slice ``[H, W]`` as a BGR picture of ``size`` (W, H), with kidney and tumour outlined."""
     low, high = WINDOW_HU
     grey = (np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     interpolation = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_LINEAR

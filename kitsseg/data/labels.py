@@ -1,8 +1,7 @@
 """Class ids of KiTS19 and the regions that are evaluated.
 
-In the official script (neheller/kits19, ``starter_code/evaluation.py``), *kidney* is every label above
-0, which includes the tumour, and *tumour* every label above 1. Many papers evaluate label 1 alone as
-kidney; ``kidney_label`` is that region.
+In the official script (neheller/kits19, ``starter_code/evaluation.py``), *kidney* includes the tumour.
+Many papers evaluate label 1 alone as kidney; ``kidney_label`` is that region.
 """
 
 BACKGROUND, KIDNEY, TUMOUR = 0, 1, 2

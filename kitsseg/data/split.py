@@ -23,24 +23,14 @@ def _divide(ids: list[str], validation: set[str]) -> Split:
     split = Split(sorted(set(ids) - validation), sorted(set(ids) & validation))
     if not split.train or not split.validation:
         raise ValueError(
-            f"the split of {len(ids)} cases has {len(split.train)} training and "
-            f"{len(split.validation)} validation cases; both must be at least 1: use more cases or "
-            "another split"
+            f"the split of {len(ids)} cases has {len(split.train)} training and {len(split.validation)} "
+            "validation cases; both must be at least 1: use more cases or another split"
         )
     return split
 
 
-def _shuffled(ids: list[str], seed: int) -> list[str]:
-    return [sorted(ids)[i] for i in np.random.default_rng(seed).permutation(len(ids))]
-
-
 class Seeded:
-    """Random split.
-
-    Args:
-        validation: fraction of validation cases. The paper uses 42 of 210 (section 3).
-        seed: seed of the random order.
-    """
+    """Random split with the fraction ``validation`` of validation cases; the paper uses 42 of 210."""
 
     def __init__(self, validation: float = 0.2, seed: int = 42) -> None:
         if not 0 < validation < 1:
@@ -49,7 +39,8 @@ class Seeded:
 
     def __call__(self, ids: list[str]) -> Split:
         count = max(1, round(self.validation * len(ids)))
-        return _divide(ids, set(_shuffled(ids, self.seed)[:count]))
+        shuffled: list[str] = np.random.default_rng(self.seed).permutation(sorted(ids)).tolist()
+        return _divide(ids, set(shuffled[:count]))
 
 
 class MLPerf42:
@@ -60,13 +51,7 @@ class MLPerf42:
 
 
 class KFold:
-    """Fold of a cross-validation: each case is a validation case in exactly one fold.
-
-    Args:
-        folds: number of folds.
-        fold: index of the fold with the validation cases.
-        seed: seed of the random order.
-    """
+    """Fold ``fold`` of a cross-validation: each case is a validation case in exactly one fold."""
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 42) -> None:
         if folds < 2:
@@ -76,4 +61,5 @@ class KFold:
         self.folds, self.fold, self.seed = folds, fold, seed
 
     def __call__(self, ids: list[str]) -> Split:
-        return _divide(ids, set(_shuffled(ids, self.seed)[self.fold :: self.folds]))
+        shuffled: list[str] = np.random.default_rng(self.seed).permutation(sorted(ids)).tolist()
+        return _divide(ids, set(shuffled[self.fold :: self.folds]))

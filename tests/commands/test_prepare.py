@@ -12,12 +12,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.data import drawing
 from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import BACKGROUND_STEP, PERCENTILES, hu_percentiles
 from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
 from kitsseg.data.labels import CLASSES
 from kitsseg.data.sources.kits import list_cases
-from kitsseg.data.store import contact_sheet, data_card
+from kitsseg.data.store import data_card
 from kitsseg.data.store.prepare import prepare as prepare_cases
 from kitsseg.prepare import run
 from tests import ROOT
@@ -42,7 +43,7 @@ def test_the_summary_is_printed_and_written(
     )
     table, picture = (Path(line) for line in out.splitlines()[-2:])
     assert table.read_text() == out[: len(table.read_text())]
-    assert cv2.imread(str(picture)).shape[1] == 3 * contact_sheet.TILE
+    assert cv2.imread(str(picture)).shape[1] == 3 * drawing.TILE
 
 
 def test_the_table_shows_quantiles_over_cases(tmp_path: Path) -> None:
@@ -102,12 +103,12 @@ def test_hu_percentiles_are_numpys() -> None:
 
 def test_the_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp_path: Path) -> None:
     pixels = np.array([[9, 0, 0], [5, 4, 0], [7, 1, 1], [6, 1, 2]])
-    assert contact_sheet.telling_slice(pixels) == 3
-    assert contact_sheet.telling_slice(pixels[:2]) == 1
-    assert contact_sheet.telling_slice(pixels[[0, 0, 0]]) == 1
+    assert data_card.telling_slice(pixels) == 3
+    assert data_card.telling_slice(pixels[:2]) == 1
+    assert data_card.telling_slice(pixels[[0, 0, 0]]) == 1
     store = prepare_cases(block_cases, tmp_path, None)
-    sheet = contact_sheet.contact_sheet(store)
-    tile = sheet[contact_sheet.HEADER :, : contact_sheet.TILE]
+    sheet = data_card.contact_sheet(store)
+    tile = sheet[drawing.HEADER :, : drawing.TILE]
     for colour in (KIDNEY_COLOUR, TUMOUR_COLOUR):
         assert (tile == colour).all(axis=-1).sum() > 30
 
@@ -118,26 +119,26 @@ def test_outlines_are_at_the_position_of_the_labels(tmp_path: Path) -> None:
     label[...] = 0
     label[3, 4:24, 90:122], label[3, 8:16, 100:108] = 1, 2
     store = prepare_cases([write_case(tmp_path / "raw", 0, image, label)], tmp_path / "store", None)
-    sheet = contact_sheet.contact_sheet(store)
-    scale, top = contact_sheet.TILE / 128, contact_sheet.HEADER + contact_sheet.TILE // 4
-    tile = sheet[contact_sheet.HEADER : contact_sheet.HEADER + contact_sheet.TILE, : contact_sheet.TILE]
+    sheet = data_card.contact_sheet(store)
+    scale, top = drawing.TILE / 128, drawing.HEADER + drawing.TILE // 4
+    tile = sheet[drawing.HEADER : drawing.HEADER + drawing.TILE, : drawing.TILE]
     for colour, (rows, columns) in {
         KIDNEY_COLOUR: ((4, 24), (90, 122)),
         TUMOUR_COLOUR: ((8, 16), (100, 108)),
     }.items():
         y, x = np.nonzero((tile == colour).all(axis=-1))
         found = [y.min(), y.max() + 1, x.min(), x.max() + 1]
-        edges = [top - contact_sheet.HEADER + scale * row for row in rows]
+        edges = [top - drawing.HEADER + scale * row for row in rows]
         assert found == pytest.approx(edges + [scale * column for column in columns], abs=1)
 
 
 def test_the_sheet_shows_at_most_max_tiles_cases(
     block_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contact_sheet, "MAX_TILES", 3)
-    sheet = contact_sheet.contact_sheet(prepare_cases(block_cases, tmp_path, None))
-    tile = contact_sheet.TILE
-    assert sheet.shape == (contact_sheet.HEADER + tile + contact_sheet.CAPTION, 3 * tile, 3)
+    monkeypatch.setattr(data_card, "MAX_TILES", 3)
+    sheet = data_card.contact_sheet(prepare_cases(block_cases, tmp_path, None))
+    tile = drawing.TILE
+    assert sheet.shape == (drawing.HEADER + tile + drawing.CAPTION, 3 * tile, 3)
 
 
 def test_a_bad_case_gives_one_line_and_exit_code_1(tmp_path: Path) -> None:

@@ -1,5 +1,1 @@
-"""Sources of cases: folders in the layout of KiTS19, KiTS21 and KiTS23, and generated phantoms.
-
-`kits` finds and selects cases, `inspection` checks their files, and `clinical` reads ``kits.json``.
-`fetch` downloads files, and `phantom` draws synthetic patients.
-"""
+"""Sources of cases: folders in KiTS19's layout with their clinical data, downloads, and phantoms."""

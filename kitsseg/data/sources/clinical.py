@@ -9,8 +9,7 @@ from kitsseg.data.case import CLINICAL_NAME
 
 log = logging.getLogger("kitsseg")
 
-# Used for comparisons: largest tumour diameter on CT in cm, pathological T stage, and malignancy.
-# Records store no other data of a patient.
+# Largest tumour diameter on CT in cm, T stage, malignancy. Records store no other data of a patient.
 FIELDS = ("radiographic_size", "pathology_t_stage", "malignant")
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from threading import Event
 
 import requests
-from requests.adapters import HTTPAdapter
 from tqdm import tqdm
-from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
@@ -41,11 +39,6 @@ class RemoteFile:
     check: Callable[[Path], None]  # raises `ValueError` if the file is damaged
     optional: bool = False  # whether the source may lack the file
 
-    @property
-    def part(self) -> Path:
-        """Path of the received bytes until the file is complete."""
-        return self.target.with_name(f".{self.target.name}.part")
-
     def damage(self, path: Path) -> str | None:
         """Return why ``path`` fails the check; None if it passes."""
         try:
@@ -67,21 +60,8 @@ class Fetcher:
     ) -> None:
         self.workers, self.timeout_s, self.check_existing = workers, timeout_s, check_existing
         self.retries, self.backoff_s = retries, backoff_s
-        self.stop = stop = Event()
-
-        class StoppableRetry(Retry):  # its waits end when `stop` is set
-            def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-                wait_s = None if response is None else self.get_retry_after(response)
-                wait_s = self.get_backoff_time() if wait_s is None else min(wait_s, MAX_RETRY_AFTER_S)
-                if stop.wait(wait_s):
-                    raise StoppedError
-
-        retry = StoppableRetry(
-            retries, backoff_factor=backoff_s, status_forcelist=RETRY_STATUS, raise_on_status=False
-        )
+        self.stop = Event()
         self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=workers, max_retries=retry))
         # With compression, Content-Length and Range would not refer to the bytes of the file.
         self._session.headers["Accept-Encoding"] = "identity"
         self._session.headers["User-Agent"] = f"kitsseg/{__version__}"
@@ -89,10 +69,8 @@ class Fetcher:
     def fetch_all(self, files: list[RemoteFile]) -> dict[RemoteFile, str | None]:
         """Fetch the files that do not exist; return None per fetched file and the error per failure.
 
-        Raises:
-            ConnectionError: no server answers.
-            OSError: a file cannot be written, for example because the disk is full.
-            KeyboardInterrupt: the user interrupts. Partial files are kept, as after any error.
+        Raises `ConnectionError` if no server answers, and `OSError` if a file cannot be written. Partial
+        files are kept, also when the user interrupts.
         """
         results: dict[RemoteFile, str | None] = {}
         todo = [file for file in files if self.check_existing or not is_file(file.target)]
@@ -121,61 +99,65 @@ class Fetcher:
 
     def _obtain(self, file: RemoteFile) -> bool:
         """Fetch a file and return True; return False if it exists."""
-        if (problem := obstacle(file.target)) is not None:
-            raise FetchError(f"{file.target.name} {problem}")
-        file.target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(file.target, self.stop, self._bar.set_postfix_str):
-            if is_file(file.target) and not (self.check_existing and file.damage(file.target)):
+        target, part = file.target, file.target.with_name(f".{file.target.name}.part")
+        if (problem := obstacle(target)) is not None:
+            raise FetchError(f"{target.name} {problem}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target, self.stop, self._bar.set_postfix_str):
+            if is_file(target) and not (self.check_existing and file.damage(target)):
                 return False
-            if file.target.suffix != ".gz":  # without a checksum, parts of two versions could mix
-                file.part.unlink(missing_ok=True)
+            if target.suffix != ".gz":  # without a checksum, parts of two versions could mix
+                part.unlink(missing_ok=True)
             for _ in range(2):
                 if isinstance(file.source, str):
-                    self._download(file.source, file.part)
+                    self._download(file.source, part)
                 elif is_file(file.source):
-                    shutil.copyfile(file.source, file.part)
+                    shutil.copyfile(file.source, part)
                 else:
                     raise MissingError(f"{file.source}: does not exist")
-                if (damage := file.damage(file.part)) is None:
-                    os.replace(file.part, file.target)
+                if (damage := file.damage(part)) is None:
+                    os.replace(part, target)
                     return True
-                file.part.unlink()
+                part.unlink()
             raise FetchError(f"{file.source}: damaged at its source: {damage}")
 
     def _download(self, url: str, part: Path) -> None:
         """Complete ``part``; give up after ``retries`` failures in a row without a new byte."""
         largest, failures = _size(part), 0
         while True:
+            asked_s = None  # how long the server asks to wait
+            headers = {"Range": f"bytes={size}-"} if (size := _size(part)) else {}
             try:
-                return self._receive(url, part)
-            except HTTPError as error:
+                with self._session.get(url, headers=headers, stream=True, timeout=self.timeout_s) as got:
+                    if got.status_code in RETRY_STATUS:
+                        asked_s = Retry().get_retry_after(got.raw)
+                        raise HTTPError(f"{got.status_code} {got.reason}")
+                    return self._receive(got, url, part)
+            except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
                 failures = 1 if _size(part) > largest else failures + 1
                 largest = max(largest, _size(part))
                 if failures > self.retries:
-                    raise FetchError(f"{url}: {error}; tried {failures} times") from error
-                if self.stop.wait(min(MAX_BACKOFF_S, self.backoff_s * 2 ** (failures - 1))):
+                    reason = getattr(error.args[0], "reason", error) if error.args else error
+                    raise FetchError(f"{url}: {reason}; tried {failures} times") from error
+                wait_s = min(MAX_BACKOFF_S, self.backoff_s * 2 ** (failures - 1))
+                if self.stop.wait(wait_s if asked_s is None else min(MAX_RETRY_AFTER_S, asked_s)):
                     raise StoppedError from error
+            except requests.RequestException as error:
+                raise FetchError(f"{url}: {error}") from error
 
-    def _receive(self, url: str, part: Path) -> None:
-        """Request the missing bytes of ``part`` and append them; urllib3 checks their number."""
-        headers = {"Range": f"bytes={size}-"} if (size := _size(part)) else {}
-        try:
-            response = self._session.get(url, headers=headers, stream=True, timeout=self.timeout_s)
-        except requests.RequestException as error:
-            reason = getattr(error.args[0], "reason", error) if error.args else error
-            raise FetchError(f"{url}: {reason}") from error
-        with response:
-            if response.status_code == 416 and size:  # nothing is missing
-                return
-            if response.status_code not in (200, 206):
-                kind = MissingError if response.status_code in (404, 410) else FetchError
-                raise kind(f"{url}: {response.status_code} {response.reason}")
-            with part.open("ab" if response.status_code == 206 else "wb") as file:
-                for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-                    file.write(chunk)
-                    self._bar.update(len(chunk))
-                    if self.stop.is_set():
-                        raise StoppedError
+    def _receive(self, response: requests.Response, url: str, part: Path) -> None:
+        """Append the body of a response to ``part``; urllib3 checks the number of bytes."""
+        if response.status_code == 416 and _size(part):  # nothing is missing
+            return
+        if response.status_code not in (200, 206):
+            kind = MissingError if response.status_code in (404, 410) else FetchError
+            raise kind(f"{url}: {response.status_code} {response.reason}")
+        with part.open("ab" if response.status_code == 206 else "wb") as file:
+            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                file.write(chunk)
+                self._bar.update(len(chunk))
+                if self.stop.is_set():
+                    raise StoppedError
 
 
 def _size(path: Path) -> int:

@@ -14,11 +14,12 @@ from kitsseg.data.io.nifti.header import ORIENTATION
 from kitsseg.data.io.nifti.read import Image, Mask, check_same_grid, read_mask
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
-from kitsseg.data.sources.kits import missing_files
+from kitsseg.data.sources.kits import Kits19, missing_files
 from kitsseg.system.obstacles import is_file
 
 SPACING_TOLERANCE_MM = 1e-3
 OK, BAD, TEST = "ok", "bad", "test"
+COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU", "kidney ml", "tumour ml", "stored as")
 
 
 @dataclass
@@ -61,11 +62,13 @@ def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Find
             check_same_grid(case.label, mask.layout, image.layout)
         except ValueError as error:
             finding.problems.append(str(error))
-    if finding.problems:
-        finding.state = BAD
-    elif is_test and mask is None:
-        finding.state = TEST
+    finding.state = BAD if finding.problems else TEST if mask is None else OK
     return finding
+
+
+def inspect_case(case: Case, source: Kits19, published: dict[str, list[float]]) -> Finding:
+    """Return the finding of a case of ``source``; see `inspect`."""
+    return inspect(case, source.is_test(case), published.get(case.id))
 
 
 def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | None]:
@@ -93,15 +96,11 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
     finding.shape, finding.spacing_mm = layout.turned_shape, layout.spacing_mm
     finding.axes, finding.range_hu = layout.axes, image.range_hu
     finding.dtype = str(layout.dtype) + ("" if layout.scaling is None else " scaled")
-    if (
-        not finding.problems
-        and published_mm
-        and not np.allclose(sorted(layout.spacing_mm), published_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
-    ):
-        finding.problems.append(
-            f"{case.image}: has a spacing of {layout.spacing_mm} mm, but {CLINICAL_NAME} says "
-            f"{published_mm}; fetch it again"
-        )
+    if published_mm and not finding.problems:
+        ascending = sorted(layout.spacing_mm)
+        if not np.allclose(ascending, published_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
+            says = f"has a spacing of {layout.spacing_mm} mm, but {CLINICAL_NAME} says {published_mm}"
+            finding.problems.append(f"{case.image}: {says}; fetch it again")
     if layout.axes != "".join(ORIENTATION):
         finding.notes.append(f"stored as {layout.axes}; reoriented on reading")
     finding.notes += image.warnings
@@ -109,8 +108,7 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
 
 def _inspect_mask(case: Case, mask: Mask, finding: Finding) -> None:
     voxels = pixels_by_slice(mask.label).sum(axis=0)
-    voxel_ml = mask.layout.voxel_ml
-    finding.ml = {CLASSES[c]: round(int(voxels[c]) * voxel_ml, 3) for c in (KIDNEY, TUMOUR)}
+    finding.ml = {CLASSES[c]: round(int(voxels[c]) * mask.layout.voxel_ml, 3) for c in (KIDNEY, TUMOUR)}
     if finding.shape is None:
         finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm
     if not voxels[[KIDNEY, TUMOUR]].any():
@@ -119,3 +117,21 @@ def _inspect_mask(case: Case, mask: Mask, finding: Finding) -> None:
         finding.notes.append("no tumour")
     elif not voxels[KIDNEY]:
         finding.notes.append("tumour without kidney")
+
+
+def format_table(findings: list[Finding]) -> str:
+    """Return an aligned table with one row per case."""
+    rows = [COLUMNS, *map(_row, findings)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    unknown, spacing_mm = "–", finding.spacing_mm
+    shape = unknown if finding.shape is None else " x ".join(map(str, finding.shape))
+    spacing = unknown if spacing_mm is None else " ".join(f"{mm:.4g}" for mm in spacing_mm)
+    hu = unknown if finding.range_hu is None else "{} to {}".format(*finding.range_hu)
+    ml = [unknown] * 2 if finding.ml is None else [f"{value:.1f}" for value in finding.ml.values()]
+    stored = unknown if finding.axes is None else f"{finding.axes} {finding.dtype}"
+    stored += f" ({'; '.join(finding.notes)})" if finding.notes else ""
+    return finding.id, finding.state, shape, spacing, hu, *ml, stored

@@ -28,9 +28,7 @@ class CaseNumbers:
         """Return the selected case numbers in ascending order.
 
         ``cases`` is ``labelled``, ``test``, ``all``, a number, a range (``0-41``) or a list of these.
-
-        Raises:
-            ValueError: the selection is malformed, empty, or outside the data set.
+        Raises `ValueError` if the selection is malformed, empty, or outside the data set.
         """
         if isinstance(cases, list):
             if not cases:
@@ -53,19 +51,13 @@ class CaseNumbers:
     def __str__(self) -> str:
         """Return the numbers as ranges, such as ``0-299 or 400-588``."""
         numbers = set(self.all)
-        firsts, lasts = (
-            sorted(numbers - {n + 1 for n in numbers}),
-            sorted(numbers - {n - 1 for n in numbers}),
-        )
+        firsts = sorted(numbers - {n + 1 for n in numbers})
+        lasts = sorted(numbers - {n - 1 for n in numbers})
         return " or ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(firsts, lasts, strict=True))
 
 
 def parse_ranges(texts: Sequence[str]) -> list[int]:
-    """Return the numbers of ranges such as ``0-299`` in ascending order.
-
-    Raises:
-        ValueError: a text is not a number or an ascending range.
-    """
+    """Return the numbers of ranges such as ``0-299``, ascending; raise `ValueError` for other texts."""
     numbers: set[int] = set()
     for text in texts:
         match = RANGE.fullmatch(text)
@@ -82,28 +74,20 @@ parse_cases = NUMBERS.choose
 
 def missing_files(case: Case, needs_label: bool = True) -> list[str]:
     """Return one message per file of a case that is missing or cannot be accessed."""
+    number = int(case.id.removeprefix("case_"))
+    remedy = f"run python -m kitsseg.download root=DIR cases={number}"
+    if case.origin is not None:
+        remedy = f"see {case.origin}"
+    elif number not in NUMBERS.all:
+        remedy = f"kitsseg.download provides cases {NUMBERS} only"
     messages = []
     for path, is_needed in ((case.image, True), (case.label, needs_label)):
         if (problem := obstacle(path)) is not None:
             messages.append(f"{path}: {problem}")
         elif is_needed and not is_file(path):
             is_partial = path.with_name(f".{path.name}.part").exists()
-            detail = " (partial download)" if is_partial else ""
-            messages.append(f"{path}: is missing{detail}; {_how_to_fetch(case)}")
+            messages.append(f"{path}: is missing{' (partial download)' * is_partial}; {remedy}")
     return messages
-
-
-def _how_to_fetch(case: Case) -> str:
-    if case.origin is not None:
-        return f"see {case.origin}"
-    if number_of(case) not in NUMBERS.all:
-        return f"kitsseg.download provides cases {NUMBERS} only"
-    return f"run python -m kitsseg.download root=DIR cases={number_of(case)}"
-
-
-def number_of(case: Case) -> int:
-    """Return the number of a case, such as 42 for ``case_00042``."""
-    return int(case.id.removeprefix("case_"))
 
 
 def list_cases(root: Path) -> list[Case]:
@@ -122,9 +106,6 @@ class Kits19:
         numbers: ranges of all cases, including ``test``.
         origin: page that describes how to get the data; None if `kitsseg.download` fetches them.
         offset_hu: added to every voxel of the images; -1024 for CT stored as unsigned numbers.
-
-    Raises:
-        ValueError: ``classes``, ``test`` or ``numbers`` is wrong.
     """
 
     def __init__(
@@ -144,8 +125,7 @@ class Kits19:
         known, unlabelled = parse_ranges(numbers), parse_ranges([] if test is None else [test])
         if not set(unlabelled) <= set(known):
             raise ValueError(f"test={test}: must be within numbers={list(numbers)}")
-        labelled = tuple(sorted(set(known) - set(unlabelled)))
-        self.numbers = CaseNumbers(labelled, tuple(unlabelled))
+        self.numbers = CaseNumbers(tuple(sorted(set(known) - set(unlabelled))), tuple(unlabelled))
         self.origin, self.offset_hu = origin, offset_hu
 
     def cases(self, root: Path) -> list[Case]:
@@ -159,15 +139,13 @@ class Kits19:
 
     def is_test(self, case: Case) -> bool:
         """Return whether the labels of a case are unpublished."""
-        return number_of(case) in self.numbers.test
+        return int(case.id.removeprefix("case_")) in self.numbers.test
 
     def find(self, root: str | Path) -> list[Case]:
         """Return the training cases below ``root``: all case folders except unlabelled test cases.
 
-        `kitsseg.data.store.prepare` reports the files that a training case lacks.
-
-        Raises:
-            ValueError: no case has an image and a label.
+        `kitsseg.data.store.prepare` reports the files that a training case lacks. Raises `ValueError`
+        if no case has an image and a label.
         """
         root = Path(root).expanduser()
         cases = [c for c in self.cases(root) if not self.is_test(c) or is_file(c.label)]
@@ -176,6 +154,6 @@ class Kits19:
         problem = "does not exist"
         if root.is_dir():
             problem = f"contains no folder case_XXXXX with {IMAGE_NAME} and {self.label_name}"
-        remedy = f"run python -m kitsseg.download root={root} (about 25 GB)"
-        remedy = remedy if self.origin is None else f"see {self.origin}"
+        command = f"run python -m kitsseg.download root={root} (about 25 GB)"
+        remedy = command if self.origin is None else f"see {self.origin}"
         raise ValueError(f"data.root={root}: {problem}; {remedy}, or set data=phantom for a trial")

@@ -32,9 +32,8 @@ class Grid:
         if self.size is None and self.aspect == 1:
             return self.native
         square = (self.native[0] * max(1, self.aspect), self.native[1] * max(1, 1 / self.aspect))
-        longest = max(square)
-        size = longest if self.size is None else self.size
-        height, width = (max(1, round(n * size / longest)) for n in square)
+        size = max(square) if self.size is None else self.size
+        height, width = (max(1, round(n * size / max(square))) for n in square)
         return height, width
 
     @property

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -26,6 +25,7 @@ from kitsseg.system.files import remove_abandoned
 from kitsseg.system.locks import locked
 
 VERSION = 2  # of a stored case: since 2, equal areas are no longer always the lower class
+PIECE_BYTES = 1 << 24  # written pieces leave the page cache, whose growth would slow down writing
 
 log = logging.getLogger("kitsseg")
 
@@ -34,45 +34,34 @@ class BadCasesError(ValueError):
     """Some cases cannot be used. The message has one line per case."""
 
 
-@dataclass
-class Outcome:
-    """Result of preparing one case."""
-
-    problem: str = ""  # why the case is not in the store; empty if it is
-    notes: list[str] = field(default_factory=list)  # warnings, one line each, with file and remedy
-
-
 def prepare(
     cases: list[Case], folder: Path, size: int | None, workers: int = 1, skip_bad: bool = False
 ) -> Store:
     """Prepare missing and outdated cases in ``folder``, and return the opened store.
 
     Several processes may prepare the same store at once; each case is prepared by one of them. After an
-    interruption, prepared cases are kept.
-
-    Args:
-        size: see `kitsseg.data.store.grid.Grid`.
-        workers: number of processes. Each needs up to three times the size of a volume as int16.
-        skip_bad: leave out cases that cannot be used, with a warning, instead of raising.
+    interruption, prepared cases are kept. For ``size``, see `kitsseg.data.store.grid.Grid`. Each of the
+    ``workers`` processes needs up to three times the size of a volume as int16.
 
     Raises:
-        BadCasesError: some cases cannot be used. All others are prepared.
+        BadCasesError: some cases cannot be used. With ``skip_bad``, they are left out with a warning.
         ValueError: the folder cannot be written, or no case is usable.
     """
     remove_abandoned(folder)
     missing = [c for c in cases if not is_current(c, folder)]
-    problems = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         job = partial(prepare_case, folder=folder, size=size)
         outcomes = list(over_cases(job, missing, workers, "preparing cases")) if missing else []
     except OSError as error:
-        raise ValueError(_disk_message(error, cases, folder)) from error
-    for case, outcome in zip(missing, outcomes, strict=True):
-        if outcome.problem:
-            problems[case.id] = outcome.problem
-        for note in outcome.notes:
-            log.warning(note)
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = f"{folder}: the disk is full; free some space or change data.prepared"
+        done = f"{sum(is_current(c, folder) for c in cases)} of {len(cases)} cases are prepared"
+        raise ValueError(f"{reason}; {done}; run the same command again to resume") from error
+    problems = {c.id: problem for c, (problem, _) in zip(missing, outcomes, strict=True) if problem}
+    for note in (note for _, notes in outcomes for note in notes):
+        log.warning(note)
     if problems and not skip_bad:
         raise BadCasesError("\n".join(problems.values()))
     for problem in problems.values():
@@ -81,14 +70,6 @@ def prepare(
     if not good:
         raise ValueError(f"none of the {len(cases)} cases can be used; see the warnings above")
     return Store(folder, good)
-
-
-def _disk_message(error: OSError, cases: list[Case], folder: Path) -> str:
-    done = sum(is_current(c, folder) for c in cases)
-    remedy = f"{done} of {len(cases)} cases are prepared; run the same command again to resume"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{folder}: the disk is full; free some space or change data.prepared; {remedy}"
-    return f"{error.filename or folder}: {error.strerror or error}; {remedy}"
 
 
 def file_versions(case: Case) -> list[list[int]]:
@@ -101,51 +82,52 @@ def is_current(case: Case, folder: Path) -> bool:
     stored = folder / case.id
     try:
         card = json.loads((stored / CARD).read_text())
-        is_complete: bool = card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
-        is_same: bool = card["files"] == file_versions(case) and card["classes"] == list(case.classes)
-        # Older cards have neither; labels at native size have not changed.
-        is_same = is_same and card.get("offset_hu", 0) == case.offset_hu
-        is_same = is_same and (card.get("version", 1) == VERSION or card["size"] is None)
+        return bool(
+            card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
+            and card["files"] == file_versions(case)
+            and card["classes"] == list(case.classes)
+            # Older cards have neither; labels at native size have not changed.
+            and card.get("offset_hu", 0) == case.offset_hu
+            and (card.get("version", 1) == VERSION or card["size"] is None)
+        )
     except (OSError, ValueError, KeyError):
         return False
-    return is_complete and is_same
 
 
-def prepare_case(case: Case, folder: Path, size: int | None) -> Outcome:
-    """Prepare one case unless another process has done so; raise `OSError` if it cannot be written."""
+def prepare_case(case: Case, folder: Path, size: int | None) -> tuple[str, list[str]]:
+    """Prepare one case unless another process has done so; raise `OSError` if it cannot be written.
+
+    Returns why the case cannot be used (empty if it can), and warnings, one line each.
+    """
     target, temporary = folder / case.id, folder / f".{case.id}-new"
     with locked(target, Event(), lambda note: None):
         shutil.rmtree(temporary, ignore_errors=True)  # of a killed process, since this one has the lock
         if is_current(case, folder):
-            return Outcome()
+            return "", []
         temporary.mkdir()
         try:
-            outcome = Outcome(notes=_write_case(case, temporary, size))
+            notes = _write_case(case, temporary, size)
             shutil.rmtree(target, ignore_errors=True)  # os.replace cannot overwrite a folder
             os.replace(temporary, target)
-            return outcome
+            return "", notes
         except ValueError as error:
-            return Outcome(str(error))
+            return str(error), []
         except MemoryError:
-            return Outcome(f"{case.image}: does not fit into memory; set data.prepare_workers=1")
+            return f"{case.image}: does not fit into memory; set data.prepare_workers=1", []
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     """Read, check and write one case into ``folder``; return warnings."""
-    # Imported here because nibabel is slow to import and a prepared store does not need it.
+    # nibabel is slow to import, and a prepared store does not need it.
     from kitsseg.data.io.nifti.read import check_same_grid, read_mask
     from kitsseg.data.io.scans import read_image
 
     if problems := missing_files(case):
         raise ValueError(problems[0])
-    try:
-        files = file_versions(case)
-    except OSError as error:
-        raise ValueError(f"{error.filename}: {error.strerror}; fetch it again") from error
+    files = file_versions(case)
     image = read_image(case.image, case.offset_hu)
-    notes = [f"{case.image}: {warning}" for warning in image.warnings]
     height, width = image.hu.shape[1:]
     grid = Grid((height, width), size)
     with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
@@ -173,6 +155,7 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
         "pixels": pixels,
     }
     (folder / CARD).write_text(json.dumps(card))
+    notes = [f"{case.image}: {warning}" for warning in image.warnings]
     if percentiles[CLASSES[KIDNEY]] is percentiles[CLASSES[TUMOUR]] is None:
         notes.append(f"{case.label}: contains only background; fetch it again, or exclude the case")
     return notes
@@ -180,6 +163,9 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
     """Write a ``.npy`` file. Unlike `np.save`, keep the errno of a full disk."""
+    content = array.data.cast("B")
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)
+        for start in range(0, len(content), PIECE_BYTES):
+            file.write(content[start : start + PIECE_BYTES])
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -18,10 +18,7 @@ IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 
 def store_folder(prepared: str | Path, root: Path, size: int | None) -> Path:
-    """Return the folder of the store for data set ``root`` and slice size ``size``.
-
-    The versions of the source files are not part of the name. They are in the card of each case.
-    """
+    """Return the folder of the store of a data set; each case's card has the versions of its files."""
     root = root.resolve()
     key = hashlib.sha256(json.dumps([VERSION, str(root), size]).encode()).hexdigest()[:8]
     return Path(prepared) / f"{root.name}-{'native' if size is None else size}-{key}"
@@ -61,11 +58,8 @@ class Store:
         )
         self._open = cache(self._open_file)  # one memory map per file and process
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"folder": self.folder, "ids": self.ids}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type["Store"], tuple[Path, list[str]]]:
+        return Store, (self.folder, self.ids)
 
     def images(self, case: int) -> npt.NDArray[np.int16]:
         """Return the HU ``[S, H, W]`` of a case, memory-mapped."""

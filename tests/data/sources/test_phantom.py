@@ -136,7 +136,7 @@ def test_a_second_find_draws_nothing(root: Path, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_only_what_is_missing_is_drawn(tmp_path: Path, capsys):
+def test_only_what_is_missing_is_drawn(tmp_path: Path):
     phantom = Phantom(**SMALL, workers=1)
     folder = tmp_path / phantom.key
     folder.mkdir()
@@ -148,7 +148,6 @@ def test_only_what_is_missing_is_drawn(tmp_path: Path, capsys):
     cases = phantom.find(tmp_path)
     assert [case.id for case in cases] == ["case_00000", "case_00001", "case_00002"]
     assert cases[1].image.stat().st_mtime_ns == before
-    assert "drawing phantom" in capsys.readouterr().err
 
 
 def test_a_case_of_another_process_is_not_replaced(root: Path):

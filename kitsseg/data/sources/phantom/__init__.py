@@ -1,4 +1,1 @@
-"""Synthetic abdominal CTs with labelled kidneys and tumours.
-
-`phantom` writes the data set, `anatomy` renders one volume, and `patient` draws its random parameters.
-"""
+"""Synthetic patients: `patient` draws parameters, `anatomy` renders volumes, `phantom` writes files."""

@@ -1,7 +1,4 @@
-"""Render an abdominal CT with labelled kidneys and tumours.
-
-Each slice is painted organ by organ, with soft edges, in a smoothly warped frame. Noise is added last.
-"""
+"""Render a labelled CT: each slice is painted organ by organ, with soft edges, in a warped frame."""
 
 import math
 
@@ -10,17 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from kitsseg.data.labels import KIDNEY, TUMOUR
-from kitsseg.data.sources.phantom.patient import (
-    FAR_MM,
-    FAT_HU,
-    MUSCLE_HU,
-    Blob,
-    Field,
-    Lesion,
-    Patient,
-    Point,
-    Waves,
-)
+from kitsseg.data.sources.phantom.patient import FAR_MM, FAT_HU, Blob, Field, Lesion, Patient, Waves
 
 VERSION = 1  # increase it with every change of the rendered voxels
 
@@ -49,11 +36,10 @@ class Canvas:
         self.turn, self.shift = rng.normal(0, 0.05), rng.normal(0, 5, 2).tolist()
         x, y = self.grid[None] - self.shift[0], self.grid[:, None] - self.shift[1]
         cos, sin = math.cos(self.turn), math.sin(self.turn)
-        bend = Waves(rng, 110, 220, 6), Waves(rng, 110, 220, 6)
-        self.x, self.y = (
-            (v + 3 * np.clip(w(self.grid, self.grid, 0), -2, 2)).astype(np.float32)
-            for v, w in ((cos * x + sin * y, bend[0]), (cos * y - sin * x, bend[1]))
-        )
+        waves = (Waves(rng, 110, 220, 6)(self.grid, self.grid, 0) for _ in range(2))
+        bend_x, bend_y = (3 * np.clip(each, -2, 2) for each in waves)
+        self.x = (cos * x + sin * y + bend_x).astype(np.float32)
+        self.y = (cos * y - sin * x + bend_y).astype(np.float32)
         self.skin, self.wall = (rounded(self.x, self.y, *half) for half in (patient.half, patient.wall))
         self.from_back = np.arctan2(np.abs(self.x), self.y)  # 0 at the spine, pi at the navel
         self.table = self.y - patient.half[1] - 9 + (self.x / 40) ** 2
@@ -68,7 +54,7 @@ class Canvas:
         self.paint(ALL, np.maximum(np.abs(self.table) - 2, np.abs(self.x) - 205), -250)
         self.paint(ALL, self.skin, 25)
         self.paint(ALL, self.skin + 2.5, FAT_HU)
-        self.paint(ALL, self.wall + 1.5 * coarse, MUSCLE_HU)
+        self.paint(ALL, self.wall + 1.5 * coarse, p.muscle_hu)
         self.paint(ALL, np.abs(self.wall + 6 + coarse) - 0.6, -40)  # fat between the muscles
         self.inside = self.wall + WALL_MM + 1.5 * coarse
         self.paint(ALL, self.inside, FAT_HU)
@@ -101,13 +87,10 @@ class Canvas:
         if not blob.meets(self.z, margin):
             return np.s_[:0, :0], self.x[:0, :0]
         extent = max(blob.radii[:2]) + abs(blob.bend_mm) + margin + 12  # 12 covers the warp
-        x, y = blob.axis(self.z)
-        cos, sin = math.cos(self.turn), math.sin(self.turn)
-        column, row = cos * x - sin * y + self.shift[0], sin * x + cos * y + self.shift[1]
-        (top, left), (bottom, right) = (
-            np.searchsorted(self.grid, (row + e, column + e)) for e in (-extent, extent)
-        )
-        box = slice(top, bottom), slice(left, right)
+        (x, y), cos, sin = blob.axis(self.z), math.cos(self.turn), math.sin(self.turn)
+        middle = sin * x + cos * y + self.shift[1], cos * x - sin * y + self.shift[0]
+        row, column = (slice(*np.searchsorted(self.grid, (m - extent, m + extent))) for m in middle)
+        box = row, column
         return box, blob.distance(self.x[box], self.y[box], self.z)
 
     def paint(self, box: Box, distance: Field, hu: float | Field) -> None:
@@ -170,16 +153,14 @@ class Canvas:
         """Return the distance in mm to the line segment from a to b."""
         x, y, dx, dy = self.x - a[0], self.y - a[1], b[0] - a[0], b[1] - a[1]
         t = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
-        distance: Field = np.hypot(x - t * dx, y - t * dy)
-        return distance
+        return np.asarray(np.hypot(x - t * dx, y - t * dy))
 
     def vessels(self) -> None:
         p, front = self.p, self.p.back - 29
         aorta = Blob((11, front, 0), (10.5, 10, FAR_MM), p.blood_hu, 0, (-0.05, 0.02))
         cava = Blob((-18, front, 0), (13, 10, FAR_MM), p.vein_hu, 0.2, (0.02, 0.0))
         for trunk in (aorta, cava):
-            box, d = self.reach(trunk)
-            self.paint(box, d, trunk.hu)
+            self.paint(*self.reach(trunk), trunk.hu)
         for kidney, sinus, _ in p.kidneys:
             for trunk, radius, below in ((aorta, 3.2, 0), (cava, 5.0, 8)):
                 off = self.z - kidney.centre[2] - below
@@ -217,12 +198,11 @@ class Canvas:
 
 def draw(
     seed: int, case: int, slices: int, size: int
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8], Point]:
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8], tuple[float, float, float]]:
     """Return a case as HU and labels, both [slices, size, size], and spacing (z, y, x) in mm.
 
-    Axis 0 points to the feet, 1 to the back, 2 to the patient's left. The field of view does not depend
-    on ``slices`` and ``size``. Each case has voxels of both labels (1 kidney, 2 tumour), and slices
-    without labels.
+    Axis 0 points to the feet, 1 to the back, 2 to the patient's left. Each case has voxels of both
+    labels (1 kidney, 2 tumour), and slices without labels.
     """
     rng = np.random.default_rng([seed, case])
     depth_mm, margin = rng.uniform(212, 238), rng.uniform(1.06, 1.16)

@@ -1,10 +1,7 @@
-"""Random anatomy of one patient: position, size and brightness of organs and tumours.
+"""Random anatomy of one patient: position, size and brightness of organs and tumours; a rough sketch.
 
 Organs are ellipsoids in the patient's frame in mm: x points left, y to the back, z to the feet, and the
 kidneys are near z = 0. Sums of plane waves give irregular outlines and textures.
-
-The medians of kidney and tumour in HU follow the per-case statistics of the 489 CTs of KiTS23, which
-include KiTS19. The anatomy is a rough sketch.
 """
 
 import math
@@ -15,9 +12,9 @@ import numpy.typing as npt
 from numpy.random import Generator
 from scipy.special import ndtr
 
-FAT_HU, MUSCLE_HU = -102, 55
+FAT_HU = -102
 FAR_MM = 900.0  # radius along z of structures that cross all slices
-# Percentiles over cases. The values at 0 and 1 are assumed, close to those at 0.05 and 0.95.
+# Percentiles over the 489 CTs of KiTS23, which include KiTS19. The values at 0 and 1 are assumed.
 PERCENTILE = (0.00, 0.05, 0.25, 0.50, 0.75, 0.95, 1.00)
 KIDNEY_MEDIAN_HU = (66, 71, 96, 120, 146, 195, 205)
 KIDNEY_MINUS_TUMOUR_HU = (-34, -27, -8, 39, 65, 121, 130)
@@ -41,8 +38,7 @@ class Waves:
         kx, ky, kz = self.k.T
         rows = np.exp(1j * (np.outer(y, ky) + kz * z + self.phase)).astype(np.complex64)
         columns = np.exp(1j * np.outer(kx, x)).astype(np.complex64)
-        field: Field = np.sqrt(2 / len(kx), dtype=np.float32) * (rows @ columns).real
-        return field
+        return np.asarray(np.sqrt(2 / len(kx), dtype=np.float32) * (rows @ columns).real)
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,7 @@ class Blob:
         v = (cos * (y - cy) - sin * (x - cx)) / b
         level = np.sqrt(u * u + v * v + (dz / c) ** 2)
         slope = np.sqrt((u / a) ** 2 + (v / b) ** 2 + (dz / c / c) ** 2) + 1e-6
-        distance: Field = level * (level - 1) / slope
-        return distance
+        return np.asarray(level * (level - 1) / slope)
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ class Patient:
         self.blood_hu = kidney_hu * (0.95 + 0.8 * self.arterial)
         self.vein_hu = kidney_hu * (0.95 - 0.3 * self.arterial)
         self.liver_hu = 58 + 0.5 * (kidney_hu - 70) * (1 - 0.6 * self.arterial)
-        self.marrow_hu, self.disc_z = uniform(140, 240), uniform(0, 34)
+        self.marrow_hu, self.disc_z, self.muscle_hu = uniform(140, 240), uniform(0, 34), 55
         self.noise_hu = math.exp(uniform(math.log(8), math.log(26)))
         self.coarse, self.fine = Waves(rng, 45, 110), Waves(rng, 8, 30)
         self.pyramids = Waves(rng, 17, 26)
@@ -156,7 +151,7 @@ class Patient:
         return organs
 
     def _muscles(self) -> list[Blob]:
-        back, thick, hu = self.back, self.rng.uniform(0.85, 1.15), MUSCLE_HU
+        back, thick, hu = self.back, self.rng.uniform(0.85, 1.15), self.muscle_hu
         muscles = []
         for s in (-1, 1):  # psoas, erector spinae, quadratus lumborum, crus of the diaphragm
             muscles += [

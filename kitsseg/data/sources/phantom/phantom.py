@@ -5,17 +5,16 @@ import hashlib
 import json
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
+from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.sources.phantom import anatomy
 
@@ -24,33 +23,22 @@ MAX_CASES = 100_000  # case_00000 has five digits
 
 
 class Phantom:
-    """Data set of synthetic cases.
+    """Data set of synthetic cases with ``slices`` slices of ``size`` x ``size`` pixels.
 
-    Args:
-        cases: number of cases.
-        slices: slices per volume.
-        size: height and width of a slice in pixels.
-        seed: seed of the data set. A case depends on the seed and its number.
-        workers: number of drawing processes. The files do not depend on it.
-
-    Raises:
-        ValueError: a value is out of range.
+    A case depends on ``seed`` and its number. It does not depend on ``cases``, nor on the number of
+    drawing processes, ``workers``.
     """
 
     def __init__(
         self, cases: int = 40, slices: int = 24, size: int = 128, seed: int = 0, workers: int = 2
     ) -> None:
-        limits = {
-            "cases": (cases, 1), "slices": (slices, MIN_SLICES), "size": (size, MIN_SIZE),
-            "seed": (seed, 0), "workers": (workers, 1),
-        }  # fmt: skip
-        for name, (value, low) in limits.items():
-            if value < low:
-                raise ValueError(f"{name}={value}: must be at least {low}")
+        self.cases, self.slices, self.size, self.seed, self.workers = cases, slices, size, seed, workers
+        least = {"cases": 1, "slices": MIN_SLICES, "size": MIN_SIZE, "seed": 0, "workers": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least {low}")
         if cases > MAX_CASES:
             raise ValueError(f"cases={cases}: must be at most {MAX_CASES}")
-        self.cases, self.slices, self.size = cases, slices, size
-        self.seed, self.workers = seed, workers
 
     @property
     def key(self) -> str:
@@ -66,21 +54,13 @@ class Phantom:
         missing = [i for i in range(self.cases) if f"case_{i:05d}" not in existing]
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
-            args = (repeat(folder), repeat(self.seed), missing, repeat(self.slices), repeat(self.size))
-            workers = min(self.workers, len(missing))
-            with ProcessPoolExecutor(workers) as pool:  # starts processes when they get work
-                run = map if workers == 1 else pool.map
-                for _ in tqdm(run(write_case, *args), "drawing phantom", len(missing), unit="case"):
-                    pass
+            draw = partial(write_case, folder, self.seed, slices=self.slices, size=self.size)
+            list(over_cases(draw, missing, self.workers, "drawing phantom"))
         return list_cases(folder)
 
 
 def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> None:
-    """Draw one case into a temporary folder and rename it.
-
-    Raises:
-        ValueError: another process has written the case, and a file of it is missing.
-    """
+    """Draw one case into a temporary folder and rename it, unless another process has written it."""
     hu, labels, spacing_mm = anatomy.draw(seed, case, slices, size)
     target = folder / f"case_{case:05d}"
     part = folder / f".{target.name}-{uuid4().hex}"
@@ -92,11 +72,9 @@ def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> No
     except OSError as error:
         if not target.is_dir():
             raise
-        # Another process has written the same files.
         if target.name not in {done.id for done in list_cases(folder)}:
-            raise ValueError(
-                f"{target}: lacks {IMAGE_NAME} or {LABEL_NAME}; delete the folder and run again"
-            ) from error
+            problem = f"lacks {IMAGE_NAME} or {LABEL_NAME}; delete the folder and run again"
+            raise ValueError(f"{target}: {problem}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -105,9 +83,8 @@ def _write_nifti(path: Path, voxels: npt.NDArray[Any], spacing_mm: tuple[float, 
     """Write voxels as in KiTS19: axes to inferior, posterior and left, the first voxel at the origin."""
     import nibabel as nib  # slow to import and needed for drawing only
 
-    affine = np.zeros((4, 4))
-    affine[2, 0], affine[1, 1], affine[0, 2] = (-mm for mm in spacing_mm)
-    affine[3, 3] = 1
+    z, y, x = spacing_mm
+    affine = np.array([[0, 0, -x, 0], [0, -y, 0, 0], [-z, 0, 0, 0], [0, 0, 0, 1]])
     image = nib.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
     # Level 1 is fast and hardly larger. Without a time stamp, equal voxels give equal files.
