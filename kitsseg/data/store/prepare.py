@@ -25,7 +25,6 @@ from kitsseg.system.files import remove_abandoned
 from kitsseg.system.locks import locked
 
 VERSION = 2  # of a stored case: since 2, equal areas are no longer always the lower class
-PIECE_BYTES = 1 << 24  # written pieces leave the page cache, whose growth would slow down writing
 
 log = logging.getLogger("kitsseg")
 
@@ -163,9 +162,6 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
     """Write a ``.npy`` file. Unlike `np.save`, keep the errno of a full disk."""
-    content = array.data.cast("B")
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        for start in range(0, len(content), PIECE_BYTES):
-            file.write(content[start : start + PIECE_BYTES])
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.write(array.data)
