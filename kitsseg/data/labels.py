@@ -87,8 +87,7 @@ class Labels:
         """Return where ``label``, an array of class ids, belongs to a region."""
         lookup = np.zeros(MAX_CLASSES, bool)
         lookup[list(self.ids(region))] = True
-        mask: npt.NDArray[np.bool_] = lookup[label]
-        return mask
+        return np.asarray(lookup.take(label))
 
     def colour(self, class_id: int) -> str:
         """Return the colour of a class as ``#rrggbb``."""

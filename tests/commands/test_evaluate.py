@@ -83,7 +83,7 @@ def test_the_command_from_end_to_end(blocks: Path, predicted: Path, tmp_path: Pa
         )
         assert figures["voxel_ml"] == pytest.approx(1.92e-3)
         assert figures["lesions"] == {"truth": 1, "found": 1, "predicted": 1, "false_positives": 0}
-        assert figures["tumour_detected"] is True
+        assert figures["detected"] is True
         assert figures["postprocessed"]["dice"] == figures["dice"]  # one kidney: nothing to clean
         row = rows(tmp_path / "figures")[case]
         assert float(row["dice_kidney"]) == figures["dice"]["kidney"]
@@ -140,7 +140,7 @@ def test_empty_classes(tmp_path: Path) -> None:
     for case, dice in ((neither, None), (missed, 0), (invented, 0), (empty, None)):
         assert (case["dice"]["tumour"], case["surface_dice"]["tumour"]) == (dice, dice)
         assert case["hd95_mm"]["tumour"] is None
-    detected = [case["tumour_detected"] for case in (neither, missed, invented, empty)]
+    detected = [case["detected"] for case in (neither, missed, invented, empty)]
     assert detected == [None, False, None, None]
     assert invented["lesions"] == {"truth": 0, "found": 0, "predicted": 1, "false_positives": 1}
     assert set(empty["dice"].values()) == {None}
@@ -150,7 +150,7 @@ def test_empty_classes(tmp_path: Path) -> None:
     assert summary["hd95_mm"]["tumour"] == {"mean": None, "low": None, "high": None, "cases": 0}
     assert summary["lesions"]["sensitivity"] == 0
     assert summary["lesions"]["false_positives_per_case"] == 0.25
-    assert summary["tumour_detected"] == {"cases": 1, "detected": 0}
+    assert summary["detected"] == {"cases": 1, "detected": 0}
     assert rows(tmp_path / "out")["case_00000"]["dice_tumour"] == ""
 
 

@@ -109,7 +109,7 @@ def test_a_missing_case_as_an_empty_one(
     assert evaluate(predicted, blocks, tmp_path / "out", "missing=zero") == 0
     out = record(tmp_path / "out")
     case = out["cases"]["case_00000"]
-    assert set(case["dice"].values()) == {0} and case["tumour_detected"] is False
+    assert set(case["dice"].values()) == {0} and case["detected"] is False
     assert case["volume_ml"]["tumour"]["error"] == pytest.approx(-128 * 1.92e-3)
     assert out["missing"] == ["case_00000"] and out["problems"] == {}
     assert "no prediction, scored as empty: case_00000\n" in capsys.readouterr().out
