@@ -91,15 +91,15 @@ def run(cfg: DictConfig) -> int:
     source = Path(cfg.input).expanduser()
     found, numbers = find_images(source), requested_cases(plain(cfg.cases), cfg.submission)
     scans, problems = select_cases(found.scans, found.problems, numbers)
-    files = OutputFiles(
-        Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
-        cfg.quicklook, cfg.dicom_seg, cfg.upright,
-    )  # fmt: skip
-    files.check_inputs_are_kept(scans)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     segmenter = Segmenter.load(
         checkpoints, cfg.mirror_axes, postprocess, cfg.device, cfg.precision, cfg.trusted, cfg.crop
     )
+    files = OutputFiles(
+        Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
+        cfg.quicklook, cfg.dicom_seg, cfg.upright, segmenter.labels,
+    )  # fmt: skip
+    files.check_inputs_are_kept(scans)
     settings = {
         "checkpoints": [fingerprint(path) for path in checkpoints],
         "postprocess": None if postprocess is None else plain(cfg.postprocess),
@@ -107,7 +107,8 @@ def run(cfg: DictConfig) -> int:
     }
     about = {"checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed}
     searched = os.path.abspath(source)
-    record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched)
+    regions = segmenter.labels.table_regions
+    record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched, regions)
     remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files.label(s)))]
     if cfg.submission:
         (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
@@ -173,7 +174,8 @@ def segment_all(
             report_problem(record, scan.name, problems[scan.name])
             continue
         record.add(scan.name, entry)
-        tqdm.write(f"{scan.name}: kidney {entry['kidney_ml']} ml, tumour {entry['tumour_ml']} ml")
+        sizes = (f"{region} {entry[f'{region}_ml']} ml" for region in segmenter.labels.table_regions)
+        tqdm.write(f"{scan.name}: {', '.join(sizes)}")
         for warning in entry["warnings"]:
             report(f"warning: {scan.label}: {warning}")
         if "problem" in entry:

@@ -40,10 +40,10 @@ class Segmentation:
 
     Attributes:
         label: class ids, ``[S, H, W]`` uint8.
-        maps: ``[S, H, W]`` uint8 each; 0 to 255 represents 0 to 1. ``kidney`` and ``tumour`` hold the
-            probability of that official region (the kidney region includes the tumour), ``uncertainty``
-            the entropy of the class probabilities divided by log 3. All maps are averages over networks
-            and mirror images, before post-processing.
+        maps: ``[S, H, W]`` uint8 each; 0 to 255 represents 0 to 1. The name of a region in Table 1
+            holds its probability (of KiTS19: ``kidney``, which includes the tumour, and ``tumour``),
+            ``uncertainty`` the entropy of the class probabilities divided by its maximum. All maps are
+            averages over networks and mirror images, before post-processing.
         warnings: why the networks may not suit the volume.
     """
 
@@ -65,8 +65,9 @@ class Segmenter:
         crop: show the networks only the body and at least 16 pixels around it; the rest is
             background. None: crop if all networks are local, whose labels hardly change.
 
-    The attribute ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``),
-    and crop. Raises `ValueError` if an argument is out of range, or the device is missing or full.
+    The attribute ``labels`` describes the classes. ``computed`` holds device, precision, runtime of each
+    network (``torch`` or ``onnx``), and crop. Raises `ValueError` if an argument is out of range, the
+    networks have different labels, or the device is missing or full.
     """
 
     def __init__(
@@ -78,6 +79,9 @@ class Segmenter:
             raise ValueError("members: must hold at least one network")
         if not set(mirror_axes) <= {0, 1} or len(set(mirror_axes)) < len(mirror_axes):
             raise ValueError(f"mirror_axes={list(mirror_axes)} may hold 0 and 1, each once")
+        self.labels = members[0].labels
+        if any(member.labels.as_dict() != self.labels.as_dict() for member in members):
+            raise ValueError("members: the networks have different classes or regions")
         self.device = hardware.choose_device(device)
         self.precision = hardware.choose_precision(self.device.type, precision)
         self._autocast = hardware.autocast(self.device, self.precision)
@@ -123,7 +127,7 @@ class Segmenter:
     def __call__(
         self, image: ImageLike, spacing_mm: Sequence[float] | None = None, offset_hu: int = 0
     ) -> Labels:
-        """Return the class ids of a volume as uint8: 0 background, 1 kidney, 2 tumour.
+        """Return the class ids of a volume as uint8; those of KiTS19 are 1 kidney and 2 tumour.
 
         They have the shape of the array, or lie along the axes of the file or image, whose affine they
         share. A volume is checked as by ``kitsseg.predict``, and its warnings are logged. Raises
@@ -208,7 +212,7 @@ class Segmenter:
         for part, native in slicewise.average_on_native_grid(pairs, networks, self._pixels_per_batch):
             result.label[z[part]] = slicewise.argmax(native).cpu().numpy()
             for name, values in result.maps.items():
-                values[z[part]] = slicewise.make_map(native, name)
+                values[z[part]] = slicewise.make_map(native, name, self.labels)
 
     def _predict(self, member: Loaded, hu: Hu, z: Indices, view: View) -> Tensor:
         """Return the probabilities ``[B, C, h, w]`` of slices ``z`` on the stored grid of a network."""

@@ -11,7 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.drawing import HEADER, KIDNEY_COLOUR
+from kitsseg.data.drawing import HEADER, bgr
+from kitsseg.data.labels import KITS19
 from kitsseg.inference import checkpoint
 from kitsseg.inference.segmenter import Segmenter
 from tests.conftest import AFFINE, blocky, write_case
@@ -63,7 +64,7 @@ def test_the_command_from_end_to_end(guesser: Path, blocks: Path, tmp_path: Path
         )
         picture = cv2.imread(str(out / "quicklook" / f"{case}.png"))
         assert picture.shape[1] == 4 * 224
-        assert (picture[HEADER:] == KIDNEY_COLOUR).all(axis=2).any()
+        assert (picture[HEADER:] == bgr(KITS19, 1)).all(axis=2).any()
 
 
 def test_it_is_what_the_segmenter_gives(guesser: Path, blocks: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data import drawing
 from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import BACKGROUND_STEP, PERCENTILES, hu_percentiles
-from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
-from kitsseg.data.labels import CLASSES
+from kitsseg.data.drawing import bgr
+from kitsseg.data.labels import CLASSES, KITS19
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.store import data_card
 from kitsseg.data.store.prepare import prepare as prepare_cases
@@ -109,7 +109,7 @@ def test_the_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp
     store = prepare_cases(block_cases, tmp_path, None)
     sheet = data_card.contact_sheet(store)
     tile = sheet[drawing.HEADER :, : drawing.TILE]
-    for colour in (KIDNEY_COLOUR, TUMOUR_COLOUR):
+    for colour in (bgr(KITS19, 1), bgr(KITS19, 2)):
         assert (tile == colour).all(axis=-1).sum() > 30
 
 
@@ -123,8 +123,8 @@ def test_outlines_are_at_the_position_of_the_labels(tmp_path: Path) -> None:
     scale, top = drawing.TILE / 128, drawing.HEADER + drawing.TILE // 4
     tile = sheet[drawing.HEADER : drawing.HEADER + drawing.TILE, : drawing.TILE]
     for colour, (rows, columns) in {
-        KIDNEY_COLOUR: ((4, 24), (90, 122)),
-        TUMOUR_COLOUR: ((8, 16), (100, 108)),
+        bgr(KITS19, 1): ((4, 24), (90, 122)),
+        bgr(KITS19, 2): ((8, 16), (100, 108)),
     }.items():
         y, x = np.nonzero((tile == colour).all(axis=-1))
         found = [y.min(), y.max() + 1, x.min(), x.max() + 1]

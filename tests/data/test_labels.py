@@ -66,6 +66,7 @@ def test_labels_survive_json(labels: Labels) -> None:
         ({"table": ["kidney"]}, "table: kidney must be one of"),
         ({"values": {0: "background", 1: "kidney"}}, "must name every class"),
         ({"values": {0: "air"}}, "values: air must be one of background, kidney"),
+        ({"colours": {"cyst": "red"}}, "colours.cyst=red: must be written like #56b4e9"),
         ({"codes": {"liver": ["1", "Liver"]}}, "codes: liver must be one of"),
     ],
 )
