@@ -55,9 +55,9 @@ def test_an_interrupt_is_one_line(many: Path, wait_s: float) -> None:
 @pytest.mark.parametrize(
     ("number", "options", "code", "line"),
     [
-        (signal.SIGTERM, [], 143, "stopped by SIGTERM; the same command resumes"),
-        (signal.SIGINT, [], 130, "interrupted; the same command resumes"),
-        (signal.SIGINT, ["-m", "seed=0,1"], 130, "interrupted; the same command resumes"),
+        (signal.SIGTERM, [], 143, "stopped by SIGTERM; repeat the command to resume"),
+        (signal.SIGINT, [], 130, "interrupted; repeat the command to resume"),
+        (signal.SIGINT, ["-m", "seed=0,1"], 130, "interrupted; repeat the command to resume"),
     ],
 )
 def test_training_ends_with_a_line_and_its_code(

@@ -15,7 +15,7 @@ from tests.helpers.commands import check_command_line, find_problems
 
 STOPPING = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss}"
 SAVING = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, monitor: val/loss}"
-LAST = "stage train ended before a validation: the last weights are used"
+LAST = "stage train ended without a validation: using the last weights"
 
 
 class Tiny(nn.Module):
@@ -41,7 +41,7 @@ def result(folder: Path) -> dict:
     ("options", "said"),
     [
         (["+trainer.fast_dev_run=true", "trainer.gradient_clip_val=1"], LAST),
-        (["+trainer.max_steps=3", f"+callbacks.own={SAVING}"], "ends stage train within an epoch"),
+        (["+trainer.max_steps=3", f"+callbacks.own={SAVING}"], "ended stage train within an epoch"),
         (["trainer.check_val_every_n_epoch=5", "loss=slice_mean"], LAST),
         (["+trainer.limit_val_batches=0", "+trainer.profiler=simple"], LAST),
         (["+trainer.overfit_batches=1", f"+callbacks.stop={STOPPING}"], "finetune/epoch 1/1"),
@@ -97,7 +97,7 @@ OWN = "tests.commands.test_ordinary_options"
             "set data.batch_size",
         ),
         ([f"+callbacks.x={{_target_: {CALLBACKS}.LearningRateFinder}}"], "in a sweep: -m"),
-        (["checkpoint.monitor=val/nosuch"], "or a metric that a callback of your own logs"),
+        (["checkpoint.monitor=val/nosuch"], "or a metric that your own callback logs"),
         (
             ["model=unet", "model.classes=4"],
             "kitsseg needs .*: one logit for each of",
@@ -110,7 +110,7 @@ OWN = "tests.commands.test_ordinary_options"
         (["data.root=M\u00fcller"], "quote the value: 'data.root=\"M\u00fcller\"'"),
         (
             ["paths.output=/proc/nosuch"],
-            "paths.output=/proc/nosuch: .*; name a folder",
+            "paths.output=/proc/nosuch: .*; set a folder",
         ),
         (["model=own"], "model: Pair returns a tuple; kitsseg needs a tensor of logits"),
     ],
@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path, option: str
     done = command(tmp_path, *more, *SMALL, "model=unet", "logger=none", option)
     assert done.returncode == 1
     assert (
-        done.stderr == "kitsseg.train: /dev/null/x: Not a directory; name a folder that can be written\n"
+        done.stderr == "kitsseg.train: /dev/null/x: Not a directory; set a folder that you can write\n"
     )
 
 
@@ -188,7 +188,7 @@ def test_a_loss_of_torch_is_refused_with_its_remedy() -> None:
 def test_an_option_between_values_is_one_line(tmp_path: Path) -> None:
     done = command(tmp_path, "model=unet", "-m", "seed=0,1")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert "options such as -m must be before or after the values" in done.stderr
+    assert "options such as -m must be before or after all values" in done.stderr
 
 
 def test_deletions_are_no_options() -> None:

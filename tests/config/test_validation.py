@@ -122,7 +122,7 @@ def test_hydras_run_time_values_are_left_alone() -> None:
         ),
         ("trainer.precision=bf16-mixd", "trainer.precision='bf16-mixd': must be 64, 32 or 16"),
         ("+trainer.logger=false", "trainer.logger: the command sets this itself; remove it"),
-        ("optimizer._partial_=false", "optimizer._partial_: must be true; params is passed later"),
+        ("optimizer._partial_=false", "optimizer._partial_: must be true; the command passes params"),
         ("optimizer._target_=torch.optim.Adm", "torch.optim has no Adm; did you mean torch.optim."),
         (
             "window._target_=kitseg.Window",
@@ -132,7 +132,7 @@ def test_hydras_run_time_values_are_left_alone() -> None:
             "window._target_=kitsseg.window.Window",
             "kitsseg.window.Window: moved to kitsseg.models.window.Window",
         ),
-        ("window._target_=math.pi", "window._target_: math.pi: is not callable"),
+        ("window._target_=math.pi", "window._target_: math.pi: not callable"),
         ("split._target_=[a]", "split._target_: expected a dotted path, got ['a']"),
         (
             "~window.sd_hu",
@@ -147,8 +147,8 @@ def test_hydras_run_time_values_are_left_alone() -> None:
             "callbacks.progress: expected a component (a dict with a _targ",
         ),
         ("+model=unet", "+model=unet: Multiple values for model. "),
-        ("epochs", "epochs: cannot be read; write KEY=VALUE"),
-        ("seed=[1", "seed=[1: cannot be read"),
+        ("epochs", "epochs: not an override; write KEY=VALUE"),
+        ("seed=[1", "seed=[1: cannot be parsed"),
         ("seed=0,1", "seed=0,1 is a sweep: add -m (or write seed=[0,1] for a list)"),
         ("seed=range(0,3)", "seed=range(0,3) is a sweep: add -m"),
     ],

@@ -20,11 +20,11 @@ from kitsseg.jobs.failures import Failure, JobFailedError, describe, killed
         (MemoryError(), "out of memory (MemoryError): try a smaller"),
         (OSError(errno.ENOSPC, "No space", "/a/b"), "/a/b: the disk is full; make"),
         (RuntimeError("write: No space left on device"), "the output folder: the disk is full"),
-        (FileNotFoundError(2, "No such file", "/d/c.npy"), "/d/c.npy: No such file; was"),
-        (OSError(errno.EROFS, "Read-only", "/d/c.npy"), "/d/c.npy: Read-only; name a folder of which"),
+        (FileNotFoundError(2, "No such file", "/d/c.npy"), "/d/c.npy: No such file; its folder was"),
+        (OSError(errno.EROFS, "Read-only", "/d/c.npy"), "/d/c.npy: Read-only; set a folder that"),
         (
             FileNotFoundError("Caught FileNotFoundError in DataLoader\n[Errno 2] No such file: '/d/c'"),
-            "No such file: '/d/c'; was a folder removed",
+            "No such file: '/d/c'; its folder was removed",
         ),
         (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed. "), "DataLoader worker"),
         (MisconfigurationException("You requested gpu"), "You requested gpu"),
@@ -65,7 +65,7 @@ def test_a_process_that_was_killed() -> None:
     assert killed(signal.SIGKILL, "rank 1").error.startswith(
         "rank 1 was killed by SIGKILL, most likely because memory ran out: try a smaller data.batch_size"
     )
-    assert "gone, or the disk is full" in killed(signal.SIGBUS, "its process").error
+    assert "missing, or the disk is full" in killed(signal.SIGBUS, "its process").error
     failure = Failure("x", True, "")
     assert describe(JobFailedError(failure)) is failure
 

@@ -80,7 +80,7 @@ def test_another_configuration_is_refused_and_harms_nothing(undisturbed: Path) -
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line]
     assert line.startswith("kitsseg.train: ") and "seed=0, not 1; optimizer.lr=0.01, not 0.02" in line
-    assert line.endswith("choose another name=, or remove that folder to start again")
+    assert line.endswith("choose another name=, or remove that folder to start from scratch")
     assert json.loads((undisturbed / "run/status.json").read_text())["status"] == "complete"
     assert forks.run(undisturbed, *RUN) == [0]
 

@@ -270,7 +270,7 @@ def test_torchrun_cannot_start_a_sweep(tmp_path: Path) -> None:
     done = command(tmp_path, "-m", "seed=0,1", env={"RANK": "0", "WORLD_SIZE": "2"})
     assert done.returncode == 2
     assert done.stderr == (
-        "kitsseg.train: a sweep starts the ranks of its jobs itself; run it without torchrun or srun\n"
+        "kitsseg.train: a sweep starts the ranks of its jobs itself; start it without torchrun or srun\n"
     )
 
 
@@ -282,7 +282,7 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ("hydra/sweeper=study", "optuna"),
     ):
         problems = find_problems("train", [choice], multirun=True)
-        assert problems == [f"{choice}: is not installed; pip install 'kitsseg[{extra}]'"]
+        assert problems == [f"{choice}: not installed; pip install 'kitsseg[{extra}]'"]
 
 
 # ---- GPUs
