@@ -1,6 +1,6 @@
 """Train a network, fine-tune it on tumour slices, evaluate both stages and record the results.
 
-``python -m kitsseg.train --help`` lists the configuration; ``-m`` runs a sweep, which ends with Table 1.
+``python -m kitsseg.train --help`` lists the configuration. ``-m`` runs a sweep and writes Table 1.
 """
 
 import logging
@@ -27,7 +27,7 @@ from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
 from kitsseg.system.optional_packages import missing_packages
 
-# torch and Lightning are imported where a job runs, so that --help does not wait for them.
+# torch and Lightning are imported only when a job runs, so that --help is fast.
 if TYPE_CHECKING:
     from kitsseg.training.experiment import Experiment
 
@@ -49,7 +49,7 @@ class CheckpointConfig:
 
 @dataclass
 class TrainConfig:
-    """The root of ``conf/train.yaml``; the signature of a component's ``_target_`` is its schema."""
+    """Schema of ``conf/train.yaml``; that of a component is the signature of its ``_target_``."""
 
     name: str = MISSING
     seed: int = MISSING
@@ -77,7 +77,7 @@ class TrainConfig:
 
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """Return the problems of the values that belong to no component, or to several."""
+    """Return the problems of values outside components, and of combinations of components."""
     problems = []
     if not 0 <= (seed := values["seed"]) < 2**32:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
@@ -97,12 +97,12 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 
 def check_output_folder(folder: Path) -> list[str]:
-    """Return a problem if files cannot be written below ``folder``, which is created."""
+    """Create ``folder``; return a problem if files cannot be written into it."""
     try:
         folder.expanduser().mkdir(parents=True, exist_ok=True)
         check_writable(folder.expanduser() / "trial")
     except OSError as error:
-        return [f"paths.output={folder}: {error.strerror}; name a folder that can be written"]
+        return [f"paths.output={folder}: {error.strerror}; set a folder that you can write"]
     return []
 
 
@@ -110,10 +110,10 @@ def check_monitor(monitor: str, callbacks: dict[str, Any]) -> list[str]:
     """Return a problem if no component can log the monitored metric."""
     targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
     if monitor in MONITORS or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
-        return []  # callbacks of the user's own may log any metric
+        return []  # a user's callbacks may log any metric
     return [
-        f"checkpoint.monitor={monitor}: must be one of {', '.join(MONITORS)}, or a metric that a "
-        "callback of your own logs"
+        f"checkpoint.monitor={monitor}: must be one of {', '.join(MONITORS)}, or a metric that your "
+        "own callback logs"
     ]
 
 
@@ -140,7 +140,7 @@ COMMAND = Command(
 
 
 def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
-    """Run one job in this process."""
+    """Train and evaluate one job in this process, with its loggers."""
     from kitsseg.jobs.job_folder import Phases
     from kitsseg.system import library_messages
     from kitsseg.tracking import safe_logger
@@ -161,7 +161,7 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
 def make_experiment(
     cfg: DictConfig, folder: Path, model: str, overrides: list[str], loggers: list[Any]
 ) -> "Experiment":
-    """Seed the generators and build every object that the configuration describes, each once."""
+    """Seed the generators and build each object of the configuration once."""
     import pytorch_lightning as pl
 
     from kitsseg.system import hardware
@@ -195,11 +195,11 @@ def make_experiment(
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
 def _job(cfg: DictConfig) -> float | None:
-    """Run the job that Hydra composed; return the value that a search maximises."""
+    """Run the job that Hydra composed; return the objective of a search."""
     context: Any = HydraConfig.get()
     multirun = context.mode == RunMode.MULTIRUN
     if multirun:
-        with read_write(context.runtime):  # where loggers write
+        with read_write(context.runtime):  # loggers write into this folder
             context.runtime.output_dir = str(
                 job_folder.find(Path(context.runtime.output_dir), plain(cfg))
             )
@@ -216,14 +216,14 @@ def _job(cfg: DictConfig) -> float | None:
     ranks = launch.requested_ranks(cfg.trainer)
 
     def work() -> None:
-        # A job of a sweep has its own processes, so that it cannot end the sweep or another job.
+        # A job of a sweep runs in its own processes, so that it cannot end the sweep or other jobs.
         if distributed.world_size() == 1 and (multirun or ranks > 1):
             launch.start_job(folder, job, ranks)
         else:
             compute_job(job)
 
     succeeded = sweep.guard(work, folder, job["config"], about)
-    if not succeeded and not multirun:  # in a sweep, submitit would take it for a failure of its own
+    if not succeeded and not multirun:  # in a sweep, submitit would report an exit as its own failure
         sys.exit(1)
     return sweep.objective(folder)
 
@@ -243,36 +243,36 @@ def compute_as_rank(job: dict[str, Any]) -> None:
 
 def main() -> None:
     """Check the command line, then run the job or sweep."""
-    logging.raiseExceptions = False  # a log that cannot be written does not end a run
+    logging.raiseExceptions = False  # do not print a traceback if the log cannot be written
     if launch.run_rank(compute_as_rank):
         return
     if distributed.world_size() > 1 and {"-m", "--multirun"} & set(sys.argv):
-        refuse("train", "a sweep starts the ranks of its jobs itself; run it without torchrun or srun")
+        refuse("train", "a sweep starts the ranks of its jobs itself; start it without torchrun or srun")
     check_command_line(COMMAND, sys.argv[1:])
     signal.signal(signal.SIGTERM, _stop)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes on exceptions
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # make Hydra re-raise exceptions
     try:
         _job()
-    except ValueError as error:  # of a search in which no trial has a value
+    except ValueError as error:  # a search without a complete trial
         sys.exit(f"kitsseg.train: {error}")
-    except OSError as error:  # Hydra cannot create the folder of the run or sweep
+    except OSError as error:  # Hydra could not create the folder of the run or sweep
         if error.filename is None:
             raise
-        sys.exit(f"kitsseg.train: {error.filename}: {error.strerror}; name a folder that can be written")
+        sys.exit(f"kitsseg.train: {error.filename}: {error.strerror}; set a folder that you can write")
     except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns an interrupt of the training into an exit with code 1.
+        # Lightning exits with code 1 if training is interrupted.
         interrupted = isinstance(error, KeyboardInterrupt) or isinstance(
             error.__context__, KeyboardInterrupt
         )
         code = 130 if interrupted else getattr(error, "code", None)
         if code in (130, STOPPED):
             reason = "interrupted" if interrupted else "stopped by SIGTERM"
-            print_error("train", f"{reason}; the same command resumes")
+            print_error("train", f"{reason}; repeat the command to resume")
         sys.exit(code)
 
 
 def _stop(number: int, frame: object) -> None:
-    """End the command as an exception does: its jobs are ended and their status is written."""
+    """Raise `SystemExit`, so that the jobs are ended and their status is written."""
     raise SystemExit(STOPPED)
 
 

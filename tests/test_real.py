@@ -1,4 +1,4 @@
-"""On real KiTS19 slices and labels, where they lie: a folder named by ``KITSSEG_TEST_DATA``."""
+"""Tests on real KiTS19 slices and labels, in the folder ``KITSSEG_TEST_DATA``."""
 
 import os
 from pathlib import Path
@@ -31,13 +31,13 @@ def test_every_real_case_is_prepared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [128, 256, 512, None])
-def test_what_resizing_alone_costs(tmp_path: Path, size: int | None) -> None:
-    """The stored label, brought back to the case's own grid, is nearly the original."""
+def test_dice_lost_by_resizing_is_small(tmp_path: Path, size: int | None) -> None:
+    """The stored label, resampled to the original grid, has a Dice close to 1."""
     import torch
     from torch import nn
 
     class Oracle(nn.Module):
-        """Gives the stored label as logits: what a perfect network would."""
+        """Perfect network: returns the stored label as logits."""
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             onehot = torch.nn.functional.one_hot(label[: len(image)].long(), 3).movedim(-1, 1).float()
@@ -66,8 +66,8 @@ def test_sixty_cases_split_48_and_12() -> None:
 
 
 @pytest.mark.parametrize("name", ["kits19-real", "kits19-sim"])
-def test_predictions_lie_on_the_images_own_grids(tmp_path: Path, name: str) -> None:
-    """Whether 796 columns wide or of two slices; by a network that knows nothing."""
+def test_predictions_have_the_grid_of_their_image(tmp_path: Path, name: str) -> None:
+    """Also for 796 columns and for two slices, with an untrained network."""
     import nibabel as nib
     from hydra import compose, initialize_config_dir
 

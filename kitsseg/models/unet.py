@@ -9,8 +9,8 @@ from kitsseg.models.blocks import AttentionGate, ConvBlock, check_input, make_up
 class UNet(nn.Module):
     """Symmetric 2D U-Net: image ``[B, in_channels, H, W]`` -> logits ``[B, classes, H, W]``.
 
-    In training mode with ``supervised > 0`` it returns a list: these logits, then those of each coarser
-    level, each half the size of the one before (deep supervision: Lee et al. 2015, arXiv:1409.5185).
+    In training mode with ``supervised > 0``, it returns a list of logits from the finest to the coarsest
+    level; each level halves the size (deep supervision: Lee et al. 2015, arXiv:1409.5185).
 
     Args:
         width: channels of the first level; doubled at each level below.
@@ -19,11 +19,11 @@ class UNet(nn.Module):
         up: ``transpose`` (learned) or ``bilinear``.
         dropout: probability of dropping a channel after each block of the two deepest levels.
         supervised: number of decoder levels below the finest that return logits in training mode.
-        class_prior: fraction of pixels per class. The bias of the head is initialised to predict it
+        class_prior: fraction of pixels per class, to whose logits the bias of the head is initialised
             (Lin et al. 2017, arXiv:1708.02002, section 3.3). None: PyTorch's random bias.
 
     Raises:
-        ValueError: an argument is out of range, or the size of the input does not fit.
+        ValueError: an argument is out of range, or the input has a wrong shape.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class UNet(nn.Module):
             raise ValueError(f"dropout={dropout}: must be in [0, 1)")
         if not 0 <= supervised < depth:
             raise ValueError(
-                f"supervised={supervised}: must be in [0, depth={depth}): levels of the decoder"
+                f"supervised={supervised}: must be in [0, depth={depth}), a number of decoder levels"
             )
         self.in_channels, self.depth = in_channels, depth
         self.settings: dict[str, object] = {  # the arguments, for checkpoints
@@ -67,7 +67,7 @@ class UNet(nn.Module):
         )
         self.bottleneck = block(self.channels[-2], self.channels[-1], depth)
         self.pool = nn.MaxPool2d(2)
-        # From the deepest level to the finest, the order of computation.
+        # From the deepest to the finest level, in the order of computation.
         levels = range(depth - 1, -1, -1)
         self.upsample = nn.ModuleList(
             make_upsample(self.channels[level + 1], self.channels[level], up) for level in levels
@@ -76,15 +76,15 @@ class UNet(nn.Module):
             block(2 * self.channels[level], self.channels[level], level) for level in levels
         )
         self.head = make_head(self.channels[0], classes, class_prior)
-        # From fine to coarse, the order of the returned list.
+        # From fine to coarse, in the order of the returned list.
         self.coarse_heads = nn.ModuleList(
             make_head(self.channels[level], classes, class_prior) for level in range(1, supervised + 1)
         )
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """Return ``skip`` ``[B, C, H, W]`` as decoder step ``step`` (0 for the deepest level) uses it.
+        """Return ``skip`` ``[B, C, H, W]`` for decoder step ``step`` (0 is the deepest level).
 
-        Subclasses may gate it by ``below``, the features one level below, ``[B, 2 C, H / 2, W / 2]``.
+        Subclasses may gate it with ``below``, the features one level below, ``[B, 2 C, H / 2, W / 2]``.
         """
         return skip
 
@@ -109,7 +109,7 @@ class UNet(nn.Module):
 
 
 def make_head(channels: int, classes: int, class_prior: list[float] | None) -> nn.Conv2d:
-    """Return the 1 x 1 convolution to logits; the softmax of its bias is ``class_prior``, if given."""
+    """Return the 1 x 1 convolution to logits. If given, ``class_prior`` is the softmax of its bias."""
     head = nn.Conv2d(channels, classes, 1)
     if class_prior is not None:
         shares = torch.tensor(class_prior, dtype=torch.float64, device="cpu")
@@ -162,7 +162,7 @@ class AttentionUNet(UNet):
         if not 0 < gate_ratio <= 4:
             raise ValueError(f"gate_ratio={gate_ratio}: must be in (0, 4]")
         if depth == 1 and not gate_first:
-            raise ValueError("gate_first=false: depth=1 would have no gate; set gate_first=true")
+            raise ValueError("gate_first=false: a network with depth=1 has no gate; set gate_first=true")
         self.gates = nn.ModuleList(
             AttentionGate(
                 self.channels[level],
@@ -175,7 +175,7 @@ class AttentionUNet(UNet):
         )
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """Return the skip, attenuated by its gate if it has one."""
+        """Return the skip, multiplied by the coefficients of its gate if it has one."""
         if step >= len(self.gates):
             return skip
         gated: Tensor = self.gates[step](skip, below)

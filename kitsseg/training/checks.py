@@ -1,4 +1,4 @@
-"""Checks of a run before anything is trained: Trainer options, network, loss and initial weights."""
+"""Checks before training: Trainer options, network, loss and initial weights."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -17,7 +17,7 @@ from kitsseg.training.losses import Loss
 
 PRECISIONS = "auto, 32-true, bf16-mixed or 16-mixed"
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
-# Callbacks that change settings while training, so that the record would not describe the run.
+# Callbacks that change settings during training, so that the recorded settings would be wrong.
 CALLBACKS = {
     "BatchSizeFinder": "set data.batch_size",
     "LearningRateFinder": "compare rates in a sweep: -m optimizer.lr=1e-4,1e-3",
@@ -59,7 +59,7 @@ SIDE = 4 * DIVISOR
 
 
 def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:
-    """Return the problems of network, loss and initial weights with each other.
+    """Return the problems of network, loss and initial weights that only show in combination.
 
     ``values`` is the configuration, ``built`` holds the components that could be built.
     """
@@ -90,7 +90,7 @@ def check_output(net: nn.Module, neighbours: int) -> None:
 
     Args:
         net: on the meta device, where a forward pass costs nothing, or on the CPU.
-        neighbours: slices on either side that the network sees.
+        neighbours: number of slices on either side in the network's input.
     """
     channels, training = 2 * neighbours + 1, net.training
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
@@ -99,7 +99,7 @@ def check_output(net: nn.Module, neighbours: int) -> None:
             out = net.eval()(torch.zeros(2, channels, SIDE, SIDE, device=device))
     except NotImplementedError:  # an operation without an implementation on the meta device
         return
-    except Exception as error:  # of arbitrary networks
+    except Exception as error:  # arbitrary networks raise arbitrary errors
         text = " ".join(str(error).split())[:200]
         raise ValueError(
             f"model: {type(net).__name__} cannot be applied to {channels} input channels "
@@ -111,7 +111,7 @@ def check_output(net: nn.Module, neighbours: int) -> None:
     if not isinstance(out, Tensor):
         raise ValueError(
             f"model: {type(net).__name__} returns a {type(out).__name__}; kitsseg needs a tensor of "
-            "logits [B, classes, H, W]; return that part of it only"
+            "logits [B, classes, H, W]; return only this tensor"
         )
     if tuple(out.shape) != expected:
         raise ValueError(
@@ -131,7 +131,7 @@ def check_loss(loss: object) -> None:
 
 
 def compare(net: nn.Module, path: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the weights that a checkpoint can give to ``net``, and those that differ.
+    """Return the names of the weights of a checkpoint that fit into ``net``, and of all others.
 
     Raises:
         ValueError: the file is not a checkpoint.
@@ -149,7 +149,7 @@ def check_initial(net: nn.Module, path: Path, strict: bool) -> None:
     if differing and strict:
         raise ValueError(
             f"init_from={path}: {len(differing)} weights differ in name or shape, such as "
-            f"{differing[0]}; set the same model, or init_strict=false to take over the others"
+            f"{differing[0]}; set the same model, or init_strict=false to load only the others"
         )
     if not fitting:
-        raise ValueError(f"init_from={path}: no weight has a name and shape of {type(net).__name__}")
+        raise ValueError(f"init_from={path}: no weight fits into {type(net).__name__}")

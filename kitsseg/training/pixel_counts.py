@@ -1,4 +1,4 @@
-"""Pixels of each region in a prediction and the truth, as integers that add up exactly."""
+"""Exact pixel counts of each region in a prediction and the truth."""
 
 from functools import reduce
 
@@ -9,7 +9,7 @@ from kitsseg.data.labels import KITS19, Labels
 
 
 def region_counts(prediction: Tensor, truth: Tensor, labels: Labels = KITS19) -> Tensor:
-    """Count the pixels of each region in both, in the prediction, and in the truth.
+    """Count the pixels of each region in the intersection, in the prediction and in the truth.
 
     Args:
         prediction, truth: class ids ``[B, ...]``.
@@ -17,7 +17,7 @@ def region_counts(prediction: Tensor, truth: Tensor, labels: Labels = KITS19) ->
     Returns:
         ``[B, regions, 3]`` int64, with the regions of ``labels`` in order.
     """
-    # Comparing and counting is bound by memory bandwidth, so small integers are faster.
+    # These operations are limited by memory bandwidth, so uint8 is faster.
     prediction, truth = (ids.flatten(1).to(torch.uint8) for ids in (prediction, truth))
     counts = []
     for region in labels.regions:

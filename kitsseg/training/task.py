@@ -33,21 +33,21 @@ class SegmentationTask(pl.LightningModule):
     ``val/<region>_dice``. Validation loss and Dice are computed per case over all of its slices, then
     averaged over cases, so they do not depend on the batch size or on the number of ranks.
 
-    Callbacks find the metrics under these names in every stage. Loggers get them with ``prefix``.
+    Callbacks receive the metrics under these names in every stage. Loggers receive them with ``prefix``.
 
     Args:
         net: maps images ``[B, K, H, W]`` to logits ``[B, C, H, W]``.
         loss: see `kitsseg.training.losses.Loss`; by default the paper's.
         window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``.
         optimizer: called with the parameters that are not frozen; by default Adam with the paper's rate.
-        scheduler: called with the optimizer; by default a reduction on a plateau. A scheduler with an
+        scheduler: called with the optimizer; by default `ReduceLROnPlateau`. A scheduler with an
             argument ``total_steps`` is stepped after every batch, any other one after every epoch.
         frozen: names of submodules of ``net`` that stay in evaluation mode, so that their batch norms
             keep their statistics (see `kitsseg.training.finetune`).
-        prefix: prefix of the names in loggers.
+        prefix: prefix of the metric names in loggers.
         header: plain values that make the checkpoint self-contained, see
-            `kitsseg.inference.checkpoint.header`. By default, they are taken from network and data
-            module; a network that is not kitsseg's needs it, or `Segmenter.load` refuses the checkpoint.
+            `kitsseg.inference.checkpoint.header`. By default, they are taken from the network and the
+            data module. For other networks than kitsseg's, `Segmenter.load` requires it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SegmentationTask(pl.LightningModule):
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
         self._outputs: list[tuple[Tensor, ...]] = []
         self._validation_loss: float | None = None
-        # Lightning restores the mode in which it found each module.
+        # Lightning keeps the mode of each module when it starts fitting.
         self.train()
 
     def forward(self, image_hu: Tensor) -> Tensor:
@@ -98,8 +98,8 @@ class SegmentationTask(pl.LightningModule):
         own = [torch.cat(parts).cpu().numpy() for parts in zip(*self._outputs, strict=True)]
         self._outputs.clear()
         rows, cases, terms, counts = _gather(own)
-        # In the order of the store, so that every number of ranks adds in the same order. A rank
-        # without a batch of its own repeats one: each row counts once.
+        # Sort by row, so that the order of summation does not depend on the number of ranks. A rank
+        # without a batch repeats one, so duplicate rows are removed.
         order = np.unique(rows, return_index=True)[1]
         cases, terms, counts = cases[order], terms[order], counts[order]
         groups = [cases == case for case in np.unique(cases)]
@@ -129,7 +129,7 @@ class SegmentationTask(pl.LightningModule):
         return classes
 
     def _log(self, values: dict[str, Any], **options: Any) -> None:
-        """Log for callbacks, and with the prefix for loggers."""
+        """Log values for callbacks, and with the prefix for loggers."""
         self.log_dict(values, on_step=False, logger=False if self.prefix else None, **options)
         if self.prefix:
             self.log_dict({self.prefix + k: v for k, v in values.items()}, on_step=False, **options)
@@ -140,10 +140,10 @@ class SegmentationTask(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip gradients, also for a fused optimizer, which Lightning refuses whatever the precision.
+        """Clip gradients, also for a fused optimizer, which Lightning rejects in every precision.
 
         Raises:
-            ValueError: the optimizer unscales 16-bit gradients itself, so they cannot be clipped before.
+            ValueError: a fused optimizer with 16-bit precision, which unscales gradients in its step.
         """
         if gradient_clip_val is None:
             return
@@ -160,10 +160,10 @@ class SegmentationTask(pl.LightningModule):
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def on_train_epoch_end(self) -> None:
-        """Step a scheduler that is stepped after every epoch.
+        """Step a scheduler with the interval of an epoch.
 
-        Lightning would step it after writing the checkpoint of the epoch, and a resumed run would
-        miss that step.
+        Lightning would step it after writing the checkpoint of the epoch, so a resumed run would miss
+        the step.
         """
         loss, self._validation_loss = self._validation_loss, None
         config = self.trainer.lr_scheduler_configs[0]
@@ -188,14 +188,14 @@ class SegmentationTask(pl.LightningModule):
         config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, ReduceLROnPlateau):
             config["monitor"], config["strict"] = "val/loss", False  # an epoch may have no validation
-            config["frequency"] = self.trainer.check_val_every_n_epoch or 1  # when it is available
+            config["frequency"] = self.trainer.check_val_every_n_epoch or 1
         return [optimizer], [config]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["kitsseg"] = self._describe() if self.header is None else self.header
 
     def _describe(self) -> dict[str, Any] | None:
-        """Return the header of a network of kitsseg that was trained in a plain script."""
+        """Return the header for one of kitsseg's networks in a plain script; None for others."""
         settings = getattr(self.net, "settings", None)
         data: Any = getattr(self.trainer, "datamodule", None)
         if settings is None or not hasattr(data, "pixel_range_mm"):
@@ -210,7 +210,7 @@ class SegmentationTask(pl.LightningModule):
         """Return a task with the network and the window of a checkpoint.
 
         Args:
-            checkpoint_path: file that ``kitsseg.train`` or a plain `Trainer` wrote.
+            checkpoint_path: file written by ``kitsseg.train`` or by a plain `Trainer`.
             map_location: device of the network; by default the CPU.
             options: further arguments of the class, such as ``loss``.
 

@@ -1,4 +1,4 @@
-"""A mistyped key or value is refused before anything runs, in one line with the nearest right name."""
+"""A wrong key or value is reported before anything runs, in one line with the closest valid name."""
 
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from kitsseg.config.validation import CONFIG_DIR
 from tests.helpers import commands
 from tests.helpers.commands import check_command_line, find_problems
 
-# base.yaml holds what the others share; it is no choice of its own. `postprocess` is no part of
-# training.
+# base.yaml contains shared values and is not a choice. `postprocess` is not a group of training.
 SHIPPED = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONFIG_DIR.glob("*/*.yaml")
@@ -32,13 +31,13 @@ NO_GATE = (
 
 
 def composed(*overrides: str, command: str = "train") -> DictConfig:
-    """What `hydra.main` passes to the command."""
+    """Return the configuration that `hydra.main` passes to the command."""
     commands.command(command)
     with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base="1.3"):
         return compose(command, list(overrides))
 
 
-# ---- what is right
+# ---- valid configurations
 
 
 @pytest.mark.parametrize("choice", SHIPPED)
@@ -59,21 +58,21 @@ def test_zero_and_false_are_values() -> None:
     assert instantiate(cfg.optimizer).keywords["lr"] == 0
 
 
-def test_no_finetuning_is_an_empty_section() -> None:
+def test_finetune_none_is_an_empty_section() -> None:
     assert not composed("finetune=none").finetune
     assert find_problems("train", ["experiment=demo", "finetune=none", "~finetune.epochs"]) == []
 
 
-def test_an_experiment_beats_the_groups_and_the_command_line_beats_both() -> None:
+def test_experiment_overrides_groups_and_command_line_overrides_both() -> None:
     assert composed("experiment=demo").model.width == 16
     assert composed("experiment=demo", "model.width=8").model.width == 8
 
 
-def test_hydras_run_time_values_are_left_alone() -> None:
+def test_runtime_values_of_hydra_are_accepted() -> None:
     assert find_problems("train", ["logger=csv", "name=${hydra:job.name}"]) == []
 
 
-# ---- what is wrong, one by one
+# ---- single mistakes
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_hydras_run_time_values_are_left_alone() -> None:
         ),
         ("trainer.precision=bf16-mixd", "trainer.precision='bf16-mixd': must be 64, 32 or 16"),
         ("+trainer.logger=false", "trainer.logger: the command sets this itself; remove it"),
-        ("optimizer._partial_=false", "optimizer._partial_: must be true; params is passed later"),
+        ("optimizer._partial_=false", "optimizer._partial_: must be true; the command passes params"),
         ("optimizer._target_=torch.optim.Adm", "torch.optim has no Adm; did you mean torch.optim."),
         (
             "window._target_=kitseg.Window",
@@ -132,7 +131,7 @@ def test_hydras_run_time_values_are_left_alone() -> None:
             "window._target_=kitsseg.window.Window",
             "kitsseg.window.Window: moved to kitsseg.models.window.Window",
         ),
-        ("window._target_=math.pi", "window._target_: math.pi: is not callable"),
+        ("window._target_=math.pi", "window._target_: math.pi: not callable"),
         ("split._target_=[a]", "split._target_: expected a dotted path, got ['a']"),
         (
             "~window.sd_hu",
@@ -147,36 +146,36 @@ def test_hydras_run_time_values_are_left_alone() -> None:
             "callbacks.progress: expected a component (a dict with a _targ",
         ),
         ("+model=unet", "+model=unet: Multiple values for model. "),
-        ("epochs", "epochs: cannot be read; write KEY=VALUE"),
-        ("seed=[1", "seed=[1: cannot be read"),
+        ("epochs", "epochs: not an override; write KEY=VALUE"),
+        ("seed=[1", "seed=[1: cannot be parsed"),
         ("seed=0,1", "seed=0,1 is a sweep: add -m (or write seed=[0,1] for a list)"),
         ("seed=range(0,3)", "seed=range(0,3) is a sweep: add -m"),
     ],
 )
-def test_one_mistake_is_one_line(override: str, problem: str) -> None:
+def test_mistake_is_reported_in_one_line(override: str, problem: str) -> None:
     (found,) = find_problems("train", [override])
     assert problem in found
     assert "\n" not in found
 
 
-def test_a_broken_value_is_reported_where_it_is_broken_only() -> None:
+def test_broken_value_is_reported_only_at_its_own_key() -> None:
     (found,) = find_problems("train", ["paths.data=${oc.env:KITSSEG_NO_SUCH_VARIABLE}"])
     assert found.startswith("paths.data: ")
 
 
-def test_optional_lists_are_typed() -> None:
+def test_optional_lists_are_type_checked() -> None:
     found = find_problems("train", ["shallow=3", "finetune=none"])
     assert found == ["shallow=3: Invalid value assigned: int is not a ListConfig, list or tuple."]
 
 
-def test_a_component_within_a_component_is_checked() -> None:
+def test_nested_component_is_checked() -> None:
     (found,) = find_problems("train", ["loss=dice_ce", "+loss.dice.bacth=true"])
     assert found == f"{NO_BATCH}.batch?"
     (found,) = find_problems("train", ["loss=dice_ce", "loss.dice.smooth=0"])
     assert found.startswith("loss.dice.smooth=0: must be above 0")
 
 
-# ---- what is printed
+# ---- output
 
 
 def test_problems_go_to_stderr_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,15 +193,15 @@ def test_problems_go_to_stderr_with_exit_code_2(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     "flag", [["--help"], ["-h"], ["--cfg", "job"], ["--info", "all"], ["--config-name", "x"]]
 )
-def test_what_only_shows_something_is_left_to_hydra(flag: list[str]) -> None:
+def test_flags_that_only_print_are_not_checked(flag: list[str]) -> None:
     check_command_line("train", [*flag, "seed=x"])
 
 
-# ---- YAML files of the user's
+# ---- YAML files of the user
 
 
 def experiment(folder: Path, text: str) -> list[str]:
-    """The problems of an experiment file."""
+    """Return the problems of an experiment file."""
     (folder / "experiment").mkdir()
     (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
     return find_problems("train", ["experiment=mine"], config_dir=str(folder))
@@ -221,11 +220,13 @@ def experiment(folder: Path, text: str) -> list[str]:
         ("defaults:\n- override /modl: unet\n", "Could not override 'modl'"),
     ],
 )
-def test_a_mistake_in_an_experiment_file(tmp_path: Path, text: str, problem: str) -> None:
+def test_mistake_in_an_experiment_file_is_reported_in_one_line(
+    tmp_path: Path, text: str, problem: str
+) -> None:
     (found,) = experiment(tmp_path, text)
     assert problem in found and "\n" not in found
 
 
-def test_a_config_folder_that_is_not_there() -> None:
+def test_missing_config_folder_is_reported() -> None:
     (found,) = find_problems("train", [], config_dir="nosuch")
     assert found == "--config-dir nosuch: no such folder"

@@ -1,4 +1,4 @@
-"""Stage two: what is frozen stays bit-equal, its norms too; what isn't moves."""
+"""Stage two: frozen layers and their norms do not change, all other weights do."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_frozen_parameters_and_norm_statistics_are_bit_equal(
     shallow = {k for k in before if k.startswith(("encoder.", "bottleneck."))}
     assert any("running_mean" in k for k in shallow)
     assert not moved & shallow
-    assert moved == set(before) - shallow  # decoder, gates, head and their norms' statistics
+    assert moved == set(before) - shallow  # decoder, gates, head and their norm statistics
 
 
 def test_frozen_norms_stay_in_evaluation_mode_after_every_train_call() -> None:
@@ -56,10 +56,10 @@ def test_only_tumour_slices_train(block_cases: list[Case], tmp_path: Path) -> No
     assert data.store.index.has_tumour[rows].all()
     assert set(data.store.index.case[rows]) <= set(data.store.index.case[data.train_rows])
     assert len(data.rows(0)) > len(rows)  # the original is unchanged
-    assert len(tumour.val_dataloader()) == len(data.val_dataloader())  # validation sees all
+    assert len(tumour.val_dataloader()) == len(data.val_dataloader())  # validation uses all slices
 
 
-def test_tumour_slices_can_be_seen_more_often(block_cases: list[Case], tmp_path: Path) -> None:
+def test_tumour_repeat_repeats_tumour_slices(block_cases: list[Case], tmp_path: Path) -> None:
     data = make_data(block_cases[0].image.parent.parent, tmp_path, background_keep=0, tumour_repeat=3)
     rows, times = np.unique(data.rows(0), return_counts=True)
     tumour = data.store.index.has_tumour[rows]
@@ -79,6 +79,6 @@ def test_tumour_slices_can_be_seen_more_often(block_cases: list[Case], tmp_path:
         ),
     ],
 )
-def test_errors(make: object, text: str) -> None:
+def test_invalid_settings_raise(make: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Progress of training on the terminal and in the log."""
+"""Show the progress of training on the terminal and in the log."""
 
 import logging
 import time
@@ -11,9 +11,9 @@ log = logging.getLogger("kitsseg")
 
 
 class EpochLine(pl.Callback):
-    """Show a bar within an epoch on a terminal, and log one line per epoch.
+    """Show a progress bar within each epoch on a terminal, and log one line per epoch.
 
-    The line holds losses, validation Dice, learning rate and remaining time.
+    The line shows losses, validation Dice, learning rate and remaining time.
     """
 
     def __init__(self) -> None:
