@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
-from kitsseg.config.validation import Command, check_mirror_axes, is_on, outside, plain
+from kitsseg.config.validation import Command, is_on, outside, plain
 from kitsseg.data.case import case_number
 from kitsseg.data.sources.kits import parse_cases
 
@@ -52,7 +52,7 @@ class PredictConfig:
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of the values that belong to no component."""
-    problems = outside(values, offset_hu=(-32768, 32767)) + check_mirror_axes(values["mirror_axes"])
+    problems = outside(values, offset_hu=(-32768, 32767))
     paths = values["checkpoint"]
     listed = isinstance(paths, list) and paths and all(isinstance(path, str) for path in paths)
     if not (listed or isinstance(paths, str)):

@@ -20,7 +20,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
 from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
-from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, check_mirror_axes, is_on, plain
+from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
 from kitsseg.data.labels import REGIONS
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
@@ -84,9 +84,10 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
         problems.append(f"checkpoint.mode={mode}: must be one of min, max")
     problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"])
-    problems += check_mirror_axes(values["mirror_axes"]) + missing_packages(values["logger"])
-    from kitsseg.training.checks import check_network, check_trainer
+    problems += missing_packages(values["logger"])
+    from kitsseg.training.checks import check_mirror_axes, check_network, check_trainer
 
+    problems += check_mirror_axes(values["mirror_axes"])
     problems += check_trainer(values["trainer"], values["callbacks"])
     try:
         launch.requested_ranks(values["trainer"])

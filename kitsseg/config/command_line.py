@@ -17,8 +17,7 @@ from kitsseg.jobs.failures import DISK_FULL
 def run_command(command: Command, run: Callable[[DictConfig], int | None], hint: str) -> None:
     """Check the command line, call ``run`` with the configuration, and exit with the code it returns.
 
-    `ValueError` and `OSError` are printed in one line. After an `OSError` or an interrupt, ``hint`` is
-    printed as well, for example how to resume.
+    Errors are printed in one line, with the ``hint`` after an `OSError` or an interrupt.
     """
     for stream in (sys.stdout, sys.stderr):  # file names may not be valid in their encoding
         if isinstance(stream, io.TextIOWrapper):
@@ -42,9 +41,8 @@ def attempt(command: str, run: Callable[[DictConfig], int | None], cfg: DictConf
         return 1
     except OSError as error:
         where = error.filename if error.filename is not None else cfg.get("output", cfg.get("root"))
-        place = "" if where is None else f"{where}: "
-        room = "make room: " if error.errno in DISK_FULL else ""
-        print_error(command, f"{place}{error.strerror or error}; {room}{hint}")
+        reason = f"{'' if where is None else f'{where}: '}{error.strerror or error}"
+        print_error(command, f"{reason}; {'make room: ' if error.errno in DISK_FULL else ''}{hint}")
         return 1
     except KeyboardInterrupt:
         print_error(command, f"interrupted; {hint}")
@@ -63,12 +61,11 @@ def check_command_line(command: Command, argv: list[str]) -> None:
     parser.add_argument("--run", "-r", action="store_true")
     parser.add_argument("--config-dir", "-cd")
     args, overrides = parser.parse_known_args(argv)
-    places = [i for i, text in enumerate(argv) if text in overrides]
-    is_mixed = bool(places) and places[-1] - places[0] >= len(places)
-    if is_mixed and not any(text.startswith("-") for text in overrides):
-        refuse(command.name, "options such as -m must be before or after all values, not between them")
     if any(text.startswith("-") for text in overrides):
         return  # --help and --cfg only print; with --config-name, the schema is unknown
+    places = [i for i, text in enumerate(argv) if text in overrides]
+    if places and places[-1] - places[0] >= len(places):
+        refuse(command.name, "options such as -m must be before or after all values, not between them")
     if problems := find_problems(command, overrides, args.multirun, args.config_dir):
         refuse(command.name, *problems)
 

@@ -3,8 +3,6 @@
 import itertools
 import math
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from kitsseg.config.components import arguments, closest, locate, suggestion
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
 from kitsseg.jobs.failures import one_line
+from kitsseg.system.optional_packages import is_installed
 
 # Hydra plugins that are installed by extras, by the choice that needs them.
 EXTRAS = {
@@ -33,10 +32,7 @@ MAX_JOBS = 64
 def find_problems(
     command: Command, overrides: list[str], multirun: bool = False, config_dir: str | None = None
 ) -> list[str]:
-    """Return the problems of the first invalid job of a run or sweep; empty if all jobs are valid.
-
-    ``config_dir`` is a further folder of YAML files.
-    """
+    """Return the problems of the first invalid job of a run or sweep; empty if all jobs are valid."""
     if config_dir is not None and not Path(config_dir).is_dir():
         return [f"--config-dir {config_dir}: no such folder"]
     with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base="1.3"):
@@ -73,8 +69,8 @@ class _Composer:
         except Exception as error:  # an invalid YAML file raises the errors of its parser
             return [self._explain(fixed, error)]
         if multirun := multirun or str(hydra.mode).endswith("MULTIRUN"):
-            params = OmegaConf.select(hydra, "sweeper.params", default=None) or {}
-            swept = (f"{key}={value}" for key, value in params.items())
+            params = OmegaConf.select(hydra, "sweeper.params", default=None)
+            swept = [] if params is None else [f"{key}={value}" for key, value in params.items()]
             parsed = [*map(parser.parse_override, swept), *parsed]
         if "BasicSweeper" in hydra.sweeper.get("_target_", ""):
             for line in (o.input_line for o in parsed if o.is_interval_sweep()):
@@ -162,13 +158,6 @@ def combinations(values: list[list[str]]) -> list[list[str]]:
     if math.prod(map(len, values)) <= MAX_JOBS:
         return [list(job) for job in itertools.product(*values)]
     return [[lines[i % len(lines)] for lines in values] for i in range(max(map(len, values)))]
-
-
-def is_installed(module: str) -> bool:
-    """Whether a module can be imported."""
-    with suppress(ModuleNotFoundError):
-        return find_spec(module) is not None
-    return False
 
 
 def _reason(error: BaseException) -> str:

@@ -51,9 +51,8 @@ class Command:
 def validate(cfg: DictConfig, command: Command, cache: dict[str, Any]) -> list[str]:
     """Return the problems of a composed configuration (without the node ``hydra``), one line each.
 
-    Names and types are checked against the schema and against the signatures of the classes that
-    ``_target_`` names. These classes check the ranges when they are built. Pass the same ``cache`` for
-    all jobs of a sweep, so that shared components are built once.
+    Names and types are checked against the schema and the signatures of ``_target_``; the classes check
+    ranges when they are built. Jobs of a sweep share the ``cache``, so that each is built once.
     """
     removed = {item.name for item in fields(command.schema)} - {str(key) for key in cfg}
     try:
@@ -63,12 +62,6 @@ def validate(cfg: DictConfig, command: Command, cache: dict[str, Any]) -> list[s
     except OmegaConfBaseException as error:
         return [f"{error.full_key}: {str(error).splitlines()[0]}"]
     return _unknown_keys(command.schema, values, "") + _check_components(command, values, cache)
-
-
-def check_mirror_axes(axes: list[int]) -> list[str]:
-    """Return a problem unless the axes of test-time mirroring are distinct in-plane axes."""
-    valid = sorted(axes) in ([], [0], [1], [0, 1])
-    return [] if valid else [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
 
 
 def outside(values: dict[str, Any], **limits: tuple[float, float]) -> list[str]:

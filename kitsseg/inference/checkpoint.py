@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # never runs code
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # the unpickler raises any type on a damaged file
+    except Exception as error:  # a damaged file can raise any exception
         raise ValueError(
             f"{path}: not a loadable checkpoint: damaged, or with objects other than tensors and plain "
             f"values, which are not loaded ({first_line(error)})"

@@ -22,7 +22,7 @@ def save(
     name: str, image: Image, label: npt.NDArray[np.uint8], volumes_ml: Mapping[str, float],
     labels: Labels, path: Path,
 ) -> None:  # fmt: skip
-    """Write an overview picture as PNG; ``name`` and ``volumes_ml`` stand in its first line."""
+    """Write an overview picture as PNG; its first line shows ``name`` and ``volumes_ml``."""
     hu = image.hu
     chosen = choose_slices(label, labels.mask(label, labels.target), COLUMNS * ROWS)
     rows = math.ceil(len(chosen) / COLUMNS)

@@ -133,7 +133,7 @@ class PredictionRecord:
     Args:
         settings: plain values that determine the predictions.
         about: further plain values, for information.
-        keep: refuse a folder with other settings instead of starting a new record.
+        keep: raise an error if the folder has other settings, instead of starting a new record.
         searched: absolute path of the input, which the entries of problems hold under this name.
         regions: regions whose volumes are in ``volumes.csv``.
     """
@@ -174,7 +174,7 @@ class PredictionRecord:
             outdated = [] if is_same and "files" in entry else old.get("files", ())
             for name in set(outdated) - set(entry.get("files", ())):
                 path = Path(os.path.abspath(root / name))
-                if path.is_relative_to(root):  # the record may be a stranger's
+                if path.is_relative_to(root):  # the record may come from an untrusted source
                     path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
 

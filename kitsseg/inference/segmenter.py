@@ -62,8 +62,8 @@ class Segmenter:
         postprocess: function of a label volume and its spacing in mm; None for no post-processing.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``. ONNX files always run on the CPU.
         precision: ``auto``, ``32-true``, ``bf16-mixed`` or ``16-mixed``. ONNX files run in float32.
-        crop: show the networks only the body and at least 16 pixels around it; the rest is
-            background. None: crop if all networks are local, whose labels hardly change.
+        crop: crop slices to the body and at least 16 pixels around it; other pixels are background.
+            None: crop if no network computes statistics of whole slices.
 
     The attribute ``labels`` describes the classes. ``computed`` holds device, precision, runtime of each
     network (``torch`` or ``onnx``), and crop. Raises `ValueError` if an argument is out of range, the

@@ -1,6 +1,6 @@
 """Checks before training: Trainer options, network, loss and initial weights."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,12 @@ def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
             f"trainer.strategy={strategy}: must be one of {', '.join(STRATEGIES)}; kitsseg starts one "
             "process per device itself"
         )
+
+
+def check_mirror_axes(axes: Sequence[int]) -> list[str]:
+    """Return a problem if the axes of test-time mirroring are not distinct in-plane axes."""
+    valid = sorted(axes) in ([], [0], [1], [0, 1])
+    return [] if valid else [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
 
 
 def _check_callbacks(callbacks: Mapping[str, Any]) -> Iterator[str]:

@@ -15,9 +15,9 @@ from kitsseg.data.io.scan import Scan
 from kitsseg.data.labels import AIR_HU
 from kitsseg.system.optional_packages import require
 
-# Tolerances for rounded values. A missing slice shifts others by a quarter of the distance at least.
+# Tolerances for rounded values. A missing slice shifts others by at least a quarter of the distance.
 SAME_DIRECTION, SAME_MM, OFF_GRID = 1e-3, 1e-3, 0.2
-NUMBERS = {  # attributes of which every slice needs so many numbers
+NUMBERS = {  # attributes that every slice needs, with their number of values
     "ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "Rows": 1, "Columns": 1,
 }  # fmt: skip
 Floats = npt.NDArray[np.float64]

@@ -109,7 +109,7 @@ def value(header: Any, name: str) -> Any:
 
 
 def numbers(header: Any, name: str, count: int) -> npt.NDArray[np.float64] | None:
-    """Return an attribute ``[count]``; None if it is not so many finite numbers."""
+    """Return an attribute ``[count]``; None unless it consists of that many finite numbers."""
     try:
         found = np.atleast_1d(np.array(value(header, name), float))
     except (TypeError, ValueError):

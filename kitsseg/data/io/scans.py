@@ -1,4 +1,4 @@
-"""The one place in which a file becomes a volume in HU: read, corrected by an offset, and checked."""
+"""Read files as checked volumes in HU; no other module does this."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -22,7 +22,7 @@ from kitsseg.system import signals
 
 # Not an option: in reduced precision, the size of a batch can change the last bit of a result.
 VALIDATION_BATCH = 16
-# A loader process loads some hundreds of slices of 256 x 256 per second, a GPU trains on a thousand.
+# A loader process loads some 300 slices of 256 x 256 per second; a GPU trains on about a thousand.
 MAX_WORKERS = 8
 
 
@@ -49,14 +49,14 @@ class SliceDataModule(pl.LightningDataModule):
         prepared: folder for the stores of prepared slices.
         size: side of the stored slices in pixels; None keeps each case's own grid.
         exclude: ids of cases to leave out.
-        neighbours: slices on either side that the network sees besides the one it segments.
+        neighbours: number of adjacent slices on either side that are added as channels.
         background_keep: share of background-only training slices to keep (paper section 2.3).
-        redraw_background: draw those slices anew in each epoch.
+        redraw_background: resample the background slices in each epoch.
         tumour_repeat: how often an epoch contains each slice with tumour.
         batch_size: slices per step per device.
         workers: loader processes per device; None chooses by the number of processors.
         prepare_workers: processes that prepare cases.
-        skip_bad: leave out cases that cannot be used, with a warning, instead of raising.
+        skip_bad: skip unusable cases with a warning instead of raising an error.
         seed: seed of sampling, order and augmentation.
 
     Raises:
@@ -199,7 +199,7 @@ class SliceDataModule(pl.LightningDataModule):
         return rows
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Return shuffled batches; their content depends on seed, epoch and rank alone."""
+        """Return shuffled batches; whose content depends only on seed, epoch and rank."""
         rank, ranks = self._rank()
         if len(self.rows(0)) < ranks:
             raise ValueError(
@@ -272,7 +272,7 @@ class SliceDataModule(pl.LightningDataModule):
 
 
 class SliceLoader(DataLoader[Sample]):
-    """A DataLoader whose processes do not end by the signals that a cluster sends to a job."""
+    """A DataLoader whose processes ignore the signals that a cluster sends to a job."""
 
     def __iter__(self) -> Any:
         with signals.blocked(*signals.CLUSTER_SIGNALS):

@@ -10,7 +10,7 @@ from kitsseg.data.labels import CLASSES
 def shrink_label(label: Tensor, n: int) -> Tensor:
     """Return the most frequent class of each block of ``n`` x ``n`` pixels.
 
-    Of equally frequent classes, the lowest and the highest win in turn, as on a checkerboard. Always
+    Ties alternate between the lowest and the highest class in a checkerboard pattern. Always
     taking the same one would shrink or grow the tumour by several percent.
 
     Args:

@@ -18,7 +18,7 @@ BODY_HU = -300  # pixels above it belong to the body
 class RandomPatch(A.DualTransform):
     """Crop a random square patch, more often around tumour and kidney than elsewhere.
 
-    Patches allow more steps in the same time, and oversampling the foreground is the usual remedy for
+    Steps on patches are faster, and oversampling the foreground is the usual remedy for
     rare classes (nnU-Net centres a third of its patches on it). The centre is a random pixel of the
     tumour, of kidney or tumour, or of the body, shifted by up to a quarter of the side. Pixels outside
     the slice are air. A convolutional network that is trained on patches can segment whole slices.
