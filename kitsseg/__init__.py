@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kitsseg.data.labels import Labels as Labels
     from kitsseg.data.slices.augment import Augmentation as Augmentation
     from kitsseg.data.slices.datamodule import SliceDataModule as SliceDataModule
     from kitsseg.data.sources.kits import Kits19 as Kits19
@@ -38,6 +39,7 @@ _MODULES = {
     "FineTune": "kitsseg.training.finetune",
     "KFold": "kitsseg.data.split",
     "Kits19": "kitsseg.data.sources.kits",
+    "Labels": "kitsseg.data.labels",
     "MLPerf42": "kitsseg.data.split",
     "Phantom": "kitsseg.data.sources.phantom.phantom",
     "Seeded": "kitsseg.data.split",

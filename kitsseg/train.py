@@ -21,7 +21,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
-from kitsseg.data.labels import REGIONS
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
@@ -33,10 +32,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kitsseg")
 
+
+def _labels(root: Any) -> Any:
+    """Return the labels of a configuration."""
+    return instantiate(plain(root.labels))
+
+
+OmegaConf.register_new_resolver("classes", lambda *, _root_: len(_labels(_root_).classes), replace=True)
+OmegaConf.register_new_resolver(
+    "target_classes", lambda *, _root_: list(_labels(_root_).ids(_labels(_root_).target)), replace=True
+)
 OmegaConf.register_new_resolver("channels", lambda neighbours: 2 * neighbours + 1, replace=True)
 
 STOPPED = 128 + signal.SIGTERM  # exit code
-MONITORS = ("val/loss", *(f"val/{region}_dice" for region in REGIONS))
 
 
 @dataclass
@@ -62,6 +70,7 @@ class TrainConfig:
     init_strict: bool = True
     resume_from: str | None = None
     paths: PathsConfig = field(default_factory=PathsConfig)
+    labels: dict[str, Any] = MISSING
     data: dict[str, Any] = MISSING
     split: dict[str, Any] = MISSING
     window: dict[str, Any] = MISSING
@@ -83,7 +92,9 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
     if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
         problems.append(f"checkpoint.mode={mode}: must be one of min, max")
-    problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"])
+    if "labels" in built:
+        monitors = ["val/loss", *(f"val/{region}_dice" for region in built["labels"].regions)]
+        problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"], monitors)
     problems += missing_packages(values["logger"])
     from kitsseg.training.checks import check_mirror_axes, check_network, check_trainer
 
@@ -107,13 +118,13 @@ def check_output_folder(folder: Path) -> list[str]:
     return []
 
 
-def check_monitor(monitor: str, callbacks: dict[str, Any]) -> list[str]:
+def check_monitor(monitor: str, callbacks: dict[str, Any], monitors: list[str]) -> list[str]:
     """Return a problem if no component can log the monitored metric."""
     targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
-    if monitor in MONITORS or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
+    if monitor in monitors or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
         return []  # a user's callbacks may log any metric
     return [
-        f"checkpoint.monitor={monitor}: must be one of {', '.join(MONITORS)}, or a metric that your "
+        f"checkpoint.monitor={monitor}: must be one of {', '.join(monitors)}, or a metric that your "
         "own callback logs"
     ]
 
@@ -123,13 +134,14 @@ COMMAND = Command(
     "train",
     TrainConfig,
     {
+        "labels": Section(),
         "window": Section(),
         "split": Section(),
         "augmentation": Section(),
         "model": Section(),
         "loss": Section(),
         "finetune": Section(optional=True),
-        "data": Section(given=("split", "augmentation", "seed")),
+        "data": Section(given=("split", "augmentation", "seed", "labels")),
         "optimizer": Section(given=("params",), partial=True),
         "scheduler": Section(given=("optimizer",), offered=("total_steps",), partial=True),
         "trainer": Section(given=("logger", "callbacks", "plugins"), auto=("precision",), build=False),
@@ -170,6 +182,7 @@ def make_experiment(
 
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
+    labels = instantiate(cfg.labels)
     compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
     if cfg.finetune and not is_on(cfg.finetune):
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
@@ -178,7 +191,7 @@ def make_experiment(
         folder=folder,
         model=model,
         overrides=overrides,
-        data=instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed),
+        data=instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels),
         net=hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled),
         compiled=compiled,
         window=instantiate(cfg.window),

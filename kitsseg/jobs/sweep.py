@@ -125,7 +125,7 @@ def objective(folder: Path) -> float | None:
     if not job_folder.is_complete(folder):
         return None
     record = run_record.read(folder / run_record.RESULT)
-    return metrics.case_mean(record.final["validation"], "tumour")
+    return metrics.case_mean(record.final["validation"], record.label_set.target)
 
 
 class FinishSweep(Callback):

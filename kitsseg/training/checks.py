@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kitsseg.data.labels import CLASSES
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.inference import checkpoint
 from kitsseg.system.distributed import uses_gpus
@@ -74,7 +74,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     net, problems = built["model"], []
     checks: list[Callable[[], None]] = []
     if "data" in built:
-        checks.append(partial(check_output, net, built["data"].neighbours))
+        checks.append(partial(check_output, net, built["data"].neighbours, built["data"].labels))
     if "loss" in built:
         checks.append(partial(check_loss, built["loss"]))
     if (finetune := built.get("finetune")) is not None:
@@ -91,7 +91,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     return problems
 
 
-def check_output(net: nn.Module, neighbours: int) -> None:
+def check_output(net: nn.Module, neighbours: int, labels: Labels = KITS19) -> None:
     """Raise `ValueError` unless ``net`` maps slices to one logit per class and pixel.
 
     Args:
@@ -113,7 +113,7 @@ def check_output(net: nn.Module, neighbours: int) -> None:
         ) from error
     finally:
         net.train(training)
-    expected = (2, len(CLASSES), SIDE, SIDE)
+    expected = (2, len(labels.classes), SIDE, SIDE)
     if not isinstance(out, Tensor):
         raise ValueError(
             f"model: {type(net).__name__} returns a {type(out).__name__}; kitsseg needs a tensor of "
@@ -122,7 +122,7 @@ def check_output(net: nn.Module, neighbours: int) -> None:
     if tuple(out.shape) != expected:
         raise ValueError(
             f"model: {type(net).__name__} maps [2, {channels}, {SIDE}, {SIDE}] to {list(out.shape)}; "
-            f"kitsseg needs {list(expected)}: one logit for each of {', '.join(CLASSES)}"
+            f"kitsseg needs {list(expected)}: one logit for each of {', '.join(labels.classes)}"
         )
 
 

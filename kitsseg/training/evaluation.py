@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
-from kitsseg.data.labels import OFFICIAL, REGIONS
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.inference.slicewise import segment_stored
@@ -70,20 +70,25 @@ def evaluate(
             source = data.cases[case]
             truth = read_mask(source.label, source.classes)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
-            own[case] = {**score_case(label, truth.label), "voxel_ml": voxel_ml}
+            own[case] = {**score_case(label, truth.label, data.labels), "voxel_ml": voxel_ml}
             if part == "validation":
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout)
         split_scores[part] = distributed.gather(own, ids)
-        means = (f"{region} {metrics.case_mean(split_scores[part], region):.3f}" for region in OFFICIAL)
+        means = (
+            f"{region} {metrics.case_mean(split_scores[part], region):.3f}"
+            for region in data.labels.table_regions
+        )
         log.info(f"{title}: {', '.join(means)}")
     return split_scores
 
 
-def score_case(prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def score_case(
+    prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], labels: Labels = KITS19
+) -> dict[str, Any]:
     """Return Dice and voxel counts per region of two label volumes ``[S, H, W]``."""
-    counts = metrics.volume_counts(prediction, truth)
+    counts = metrics.volume_counts(prediction, truth, labels)
     scores = metrics.dice(counts).tolist()
     return {
-        "dice": {r: None if math.isnan(s) else s for r, s in zip(REGIONS, scores, strict=True)},
-        "voxels": dict(zip(REGIONS, counts.tolist(), strict=True)),
+        "dice": {r: None if math.isnan(s) else s for r, s in zip(labels.regions, scores, strict=True)},
+        "voxels": dict(zip(labels.regions, counts.tolist(), strict=True)),
     }

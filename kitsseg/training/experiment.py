@@ -94,9 +94,11 @@ class Experiment:
         about = self.describe(trainer)
         network, data = self.settings["model"], self.data
         header = checkpoint.header(
-            network, self.window, data.size, data.neighbours, about, data.pixel_range_mm()
+            network, self.window, data.size, data.neighbours, about, data.pixel_range_mm(), data.labels
         )
-        task = partial(SegmentationTask, self.net, self.loss, self.window, header=header)
+        task = partial(
+            SegmentationTask, self.net, self.loss, self.window, header=header, labels=data.labels
+        )
 
         stage_one = task(optimizer=self.optimizer, scheduler=self.scheduler)
         if self.init_from is not None:
@@ -117,7 +119,7 @@ class Experiment:
                 frozen=finetune.freeze(self.net),
                 prefix=prefix,
             )
-            shown, folder = data.for_tumour_slices(), self.folder
+            shown, folder = data.for_target_slices(), self.folder
             tune = partial(fit, trainer, stage_two, shown, folder, "finetune")
             fitted["finetune"] = phase("finetune", tune)
             load_best(self.net, self.folder, "finetune")
@@ -186,6 +188,7 @@ class Experiment:
             seconds=seconds,
             curves={stage: result["curve"] for stage, result in fitted.items()},
             clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
+            labels=self.data.labels.as_dict(),
             **about,
         )
         record.write(self.folder)  # first, so that a later failure does not lose the results

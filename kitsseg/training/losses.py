@@ -72,7 +72,7 @@ def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Te
     """
     steps = [2**level for level in range(len(logits))]
     parts = [
-        loss(each, target if n == 1 else shrink_label(target, n)) / n
+        loss(each, target if n == 1 else shrink_label(target, n, each.shape[1])) / n
         for each, n in zip(logits, steps, strict=True)
     ]
     total: Tensor = torch.stack(parts).sum() / sum(1 / n for n in steps)

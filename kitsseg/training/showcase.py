@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 from torch import nn
 
 from kitsseg.data.io.nifti.read import read_label
-from kitsseg.data.labels import TUMOUR
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.store.grid import DIVISOR, Grid
 from kitsseg.models.window import Window
@@ -25,15 +24,15 @@ MARGIN_SLICES, MARGIN_PIXELS = 3, 4
 Array = npt.NDArray[Any]
 
 
-def choose_examples(scores: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Return ``{role: case}`` by tumour Dice: ``best``, ``worst`` and ``median``.
+def choose_examples(scores: dict[str, dict[str, Any]], region: str = "tumour") -> dict[str, str]:
+    """Return ``{role: case}`` by the Dice of a region: ``best``, ``worst`` and ``median``.
 
-    Each case appears once. Of cases with equal Dice, the one with the larger tumour ranks lower.
+    Each case appears once. Of cases with equal Dice, the one with the larger region ranks lower.
     """
     scored = [
-        (values["dice"]["tumour"], -values["voxels"]["tumour"][2], case)
+        (values["dice"][region], -values["voxels"][region][2], case)
         for case, values in scores.items()
-        if values["dice"]["tumour"] is not None
+        if values["dice"][region] is not None
     ]
     if not scored:
         return {}
@@ -77,15 +76,16 @@ def write(
         window: maps HU to the input of the network.
         trainer: defines device and precision.
     """
-    for role, case in choose_examples(scores).items():
+    labels = data.labels
+    for role, case in choose_examples(scores, labels.target).items():
         number = data.store.ids.index(case)
         stored, grid = data.store.images(number), data.store.grid(number)
         native = _label_volumes(folder / "predictions", case, data)
         z = select_slices(*native.values())
-        tumour = (native["truth"][z] == TUMOUR).sum((1, 2))
-        if not tumour.any():
-            tumour = (native["prediction"][z] == TUMOUR).sum((1, 2))
-        start = int(tumour.argmax())
+        area = labels.mask(native["truth"][z], labels.target).sum((1, 2))
+        if not area.any():
+            area = labels.mask(native["prediction"][z], labels.target).sum((1, 2))
+        start = int(area.argmax())
         maps = attention_maps(net, window, stored, int(z[start]), data.neighbours, trainer)
         image = to_grey(np.asarray(stored[z]), window.low_hu, window.high_hu)
         masks = {name: grid.fit_label(mask[z]) for name, mask in native.items()}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from kitsseg.data.labels import REGIONS
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import dice, mean_over_cases
 from kitsseg.inference.checkpoint import header, load
 from kitsseg.models.window import Window
@@ -48,6 +48,7 @@ class SegmentationTask(pl.LightningModule):
         header: plain values that make the checkpoint self-contained, see
             `kitsseg.inference.checkpoint.header`. By default, they are taken from the network and the
             data module. For other networks than kitsseg's, `Segmenter.load` requires it.
+        labels: classes and scored regions.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class SegmentationTask(pl.LightningModule):
         frozen: Sequence[str] = (),
         prefix: str = "",
         header: dict[str, Any] | None = None,
+        labels: Labels = KITS19,
     ) -> None:
         super().__init__()
         self.net = net
@@ -67,6 +69,7 @@ class SegmentationTask(pl.LightningModule):
         self.window = Window(**KITS_WINDOW) if window is None else window
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
+        self.labels = labels
         self._outputs: list[tuple[Tensor, ...]] = []
         self._validation_loss: float | None = None
         # Lightning keeps the mode of each module when it starts fitting.
@@ -91,7 +94,7 @@ class SegmentationTask(pl.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         logits, label = self(batch["image"]).float(), batch["label"]
         terms = self.loss.terms(logits, label).double()
-        counts = region_counts(logits.argmax(1), label)
+        counts = region_counts(logits.argmax(1), label, self.labels)
         self._outputs.append((batch["row"], batch["case"], terms, counts))
 
     def on_validation_epoch_end(self) -> None:
@@ -111,7 +114,7 @@ class SegmentationTask(pl.LightningModule):
                 f"val/loss is {logged['val/loss']} after epoch {self.current_epoch + 1}; try a "
                 "smaller optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true"
             )
-        for i, region in enumerate(REGIONS):
+        for i, region in enumerate(self.labels.regions):
             logged[f"val/{region}_dice"] = mean_over_cases(scores[:, i])
         self._log(logged)
         if not self.trainer.sanity_checking:
@@ -201,7 +204,9 @@ class SegmentationTask(pl.LightningModule):
         if settings is None or not hasattr(data, "pixel_range_mm"):
             return None
         network = {"_target_": f"{type(self.net).__module__}.{type(self.net).__name__}", **settings}
-        return header(network, self.window, data.size, data.neighbours, {}, data.pixel_range_mm())
+        return header(
+            network, self.window, data.size, data.neighbours, {}, data.pixel_range_mm(), self.labels
+        )
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -218,7 +223,9 @@ class SegmentationTask(pl.LightningModule):
             ValueError: the file is damaged or does not describe its network.
         """
         loaded = load(Path(checkpoint_path))
-        task = cls(loaded.net.requires_grad_(True), window=loaded.window, **options)
+        task = cls(
+            loaded.net.requires_grad_(True), window=loaded.window, labels=loaded.labels, **options
+        )
         return task if map_location is None else task.to(map_location)
 
 

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from kitsseg.data.case import Case
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
@@ -52,12 +53,13 @@ class SliceDataModule(pl.LightningDataModule):
         neighbours: number of adjacent slices on either side that are added as channels.
         background_keep: share of background-only training slices to keep (paper section 2.3).
         redraw_background: resample the background slices in each epoch.
-        tumour_repeat: how often an epoch contains each slice with tumour.
+        target_repeat: how often an epoch contains each slice with the target region of ``labels``.
         batch_size: slices per step per device.
         workers: loader processes per device; None chooses by the number of processors.
         prepare_workers: processes that prepare cases.
         skip_bad: skip unusable cases with a warning instead of raising an error.
         seed: seed of sampling, order and augmentation.
+        labels: classes of the label files, and their regions.
 
     Raises:
         ValueError: a value is out of range; from `prepare_data` and `setup`, a problem of the data.
@@ -75,12 +77,13 @@ class SliceDataModule(pl.LightningDataModule):
         exclude: Sequence[str] = (),
         background_keep: float = 0.02,
         redraw_background: bool = False,
-        tumour_repeat: int = 1,
+        target_repeat: int = 1,
         batch_size: int = 16,
         workers: int | None = 0,
         prepare_workers: int = 1,
         skip_bad: bool = False,
         seed: int = 0,
+        labels: Labels = KITS19,
     ) -> None:
         super().__init__()
         if size is not None and (size < 32 or size % 32):
@@ -88,7 +91,7 @@ class SliceDataModule(pl.LightningDataModule):
         for name, value, least in (
             ("neighbours", neighbours, 0),
             ("batch_size", batch_size, 1),
-            ("tumour_repeat", tumour_repeat, 1),
+            ("target_repeat", target_repeat, 1),
             ("workers", 0 if workers is None else workers, 0),
             ("prepare_workers", prepare_workers, 1),
         ):
@@ -102,11 +105,11 @@ class SliceDataModule(pl.LightningDataModule):
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours = neighbours
         self.exclude, self.background_keep = set(exclude), background_keep
-        self.redraw_background, self.tumour_repeat = redraw_background, tumour_repeat
+        self.redraw_background, self.target_repeat = redraw_background, target_repeat
         self.batch_size, self.prepare_workers, self.seed = batch_size, prepare_workers, seed
         self.workers = default_workers() if workers is None else workers
         self.skip_bad = skip_bad
-        self.tumour_only = False
+        self.labels, self.target_only = labels, False
         self.store: Store
         self.split: Split
         self.cases: dict[str, Case] = {}
@@ -171,17 +174,18 @@ class SliceDataModule(pl.LightningDataModule):
         ]
         return min(mm), max(mm)
 
-    def for_tumour_slices(self) -> "SliceDataModule":
-        """Return a data module that trains on slices with tumour only (stage two, paper section 2.3).
+    def for_target_slices(self) -> "SliceDataModule":
+        """Return a data module that trains on slices with the target region (stage two, paper 2.3).
 
         Raises:
-            ValueError: no training slice contains tumour.
+            ValueError: no training slice contains it.
         """
         other = copy.copy(self)
-        other.tumour_only = True
+        other.target_only = True
         if not len(other.rows(0)):
             raise ValueError(
-                "finetune=tumor: no training slice contains tumour; use finetune=none or other cases"
+                f"finetune=tumor: no training slice contains {self.labels.target}; use finetune=none or "
+                "other cases"
             )
         return other
 
@@ -189,12 +193,13 @@ class SliceDataModule(pl.LightningDataModule):
         """Return the rows of the store's index that training epoch ``epoch`` contains, sorted."""
         index = self.store.index
         own = Index(*(values[self.train_rows] for values in (index.case, index.z, index.pixels)))
-        if self.tumour_only:
-            tumour_rows: Rows = self.train_rows[own.has_tumour]
-            return tumour_rows
+        has_target = own.contains(self.labels.ids(self.labels.target))
+        if self.target_only:
+            target_rows: Rows = self.train_rows[has_target]
+            return target_rows
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
         kept = keep_background(own, self.background_keep, seed)
-        repeats = np.where(own.has_tumour[kept], self.tumour_repeat, 1)
+        repeats = np.where(has_target[kept], self.target_repeat, 1)
         rows: Rows = self.train_rows[np.repeat(kept, repeats)]
         return rows
 

@@ -23,10 +23,10 @@ def markdown(store: Store) -> str:
     class, with the HU percentiles within a case: median (5th to 95th percentile) over cases.
     """
     index = store.index
-    tumour_only = int((index.has_tumour & (index.pixels[:, KIDNEY] == 0)).sum())
+    tumour_only = int((index.contains([TUMOUR]) & (index.pixels[:, KIDNEY] == 0)).sum())
     summary = (
         f"{len(store.ids)} cases, {len(index.z)} slices: {index.foreground.sum()} with kidney or "
-        f"tumour, {index.has_tumour.sum()} with tumour ({tumour_only} of them without kidney), "
+        f"tumour, {index.contains([TUMOUR]).sum()} with tumour ({tumour_only} of them without kidney), "
         f"{(~index.foreground).sum()} with background only"
     )
     over_cases = [["over cases", "cases", *QUANTILES]]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.labels import TUMOUR
 from kitsseg.data.store.grid import Grid
 
 VERSION = 2
@@ -34,13 +34,12 @@ class Index:
 
     @property
     def foreground(self) -> npt.NDArray[np.bool_]:
-        """``[N]``, whether the slice contains kidney or tumour."""
+        """``[N]``, whether the slice contains any class but the background."""
         return np.asarray(self.pixels[:, 1:].any(axis=1))
 
-    @property
-    def has_tumour(self) -> npt.NDArray[np.bool_]:
-        """``[N]``, whether the slice contains tumour."""
-        return np.asarray(self.pixels[:, TUMOUR] > 0)
+    def contains(self, classes: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Return ``[N]``, whether the slice contains one of these class ids."""
+        return np.asarray(self.pixels[:, list(classes)].any(axis=1))
 
 
 class Store:

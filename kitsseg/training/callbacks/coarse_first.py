@@ -31,5 +31,6 @@ class CoarseFirst(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_index: int
     ) -> None:
         if trainer.current_epoch < self.epochs:
+            classes = len(module.labels.classes)  # type: ignore[union-attr, arg-type]
             batch["image"] = F.avg_pool2d(batch["image"].float(), 2)
-            batch["label"] = shrink_label(batch["label"], 2)
+            batch["label"] = shrink_label(batch["label"], 2, classes)
