@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from kitsseg.data.io.nifti.read import EXPORT
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import neighbourhood
+from kitsseg.evaluation.postprocess import PostProcessing
 from kitsseg.inference import checkpoint, export_formats, slicewise
 from kitsseg.inference.body_crop import View, make_views
 from kitsseg.inference.checkpoint import Loaded
@@ -85,6 +86,8 @@ class Segmenter:
         self.device = hardware.choose_device(device)
         self.precision = hardware.choose_precision(self.device.type, precision)
         self._autocast = hardware.autocast(self.device, self.precision)
+        if isinstance(postprocess, PostProcessing):
+            postprocess = partial(postprocess, labels=self.labels)
         self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
         self.crop = all(member.local for member in members) if crop is None else crop
         runtimes = ["onnx" if isinstance(m.net, export_formats.OnnxNet) else "torch" for m in members]
