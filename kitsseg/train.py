@@ -9,7 +9,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -88,6 +88,9 @@ class TrainConfig:
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of values outside components, and of combinations of components."""
     problems = []
+    place = PurePath(name := values["name"])
+    if not place.parts or place.is_absolute() or ".." in place.parts:
+        problems.append(f"name={name}: must name a folder within paths.output")
     if not 0 <= (seed := values["seed"]) < 2**32:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
     if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
@@ -99,7 +102,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     from kitsseg.training.checks import check_mirror_axes, check_network, check_trainer
 
     problems += check_mirror_axes(values["mirror_axes"])
-    problems += check_trainer(values["trainer"], values["callbacks"])
+    problems += check_trainer(values["trainer"], values["callbacks"], bool(values["logger"]))
     try:
         launch.requested_ranks(values["trainer"])
     except ValueError as error:

@@ -17,7 +17,7 @@ from kitsseg.jobs.failures import DISK_FULL
 def run_command(command: Command, run: Callable[[DictConfig], int | None], hint: str) -> None:
     """Check the command line, call ``run`` with the configuration, and exit with the code it returns.
 
-    Errors are printed in one line, with the ``hint`` after an `OSError` or an interrupt.
+    Errors are printed in one line, with the ``hint`` after an interrupt or on a full disk.
     """
     for stream in (sys.stdout, sys.stderr):  # file names may not be valid in their encoding
         if isinstance(stream, io.TextIOWrapper):
@@ -40,9 +40,10 @@ def attempt(command: str, run: Callable[[DictConfig], int | None], cfg: DictConf
             print_error(command, line)
         return 1
     except OSError as error:
-        where = error.filename if error.filename is not None else cfg.get("output", cfg.get("root"))
+        where = cfg.get("output", cfg.get("root")) if error.filename is None else error.filename
         reason = f"{'' if where is None else f'{where}: '}{error.strerror or error}"
-        print_error(command, f"{reason}; {'make room: ' if error.errno in DISK_FULL else ''}{hint}")
+        remedy = f"make room: {hint}" if error.errno in DISK_FULL else "set a path that you can access"
+        print_error(command, f"{reason}; {remedy}")
         return 1
     except KeyboardInterrupt:
         print_error(command, f"interrupted; {hint}")

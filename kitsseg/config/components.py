@@ -14,8 +14,7 @@ from typing import Any
 
 import hydra.utils
 from hydra.errors import InstantiationException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from kitsseg.jobs.failures import one_line
 

@@ -103,4 +103,4 @@ def _check_components(command: Command, values: dict[str, Any], cache: dict[str,
         problems += found
         if component is not None:
             built[name] = component
-    return problems + command.check(values, built)
+    return problems if problems else command.check(values, built)

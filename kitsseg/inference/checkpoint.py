@@ -80,7 +80,7 @@ def read(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged file can raise any exception
         raise ValueError(
             f"{path}: not a loadable checkpoint: damaged, or with objects other than tensors and plain "
-            f"values, which are not loaded ({first_line(error)})"
+            "values, which are not loaded"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{path}: no weights under 'state_dict'; not a checkpoint of kitsseg")

@@ -3,16 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
 
 from kitsseg.reporting.run_record import RESULT, STATUS
-from kitsseg.system.files import write_json
+from kitsseg.system.files import file_version, write_json
 
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
+CASES = "cases.json"  # the files of each case with size and modification time
 # Child processes can hold the lock of a killed process for some seconds.
 WAIT_S = 20.0
 # Settings that do not affect results; they may differ when a job is resumed.
@@ -75,6 +76,22 @@ def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
     return changes(folder, settings) if occupied else []
 
 
+def changed_cases(folder: Path) -> str:
+    """Return a line about the cases whose files have changed since the job started; empty if none has.
+
+    Files that are gone do not count: a finished run does not need its data.
+    """
+    path = folder / CASES
+    cases = json.loads(path.read_text()) if path.is_file() else {}
+    changed = []
+    for case, files in cases.items():
+        with suppress(OSError):
+            if any(file_version(Path(name)) != version for name, version in files.items()):
+                changed.append(case)
+    count = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"{changed[0]}{count}: changed since this run was started" if changed else ""
+
+
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """Store the configuration in the folder and discard finished phases of any other one.
 
@@ -86,6 +103,10 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{folder} holds a job with {'; '.join(found[:3])}{more}: choose another name=, or remove "
             "that folder to start from scratch"
+        )
+    if (folder / "checkpoints").exists() and (line := changed_cases(folder)):
+        raise ValueError(
+            f"{folder}: {line}: choose another name=, or remove that folder to start from scratch"
         )
     if changes(folder, settings):
         (folder / PHASES).unlink(missing_ok=True)

@@ -57,7 +57,7 @@ def requested_ranks(trainer: Mapping[str, Any]) -> int:
     text = str(devices)
     if text in ("auto", "-1"):
         return gpus.count() if distributed.uses_gpus(trainer) else 1
-    ranks = len(text.split(",")) if "," in text else int(text)
+    ranks = len(text.split(",")) if "," in text else int(text) if text.isdigit() else 0
     if ranks < 1:
         raise ValueError(f"trainer.devices={devices}: must be at least 1, or -1 for all")
     return ranks

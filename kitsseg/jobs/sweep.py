@@ -57,6 +57,8 @@ def guard(
             remove_unfinished(folder)
             if job_folder.is_complete(folder) and not job_folder.changes(folder, settings):
                 log.info(f"already complete: {folder}")
+                if changed := job_folder.changed_cases(folder):
+                    log.warning(f"{changed}; choose another name= to train again")
                 return True
             job_folder.claim(folder, settings)
             failure = _run(work, folder, about)

@@ -25,14 +25,18 @@ CALLBACKS = {
 }
 
 
-def check_trainer(trainer: Mapping[str, Any], callbacks: Mapping[str, Any]) -> list[str]:
+def check_trainer(
+    trainer: Mapping[str, Any], callbacks: Mapping[str, Any], has_logger: bool = True
+) -> list[str]:
     """Return the problems of the ``trainer`` section and of the configured callbacks."""
-    return [*_check_values(trainer), *_check_callbacks(callbacks)]
+    return [*_check_values(trainer), *_check_callbacks(callbacks, has_logger)]
 
 
 def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
-    if (epochs := trainer.get("max_epochs")) is not None and epochs < 1:
-        yield f"trainer.max_epochs={epochs}: must be at least 1"
+    for name in ("max_epochs", "accumulate_grad_batches", "val_check_interval"):
+        value = trainer.get(name)
+        if isinstance(value, int | float) and (value < 1 if isinstance(value, int) else value <= 0):
+            yield f"trainer.{name}={value}: must be at least 1"
     if (steps := trainer.get("max_steps", -1)) is not None and steps == 0:
         yield "trainer.max_steps=0: must be at least 1, or -1 for no limit"
     precision = str(trainer["precision"])
@@ -54,11 +58,13 @@ def check_mirror_axes(axes: Sequence[int]) -> list[str]:
     return [] if valid else [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
 
 
-def _check_callbacks(callbacks: Mapping[str, Any]) -> Iterator[str]:
+def _check_callbacks(callbacks: Mapping[str, Any], has_logger: bool) -> Iterator[str]:
     for key, node in callbacks.items():
         name = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
         if name in CALLBACKS:
             yield f"callbacks.{key}: {name} changes settings that are recorded; {CALLBACKS[name]}"
+        elif name == "LearningRateMonitor" and not has_logger:
+            yield f"callbacks.{key}: LearningRateMonitor needs a logger; set logger=csv"
 
 
 SIDE = 4 * DIVISOR

@@ -17,7 +17,7 @@ from kitsseg.inference import checkpoint
 from kitsseg.models.window import Window
 from kitsseg.reporting.run_record import Record
 from kitsseg.system import distributed, hardware, provenance
-from kitsseg.system.files import write_json
+from kitsseg.system.files import file_version, write_json
 from kitsseg.training import showcase
 from kitsseg.training.callbacks.resume import AtomicCheckpointIO
 from kitsseg.training.evaluation import evaluate
@@ -151,6 +151,9 @@ class Experiment:
         data, split = self.data, asdict(self.data.split)
         if distributed.rank() == 0:
             write_json(self.folder / "split.json", split)
+            files = {case.id: [f for f in (case.image, case.label) if f] for case in data.cases.values()}
+            versions = {c: {str(f.absolute()): file_version(f) for f in fs} for c, fs in files.items()}
+            write_json(self.folder / "cases.json", versions)
         device, precision = trainer.strategy.root_device, str(trainer.precision)
         log.info(
             f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} training cases with "

@@ -85,7 +85,13 @@ def fit(
     last, best = place / "last.ckpt", place / "best.ckpt"
     resume = last if last.is_file() else resume_from
     if resume is not None:
-        log.info(f"resuming stage {stage} after epoch {checkpoint.read(resume)['epoch'] + 1}: {folder}")
+        trained = checkpoint.read(resume)["epoch"] + 1
+        if resume is resume_from and trainer.max_epochs == trained:
+            raise ValueError(
+                f"resume_from={resume}: has {trained} of trainer.max_epochs={trained} epochs; set "
+                "trainer.max_epochs higher"
+            )
+        log.info(f"resuming stage {stage} after epoch {trained}: {folder}")
         others = resume.with_name("best.ckpt")
         if resume is resume_from and others.is_file() and trainer.is_global_zero:
             place.mkdir(parents=True, exist_ok=True)

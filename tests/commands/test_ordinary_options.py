@@ -88,6 +88,16 @@ OWN = "tests.commands.test_ordinary_options"
     ("options", "text"),
     [
         (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be at least 1"),
+        (["trainer.max_epochs=abc"], "trainer.max_epochs='abc': must be a valid integer"),
+        (["+trainer.accumulate_grad_batches=0"], "accumulate_grad_batches=0: must be at least 1"),
+        (["+trainer.val_check_interval=0"], "trainer.val_check_interval=0: must be at least 1"),
+        (["trainer.devices=abc"], "trainer.devices=abc: must be at least 1, or -1 for all"),
+        (["name=../x"], "name=../x: must name a folder within paths.output"),
+        (["name=''"], "name=: must name a folder within paths.output"),
+        (
+            ["logger=none", f"+callbacks.lr={{_target_: {CALLBACKS}.LearningRateMonitor}}"],
+            "callbacks.lr: LearningRateMonitor needs a logger; set logger=csv",
+        ),
         (["trainer.devices=0"], "trainer.devices=0: must be at least 1"),
         (["trainer.precision=64-true"], "kitsseg trains in auto, 32-true, bf16-mixed or 16-mixed"),
         (["trainer.precision=16-mixed", "trainer=cpu"], "set bf16-mixed"),
@@ -174,6 +184,14 @@ def test_unreachable_mlflow_server_is_disabled(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "MLflowRun: did not start within 10 s; the run continues without this logger" in done.stdout
     assert time.monotonic() - start < 120  # without the limit, it took 752 s
+
+
+@pytest.mark.parametrize("model", ["unet", "attn_unet"])
+def test_own_network_on_the_command_line_by_the_printed_remedy(model: str) -> None:
+    own = [f"model={model}", f"model._target_={OWN}.Tiny", "finetune=none"]
+    (problem,) = find_problems("train", ["experiment=demo", *own])
+    remedy = problem.partition("remove them: ")[2].replace("'", "").split(" ")
+    assert find_problems("train", ["experiment=demo", *own, *remedy]) == []
 
 
 def test_torch_loss_is_rejected_with_a_remedy() -> None:

@@ -180,13 +180,13 @@ def test_nested_component_is_checked() -> None:
 
 def test_problems_go_to_stderr_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        check_command_line("train", ["window.sd_hu=0", "seed=-1"])
+        check_command_line("train", ["window.sd_hu=0", "loss.smooth=0"])
     assert stopped.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
         "kitsseg.train: window.sd_hu=0: must be above 0",
-        "kitsseg.train: seed=-1: must be at least 0 and below 2**32",
+        "kitsseg.train: loss.smooth=0: must be above 0, or an absent class gives 0 / 0",
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kitsseg.jobs import job_folder, sweep
+from kitsseg.system.files import file_version
 from tests import ROOT
 from tests.helpers.records import record
 
@@ -120,3 +121,24 @@ def test_job_is_found_under_the_folder_name_of_an_earlier_sweep(tmp_path: Path) 
     faster = {**SETTINGS, "data": {"root": "a", "workers": 4}}
     for settings in (faster, {**SETTINGS, "seed": 1}):
         assert job_folder.find(tmp_path / "seed-1", settings) == tmp_path / "seed-1"
+
+
+def test_cases_that_changed_since_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image = tmp_path / "image.nii.gz"
+    image.write_text("a")
+    folder = tmp_path / "job"
+    (folder / "checkpoints").mkdir(parents=True)
+    job_folder.claim(folder, SETTINGS)
+    versions = {"case_00007": {str(image): file_version(image)}}
+    (folder / job_folder.CASES).write_text(json.dumps(versions))
+    job_folder.claim(folder, SETTINGS)  # resumes
+    image.write_text("another annotation")
+    with pytest.raises(ValueError, match="case_00007: changed since this run was started: "):
+        job_folder.claim(folder, SETTINGS)
+    record().write(folder)
+    (folder / "status.json").write_text('{"status": "complete"}')
+    with caplog.at_level("INFO", "kitsseg"):
+        assert sweep.guard(lambda: None, folder, SETTINGS, {})
+    assert "case_00007: changed since this run was started; choose another name= to train" in caplog.text
+    image.unlink()  # a finished run does not need its data
+    assert job_folder.changed_cases(folder) == ""
