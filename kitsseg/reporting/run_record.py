@@ -84,7 +84,7 @@ def read(path: Path) -> Record:
         raise ValueError(f"{path}: missing {', '.join(sorted(missing))}; run the job again")
     record = Record(**{name: value for name, value in values.items() if name in names})
     try:
-        record.label_set
+        Labels(**record.labels)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: labels: {error}; run the job again") from error
     return record
