@@ -76,11 +76,8 @@ def note(done: Study) -> str:
     cases = " or ".join(f"{t} train, {v} validation" for t, v in sorted(counts))
     seeds = sorted({seed for row in done.rows for seed in row.seeds})
     tuned = {run.after is not None for row in done.rows for run in row.runs}
-    stage = (
-        f"after fine-tuning on {target_words(done.rows)} slices"
-        if tuned == {True}
-        else "without fine-tuning"
-    )
+    tuning = f"after fine-tuning on {target_words(done.rows)} slices"
+    stage = tuning if tuned == {True} else "without fine-tuning"
     if len(tuned) > 1:
         stage = "after fine-tuning where a run includes it"
     text = (

@@ -1,19 +1,15 @@
 """What trackers show of runs with other classes and regions than KiTS19's."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kitsseg.reporting import runs
-from kitsseg.tracking import dashboard_layout, run_content, safe_logger, tracking_file, wandb_dashboard
+from kitsseg.tracking import dashboard_layout, run_content, tracking_file, wandb_dashboard
 from kitsseg.tracking.run_content import ExampleSlice
-from kitsseg.tracking.safe_logger import open_loggers
-from kitsseg.tracking.wandb_run import WandbRun
-from tests.helpers.own_labels import KITS23, ORGAN, PARTS, run_of, write_run
-from tests.tracking.reading import only
+from tests.helpers.own_labels import KITS23, PARTS, run_of, write_run
 
 
 def test_metrics_and_cases_follow_the_regions() -> None:
@@ -49,19 +45,3 @@ def test_panels_follow_the_regions(tmp_path: Path) -> None:
     assert "Val kidney and masses" in layout.table
     sent = json.dumps(json.loads(wandb_dashboard.to_json(wandb_dashboard.make_workspace(layout))))
     assert "summary:final/val_masses" in sent and "summary:final/train_masses" not in sent
-
-
-@pytest.mark.parametrize("labels", [KITS23, ORGAN], ids=["kits23", "organ"])
-def test_a_wandb_run(labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
-    run = run_of(labels, "unet", [0.5, 0.7])
-    folder = write_run(tmp_path / "run", run)
-    with open_loggers([partial(WandbRun, str(folder))]) as loggers:
-        safe_logger.log_run(loggers, run, folder)
-        assert not loggers[0].warned
-    held = only(folder)
-    expected = 0.6 - 0.01 * (len(labels.regions) - 1)
-    assert held.summary[f"final/val_{labels.target}"] == pytest.approx(expected)
-    (pictures,) = [row for row in held.history if "slices/best._type" in row]
-    assert labels.target in pictures["slices/best.captions"][0]
-    assert "slices/best_wandb_delimeter_truth" in json.dumps(held.config)

@@ -25,7 +25,7 @@ def colours_are_of_masks(labels: Labels) -> bool:
     return len(labels.table_regions) <= 2 and not labels.colours
 
 
-def parts(labels: Labels) -> dict[str, tuple[str, tuple[int, ...]]]:
+def shapes(labels: Labels) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return title and class ids of each region of Table 1, or of each class, by CSS class."""
     if colours_are_of_masks(labels):
         found = labels.table_regions
@@ -35,15 +35,15 @@ def parts(labels: Labels) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def style(labels: Labels) -> str:
-    """Return the style of `parts`, in addition to ``style.css``."""
-    lines = [f".hide-{part} .outline.{part} {{ display: none; }}" for part in parts(labels)]
+    """Return the style of `shapes`, in addition to ``style.css``."""
+    lines = [f".hide-{shape} .outline.{shape} {{ display: none; }}" for shape in shapes(labels)]
     if colours_are_of_masks(labels):
         for region in (region for region in labels.table_regions if region != labels.target):
             lines.append(f"#outlines i.{region} {{ border-top-width: 1px; }}")
             lines.append(f".outline.{region} {{ stroke-width: 1; }}")
         return "\n".join(lines)
-    for part, (_, (number,)) in parts(labels).items():
-        lines.append(f"#outlines .{part}, .outline.{part} {{ --o: {labels.colour(number)}; }}")
+    for shape, (_, (number,)) in shapes(labels).items():
+        lines.append(f"#outlines .{shape}, .outline.{shape} {{ --o: {labels.colour(number)}; }}")
     for mask, (line, dashes) in LINES.items():
         lines.append(f"#outlines i.{mask} {{ --o: var(--text); border-top-style: {line}; }}")
         lines.append(f".outline.{mask} {{ stroke-dasharray: {dashes}; }}")
@@ -51,9 +51,9 @@ def style(labels: Labels) -> str:
 
 
 def boxes(labels: Labels) -> list[Html]:
-    """Return a check box for each mask, and for each part that can be hidden."""
+    """Return a check box for each mask, and for each shape that can be hidden."""
     names = {mask: mask for mask in reversed(MASKS)} | {"before": "before fine-tuning"}
-    names |= {part: name for part, (name, _) in parts(labels).items() if part != labels.target}
+    names |= {shape: name for shape, (name, _) in shapes(labels).items() if shape != labels.target}
     found = []
     for value, name in names.items():
         # "before" is off initially, since it covers the others.
@@ -65,13 +65,13 @@ def boxes(labels: Labels) -> list[Html]:
 def outlines(
     example: ExampleCase, at: int, labels: Labels, names: Sequence[str] = MASKS
 ) -> dict[str, str]:
-    """Return the paths of all parts on a slice by CSS class, such as ``truth.kidney``."""
+    """Return the paths of all shapes on a slice by CSS class, such as ``truth.kidney``."""
     paths = {}
     for name in (name for name in names if name in example.masks):
         mask = example.masks[name][at]
         present = set(np.unique(mask).tolist())
-        for part, (_, ids) in parts(labels).items():
-            paths[f"{name}.{part}"] = outline_path(np.isin(mask, ids)) if present & set(ids) else ""
+        for shape, (_, ids) in shapes(labels).items():
+            paths[f"{name}.{shape}"] = outline_path(np.isin(mask, ids)) if present & set(ids) else ""
     return paths
 
 
