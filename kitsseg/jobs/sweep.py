@@ -253,7 +253,7 @@ def finish_sweep(folder: Path) -> None:
     if records or len(jobs) > 1:
         try:
             paths = page.publish(jobs, folder)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             sys.exit(f"kitsseg.train: {failures.describe(error).error}")
         table = f"\n{paths[0].read_text(encoding='utf-8')}" if records else ""
         print(table + "\n" + "\n".join(str(path) for path in paths))

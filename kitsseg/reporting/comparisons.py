@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from itertools import combinations, product
+from itertools import combinations
 
-from kitsseg.data.labels import OFFICIAL
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.stats import Paired
-from kitsseg.reporting.formats import csv_text, interval, number, p_value
+from kitsseg.reporting.formats import csv_text, interval, number, p_value, words
 from kitsseg.reporting.table_rows import Row
 
 ALL_PAIRS = 4  # compare all pairs up to this number of rows, otherwise only with the first row
@@ -54,11 +53,12 @@ def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 def compare(rows: Sequence[Row]) -> list[Comparison]:
     """Return the differences of final validation Dice, with p values corrected over all of them."""
     found = []
-    for (first, second), region in product(row_pairs(rows), OFFICIAL):
-        a, b = (row.scores("validation", region) for row in (first, second))
-        common = sorted(set(a.cases) & set(b.cases))
-        paired = stats.paired(a.select(common).values, b.select(common).values)
-        found.append((first, second, region, paired, (len(a.cases), len(b.cases))))
+    for first, second in row_pairs(rows):
+        for region in rows[0].labels.table_regions:
+            a, b = (row.scores("validation", region) for row in (first, second))
+            common = sorted(set(a.cases) & set(b.cases))
+            paired = stats.paired(a.select(common).values, b.select(common).values)
+            found.append((first, second, region, paired, (len(a.cases), len(b.cases))))
     corrected = stats.holm([paired.p for *_, paired, _ in found])
     return [Comparison(*parts, p) for parts, p in zip(found, corrected, strict=True)]
 
@@ -70,7 +70,7 @@ def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:
         common, (first, second) = c.paired.cases, c.validated
         cases = f"{common}" if common == first == second else f"{common} of {first} and {second}"
         values = [interval(c.paired.difference, "+"), p_value(c.paired.p), p_value(c.p_holm)]
-        lines.append([c.label, c.region, cases, *values, number(c.paired.effect, "+.2f")])
+        lines.append([c.label, words(c.region), cases, *values, number(c.paired.effect, "+.2f")])
     return lines
 
 

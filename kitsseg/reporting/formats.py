@@ -16,6 +16,17 @@ LATEX = str.maketrans({
 })  # fmt: skip
 
 
+def words(name: str) -> str:
+    """Return the name of a class or region as text: with spaces instead of underscores."""
+    return name.replace("_", " ")
+
+
+def title(name: str) -> str:
+    """Return `words` with a capital letter at the start."""
+    text = words(name)
+    return text[0].upper() + text[1:]
+
+
 def number(value: float, form: str = ".3f") -> str:
     """Return the formatted value, or a dash for NaN."""
     return "–" if math.isnan(value) else format(value, form)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.reporting import run_record
 from kitsseg.reporting.run_record import RESULT, STATUS, Record
 
@@ -94,6 +95,7 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         version, name = values["version"], str(values["name"])
         metrics = {case: {**e, "dice": dict(e["dice"])} for case, e in values["cases"].items()}
         missing, problems = len(values.get("missing", [])), len(values.get("problems", {}))
+        labels = Labels(**values.get("settings", {}).get("labels", KITS19.as_dict()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not an evaluation ({error!r})") from error
     if version != 1:
@@ -103,7 +105,7 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
     record = Record(
         name=name, model=name, seed=0, overrides=[], before={"train": {}, "validation": metrics},
         after=None, split={"train": [], "validation": sorted(metrics)}, epochs={}, config={},
-        environment=values.get("environment", {}), seconds={},
+        environment=values.get("environment", {}), seconds={}, labels=labels.as_dict(),
     )  # fmt: skip
     incomplete = {"without a prediction": missing, "with a problem": problems}
     return record, ", ".join(f"{count} {what}" for what, count in incomplete.items() if count)

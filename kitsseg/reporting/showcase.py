@@ -20,11 +20,11 @@ class ExampleCase:
     """One example case.
 
     Attributes:
-        role: one of `ROLES`, by tumour Dice.
+        role: one of `ROLES`, by Dice of the target region.
         z: ``[S]``, slice indices within the volume.
         image: ``[S, H, W]`` uint8; the network's intensity window maps to 0 … 255.
         masks: class ids ``[S, H, W]``: ``truth``, ``prediction`` and, after fine-tuning, ``before``.
-        start: index into ``z`` of the slice with the largest tumour area.
+        start: index into ``z`` of the slice with the largest area of the target region.
         gates: attention coefficients ``[H, W]`` of each gate on that slice, deepest gate first.
         grids: (h, w) grid on which each gate computed them.
     """

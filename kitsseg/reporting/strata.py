@@ -1,12 +1,11 @@
-"""Validation scores by tumour size and stage."""
+"""Validation scores by size of the target region, and by stage."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from kitsseg.data.labels import OFFICIAL
-from kitsseg.reporting.formats import csv_text, interval
+from kitsseg.reporting.formats import csv_text, interval, title, words
 from kitsseg.reporting.table_rows import Cell, Row
 
 # Largest diameters that separate T1a, T1b, T2a and T2b (TNM of UICC and AJCC, 8th edition).
@@ -27,11 +26,15 @@ class Strata:
 
 
 def divide_cases(rows: Sequence[Row]) -> list[Strata]:
-    """Return groupings of the validation cases by diameter, or else volume of the label, and by stage.
+    """Return groupings of the validation cases by size and by stage.
 
+    The size is the tumour's diameter in the clinical data, or else the volume of the target region.
     A property that is unknown for all cases gives no grouping; a case without the property is in the
     stratum ``not known``.
     """
+    if not rows:
+        return []
+    target = rows[0].labels.target
     entries: dict[str, dict[str, Any]] = {}
     clinical: dict[str, dict[str, Any]] = {}
     for run in (run for row in rows for run in row.runs):
@@ -42,7 +45,8 @@ def divide_cases(rows: Sequence[Row]) -> list[Strata]:
     known = {case: clinical.get(case, {}) for case in entries}
     size = _divide("Tumour diameter", rows, {case: size_stratum(c) for case, c in known.items()})
     if not size:
-        size = _divide("Tumour volume", rows, {case: volume_stratum(e) for case, e in entries.items()})
+        volumes = {case: volume_stratum(entry, target) for case, entry in entries.items()}
+        size = _divide(f"{title(target)} volume", rows, volumes)
     return size + _divide("Pathological stage", rows, {c: stage_stratum(v) for c, v in known.items()})
 
 
@@ -52,8 +56,9 @@ def _divide(name: str, rows: Sequence[Row], found: Mapping[str, tuple[int, str]]
     members = {key[1]: sorted(case for case in found if found[case] == key) for key in order}
     if set(members) <= {UNKNOWN}:
         return []
+    regions = rows[0].labels.table_regions
     scores = [
-        (stratum, row, {r: row.scores("validation", r).select(cases).cell() for r in OFFICIAL})
+        (stratum, row, {r: row.scores("validation", r).select(cases).cell() for r in regions})
         for stratum, cases in members.items()
         for row in rows
     ]
@@ -67,15 +72,15 @@ def size_stratum(clinical: Mapping[str, Any]) -> tuple[int, str]:
     return _between(size if is_known else None, LIMITS_CM, "cm")
 
 
-def volume_stratum(entry: Mapping[str, Any]) -> tuple[int, str]:
-    """Return position and label by the true tumour volume in a case's entry."""
-    ml = tumour_ml(entry)
-    return (-1, "no tumour") if ml == 0 else _between(ml, LIMITS_ML, "ml")
+def volume_stratum(entry: Mapping[str, Any], region: str) -> tuple[int, str]:
+    """Return position and label by the true volume of a region in a case's entry."""
+    ml = true_ml(entry, region)
+    return (-1, f"no {words(region)}") if ml == 0 else _between(ml, LIMITS_ML, "ml")
 
 
-def tumour_ml(entry: Mapping[str, Any]) -> float | None:
-    """Return the true tumour volume in a case's entry, or None if it does not state it."""
-    voxels = entry.get("voxels", {}).get("tumour")
+def true_ml(entry: Mapping[str, Any], region: str) -> float | None:
+    """Return the true volume of a region in a case's entry, or None if it does not state it."""
+    voxels = entry.get("voxels", {}).get(region)
     return None if voxels is None or "voxel_ml" not in entry else float(voxels[2] * entry["voxel_ml"])
 
 
@@ -101,7 +106,8 @@ def stratum_table(strata: Strata) -> tuple[list[str], list[list[str]]]:
     for stratum, row, cells in strata.scores:
         cases = " / ".join(dict.fromkeys(str(cell.cases) for cell in cells.values()))
         lines.append([stratum, row.label, cases, *(interval(cell.mean) for cell in cells.values())])
-    return [strata.name, "Model", "Cases", *(f"Val {region} [95 %]" for region in OFFICIAL)], lines
+    heads = (f"Val {words(region)} [95 %]" for region in strata.scores[0][2])
+    return [strata.name, "Model", "Cases", *heads], lines
 
 
 def strata_csv(several: Sequence[Strata]) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kitsseg.data.labels import Labels
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.metrics import mean_over_cases
 from kitsseg.evaluation.stats import Interval
+from kitsseg.reporting.formats import words
 from kitsseg.reporting.run_record import Record
 
 
@@ -54,6 +56,11 @@ class Row:
 
     label: str
     runs: Sequence[Record]
+
+    @property
+    def labels(self) -> Labels:
+        """The classes and the scored regions of all runs."""
+        return self.runs[0].label_set
 
     @property
     def folds(self) -> int:
@@ -99,6 +106,11 @@ class Row:
     def cases(self, part: str) -> dict[str, dict[str, Any]]:
         """Return each case's entry from the first run that has it, for values shared by all runs."""
         return dict(ChainMap(*(run.final.get(part, {}) for run in self.runs)))
+
+
+def target_words(rows: Sequence[Row]) -> str:
+    """Return the target regions of the rows, usually one, as text."""
+    return " or ".join(dict.fromkeys(words(row.labels.target) for row in rows))
 
 
 def without_module(text: str) -> str:

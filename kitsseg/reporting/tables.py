@@ -2,21 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
-from kitsseg.data.labels import OFFICIAL
+from kitsseg.data.labels import Labels
 from kitsseg.evaluation.metrics import case_mean
-from kitsseg.reporting import comparisons, formats, strata
+from kitsseg.reporting import comparisons, formats, regions, strata
 from kitsseg.reporting.comparisons import Comparison
 from kitsseg.reporting.formats import interval
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.strata import Strata
-from kitsseg.reporting.table_rows import Cell, Row, group_runs
+from kitsseg.reporting.table_rows import Cell, Row, group_runs, target_words
 
-COLUMNS = ("Train Kidney", "Train Tumor", "Val Kidney", "Val Tumor")
-PARTS_AND_REGIONS = tuple(product(("train", "validation"), OFFICIAL))  # of the columns
-HEAD = ("Model", *COLUMNS)
 # Rathnayaka et al., "Kidney Tumor Detection using Attention based U-Net", Table 1.
 PAPER = (
     ("UNet (paper)", "0.89", "0.80", "0.81", "0.37"),
@@ -24,10 +20,21 @@ PAPER = (
 )
 
 
-def mean_dice(record: Record, after: bool = False) -> list[float]:
-    """Return a run's mean Dice in the order of `COLUMNS`, of stage one or ``after`` all stages."""
+def head(labels: Labels) -> list[str]:
+    """Return the column heads of Table 1."""
+    return ["Model", *(column.head for column in regions.columns(labels))]
+
+
+def paper(labels: Labels) -> Sequence[Sequence[str]]:
+    """Return the paper's lines of Table 1, which are of KiTS19."""
+    return PAPER if regions.are_kits19(labels) else ()
+
+
+def mean_dice(record: Record, after: bool = False) -> dict[str, float]:
+    """Return a run's mean Dice by `regions.Column.metric`, of stage one or ``after`` all stages."""
     parts = record.final if after else record.before
-    return [case_mean(parts[part], region) for part, region in PARTS_AND_REGIONS]
+    columns = regions.columns(record.label_set)
+    return {column.metric: case_mean(parts[column.part], column.region) for column in columns}
 
 
 @dataclass(frozen=True)
@@ -35,18 +42,29 @@ class Study:
     """Everything that the tables show, computed once."""
 
     rows: list[Row]
-    final: list[list[Cell]]  # of each row in the order of `COLUMNS`, after the last stage
+    final: list[list[Cell]]  # of each row by column of Table 1, after the last stage
     before: list[list[Cell]]  # the same after stage one
     comparisons: list[Comparison]
     strata: list[Strata]
     missing: Sequence[Job]  # without a record
 
+    @property
+    def labels(self) -> Labels:
+        """The classes and the scored regions of all rows, of which there must be one."""
+        return self.rows[0].labels
+
 
 def study(records: Sequence[Record], missing: Sequence[Job] = ()) -> Study:
-    """Return the statistics of ``records`` for all tables, which also list the ``missing`` jobs."""
+    """Return the statistics of ``records`` for all tables, which also list the ``missing`` jobs.
+
+    Raises:
+        ValueError: the records differ in their classes or regions.
+    """
+    regions.check_equal(records)
     rows = group_runs(records)
+    columns = regions.columns(rows[0].labels) if rows else []
     final, before = (
-        [[row.scores(*column, after).cell() for column in PARTS_AND_REGIONS] for row in rows]
+        [[row.scores(c.part, c.region, after).cell() for c in columns] for row in rows]
         for after in (True, False)
     )
     return Study(rows, final, before, comparisons.compare(rows), strata.divide_cases(rows), missing)
@@ -58,15 +76,15 @@ def note(done: Study) -> str:
     cases = " or ".join(f"{t} train, {v} validation" for t, v in sorted(counts))
     seeds = sorted({seed for row in done.rows for seed in row.seeds})
     tuned = {run.after is not None for row in done.rows for run in row.runs}
-    stage = "after fine-tuning on tumour slices" if tuned == {True} else "without fine-tuning"
+    tuning = f"after fine-tuning on {target_words(done.rows)} slices"
+    stage = tuning if tuned == {True} else "without fine-tuning"
     if len(tuned) > 1:
         stage = "after fine-tuning where a run includes it"
     text = (
-        "Dice of the official regions (kidney: label > 0, tumour: label > 1), computed per case over "
-        f"all slices on the case's original grid and averaged over cases ({cases}), {stage}. "
-        "Dice is undefined where a region is absent from both truth and prediction; such cases are "
-        "excluded from the mean. Intervals are 95 % bootstrap intervals of the mean, resampling cases "
-        "(never slices)"
+        f"Dice of the {regions.explain(done.labels)}, computed per case over all slices on the case's "
+        f"original grid and averaged over cases ({cases}), {stage}. Dice is undefined where a region is "
+        "absent from both truth and prediction; such cases are excluded from the mean. Intervals are "
+        "95 % bootstrap intervals of the mean, resampling cases (never slices)"
     )
     if len(seeds) > 1:
         text += (
@@ -81,18 +99,21 @@ def note(done: Study) -> str:
             "validated it, its training score is the mean over the folds that trained on it. Cases of "
             "one fold share its weights; the intervals do not account for this. "
         )
-    return text + (
+    text += (
         "The weights with the best validation loss were selected, so the validation scores are "
-        "optimistically biased; the intervals do not account for this. The paper does not state how "
-        "its values were computed."
+        "optimistically biased; the intervals do not account for this."
     )
+    if paper(done.labels):
+        text += " The paper does not state how its values were computed."
+    return text
 
 
 def texts(done: Study) -> dict[str, str]:
     """Return the content of all table files by file name; nothing without any run."""
     if not done.rows:
         return {}
-    latex = formats.latex(HEAD, [_final_lines(done), PAPER], note(done))
+    blocks = [block for block in (_final_lines(done), paper(done.labels)) if block]
+    latex = formats.latex(head(done.labels), blocks, note(done))
     files = {"table1.md": table1_markdown(done), "table1.csv": _csv(done), "table1.tex": latex}
     if done.comparisons:
         cells = comparisons.comparison_cells(done.comparisons)
@@ -105,10 +126,11 @@ def texts(done: Study) -> dict[str, str]:
 
 def table1_markdown(done: Study) -> str:
     """Return ``table1.md``: Table 1 after and before fine-tuning, comparisons, strata and notes."""
-    parts = ["# Table 1\n", formats.markdown(HEAD, [*_final_lines(done), *PAPER])]
+    heads = head(done.labels)
+    parts = ["# Table 1\n", formats.markdown(heads, [*_final_lines(done), *paper(done.labels)])]
     parts += [f"\n{job.folder.name} {job.state}: {job.reason}" for job in done.missing]
     if before := table_lines(done, after=False):
-        parts += ["\nBefore fine-tuning (stage one):\n", formats.markdown(HEAD, before)]
+        parts += ["\nBefore fine-tuning (stage one):\n", formats.markdown(heads, before)]
     parts += ["", note(done)]
     if done.comparisons:
         lines = comparisons.comparison_cells(done.comparisons)
@@ -119,7 +141,7 @@ def table1_markdown(done: Study) -> str:
 
 
 def table_lines(done: Study, after: bool = True) -> list[list[str]]:
-    """Return the cells under `HEAD`: all rows after the last stage, or fine-tuned rows before it."""
+    """Return the cells of Table 1: all rows after the last stage, or fine-tuned rows before it."""
     lines = zip(done.rows, done.final if after else done.before, strict=True)
     return [
         [row.label, *(interval(cell.mean, spread=cell.sd) for cell in cells)]
@@ -130,14 +152,15 @@ def table_lines(done: Study, after: bool = True) -> list[list[str]]:
 
 def _final_lines(done: Study) -> list[list[str]]:
     """Return the lines after the last stage, and one per missing job with its state in every column."""
-    missing = [[job.folder.name, *[job.state] * len(COLUMNS)] for job in done.missing]
+    missing = [[job.folder.name, *[job.state] * len(done.final[0])] for job in done.missing]
     return table_lines(done) + missing
 
 
 def _csv(done: Study) -> str:
     """Return Table 1 of both stages as CSV with full precision."""
     kinds = ("mean", "sd", "low", "high", "cases")
-    head = ["model", "stage", "runs", "seeds", *(f"{c} {kind}" for c in COLUMNS for kind in kinds)]
+    columns = head(done.labels)[1:]
+    names = ["model", "stage", "runs", "seeds", *(f"{c} {kind}" for c in columns for kind in kinds)]
     body: list[list[object]] = []
     for row, final, before in zip(done.rows, done.final, done.before, strict=True):
         stages = {"final": final} | ({"before fine-tuning": before} if row.is_fine_tuned else {})
@@ -145,6 +168,6 @@ def _csv(done: Study) -> str:
             values = ((c.mean.mean, c.sd, c.mean.low, c.mean.high, c.cases) for c in cells)
             body.append([row.label, stage, len(row.runs), len(row.seeds), *sum(values, ())])
     body += [[job.folder.name, job.state] for job in done.missing]
-    for name, *means in PAPER:
+    for name, *means in paper(done.labels):
         body.append([name, "final", "", "", *sum(([mean, "", "", "", ""] for mean in means), [])])
-    return formats.csv_text(head, [line + [""] * (len(head) - len(line)) for line in body])
+    return formats.csv_text(names, [line + [""] * (len(names) - len(line)) for line in body])

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kitsseg.reporting import formats, showcase, tables
+from kitsseg.data.labels import KITS19, Labels
+from kitsseg.reporting import formats, regions, showcase, tables
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.runs import Job
 from kitsseg.tracking import run_content, tracking_file
 
+BY_MODEL = "By model"
 SLICES = tuple(f"slices/{role}" for role in showcase.ROLES)
 
 
@@ -62,30 +64,38 @@ def make_layout(
         entity=first.get("entity") if entity is None else entity,
         group=group,
         ids=[values["id"] for values in stored.values()],
-        sections=make_sections(logged),
+        # Without any record, no region was logged.
+        sections=make_sections(logged, records[0].label_set if records else KITS19),
         table=_table1(records) if records else "",
     )
 
 
-def make_sections(logged: set[str]) -> dict[str, list[Panel]]:
+def make_sections(logged: set[str], labels: Labels) -> dict[str, list[Panel]]:
     """Return the panels by section, limited to names in ``logged``."""
+    names = {(column.part, column.region): column.metric for column in regions.columns(labels)}
+    ordered = regions.target_first(labels)
+    val = {region: names["validation", region] for region in ordered}
+    train = [names["train", region] for region in ordered]
+    first = ordered[0]
+    points = f"{formats.title(first)}, one point per run"
     sections: dict[str, list[Panel]] = {
         "Table 1": [Panel("table", "Table 1", ("table1",)), Panel("media", "Report", ("report",))],
-        "By model": [
-            Panel("bars", name.replace("_", " "), (f"final/{name}",))
-            for name in ("val_tumor", "val_kidney", "train_tumor", "train_kidney")
+        BY_MODEL: [
+            Panel("bars", formats.words(name), (f"final/{name}",)) for name in [*val.values(), *train]
         ],
         "Before and after fine-tuning": [
-            Panel("bars", "Validation tumour", ("before/val_tumor", "final/val_tumor")),
-            Panel("bars", "Validation kidney", ("before/val_kidney", "final/val_kidney")),
-            Panel("points", "Tumour, one point per run", ("final/val_tumor",), "before/val_tumor"),
+            *(
+                Panel("bars", f"Validation {formats.words(region)}", (f"before/{name}", f"final/{name}"))
+                for region, name in val.items()
+            ),
+            Panel("points", points, (f"final/{val[first]}",), f"before/{val[first]}"),
         ],
         "Case by case": [Panel("table", "Cases", ("cases",))],
         "Slices": [Panel("media", "Best, median and worst case", SLICES)],
         "Learning curves": [
             Panel("curves", f"{title}{name}", (f"{prefix}{name}",), f"{prefix}epoch")
             for prefix, title in (("", "stage one: "), ("finetune/", "stage two: "))
-            for name in ("train/loss", "val/loss", "val/tumour_dice", "val/kidney_dice")
+            for name in ("train/loss", "val/loss", *(f"val/{region}_dice" for region in ordered))
         ],
     }
     if not any(name.startswith("before/") for name in logged):
@@ -114,4 +124,4 @@ def _table1(records: Sequence[Record]) -> str:
     study, lines = tables.study(records), []
     for row, cells in zip(study.rows, study.final, strict=True):
         lines.append([row.label, *(formats.interval(cell.mean, spread=cell.sd) for cell in cells)])
-    return formats.markdown(tables.HEAD, lines)
+    return formats.markdown(tables.head(study.labels), lines)

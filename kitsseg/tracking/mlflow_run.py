@@ -71,9 +71,9 @@ class MLflowRun(MLFlowLogger):
         """Log the table of cases, the example slices, the record and the checkpoints."""
         client, run_id = self.experiment, self.run_id
         client.log_text(run_id, formats.csv_text(*run_content.case_table(record)), "cases.csv")
-        for example in run_content.example_slices(folder, record.final["validation"]):
+        for example in run_content.example_slices(folder, record):
             name = f"slices/{example.role}_{example.number}.png"
-            client.log_image(run_id, run_content.overlay(example), artifact_file=name)
+            client.log_image(run_id, run_content.overlay(example, record.label_set), artifact_file=name)
         # Not named result.json: a search for runs in the output folder would find the run twice.
         client.log_text(run_id, (folder / RESULT).read_text(encoding="utf-8"), "record.json")
         if self.checkpoints:

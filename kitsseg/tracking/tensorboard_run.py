@@ -28,8 +28,8 @@ class TensorBoardRun(TensorBoardLogger):
         for row in rows:
             row[2:] = [formats.number(math.nan if value is None else value) for value in row[2:]]
         self.experiment.add_text("cases", formats.markdown(head, rows))
-        for example in run_content.example_slices(folder, record.final["validation"]):
-            name, picture = f"slices/{example.role}", run_content.overlay(example)
+        for example in run_content.example_slices(folder, record):
+            name, picture = f"slices/{example.role}", run_content.overlay(example, record.label_set)
             self.experiment.add_image(name, picture, example.number, dataformats="HWC")
             self.experiment.add_text(name, example.caption, example.number)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kitsseg.system.optional_packages import require
 from kitsseg.tracking import tracking_file
-from kitsseg.tracking.dashboard_layout import DashboardLayout, Panel
+from kitsseg.tracking.dashboard_layout import BY_MODEL, DashboardLayout, Panel
 
 TRACKER = "dashboard"  # also the extra that installs wandb-workspaces
 wr, ws, expr = (
@@ -13,13 +13,13 @@ wr, ws, expr = (
     for name in ("reports.v2", "workspaces", "expr")
 )
 MODEL = "model_name"
-PINNED = ("final/val_tumor", "final/val_kidney")
+PINNED = "final/val_"  # start of the pinned metrics
 
 
 def make_workspace(layout: DashboardLayout) -> Any:
     """Return the workspace, not saved."""
-    names = {name for panels in layout.sections.values() for panel in panels for name in panel.names}
-    pinned = [f"config:{MODEL}", *(f"summary:{name}" for name in PINNED if name in names)]
+    names = [name for panel in layout.sections.get(BY_MODEL, []) for name in panel.names]
+    pinned = [f"config:{MODEL}", *(f"summary:{name}" for name in names if name.startswith(PINNED))]
     runs = {"filters": [_run_filter(layout)], "groupby": [expr.Config(MODEL)], "pinned_columns": pinned}
     return ws.Workspace(
         **_place(layout),
@@ -40,7 +40,7 @@ def make_report(layout: DashboardLayout) -> Any:
     if layout.table:
         blocks += [wr.H1("Table 1"), wr.MarkdownBlock(layout.table)]
     for title, panels in layout.sections.items():
-        groupby = [f"config.{MODEL}"] if title == "By model" else []
+        groupby = [f"config.{MODEL}"] if title == BY_MODEL else []
         runs = wr.Runset(**place, name=layout.title, filters=[_run_filter(layout)], groupby=groupby)
         blocks += [wr.H2(title), wr.PanelGrid(runsets=[runs], panels=list(map(make_panel, panels)))]
     return wr.Report(**place, title=layout.title[:128], blocks=blocks)

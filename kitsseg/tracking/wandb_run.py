@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
 
-from kitsseg.data.labels import CLASSES
 from kitsseg.reporting.run_record import RESULT, Record
 from kitsseg.system import provenance
 from kitsseg.tracking import run_content, tracking_file
@@ -20,7 +19,6 @@ log = logging.getLogger("kitsseg")
 TRACKER = "wandb"
 START_S, FINISH_S = 10.0, 30.0  # longest waits for the server when a run starts and when it ends
 NO_API_KEY = "no API key; run wandb login, or set WANDB_API_KEY"
-CLASS_NAMES = {number: name for number, name in enumerate(CLASSES) if number > 0}
 
 
 class WandbRun(WandbLogger):
@@ -93,9 +91,12 @@ class WandbRun(WandbLogger):
         run.config.update(about, allow_val_change=True)
         head, rows = run_content.case_table(record)
         values: dict[str, Any] = {"cases": wandb.Table(columns=[*head], data=rows)}
-        for example in run_content.example_slices(folder, record.final["validation"]):
-            parts = {"class_labels": CLASS_NAMES}
-            masks: Any = {kind: {"mask_data": mask, **parts} for kind, mask in example.masks.items()}
+        classes = dict(enumerate(record.label_set.classes[1:], 1))
+        for example in run_content.example_slices(folder, record):
+            masks: Any = {
+                kind: {"mask_data": mask, "class_labels": classes}
+                for kind, mask in example.masks.items()
+            }
             image = wandb.Image(example.image, masks=masks, caption=example.caption)
             values.setdefault(f"slices/{example.role}", []).append(image)
         log_row(run, self.folder, values)

@@ -50,11 +50,12 @@ def test_volume_limits_are_spheres_of_the_diameters() -> None:
         (5, "> 180, ≤ 524 ml", "> 524 ml"),
     ):
         ml = 4 / 3 * math.pi * radius**3
-        labels = [strata.volume_stratum(entry(ml * f))[1] for f in (0.999, 1.001)]
+        labels = [strata.volume_stratum(entry(ml * f), "tumour")[1] for f in (0.999, 1.001)]
         assert labels == [below, above]
-    assert strata.volume_stratum({"voxels": {"tumour": [0, 5, 0]}, "voxel_ml": 1.0})[1] == "no tumour"
+    empty = {"voxels": {"tumour": [0, 5, 0]}, "voxel_ml": 1.0}
+    assert strata.volume_stratum(empty, "tumour")[1] == "no tumour"
     for incomplete in ({}, {"voxels": {}}, {"voxels": {"tumour": [0, 0, 9]}}, {"voxel_ml": 0.1}):
-        assert strata.volume_stratum(incomplete)[1] == "not known"
+        assert strata.volume_stratum(incomplete, "tumour")[1] == "not known"
 
 
 def test_strata_are_ordered_with_unknown_last() -> None:

@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from kitsseg import dashboard
+from kitsseg.data.labels import KITS19
 from kitsseg.reporting import runs
 from kitsseg.tracking import dashboard_layout, tracking_file, wandb_dashboard
 from kitsseg.tracking.dashboard_layout import DashboardLayout, Panel
@@ -59,9 +60,9 @@ def test_the_layout_of_a_sweep(tmp_path: Path) -> None:
 
 
 def test_panels_without_data_are_left_out() -> None:
-    assert dashboard_layout.make_sections(set()) == {}
+    assert dashboard_layout.make_sections(set(), KITS19) == {}
     found = dashboard_layout.make_sections(
-        {"final/val_tumor", "val/loss", "epoch", "slices/best", "finetune/val/loss"}
+        {"final/val_tumor", "val/loss", "epoch", "slices/best", "finetune/val/loss"}, KITS19
     )
     assert found == {
         "By model": [Panel("bars", "val tumor", ("final/val_tumor",))],

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kitsseg.data.labels import KITS19
 from kitsseg.tracking import run_content, tracking_file
 from kitsseg.tracking.run_content import ExampleSlice
 from tests.reporting.html.made import record, write_run
@@ -56,7 +57,7 @@ def test_without_fine_tuning_the_columns_before_are_empty() -> None:
 def test_example_slices_include_the_one_with_most_tumour(tmp_path: Path) -> None:
     run = record("unet", [0.1, 0.5, 0.9], [0.2, 0.5, 0.9])
     folder = write_run(tmp_path / "run", run)
-    found = list(run_content.example_slices(folder, run.final["validation"]))
+    found = list(run_content.example_slices(folder, run))
     assert [p.role for p in found][0] == "best" and {p.role for p in found} == {
         "best",
         "median",
@@ -73,7 +74,7 @@ def test_overlay_colours_the_masks() -> None:
     truth, prediction = np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8)
     truth[0, 0], prediction[1, 2] = 1, 2
     both = run_content.overlay(
-        ExampleSlice("best", 0, "", image, {"truth": truth, "prediction": prediction})
+        ExampleSlice("best", 0, "", image, {"truth": truth, "prediction": prediction}), KITS19
     )
     assert both.shape == (2, 6, 3) and both.dtype == np.uint8
     assert both[0, 0].tolist() == [80, 145, 95]  # mean of 100 and (60, 190, 90)

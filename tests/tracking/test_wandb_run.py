@@ -13,6 +13,7 @@ import pytest
 from kitsseg.tracking import safe_logger, tracking_file
 from kitsseg.tracking.safe_logger import open_loggers
 from kitsseg.tracking.wandb_run import NO_API_KEY, WandbRun, group_name, has_api_key, select_mode
+from tests.helpers import own_labels
 from tests.reporting.html.made import record, write_run
 from tests.tracking.reading import fragments, only
 
@@ -88,6 +89,19 @@ def test_a_finished_run(tmp_path: Path) -> None:
     assert f"result-{held.run['run_id']}" in held.artifacts
     lying = [c["local_path"] for a in held.artifacts.values() for c in a["manifest"]["contents"]]
     assert all(Path(path).is_relative_to(folder) and Path(path).is_file() for path in lying)
+
+
+def test_a_run_with_its_own_labels(tmp_path: Path) -> None:
+    run = own_labels.run_of(own_labels.KITS23, "unet", [0.5, 0.7])
+    folder = own_labels.write_run(tmp_path / "job", run)
+    with open_loggers([partial(WandbRun, str(folder))]) as loggers:
+        safe_logger.log_run(loggers, run, folder)
+    held = only(folder)
+    assert held.summary["final/val_kidney_and_masses"] == pytest.approx(0.6)
+    assert held.summary["final/val_tumour"] == pytest.approx(0.58)
+    assert "tumour_predicted_ml" in held.table("cases")["columns"]
+    (masks,) = [row for row in held.config["_wandb"]["mask/class_labels"].items() if "truth" in row[0]]
+    assert masks[1]["value"] == {"1": "kidney", "2": "tumour", "3": "cyst"}
 
 
 def test_a_resumed_folder_resumes_its_run(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kitsseg.reporting.comparisons import Comparison
-from kitsseg.reporting.formats import p_value
+from kitsseg.reporting.formats import p_value, words
 from kitsseg.reporting.html.plots import interval_text, signed
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.table_rows import Row
@@ -15,9 +15,9 @@ MAX_SENTENCES = 4  # of one kind
 
 def sentences(rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequence[Job]) -> list[str]:
     """Return the findings, most important first."""
-    tumour = [c for c in comparisons if c.region == "tumour" and c.paired.cases]
-    out = highest_mean(rows, tumour)
-    out += [describe_comparison(c) for c in tumour[:MAX_SENTENCES]]
+    compared = [c for c in comparisons if c.region == rows[0].labels.target and c.paired.cases]
+    out = highest_mean(rows, compared)
+    out += [describe_comparison(c) for c in compared[:MAX_SENTENCES]]
     out += [describe_fine_tuning(row) for row in rows if row.is_fine_tuned][:MAX_SENTENCES]
     out += [text for row in rows if (text := describe_misses(row))][:MAX_SENTENCES]
     if missing := sum(job.record is None for job in jobs):
@@ -26,15 +26,16 @@ def sentences(rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequ
 
 
 def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
-    """Return which row has the highest mean tumour Dice, and from which rows it does not differ."""
+    """Return which row has the highest mean Dice of the target region, and which rows do not differ."""
+    target = rows[0].labels.target
     scored: list[tuple[float, Row, str]] = []
     for row in rows:
-        mean = row.scores("validation", "tumour").cell().mean
-        cases = plural(len(row.validation_dice("tumour")), "validation case")
+        mean = row.scores("validation", target).cell().mean
+        cases = plural(len(row.validation_dice(target)), "validation case")
         text = f"{mean.mean:.3f}{interval_text(mean)} over {cases} and {plural(len(row.runs), 'run')}."
         if not np.isnan(mean.mean):
             scored.append((mean.mean, row, f"{row.label}, {text}"))
-    if len({tuple(row.validation_dice("tumour")) for _, row, _ in scored}) > 1:
+    if len({tuple(row.validation_dice(target)) for _, row, _ in scored}) > 1:
         lines = [text for *_, text in scored[:MAX_SENTENCES]]
         return ["The rows were validated on different cases, so their means are not comparable.", *lines]
     if len(scored) < 2:
@@ -43,15 +44,15 @@ def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list
     unclear = [c for c in comparisons if row in (c.first, c.second) and not c.is_significant]
     similar = " or ".join((c.second if c.first is row else c.first).label for c in unclear)
     limit = f" It does not differ significantly from {similar}." if unclear else ""
-    return [f"Highest mean tumour Dice: {text}{limit}"]
+    return [f"Highest mean {words(target)} Dice: {text}{limit}"]
 
 
 def describe_comparison(c: Comparison) -> str:
     """Return the difference between two rows and whether it is significant."""
     d = c.paired.difference
     text = (
-        f"{c.first.label} minus {c.second.label}: {signed(d.mean)} {c.region} Dice{interval_text(d)} "
-        f"on {plural(c.paired.cases, 'common case')}"
+        f"{c.first.label} minus {c.second.label}: {signed(d.mean)} {words(c.region)} Dice"
+        f"{interval_text(d)} on {plural(c.paired.cases, 'common case')}"
     )
     if np.isnan(d.low):
         return f"{text}; one case is too few for a test."
@@ -65,9 +66,11 @@ def describe_comparison(c: Comparison) -> str:
 
 
 def describe_fine_tuning(row: Row) -> str:
-    """Return by how much fine-tuning changed the tumour Dice."""
-    d = row.fine_tuning_change("tumour")
-    text = f"Fine-tuning changed the tumour Dice of {row.label} by {signed(d.mean)}{interval_text(d)}"
+    """Return by how much fine-tuning changed the Dice of the target region."""
+    target = row.labels.target
+    d = row.fine_tuning_change(target)
+    change = f"{signed(d.mean)}{interval_text(d)}"
+    text = f"Fine-tuning changed the {words(target)} Dice of {row.label} by {change}"
     if np.isnan(d.low):
         return f"{text}; one case is too few for an interval."
     if d.low <= 0 <= d.high:
@@ -76,13 +79,15 @@ def describe_fine_tuning(row: Row) -> str:
 
 
 def describe_misses(row: Row) -> str:
-    """Return in how many cases the tumour was missed completely; empty if in none."""
-    scores = row.validation_dice("tumour")
+    """Return in how many cases the target region was missed completely; empty if in none."""
+    target = row.labels.target
+    scores = row.validation_dice(target)
     missed = sorted(case for case, value in scores.items() if value == 0)
     if not missed:
         return ""
     names = ", ".join(missed[:5]) + (", …" if len(missed) > 5 else "")
-    return f"{row.label} has a tumour Dice of 0 in {len(missed)} of {len(scores)} cases ({names})."
+    count = f"{len(missed)} of {len(scores)} cases"
+    return f"{row.label} has a {words(target)} Dice of 0 in {count} ({names})."
 
 
 def plural(number: int, noun: str) -> str:

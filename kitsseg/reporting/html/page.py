@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, product
 from pathlib import Path
 from string import Template, ascii_uppercase
+from typing import Any
 
 from kitsseg.reporting import tables
-from kitsseg.reporting.html import findings, sections, slices
+from kitsseg.reporting.formats import title
+from kitsseg.reporting.html import findings, outlines, sections, slices
 from kitsseg.reporting.html.markup import Html, el, join
 from kitsseg.reporting.html.svg import marker
 from kitsseg.reporting.runs import Job
@@ -38,28 +40,32 @@ def publish(jobs: Sequence[Job], folder: Path) -> list[Path]:
 def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str]) -> str:
     """Return the page of ``jobs``; shorten the labels of ``study``, whose tables are ``texts``."""
     rows, full_labels = study.rows, shorten_labels(study.rows)
-    showcases = slices.find_showcases(rows, {id(job.record): job.folder for job in jobs})
-    viewers, data = slices.slice_viewers(showcases)
+    data: dict[str, Any] = {}
+    style, script, page = (
+        (FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js", "page.html")
+    )
     # (id, short title for the navigation, title, content)
     parts: list[tuple[str, str, str, Iterable[Html]]] = [
         ("findings", "Findings", "Findings", sections.summary(jobs, study))
     ]
     if rows:
+        labels = study.labels
+        size = f"{title(labels.target)} size"
+        showcases = slices.find_showcases(rows, {id(job.record): job.folder for job in jobs})
+        viewers, data = slices.slice_viewers(showcases, labels)
+        style += outlines.style(labels)
         parts += [
             ("table", "Table 1", "Table 1", sections.table(study, texts)),
             ("sure", "Uncertainty", "Uncertainty", sections.uncertainty(study)),
             ("cases", "Cases", "Results per case", sections.case_by_case(rows)),
-            ("strata", "Tumour size", "Tumour size and stage", sections.by_stratum(study)),
+            ("strata", size, f"{size} and stage", sections.by_stratum(study)),
             ("tuning", "Fine-tuning", "Effect of fine-tuning", sections.fine_tuning(rows)),
             ("curves", "Curves", "Learning curves", sections.learning_curves(rows)),
             ("slices", "Slices", "Best, median and worst cases", viewers),
-            ("attention", "Attention", "Attention maps", slices.attention(showcases)),
+            ("attention", "Attention", "Attention maps", slices.attention(showcases, labels)),
         ]
     parts.append(("run", "Runs", "Runs and configurations", sections.provenance(jobs, rows)))
     filled = [(name, short, el("h2", t), html) for name, short, t, p in parts if (html := join(*p))]
-    style, script, page = (
-        (FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js", "page.html")
-    )
     states = ", ".join(f"{n} {state}" for state, n in Counter(job.state for job in jobs).items())
     titles = sorted({job.record.name for job in jobs if job.record is not None})
     return Template(page).substitute(

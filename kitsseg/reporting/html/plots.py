@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.comparisons import Comparison
+from kitsseg.reporting.formats import title, words
 from kitsseg.reporting.html import svg
 from kitsseg.reporting.html.markup import Html, el
 from kitsseg.reporting.html.svg import BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Frame
@@ -40,7 +41,7 @@ def plot_means(rows: Sequence[Row], region: str) -> Html:
     limits = dice_limits(scores)
     frame = Frame(limits, height=TOP + BOTTOM + LANE * len(rows))
     labels = [(v, svg.tick_text(v)) for v in svg.ticks(*limits)]
-    parts = [frame.axes(f"{region} Dice, validation", "", labels)]
+    parts = [frame.axes(f"{words(region)} Dice, validation", "", labels)]
     for i, row in enumerate(rows):
         y, colour = TOP + LANE * i + 30, f"row{i % COLOURS}"
         for case, value in scores[i].items():
@@ -50,12 +51,12 @@ def plot_means(rows: Sequence[Row], region: str) -> Html:
         text = f"{row.label}: {mean.mean:.3f}{interval_text(mean)}"
         mark = svg.marker(frame.px(mean.mean), y, i, text, extra="big")
         parts += _lane(frame, y, abbreviate(row.label), mean, f"{mean.mean:.3f}", mark, colour)
-    return frame.draw(f"Mean {region} Dice of each row with its interval", parts)
+    return frame.draw(f"Mean {words(region)} Dice of each row with its interval", parts)
 
 
 def plot_differences(comparisons: Sequence[Comparison]) -> Html:
     """Plot the differences between rows in one region with their intervals."""
-    region = comparisons[0].region
+    region = words(comparisons[0].region)
     ends = [v for c in comparisons for d in [c.paired.difference] for v in (d.low, d.high, d.mean)]
     limit = max([0.02, *(abs(v) for v in ends if not math.isnan(v))]) * 1.08
     frame = Frame((-limit, limit), height=TOP + BOTTOM + LANE * len(comparisons))
@@ -83,12 +84,12 @@ def _lane(
     return parts
 
 
-def plot_lines(title: str, region: str, columns: Sequence[Column]) -> Html:
+def plot_lines(text: str, region: str, columns: Sequence[Column]) -> Html:
     """Plot the Dice of each case in every column, with one line per case."""
     frame = Frame((-0.35, len(columns) - 0.65), dice_limits([s for *_, s in columns]), right=24)
     length = max(8, 52 // len(columns))
     names = [(i, abbreviate(name, length)) for i, (name, *_) in enumerate(columns)]
-    parts = [frame.axes("", f"{region} Dice", names)]
+    parts = [frame.axes("", f"{words(region)} Dice", names)]
     for case in sorted({case for *_, scores in columns for case in scores}):
         found = [(i, *column) for i, column in enumerate(columns) if case in column[-1]]
         tip = f"{case}: {', '.join(f'{name} {scores[case]:.3f}' for _, name, _, scores in found)}"
@@ -98,17 +99,18 @@ def plot_lines(title: str, region: str, columns: Sequence[Column]) -> Html:
         parts.append(svg.line(points, "touch", el("title", tip), data_case=case))
         markers = zip(points, found, strict=True)
         parts += [svg.marker(x, y, row, tip, case) for (x, y), (_, _, row, _) in markers]
-    return frame.draw(title, parts)
+    return frame.draw(text, parts)
 
 
-def plot_by_volume(rows: Sequence[Row], volumes_ml: Mapping[str, float]) -> Html:
-    """Plot tumour Dice against true tumour volume on a logarithmic axis."""
+def plot_by_volume(rows: Sequence[Row], region: str, volumes_ml: Mapping[str, float]) -> Html:
+    """Plot the Dice of a region against its true volume on a logarithmic axis."""
+    name = words(region)
     positive = {case: ml for case, ml in volumes_ml.items() if ml > 0}
     low, high = min(positive.values()) / 1.3, max(positive.values()) * 1.3
-    scores = [row.validation_dice("tumour") for row in rows]
+    scores = [row.validation_dice(region) for row in rows]
     frame = Frame((math.log10(low), math.log10(high)), dice_limits(scores))
     labels = [(math.log10(v), svg.tick_text(v)) for v in svg.log_ticks(low, high)]
-    parts = [frame.axes("true tumour volume in ml (logarithmic)", "tumour Dice", labels)]
+    parts = [frame.axes(f"true {name} volume in ml (logarithmic)", f"{name} Dice", labels)]
     xs = {case: frame.px(math.log10(ml)) for case, ml in positive.items()}
     for case, x in xs.items():
         if len(ys := [frame.py(s[case]) for s in scores if case in s]) > 1:
@@ -117,7 +119,7 @@ def plot_by_volume(rows: Sequence[Row], volumes_ml: Mapping[str, float]) -> Html
         for case in (case for case in scores[i] if case in xs):
             tip = f"{case}: {positive[case]:.1f} ml, {scores[i][case]:.3f} ({row.label})"
             parts.append(svg.marker(xs[case], frame.py(scores[i][case]), i, tip, case))
-    return frame.draw("Tumour Dice of each validation case against its tumour volume", parts)
+    return frame.draw(f"{title(region)} Dice of each validation case against its {name} volume", parts)
 
 
 def plot_learning(

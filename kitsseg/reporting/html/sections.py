@@ -10,16 +10,14 @@ from datetime import timedelta
 from itertools import product
 from typing import Any
 
-from kitsseg.data.labels import OFFICIAL
-from kitsseg.reporting import comparisons, strata, tables
+from kitsseg.reporting import comparisons, regions, strata, tables
+from kitsseg.reporting.formats import title, words
 from kitsseg.reporting.html import findings, plots
 from kitsseg.reporting.html.markup import Html, el, join
 from kitsseg.reporting.runs import Job
-from kitsseg.reporting.table_rows import Row, without_module
+from kitsseg.reporting.table_rows import Row, target_words, without_module
 from kitsseg.reporting.tables import Study
 
-# Tumour first, since models differ most there.
-REGIONS = tuple(reversed(OFFICIAL))
 # Keys that do not influence the scores or that differ between the runs of one row.
 IGNORED_KEYS = ("paths.", "logger.", "seed", "split.fold")
 
@@ -52,7 +50,7 @@ def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
     found = findings.sentences(study.rows, study.comparisons, jobs)
     yield el("ul", *(el("li", sentence) for sentence in found), class_="findings")
     note = (
-        "Dice of the official regions (kidney: label > 0, tumour: label > 1) on the validation cases "
+        f"Dice of the {regions.explain(study.labels)} on the validation cases "
         "after the last stage. Significant: the 95 % interval excludes 0 and p < 0.05. "
         "p: two-sided Wilcoxon signed-rank test over cases, corrected by Holm's method for all "
         "comparisons on this page. The weights with the best validation loss were selected, so all "
@@ -63,11 +61,11 @@ def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
 
 def table(study: Study, texts: Mapping[str, str]) -> Iterator[Html]:
     """Yield Table 1, followed by its Markdown, CSV and LaTeX forms from ``texts``."""
-    final = [*tables.table_lines(study), *tables.PAPER]
-    yield html_table(tables.HEAD, final, "Table 1", "figures")
+    head, final = tables.head(study.labels), [*tables.table_lines(study), *tables.paper(study.labels)]
+    yield html_table(head, final, "Table 1", "figures")
     if before := tables.table_lines(study, after=False):
         yield el("h3", "Before fine-tuning (stage one)")
-        yield html_table(tables.HEAD, before, "Table 1 before fine-tuning", "figures")
+        yield html_table(head, before, "Table 1 before fine-tuning", "figures")
     yield el("p", tables.note(study), class_="note")
     yield folded_text("As Markdown (all tables)", texts["table1.md"])
     yield folded_text("As CSV", texts["table1.csv"])
@@ -83,9 +81,10 @@ def uncertainty(study: Study) -> Iterator[Html]:
         "Hover over a case to see its name and to highlight it in all plots."
     )
     yield el("p", text)
-    yield plot_grid(*((plots.plot_means(study.rows, region), "") for region in REGIONS))
+    ordered = regions.target_first(study.labels)
+    yield plot_grid(*((plots.plot_means(study.rows, region), "") for region in ordered))
     if found := [c for c in study.comparisons if c.paired.cases]:
-        pairs = [[c for c in found if c.region == region] for region in REGIONS]
+        pairs = [[c for c in found if c.region == region] for region in ordered]
         text = (
             "Mean difference of Dice between two rows on their common cases. If the bar crosses the "
             "dashed line, the difference is not significant."
@@ -98,37 +97,42 @@ def uncertainty(study: Study) -> Iterator[Html]:
 
 
 def case_by_case(rows: Sequence[Row]) -> Iterator[Html]:
-    """Yield each case's scores: compared between rows, by tumour volume, and as a table."""
+    """Yield each case's scores: compared between rows, by volume, and as a table."""
     entries = [item for row in rows for item in row.cases("validation").items()]
     if not entries:
         return
-    volumes_ml = {case: ml for case, entry in entries if (ml := strata.tumour_ml(entry)) is not None}
+    labels = rows[0].labels
+    target, ordered = labels.target, regions.target_first(labels)
+    known = ((case, strata.true_ml(entry, target)) for case, entry in entries)
+    volumes_ml = {case: ml for case, ml in known if ml is not None}
     drawn = []
     if len(rows) > 1:
         text = "One line per case. A rising line means that the row on the right scores higher."
-        for region in REGIONS:
+        for region in ordered:
             columns = [(row.label, i, row.validation_dice(region)) for i, row in enumerate(rows)]
-            title = f"{region} Dice of each validation case in every row"
-            drawn.append((plots.plot_lines(title, region, columns), text))
+            name = f"{words(region)} Dice of each validation case in every row"
+            drawn.append((plots.plot_lines(name, region, columns), text))
     if any(ml > 0 for ml in volumes_ml.values()):
-        text = "Tumour Dice by true tumour volume. Vertical lines connect the scores of one case."
-        drawn.append((plots.plot_by_volume(rows, volumes_ml), text))
+        name = f"{title(target)} Dice by true {words(target)} volume"
+        text = f"{name}. Vertical lines connect the scores of one case."
+        drawn.append((plots.plot_by_volume(rows, target, volumes_ml), text))
     else:
-        text = "Tumour volumes are not available (records of version 1 do not store them)."
+        text = f"{title(target)} volumes are not available (records of version 1 do not store them)."
         drawn.append((el("p", text), ""))
     yield plot_grid(*drawn)
-    texts = {"Tumour [ml]": {c: f"{ml:.1f}" for c, ml in volumes_ml.items()}} if volumes_ml else {}
-    for region, row in product(REGIONS, rows):
+    volumes = {case: f"{ml:.1f}" for case, ml in volumes_ml.items()}
+    texts = {f"{title(target)} [ml]": volumes} if volumes else {}
+    for region, row in product(ordered, rows):
         dice = row.validation_dice(region)
-        texts[f"{region}: {row.label}"] = {case: f"{value:.3f}" for case, value in dice.items()}
+        texts[f"{words(region)}: {row.label}"] = {case: f"{value:.3f}" for case, value in dice.items()}
     body = [[c, *(column.get(c, "–") for column in texts.values())] for c in sorted(dict(entries))]
-    title = f"All {len(body)} validation cases (click a column head to sort)"
+    name = f"All {len(body)} validation cases (click a column head to sort)"
     cells = html_table(["Case", *texts], body, "All validation cases", "figures sortable")
-    yield el("details", el("summary", title), cells)
+    yield el("details", el("summary", name), cells)
 
 
 def by_stratum(study: Study) -> Iterator[Html]:
-    """Yield scores by tumour size and stage."""
+    """Yield scores by size and stage."""
     for groups in study.strata:
         table = html_table(*strata.stratum_table(groups), groups.name, "figures strata")
         yield join(el("h3", groups.name), table)
@@ -139,16 +143,17 @@ def fine_tuning(rows: Sequence[Row]) -> Iterator[Html]:
     drawn = []
     for i, row in enumerate(rows):
         if row.is_fine_tuned and row.cases("validation"):
-            changes = {region: row.fine_tuning_change(region) for region in REGIONS}
+            target, ordered = row.labels.target, regions.target_first(row.labels)
+            changes = {words(region): row.fine_tuning_change(region) for region in ordered}
             texts = (f"{r} {plots.signed(d.mean)}{plots.interval_text(d)}" for r, d in changes.items())
             text = f"{row.label}: {'; '.join(texts)}."
-            before = ("before", i, row.validation_dice("tumour", after=False))
-            columns = [before, ("after fine-tuning", i, row.validation_dice("tumour"))]
-            title = f"tumour Dice of {row.label} before and after fine-tuning"
-            drawn.append((plots.plot_lines(title, "tumour", columns), text))
+            before = ("before", i, row.validation_dice(target, after=False))
+            columns = [before, ("after fine-tuning", i, row.validation_dice(target))]
+            name = f"{words(target)} Dice of {row.label} before and after fine-tuning"
+            drawn.append((plots.plot_lines(name, target, columns), text))
     if drawn:
         text = (
-            "Stage two trains on tumour slices only, with frozen shallow layers. "
+            f"Stage two trains on {target_words(rows)} slices only, with frozen shallow layers. "
             "One line per validation case; the captions state the mean change of Dice."
         )
         yield join(el("p", text), plot_grid(*drawn))
@@ -165,10 +170,10 @@ def learning_curves(rows: Sequence[Row]) -> Iterator[Html]:
     for i, row in known.items():
         plot = plots.plot_learning({i: row}, {"train/loss": "dashed", "val/loss": "solid"}, "loss")
         drawn.append((plot, f"{row.label}: training loss (dashed) and validation loss (solid)."))
-    for region in REGIONS:
+    for region in regions.target_first(rows[0].labels):
         metric = {f"val/{region}_dice": "solid"}
-        text = f"{region.capitalize()} Dice of the validation cases by epoch, on the prepared grid."
-        drawn.append((plots.plot_learning(known, metric, f"{region} Dice", 1.0), text))
+        text = f"{title(region)} Dice of the validation cases by epoch, on the prepared grid."
+        drawn.append((plots.plot_learning(known, metric, f"{words(region)} Dice", 1.0), text))
     yield plot_grid(*drawn)
     if missing := ", ".join(row.label for i, row in enumerate(rows) if i not in known):
         yield el("p", f"Without learning curves: {missing}.", class_="note")

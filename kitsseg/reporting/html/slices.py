@@ -7,23 +7,20 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from kitsseg.data.labels import KIDNEY, TUMOUR
+from kitsseg.data.labels import Labels
 from kitsseg.reporting import showcase
+from kitsseg.reporting.formats import words
 from kitsseg.reporting.html.markup import Html, el, join
+from kitsseg.reporting.html.outlines import MASKS, boxes, outlines
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.showcase import ExampleCase
-from kitsseg.reporting.strata import tumour_ml
+from kitsseg.reporting.strata import true_ml
 from kitsseg.reporting.table_rows import Row
 
 # Total number of slices on the page and least number per case; they limit the size of the file.
 MAX_SLICES, MIN_SLICES_PER_CASE = 480, 12
 WEBP = (cv2.IMWRITE_WEBP_QUALITY, 60)
-# In drawing order: the truth is on top.
-MASKS = ("before", "prediction", "truth")
-LOWEST_CLASS = {"kidney": KIDNEY, "tumour": TUMOUR}  # the kidney includes the tumour
-LONGER_NAMES = {"before": "before fine-tuning", "kidney": "kidney (thin lines)"}
 # Title, run, its example cases, and the problem that prevents showing them, if any.
 RowShowcase = tuple[str, Record, list[ExampleCase], str]
 
@@ -43,7 +40,7 @@ def find_showcases(rows: Sequence[Row], folders: Mapping[int, Path]) -> list[Row
     return found
 
 
-def slice_viewers(showcases: Sequence[RowShowcase]) -> tuple[list[Html], dict[str, Any]]:
+def slice_viewers(showcases: Sequence[RowShowcase], labels: Labels) -> tuple[list[Html], dict[str, Any]]:
     """Return the viewers of all example cases and the data for their script."""
     images: dict[str, int] = {}
     data: dict[str, Any] = {}
@@ -54,29 +51,24 @@ def slice_viewers(showcases: Sequence[RowShowcase]) -> tuple[list[Html], dict[st
         figures = []
         for example in cases:
             name = f"view-{number}-{example.role}"
-            figure, data[name] = slice_viewer(example, name, run, images, max_slices)
+            figure, data[name] = slice_viewer(example, name, run, labels, images, max_slices)
             figures.append(figure)
         note = el("p", problem, class_="note") if problem else None
         parts.append(join(el("h3", title), note, el("div", *figures, class_="viewers")))
     if not data:
         return parts, {}
-    boxes = []
-    for name in (*reversed(MASKS), "kidney"):
-        # "before" is off initially, since it covers the others.
-        box = el("input", type="checkbox", value=name, checked=name != "before")
-        line = el("i", class_=name, aria_hidden="true")
-        boxes.append(el("label", box, line, LONGER_NAMES.get(name, name)))
     text = (
-        "Cases are chosen by tumour Dice after the last stage. Change slices with the slider or the "
-        "arrow keys, or click an image and scroll. Intensities are windowed as for the network. Slices "
-        "run from head to foot, viewed from the feet: the patient's left is on the right."
+        f"Cases are chosen by {words(labels.target)} Dice after the last stage. Change slices with the "
+        "slider or the arrow keys, or click an image and scroll. Intensities are windowed as for the "
+        "network. Slices run from head to foot, viewed from the feet: the patient's left is on the "
+        "right."
     )
-    switches = el("fieldset", el("legend", "Outlines"), *boxes, id="outlines")
+    switches = el("fieldset", el("legend", "Outlines"), *boxes(labels), id="outlines")
     return [el("p", text), switches, *parts], {"images": list(images), "viewers": data}
 
 
 def slice_viewer(
-    example: ExampleCase, name: str, run: Record, images: dict[str, int], max_slices: int
+    example: ExampleCase, name: str, run: Record, labels: Labels, images: dict[str, int], max_slices: int
 ) -> tuple[Html, dict[str, Any]]:
     """Return the viewer of about ``max_slices`` slices of a case and the data for its script.
 
@@ -87,7 +79,7 @@ def slice_viewer(
     chosen = range(example.start % step, len(example.z), step)  # includes the start
     z = [int(example.z[at]) + 1 for at in chosen]
     uris = [data_uri(example.image[at], ".webp", WEBP) for at in chosen]
-    drawn = [outlines(example, at) for at in chosen]
+    drawn = [outlines(example, at, labels) for at in chosen]
     start = example.start // step
     text = f"{example.case}, slice {z[start]}, with the outlines of the labels"
     slider = el(
@@ -105,41 +97,43 @@ def slice_viewer(
 
 
 def _caption(example: ExampleCase, run: Record, step: int) -> tuple[Html, str]:
-    """Return role and id, and Dice and tumour volume of a case."""
+    """Return role and id of a case, and Dice and volume of its target region."""
+    target = run.label_set.target
     final, before = (part["validation"][example.case] for part in (run.final, run.before))
-    text = f", tumour Dice {final['dice']['tumour']:.3f}"
-    if "before" in example.masks and before["dice"]["tumour"] is not None:
-        text += f" ({before['dice']['tumour']:.3f} before fine-tuning)"
-    if (ml := tumour_ml(final)) is not None:
-        text += f", tumour volume {ml:.1f} ml"
+    text = f", {words(target)} Dice {final['dice'][target]:.3f}"
+    if "before" in example.masks and before["dice"][target] is not None:
+        text += f" ({before['dice'][target]:.3f} before fine-tuning)"
+    if (ml := true_ml(final, target)) is not None:
+        text += f", {words(target)} volume {ml:.1f} ml"
     if step > 1:
         text += f"; 1 of every {step} slices"
     return el("b", f"{example.role.capitalize()}: {example.case}"), text
 
 
-def attention(showcases: Sequence[RowShowcase]) -> Iterator[Html]:
+def attention(showcases: Sequence[RowShowcase], labels: Labels) -> Iterator[Html]:
     """Yield the attention maps of all rows with attention gates."""
     parts: list[Html] = []
     for title, _, cases, _ in showcases:
         if gated := [example for example in cases if example.gates]:
-            parts += [el("h3", title), *map(gate_maps, gated)]
+            parts += [el("h3", title), *(gate_maps(example, labels) for example in gated)]
     if parts:
         text = (
             "Coefficients by which each attention gate multiplies its skip connection, on the slice "
-            "with the largest tumour area. Gate 1 is the deepest. Each map is scaled from its lowest to "
-            "its highest value; the caption states this range. The outline is the truth."
+            f"with the largest {words(labels.target)} area. Gate 1 is the deepest. Each map is scaled "
+            "from its lowest to its highest value; the caption states this range. The outline is the "
+            "truth."
         )
         scale = el("span", class_="scale", role="img", aria_label="colours from dark blue to yellow")
         yield join(el("p", text), el("p", "lowest ", scale, " highest"), *parts)
 
 
-def gate_maps(example: ExampleCase) -> Html:
-    """Return the slice with the largest tumour area beside the coefficients of each attention gate."""
+def gate_maps(example: ExampleCase, labels: Labels) -> Html:
+    """Return the slice with the largest target area beside the coefficients of each attention gate."""
     at, title = example.start, f"{example.role.capitalize()} case: {example.case}"
-    uri, drawn = data_uri(example.image[at], ".webp", WEBP), outlines(example, at, MASKS[1:])
+    uri, drawn = data_uri(example.image[at], ".webp", WEBP), outlines(example, at, labels, MASKS[1:])
     picture = outlined(uri, example, drawn, f"{example.case}, slice {example.z[at] + 1}")
     figures = [el("figure", picture, el("figcaption", "CT with truth and prediction"))]
-    truth = outlines(example, at, ("truth",))
+    truth = outlines(example, at, labels, ("truth",))
     for number, (gate, (rows, columns)) in enumerate(zip(example.gates, example.grids, strict=True), 1):
         values = gate.astype(np.float32)
         low, high = float(values.min()), float(values.max())
@@ -169,26 +163,3 @@ def data_uri(image: Any, extension: str, options: Sequence[int] = ()) -> str:
     success, encoded = cv2.imencode(extension, image, options)
     assert success, f"{extension} of {image.shape}"
     return f"data:image/{extension[1:]};base64,{base64.b64encode(encoded.tobytes()).decode()}"
-
-
-def outlines(example: ExampleCase, at: int, names: Sequence[str] = MASKS) -> dict[str, str]:
-    """Return the paths of the official regions on a slice by CSS class, such as ``truth.kidney``."""
-    return {
-        f"{name}.{region}": outline_path(example.masks[name][at] >= lowest)
-        for name in names
-        if name in example.masks
-        for region, lowest in LOWEST_CLASS.items()
-    }
-
-
-def outline_path(inside: npt.NDArray[np.bool_]) -> str:
-    """Return an SVG path along the pixel edges of the region ``inside`` ``[H, W]``."""
-    # Each of the 2 x 2 parts of a pixel stands for the pixel's corner at that side.
-    parts = inside.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-    path = ""
-    for contour in cv2.findContours(parts, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]:
-        corners = (contour[:, 0] + 1) // 2
-        steps = np.diff(corners, axis=0)
-        steps = steps[steps.any(axis=1)]
-        path += f"M{corners[0, 0]} {corners[0, 1]}l{' '.join(map(str, steps.ravel().tolist()))}z"
-    return path

@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 
+from kitsseg.data.labels import KITS19
 from kitsseg.reporting.html import slices
-from kitsseg.reporting.html.slices import outline_path, slice_viewers
+from kitsseg.reporting.html.outlines import outline_path
+from kitsseg.reporting.html.slices import slice_viewers
 from tests.reporting.html.made import record, shown
 
 
@@ -44,7 +46,7 @@ def test_equal_images_are_stored_once() -> None:
     run = record("unet", [0.5, 0.6], [0.5, 0.6])
     example = shown("best", "case_00010", 0)
     other = shown("worst", "case_00011", 0)
-    _, data = slice_viewers([("a", run, [example, other], ""), ("b", run, [example], "")])
+    _, data = slice_viewers([("a", run, [example, other], ""), ("b", run, [example], "")], KITS19)
     first, second, again = (view["images"] for view in data["viewers"].values())
     assert first == again == list(range(12)) and second == list(range(12, 24))
     assert len(data["images"]) == 24 and data["images"][0].startswith("data:image/webp;base64,")
@@ -55,7 +57,7 @@ def test_thinning_keeps_the_start_slice(monkeypatch: pytest.MonkeyPatch, most: i
     monkeypatch.setattr(slices, "MAX_SLICES", most)
     monkeypatch.setattr(slices, "MIN_SLICES_PER_CASE", 1)
     whole = shown("best", "case_00010", 0, slices=25)
-    (*_, viewer), data = slice_viewers([("a", record("unet", [0.5], [0.5]), [whole], "")])
+    (*_, viewer), data = slice_viewers([("a", record("unet", [0.5], [0.5]), [whole], "")], KITS19)
     (view,) = data["viewers"].values()
     assert len(view["z"]) <= most + 1 and len(view["images"]) == len(view["outlines"]) == len(view["z"])
     start = int(re.search(r'value="(\d+)" step', viewer)[1])
