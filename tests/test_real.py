@@ -59,9 +59,9 @@ def test_what_resizing_alone_costs(tmp_path: Path, size: int | None) -> None:
 
 
 def test_sixty_cases_split_48_and_12() -> None:
-    ids = [case.id for case in Kits19().find(FOLDER / "kits19-sim")]
+    cases = Kits19().find(FOLDER / "kits19-sim")
     for split in (Seeded(), MLPerf42()):
-        parts = split(ids)
+        parts = split(cases)
         assert (len(parts.train), len(parts.validation)) == (48, 12)
 
 

@@ -16,14 +16,14 @@ from typing import Any
 import cv2
 
 import kitsseg
-from kitsseg.data.case import case_number
+from kitsseg.data.case import case_number, name_key
 from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.dicom_seg import save_seg
 from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.nifti.write import save_volume
-from kitsseg.data.io.scan import Scan, name_key
+from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.upright import save_upright
-from kitsseg.data.labels import OFFICIAL, REGIONS
+from kitsseg.data.labels import CLASSES, OFFICIAL, REGIONS
 from kitsseg.inference import quicklook
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.inference.slicewise import UNCERTAINTY
@@ -95,7 +95,7 @@ def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFi
     for name, values in result.maps.items():
         save_volume(paths[name], values, layout, unit=1 / 255)
         written.append(paths[name])
-    voxels = pixels_by_slice(label).sum(axis=0)
+    voxels = pixels_by_slice(label, len(CLASSES)).sum(axis=0)
     volumes_ml = {r: float(voxels[list(REGIONS[r])].sum() * layout.voxel_ml) for r in OFFICIAL}
     writers = [
         (["quicklook"], partial(quicklook.save, scan.name, image, label, volumes_ml)),

@@ -68,7 +68,8 @@ def evaluate(
                 net, window, images, grid, data.neighbours, mirror_axes, device, autocast
             )
             source = data.cases[case]
-            truth = read_mask(source.label, source.classes)
+            assert source.label is not None
+            truth = read_mask(source.label, source.stored)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
             own[case] = {**score_case(label, truth.label), "voxel_ml": voxel_ml}
             if part == "validation":

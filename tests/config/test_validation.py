@@ -42,8 +42,13 @@ def composed(*overrides: str, command: str = "train") -> DictConfig:
 
 
 @pytest.mark.parametrize("choice", SHIPPED)
-def test_every_shipped_choice_is_valid(choice: str) -> None:
-    command, given = ("verify", ["root=."]) if choice.startswith("source=") else ("train", [])
+def test_every_shipped_choice_is_valid(choice: str, tmp_path: Path) -> None:
+    command, given = "train", ["data.root=."]
+    if choice.startswith("source="):
+        command, given = "verify", ["root=."]
+    if choice == "split=file":
+        (tmp_path / "split.json").write_text('{"train": ["a"], "validation": ["b"]}')
+        given.append(f"split.path={tmp_path}/split.json")
     assert find_problems(command, [choice, *given]) == []
 
 
