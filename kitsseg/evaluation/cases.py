@@ -30,14 +30,14 @@ def find_pairs(
     ``source`` finds the ground truth, and ``cases`` is that of `parse_cases`. A problem says why a case
     cannot be scored; that of a file without a case id is stored by file name.
     """
-    names: tuple[str, ...] = ()
-    bad_truths: dict[str, str] = {}
-    if isinstance(source, Kits19):
-        names = (source.label_name,)
+    names = (source.label_name,) if isinstance(source, Kits19) else ()
+    if names:
         truths, bad_truths = find_label_volumes(truth, names)
+        known = set(truths)
     else:
-        truths = {case.id: case.label for case in source.cases(truth) if case.label is not None}
-    predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, *names), truths)
+        labels, bad_truths = {case.id: case.label for case in source.cases(truth)}, {}
+        truths, known = {name: path for name, path in labels.items() if path is not None}, set(labels)
+    predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, *names), known)
     if not predicted | bad_predictions:
         raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")
     if not truths | bad_truths:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.labels import AIR_HU, BACKGROUND, CLASSES
+from kitsseg.data.labels import AIR_HU, BACKGROUND
 
 DIVISOR = 32  # of the height and width of a network's input
 Array = npt.NDArray[Any]
@@ -77,7 +77,7 @@ class Grid:
         winner = np.zeros(self.scaled, native.dtype)
         is_odd = np.add.outer(*map(np.arange, self.scaled)) % 2 == 1
         largest = self._scale((native == BACKGROUND).astype(np.float32)) if native.any() else winner
-        for c in range(BACKGROUND + 1, len(CLASSES)):
+        for c in range(BACKGROUND + 1, int(native.max()) + 1):
             if (mask := native == c).any():
                 share = self._scale(mask.astype(np.float32))
                 winner[(share > largest) | ((share == largest) & is_odd & (share > 0))] = c
