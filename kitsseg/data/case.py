@@ -31,6 +31,12 @@ class Case:
     about: Mapping[str, str] = field(default_factory=dict)  # patient, strata, split
 
     @property
+    def truth(self) -> Path:
+        """The label volume of a case that has one."""
+        assert self.label is not None, self.id
+        return self.label
+
+    @property
     def is_test(self) -> bool:
         """Whether the case is never trained on: it has no label, or its split is ``test``."""
         return self.label is None or self.about.get(SPLIT) == TEST

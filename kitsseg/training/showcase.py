@@ -98,10 +98,9 @@ def write(
 def _label_volumes(folder: Path, case: str, data: SliceDataModule) -> dict[str, Array]:
     """Return truth, prediction and, of a fine-tuned run, the prediction before fine-tuning."""
     source = data.cases[case]
-    assert source.label is not None
     files = {"prediction": folder / f"{case}.nii.gz", "before": folder / "before" / f"{case}.nii.gz"}
     predicted = {name: read_label(path) for name, path in files.items() if path.is_file()}
-    return {"truth": read_label(source.label, source.stored), **predicted}
+    return {"truth": read_label(source.truth, source.stored), **predicted}
 
 
 def _crop(

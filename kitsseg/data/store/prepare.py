@@ -78,8 +78,7 @@ def prepare(
 
 def file_versions(case: Case) -> list[list[int]]:
     """Return size in bytes and modification time in ns of image and label."""
-    assert case.label is not None
-    return [[f.stat().st_size, f.stat().st_mtime_ns] for f in (case.image, case.label)]
+    return [[f.stat().st_size, f.stat().st_mtime_ns] for f in (case.image, case.truth)]
 
 
 def is_current(case: Case, folder: Path, labels: Labels = KITS19) -> bool:
@@ -139,15 +138,14 @@ def _write_case(case: Case, folder: Path, size: int | None, labels: Labels) -> l
 
     if problems := missing_files(case):
         raise ValueError(problems[0])
-    assert case.label is not None
     files = file_versions(case)
     image = read_image(case.image, case.offset_hu)
     height, width = image.hu.shape[1:]
     grid = Grid((height, width), size)
     with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
         writes = [writer.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
-        mask = read_mask(case.label, case.stored)
-        check_same_grid(case.label, mask.layout, image.layout)
+        mask = read_mask(case.truth, case.stored)
+        check_same_grid(case.truth, mask.layout, image.layout)
         label = grid.fit_label(mask.label)
         writes.append(writer.submit(_save, folder / LABEL, label))
         pixels = pixels_by_slice(label, len(labels.classes)).tolist()
