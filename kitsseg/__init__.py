@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kitsseg.data.labels import Labels as Labels
     from kitsseg.data.slices.augment import Augmentation as Augmentation
     from kitsseg.data.slices.datamodule import SliceDataModule as SliceDataModule
     from kitsseg.data.sources.kits import Kits19 as Kits19
@@ -47,6 +48,7 @@ _MODULES = {
     "Grouped": "kitsseg.data.split",
     "KFold": "kitsseg.data.split",
     "Kits19": "kitsseg.data.sources.kits",
+    "Labels": "kitsseg.data.labels",
     "MLPerf42": "kitsseg.data.split",
     "NnUNet": "kitsseg.data.sources.nnunet",
     "Phantom": "kitsseg.data.sources.phantom.phantom",

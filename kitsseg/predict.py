@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
-from kitsseg.config.validation import Command, check_mirror_axes, is_on, outside, plain
+from kitsseg.config.validation import Command, is_on, outside, plain
 from kitsseg.data.case import case_number, nifti_ending
 from kitsseg.data.sources.kits import parse_cases
 from kitsseg.data.sources.table import Table
@@ -53,7 +53,7 @@ class PredictConfig:
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of the values that belong to no component."""
-    problems = outside(values, offset_hu=(-32768, 32767)) + check_mirror_axes(values["mirror_axes"])
+    problems = outside(values, offset_hu=(-32768, 32767))
     paths = values["checkpoint"]
     listed = isinstance(paths, list) and paths and all(isinstance(path, str) for path in paths)
     if not (listed or isinstance(paths, str)):
@@ -93,15 +93,15 @@ def run(cfg: DictConfig) -> int:
     found = find_in_table(source) if source.suffix.lower() == ".csv" else find_images(source)
     numbers = requested_cases(plain(cfg.cases), cfg.submission)
     scans, problems = select_cases(found.scans, found.problems, numbers)
-    files = OutputFiles(
-        Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
-        cfg.quicklook, cfg.dicom_seg, cfg.upright,
-    )  # fmt: skip
-    files.check_inputs_are_kept(scans)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     segmenter = Segmenter.load(
         checkpoints, cfg.mirror_axes, postprocess, cfg.device, cfg.precision, cfg.trusted, cfg.crop
     )
+    files = OutputFiles(
+        Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
+        cfg.quicklook, cfg.dicom_seg, cfg.upright, segmenter.labels,
+    )  # fmt: skip
+    files.check_inputs_are_kept(scans)
     settings = {
         "checkpoints": [fingerprint(path) for path in checkpoints],
         "postprocess": None if postprocess is None else plain(cfg.postprocess),
@@ -109,7 +109,8 @@ def run(cfg: DictConfig) -> int:
     }
     about = {"checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed}
     searched = os.path.abspath(source)
-    record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched)
+    regions = segmenter.labels.table_regions
+    record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched, regions)
     remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files.label(s)))]
     if cfg.submission:
         (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
@@ -183,7 +184,8 @@ def segment_all(
             report_problem(record, scan.name, problems[scan.name])
             continue
         record.add(scan.name, entry)
-        tqdm.write(f"{scan.name}: kidney {entry['kidney_ml']} ml, tumour {entry['tumour_ml']} ml")
+        sizes = (f"{region} {entry[f'{region}_ml']} ml" for region in segmenter.labels.table_regions)
+        tqdm.write(f"{scan.name}: {', '.join(sizes)}")
         for warning in entry["warnings"]:
             report(f"warning: {scan.label}: {warning}")
         if "problem" in entry:

@@ -1,6 +1,6 @@
 """Train a network, fine-tune it on tumour slices, evaluate both stages and record the results.
 
-``python -m kitsseg.train --help`` lists the configuration; ``-m`` runs a sweep, which ends with Table 1.
+``python -m kitsseg.train --help`` lists the configuration. ``-m`` runs a sweep and writes Table 1.
 """
 
 import logging
@@ -9,7 +9,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -20,23 +20,31 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
 from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
-from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, check_mirror_axes, is_on, plain
-from kitsseg.data.labels import REGIONS
+from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
 from kitsseg.system.optional_packages import missing_packages
 
-# torch and Lightning are imported where a job runs, so that --help does not wait for them.
+# torch and Lightning are imported only when a job runs, so that --help is fast.
 if TYPE_CHECKING:
     from kitsseg.training.experiment import Experiment
 
 log = logging.getLogger("kitsseg")
 
+
+def _labels(root: Any) -> Any:
+    """Return the labels of a configuration."""
+    return instantiate(plain(root.labels))
+
+
+OmegaConf.register_new_resolver("classes", lambda *, _root_: len(_labels(_root_).classes), replace=True)
+OmegaConf.register_new_resolver(
+    "target_classes", lambda *, _root_: list(_labels(_root_).ids(_labels(_root_).target)), replace=True
+)
 OmegaConf.register_new_resolver("channels", lambda neighbours: 2 * neighbours + 1, replace=True)
 
 STOPPED = 128 + signal.SIGTERM  # exit code
-MONITORS = ("val/loss", *(f"val/{region}_dice" for region in REGIONS))
 
 
 @dataclass
@@ -49,7 +57,7 @@ class CheckpointConfig:
 
 @dataclass
 class TrainConfig:
-    """The root of ``conf/train.yaml``; the signature of a component's ``_target_`` is its schema."""
+    """Schema of ``conf/train.yaml``; that of a component is the signature of its ``_target_``."""
 
     name: str = MISSING
     seed: int = MISSING
@@ -62,6 +70,7 @@ class TrainConfig:
     init_strict: bool = True
     resume_from: str | None = None
     paths: PathsConfig = field(default_factory=PathsConfig)
+    labels: dict[str, Any] = MISSING
     data: dict[str, Any] = MISSING
     split: dict[str, Any] = MISSING
     window: dict[str, Any] = MISSING
@@ -77,17 +86,23 @@ class TrainConfig:
 
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """Return the problems of the values that belong to no component, or to several."""
+    """Return the problems of values outside components, and of combinations of components."""
     problems = []
+    place = PurePath(name := values["name"])
+    if not place.parts or place.is_absolute() or ".." in place.parts:
+        problems.append(f"name={name}: must name a folder within paths.output")
     if not 0 <= (seed := values["seed"]) < 2**32:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
     if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
         problems.append(f"checkpoint.mode={mode}: must be one of min, max")
-    problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"])
-    problems += check_mirror_axes(values["mirror_axes"]) + missing_packages(values["logger"])
-    from kitsseg.training.checks import check_network, check_trainer
+    if "labels" in built:
+        monitors = ["val/loss", *(f"val/{region}_dice" for region in built["labels"].regions)]
+        problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"], monitors)
+    problems += missing_packages(values["logger"])
+    from kitsseg.training.checks import check_mirror_axes, check_network, check_trainer
 
-    problems += check_trainer(values["trainer"], values["callbacks"])
+    problems += check_mirror_axes(values["mirror_axes"])
+    problems += check_trainer(values["trainer"], values["callbacks"], bool(values["logger"]))
     try:
         launch.requested_ranks(values["trainer"])
     except ValueError as error:
@@ -97,23 +112,23 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
 
 def check_output_folder(folder: Path) -> list[str]:
-    """Return a problem if files cannot be written below ``folder``, which is created."""
+    """Create ``folder``; return a problem if files cannot be written into it."""
     try:
         folder.expanduser().mkdir(parents=True, exist_ok=True)
         check_writable(folder.expanduser() / "trial")
     except OSError as error:
-        return [f"paths.output={folder}: {error.strerror}; name a folder that can be written"]
+        return [f"paths.output={folder}: {error.strerror}; set a folder that you can write"]
     return []
 
 
-def check_monitor(monitor: str, callbacks: dict[str, Any]) -> list[str]:
+def check_monitor(monitor: str, callbacks: dict[str, Any], monitors: list[str]) -> list[str]:
     """Return a problem if no component can log the monitored metric."""
     targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
-    if monitor in MONITORS or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
-        return []  # callbacks of the user's own may log any metric
+    if monitor in monitors or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
+        return []  # a user's callbacks may log any metric
     return [
-        f"checkpoint.monitor={monitor}: must be one of {', '.join(MONITORS)}, or a metric that a "
-        "callback of your own logs"
+        f"checkpoint.monitor={monitor}: must be one of {', '.join(monitors)}, or a metric that your "
+        "own callback logs"
     ]
 
 
@@ -122,13 +137,14 @@ COMMAND = Command(
     "train",
     TrainConfig,
     {
+        "labels": Section(),
         "window": Section(),
         "split": Section(),
         "augmentation": Section(),
         "model": Section(),
         "loss": Section(),
         "finetune": Section(optional=True),
-        "data": Section(given=("split", "augmentation", "seed")),
+        "data": Section(given=("split", "augmentation", "seed", "labels")),
         "optimizer": Section(given=("params",), partial=True),
         "scheduler": Section(given=("optimizer",), offered=("total_steps",), partial=True),
         "trainer": Section(given=("logger", "callbacks", "plugins"), auto=("precision",), build=False),
@@ -140,7 +156,7 @@ COMMAND = Command(
 
 
 def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
-    """Run one job in this process."""
+    """Train and evaluate one job in this process, with its loggers."""
     from kitsseg.jobs.job_folder import Phases
     from kitsseg.system import library_messages
     from kitsseg.tracking import safe_logger
@@ -161,7 +177,7 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
 def make_experiment(
     cfg: DictConfig, folder: Path, model: str, overrides: list[str], loggers: list[Any]
 ) -> "Experiment":
-    """Seed the generators and build every object that the configuration describes, each once."""
+    """Seed the generators and build each object of the configuration once."""
     import pytorch_lightning as pl
 
     from kitsseg.system import hardware
@@ -169,6 +185,7 @@ def make_experiment(
 
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
+    labels = instantiate(cfg.labels)
     compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
     if cfg.finetune and not is_on(cfg.finetune):
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
@@ -177,7 +194,7 @@ def make_experiment(
         folder=folder,
         model=model,
         overrides=overrides,
-        data=instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed),
+        data=instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels),
         net=hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled),
         compiled=compiled,
         window=instantiate(cfg.window),
@@ -195,11 +212,11 @@ def make_experiment(
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
 def _job(cfg: DictConfig) -> float | None:
-    """Run the job that Hydra composed; return the value that a search maximises."""
+    """Run the job that Hydra composed; return the objective of a search."""
     context: Any = HydraConfig.get()
     multirun = context.mode == RunMode.MULTIRUN
     if multirun:
-        with read_write(context.runtime):  # where loggers write
+        with read_write(context.runtime):  # loggers write into this folder
             context.runtime.output_dir = str(
                 job_folder.find(Path(context.runtime.output_dir), plain(cfg))
             )
@@ -216,14 +233,14 @@ def _job(cfg: DictConfig) -> float | None:
     ranks = launch.requested_ranks(cfg.trainer)
 
     def work() -> None:
-        # A job of a sweep has its own processes, so that it cannot end the sweep or another job.
+        # A job of a sweep runs in its own processes, so that it cannot end the sweep or other jobs.
         if distributed.world_size() == 1 and (multirun or ranks > 1):
             launch.start_job(folder, job, ranks)
         else:
             compute_job(job)
 
     succeeded = sweep.guard(work, folder, job["config"], about)
-    if not succeeded and not multirun:  # in a sweep, submitit would take it for a failure of its own
+    if not succeeded and not multirun:  # in a sweep, submitit would report an exit as its own failure
         sys.exit(1)
     return sweep.objective(folder)
 
@@ -243,36 +260,36 @@ def compute_as_rank(job: dict[str, Any]) -> None:
 
 def main() -> None:
     """Check the command line, then run the job or sweep."""
-    logging.raiseExceptions = False  # a log that cannot be written does not end a run
+    logging.raiseExceptions = False  # do not print a traceback if the log cannot be written
     if launch.run_rank(compute_as_rank):
         return
     if distributed.world_size() > 1 and {"-m", "--multirun"} & set(sys.argv):
-        refuse("train", "a sweep starts the ranks of its jobs itself; run it without torchrun or srun")
+        refuse("train", "a sweep starts the ranks of its jobs itself; start it without torchrun or srun")
     check_command_line(COMMAND, sys.argv[1:])
     signal.signal(signal.SIGTERM, _stop)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes on exceptions
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # make Hydra re-raise exceptions
     try:
         _job()
-    except ValueError as error:  # of a search in which no trial has a value
+    except ValueError as error:  # a search without a complete trial
         sys.exit(f"kitsseg.train: {error}")
-    except OSError as error:  # Hydra cannot create the folder of the run or sweep
+    except OSError as error:  # Hydra could not create the folder of the run or sweep
         if error.filename is None:
             raise
-        sys.exit(f"kitsseg.train: {error.filename}: {error.strerror}; name a folder that can be written")
+        sys.exit(f"kitsseg.train: {error.filename}: {error.strerror}; set a folder that you can write")
     except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns an interrupt of the training into an exit with code 1.
+        # Lightning exits with code 1 if training is interrupted.
         interrupted = isinstance(error, KeyboardInterrupt) or isinstance(
             error.__context__, KeyboardInterrupt
         )
         code = 130 if interrupted else getattr(error, "code", None)
         if code in (130, STOPPED):
             reason = "interrupted" if interrupted else "stopped by SIGTERM"
-            print_error("train", f"{reason}; the same command resumes")
+            print_error("train", f"{reason}; repeat the command to resume")
         sys.exit(code)
 
 
 def _stop(number: int, frame: object) -> None:
-    """End the command as an exception does: its jobs are ended and their status is written."""
+    """Raise `SystemExit`, so that the jobs are ended and their status is written."""
     raise SystemExit(STOPPED)
 
 

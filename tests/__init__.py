@@ -1,4 +1,4 @@
-"""Tests of kitsseg; the folders mirror the packages."""
+"""Tests of kitsseg; the folders correspond to the packages."""
 
 from pathlib import Path
 

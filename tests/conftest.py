@@ -1,8 +1,8 @@
-"""Fixtures are made by scripts, here: no data lies in the repository."""
+"""Shared fixtures. They generate all data, so the repository contains none."""
 
 import os
 
-# One thread a process: tests run beside each other, and small tensors gain nothing from more.
+# One thread per process: tests run in parallel, and small tensors do not benefit from more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
@@ -28,7 +28,7 @@ def write_case(
     affine: np.ndarray = AFFINE,
     label_affine: np.ndarray | None = None,
 ) -> Case:
-    """A case in KiTS19's layout from two arrays."""
+    """Write two arrays as a case in KiTS19's layout."""
     folder = root / f"case_{number:05d}"
     folder.mkdir(parents=True)
     case = Case(folder.name, folder / IMAGE_NAME, folder / LABEL_NAME)
@@ -38,7 +38,7 @@ def write_case(
 
 
 def blocky(number: int, slices: int = 6, height: int = 64, width: int = 64) -> tuple[np.ndarray, ...]:
-    """A crude case: a bright kidney block in the middle slices, a darker tumour block in two."""
+    """Return image and label: a bright kidney block in three slices, a darker tumour block in two."""
     rng = np.random.default_rng(number)
     image = rng.normal(-50, 20, (slices, height, width)).astype(np.int16)
     image[:, :4] = -1024
@@ -53,19 +53,19 @@ def blocky(number: int, slices: int = 6, height: int = 64, width: int = 64) -> t
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system of 200 kB of its own."""
+    """Yield a folder on a separate file system of 200 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting takes root")
+        pytest.skip("mounting requires root")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)  # wandb may still hold a file
 
 
 @pytest.fixture(scope="session")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of six crude cases of 6 x 64 x 64."""
+    """Return a folder with six cases of `blocky`, 6 x 64 x 64."""
     root = tmp_path_factory.mktemp("blocks")
     for number in range(6):
         write_case(root, number, *blocky(number))
@@ -79,7 +79,7 @@ def block_cases(blocks: Path) -> list[Case]:
 
 @pytest.fixture(scope="session")
 def guesser(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that finds kidney and tumour at random, in a folder of its own."""
+    """Return a checkpoint that predicts all classes at random, in its own folder."""
     from tests.inference.test_segmenter import trained
 
     return trained(tmp_path_factory.mktemp("checkpoint") / "x.ckpt", 64)

@@ -1,4 +1,4 @@
-"""The benchmarks of training run, as small as can be; what they measure then says nothing."""
+"""The training benchmarks run, at sizes too small for meaningful measurements."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ DATA = ["data.source.cases=10", "data.source.slices=8", "data.source.size=64", "
     ],
     ids=lambda line: line[0],
 )
-def test_it_runs(line: list[str], tmp_path: Path) -> None:
+def test_benchmark_runs(line: list[str], tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "benchmarks" / line[0]), *line[1:]]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)

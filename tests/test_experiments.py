@@ -1,4 +1,4 @@
-"""Scripts of experiments run, if not for as long as they did."""
+"""The scripts of the experiments run, with fewer repetitions."""
 
 import importlib
 
@@ -12,7 +12,7 @@ FAST = ROOT / "experiments" / "02_fast"
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (FAST / "conf" / "experiment").glob("*.yaml")))
-def test_a_change_of_the_fast_recipe_is_a_whole_config_and_stands_in_the_table(name: str) -> None:
+def test_each_change_of_the_fast_recipe_has_a_valid_config_and_a_table_row(name: str) -> None:
     assert find_problems("train", [f"experiment={name}"], config_dir=str(FAST / "conf")) == []
     assert f"| `{name}` |" in (FAST / "README.md").read_text()
 
@@ -29,7 +29,7 @@ def test_intervals_are_simulated(
     assert all(cell.strip() in ("0.000", "0.500", "1.000") for cell in lines[2].split("|")[3:-1])
 
 
-def test_populations_have_the_means_that_are_said() -> None:
+def test_populations_have_the_stated_means() -> None:
     script = importlib.import_module("experiments.03_intervals.simulate")
     rng = np.random.default_rng(0)
     for draw, truth in script.POPULATIONS.values():

@@ -1,4 +1,4 @@
-"""What holds on a CUDA GPU alone. Elsewhere the logic is tested on processors; here, the real thing."""
+"""Tests that need a CUDA GPU. Other tests cover the same logic on CPUs."""
 
 import signal
 from functools import partial
@@ -30,11 +30,11 @@ GPU = torch.device("cuda", 0)
 ON_GPU = ["trainer=gpu", "logger=none"]
 
 
-# ---- a step
+# ---- training step
 
 
 class Asks(pl.Callback):
-    """From an epoch's first batch to its last, asking for a value on the host is an error."""
+    """Make synchronisation with the host an error from the first to the last batch of an epoch."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -59,7 +59,7 @@ def watched() -> Any:
 
 @pytest.mark.usefixtures("watched")
 @pytest.mark.parametrize("loss", [SorensenDice(), DiceCrossEntropy()])
-def test_a_step_waits_for_nothing(block_cases: list[Case], tmp_path: Path, loss: Loss) -> None:
+def test_training_step_does_not_synchronise(block_cases: list[Case], tmp_path: Path, loss: Loss) -> None:
     optimizer = partial(torch.optim.Adam, lr=0.001, fused=True)
     task = make_task(AttentionUNet(width=4, depth=2), loss=loss, optimizer=optimizer)
     options = {"accelerator": "gpu", "devices": 1, "precision": "bf16-mixed", "max_epochs": 2}
@@ -71,7 +71,7 @@ def test_a_step_waits_for_nothing(block_cases: list[Case], tmp_path: Path, loss:
 
 
 @pytest.mark.usefixtures("watched")
-def test_what_waits_is_seen(block_cases: list[Case], tmp_path: Path) -> None:
+def test_synchronisation_is_detected(block_cases: list[Case], tmp_path: Path) -> None:
     class Looks(SorensenDice):
         def terms(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             assert not target.is_cuda or target.max() < 3
@@ -84,7 +84,7 @@ def test_what_waits_is_seen(block_cases: list[Case], tmp_path: Path) -> None:
         )
 
 
-def test_batches_come_pinned(block_cases: list[Case], tmp_path: Path) -> None:
+def test_batches_are_in_pinned_memory(block_cases: list[Case], tmp_path: Path) -> None:
     data = make_data(block_cases[0].image.parent.parent, tmp_path)
     data.trainer = trainer(accelerator="gpu", devices=1)
     for loader in (data.train_dataloader(), data.val_dataloader()):
@@ -93,8 +93,8 @@ def test_batches_come_pinned(block_cases: list[Case], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [UNet, AttentionUNet])
-def test_the_same_network_as_on_a_processor(kind: type[UNet]) -> None:
-    """Logits and gradients, in float32 without TF32, compiled and not."""
+def test_gpu_gives_the_same_logits_and_gradients_as_cpu(kind: type[UNet]) -> None:
+    """In float32 without TF32, with and without compilation."""
     torch.manual_seed(0)
     net = hardware.optimize(kind(width=8, depth=3), channels_last=True, compile=False)
     image, label = torch.randn(2, 1, 64, 64), torch.randint(0, 3, (2, 64, 64))
@@ -110,16 +110,16 @@ def test_the_same_network_as_on_a_processor(kind: type[UNet]) -> None:
         found.append((logits.detach().cpu(), torch.cat(gradients)))
     for logits, gradient in found[1:]:
         assert torch.allclose(logits, found[0][0], atol=1e-4)
-        # A ReLU or a maximum that turns by rounding moves a gradient by a thousandth.
+        # If rounding changes the branch of a ReLU or maximum, a gradient changes by about 0.1 %.
         assert (gradient - found[0][1]).norm() < 1e-2 * found[0][1].norm()
 
 
-# ---- the commands
+# ---- commands
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of two jobs on the one GPU, started at once: each waits until it has it for itself."""
+    """Run a sweep of two jobs at once; each waits until the GPU is free."""
     home = tmp_path_factory.mktemp("gpu")
     line = ["-m", *SMALL, *ON_GPU, "model=attn_unet", "compile=null,false", "trainer.max_epochs=1"]
     done = command(home, *line, "hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
@@ -127,7 +127,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_what_the_hardware_computes_well_is_chosen(run: Path) -> None:
+def test_precision_and_compilation_match_the_hardware(run: Path) -> None:
     records = [run_record.read(path) for path in find_records(run / "outputs")]
     assert len(records) == 2
     for record in records:
@@ -138,7 +138,7 @@ def test_what_the_hardware_computes_well_is_chosen(run: Path) -> None:
         assert about["compiled"] == ("yes" if compiled else "no")
 
 
-def test_its_checkpoint_serves_on_either_device(run: Path) -> None:
+def test_checkpoint_gives_the_same_labels_on_cpu_and_gpu(run: Path) -> None:
     path = next((run / "outputs").rglob("finetune/best.ckpt"))
     assert not any("_orig_mod" in name for name in checkpoint.weights(checkpoint.read(path)))
     image = np.random.default_rng(0).integers(-200, 300, (5, 64, 64)).astype(np.int16)
@@ -147,7 +147,7 @@ def test_its_checkpoint_serves_on_either_device(run: Path) -> None:
     assert (labels["cpu"] != labels["cuda"]).mean() < 1e-3
 
 
-def test_more_than_there_are_is_one_line(tmp_path: Path) -> None:
+def test_requesting_too_many_gpus_is_reported_in_one_line(tmp_path: Path) -> None:
     more = torch.cuda.device_count() + 1
     done = command(tmp_path, *SMALL, *ON_GPU, f"trainer.devices={more}", "trainer.strategy=ddp")
     assert done.returncode != 0 and "Traceback" not in done.stderr
@@ -161,7 +161,7 @@ def test_one_rank_of_ddp_over_nccl(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_killed_it_goes_on_to_the_same_bits(tmp_path: Path, compiled: bool) -> None:
+def test_killed_run_resumes_bit_identically(tmp_path: Path, compiled: bool) -> None:
     line = [*RUN, *ON_GPU, f"compile={str(compiled).lower()}"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for home in (whole, killed):
@@ -175,7 +175,7 @@ def test_killed_it_goes_on_to_the_same_bits(tmp_path: Path, compiled: bool) -> N
 # ---- memory
 
 
-def test_a_full_gpu_gets_fewer_slices_at_once(
+def test_batch_size_is_reduced_when_gpu_memory_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     image = np.random.default_rng(0).integers(-200, 300, (64, 512, 512)).astype(np.int16)
@@ -193,7 +193,7 @@ def test_a_full_gpu_gets_fewer_slices_at_once(
     assert (found != expected).mean() < 1e-4
 
 
-def test_a_lack_of_memory_is_known_as_one() -> None:
+def test_out_of_memory_error_is_recognised() -> None:
     with pytest.raises(torch.OutOfMemoryError) as full:
         torch.empty(1 << 50, device=GPU)
     assert hardware.is_out_of_memory(full.value)

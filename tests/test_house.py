@@ -1,4 +1,4 @@
-"""Which package may import which, and that no imports form a cycle."""
+"""Structure of the code: allowed imports, no import cycles, short files and functions."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ import kitsseg
 
 PACKAGE = Path(kitsseg.__file__).parent
 
-# A package may import those in its row. What stands alone at the top level is a command.
+# The packages that each package may import. Modules at the top level are commands.
 ALLOWED = {
     "system": {},
     "models": {},
@@ -24,7 +24,7 @@ ALLOWED = {
     "jobs": {"training", "tracking", "reporting", "evaluation", "data", "system"},
     "config": {"jobs", "training", "tracking", "evaluation", "data", "system"},
 }
-# The only package that may import each of these, besides the commands.
+# Besides the commands, only these packages may import each library.
 ONLY_IN = {"hydra": {"config", "jobs"}, "omegaconf": {"config", "jobs"}, "wandb": {"tracking"}}
 NO_TORCH = ("evaluation", "reporting")
 MODELS_IMPORT = {"torch", "math", "collections", "typing", "dataclasses"}
@@ -40,7 +40,7 @@ MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
-    """The module that each import statement names, and the name that it takes from it ("" for all)."""
+    """Yield the module of each import statement and the imported name ("" for the whole module)."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
@@ -51,13 +51,13 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def package_of(module: str) -> str:
-    """``data`` for ``kitsseg.data.io.nifti.read``; empty for a command and for other packages."""
+    """Return ``data`` for ``kitsseg.data.io.nifti.read``; empty for commands and other libraries."""
     parts = module.split(".")
     return parts[1] if parts[0] == "kitsseg" and len(parts) > 1 and parts[1] in ALLOWED else ""
 
 
 def folder_of(module: str) -> str:
-    """The package of a module, however deep: ``kitsseg.data.io`` for ``kitsseg.data.io.nifti.read``."""
+    """Return the package that contains a module, such as ``kitsseg.data.io.nifti`` for ``....read``."""
     return module if MODULES[module].stem == "__init__" else module.rpartition(".")[0]
 
 
@@ -75,14 +75,14 @@ GRAPH = {
 }
 
 
-def test_there_is_something_to_read() -> None:
+def test_package_list_is_complete() -> None:
     assert {"kitsseg.train", "kitsseg.models.unet", "kitsseg.data.store.store"} <= set(MODULES)
     assert {package_of(name) for name in MODULES} == {"", *ALLOWED}
     assert find_cycle({"a": ["b"], "b": ["a"]})
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_a_module_imports_what_its_package_may(name: str) -> None:
+def test_modules_import_only_allowed_packages(name: str) -> None:
     own = package_of(name)
     for module, taken in imports(MODULES[name]):
         top = module.split(".")[0]
@@ -102,11 +102,11 @@ def test_a_module_imports_what_its_package_may(name: str) -> None:
             assert not private, f"{name} imports the private name {module}.{taken}"
 
 
-def test_no_modules_import_each_other() -> None:
+def test_modules_have_no_import_cycle() -> None:
     assert not find_cycle(GRAPH)
 
 
-def test_no_packages_import_each_other() -> None:
+def test_packages_have_no_import_cycle() -> None:
     folders: dict[str, set[str]] = {}
     for name, others in GRAPH.items():
         if package_of(name):
@@ -115,7 +115,7 @@ def test_no_packages_import_each_other() -> None:
     assert not find_cycle(folders)
 
 
-def test_files_and_functions_are_short_and_folders_small() -> None:
+def test_files_and_functions_are_short_and_folders_are_small() -> None:
     for name, path in MODULES.items():
         text = path.read_text()
         assert len(text.splitlines()) <= MAX_LINES, name

@@ -1,4 +1,4 @@
-"""A wheel built from the repository works elsewhere: its configs come along."""
+"""A wheel built from the repository contains the configuration files and works in another folder."""
 
 import os
 import subprocess
@@ -12,9 +12,9 @@ from tests import ROOT
 
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not a checkout")
-def test_a_wheel_has_its_configs_and_runs(tmp_path: Path) -> None:
+def test_wheel_contains_the_configs_and_runs(tmp_path: Path) -> None:
     pytest.importorskip("setuptools", "77")
-    # Built from a copy: setuptools leaves a build folder behind.
+    # Build from a copy, because setuptools leaves a build folder.
     source = tmp_path / "source"
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
     for name in files.stdout.decode().split("\0"):

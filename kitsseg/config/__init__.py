@@ -1,5 +1,5 @@
-"""From a command line to checked settings. Besides `kitsseg.jobs`, only this package imports Hydra.
+"""Compose and check the configuration of a command. Only this package and `kitsseg.jobs` import Hydra.
 
-`command_line` runs a command, `overrides` composes each of its jobs, and `validation` checks a composed
-configuration against its schema and against the signatures of the classes that ``_target_`` names.
+`command_line` runs a command, `overrides` composes the configuration of each job, and `validation`
+checks it against its schema and against the signatures of the classes that ``_target_`` names.
 """

@@ -1,4 +1,4 @@
-"""Run a command: refuse a wrong command line before Hydra starts a job, report errors in one line."""
+"""Run a command: check its command line before Hydra starts a job, and report errors in one line."""
 
 import argparse
 import io
@@ -17,10 +17,9 @@ from kitsseg.jobs.failures import DISK_FULL
 def run_command(command: Command, run: Callable[[DictConfig], int | None], hint: str) -> None:
     """Check the command line, call ``run`` with the configuration, and exit with the code it returns.
 
-    `ValueError` and `OSError` are printed. When the user interrupts the command or the disk fails,
-    ``hint`` is printed as well, such as how to resume.
+    Errors are printed in one line, with the ``hint`` after an interrupt or on a full disk.
     """
-    for stream in (sys.stdout, sys.stderr):  # a file name may have another encoding
+    for stream in (sys.stdout, sys.stderr):  # file names may not be valid in their encoding
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     check_command_line(command, sys.argv[1:])
@@ -33,7 +32,7 @@ def run_command(command: Command, run: Callable[[DictConfig], int | None], hint:
 
 
 def attempt(command: str, run: Callable[[DictConfig], int | None], cfg: DictConfig, hint: str) -> int:
-    """Run a command, print what goes wrong, and return the exit code."""
+    """Run a command, print errors, and return the exit code."""
     try:
         return run(cfg) or 0
     except ValueError as error:
@@ -41,10 +40,10 @@ def attempt(command: str, run: Callable[[DictConfig], int | None], cfg: DictConf
             print_error(command, line)
         return 1
     except OSError as error:
-        where = error.filename if error.filename is not None else cfg.get("output", cfg.get("root"))
-        place = "" if where is None else f"{where}: "
-        room = "make room: " if error.errno in DISK_FULL else ""
-        print_error(command, f"{place}{error.strerror or error}; {room}{hint}")
+        where = cfg.get("output", cfg.get("root")) if error.filename is None else error.filename
+        reason = f"{'' if where is None else f'{where}: '}{error.strerror or error}"
+        remedy = f"make room: {hint}" if error.errno in DISK_FULL else "set a path that you can access"
+        print_error(command, f"{reason}; {remedy}")
         return 1
     except KeyboardInterrupt:
         print_error(command, f"interrupted; {hint}")
@@ -57,18 +56,17 @@ def print_error(command: str, line: str) -> None:
 
 
 def check_command_line(command: Command, argv: list[str]) -> None:
-    """Return if every job of a command line can run; otherwise print its problems and exit with 2."""
+    """Return if every job of a command line is valid; otherwise print the problems and exit with 2."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--run", "-r", action="store_true")
     parser.add_argument("--config-dir", "-cd")
     args, overrides = parser.parse_known_args(argv)
-    places = [i for i, text in enumerate(argv) if text in overrides]
-    is_mixed = bool(places) and places[-1] - places[0] >= len(places)
-    if is_mixed and not any(text.startswith("-") for text in overrides):
-        refuse(command.name, "options such as -m must be before or after the values, not between them")
     if any(text.startswith("-") for text in overrides):
-        return  # --help, --cfg and the like only show something, and another config is not ours to check
+        return  # --help and --cfg only print; with --config-name, the schema is unknown
+    places = [i for i, text in enumerate(argv) if text in overrides]
+    if places and places[-1] - places[0] >= len(places):
+        refuse(command.name, "options such as -m must be before or after all values, not between them")
     if problems := find_problems(command, overrides, args.multirun, args.config_dir):
         refuse(command.name, *problems)
 

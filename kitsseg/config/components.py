@@ -1,4 +1,4 @@
-"""Components: parts of a configuration with a ``_target_``, checked against its signature and built."""
+"""Check components (sections with a ``_target_``) against the signature of the target and build them."""
 
 import functools
 import inspect
@@ -14,8 +14,7 @@ from typing import Any
 
 import hydra.utils
 from hydra.errors import InstantiationException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from kitsseg.jobs.failures import one_line
 
@@ -30,11 +29,11 @@ class Section:
 
     given: tuple[str, ...] = ()  # arguments that the command passes itself
     offered: tuple[str, ...] = ()  # arguments that the command passes to targets that accept them
-    partial: bool = False  # the component is a function, which the command calls with those arguments
-    auto: tuple[str, ...] = ()  # arguments that may also be "auto", which the command resolves
+    partial: bool = False  # the section is built as a partial; the command calls it with ``given``
+    auto: tuple[str, ...] = ()  # arguments whose value "auto" is resolved by the command
     optional: bool = False  # the section may be empty
     many: bool = False  # the section is a dict of components
-    build: bool = True  # the component is built when it is checked, so that its class checks the values
+    build: bool = True  # build the component during the check, so that its class checks the values
 
 
 def instantiate(node: Any, **kwargs: Any) -> Any:
@@ -49,7 +48,7 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
 
 
 def check_section(node: Any, key: str, section: Section) -> list[str]:
-    """Return the problems of a section that names and types show."""
+    """Return the problems of a section: unknown or missing names and wrong types."""
     if not isinstance(node, dict):
         return [f"{key}: expected a component (a dict with a _target_), got {node!r}"]
     if section.many:
@@ -59,19 +58,19 @@ def check_section(node: Any, key: str, section: Section) -> list[str]:
         return [f"{key}: has no _target_{f'; to omit it: {removals}' if removals else ''}"]
     problems = check_component(node, key, section)
     if section.partial and node.get("_partial_") is not True:
-        problems.append(f"{key}._partial_: must be true; {', '.join(section.given)} is passed later")
+        problems.append(f"{key}._partial_: must be true; the command passes {', '.join(section.given)}")
     return problems
 
 
 def check_component(node: dict[str, Any], key: str, section: Section) -> list[str]:
-    """Return the problems of a component's arguments, and of the components among them."""
+    """Return the problems of a component's arguments, including nested components."""
     problems = [p for k, inner in _inner(node, key) for p in check_component(inner, k, Section())]
     target, problem = locate(node["_target_"])
     if problem:
         return [*problems, f"{key}._target_: {problem}"]
     hints, given = arguments(target), {*section.given, *section.offered}
     unknown = [n for n in node if n not in HYDRA_KEYS | hints.keys() | given and "**" not in hints]
-    if len(unknown) > 1:  # another class than the one that the arguments were written for
+    if len(unknown) > 1:  # the arguments were written for another class
         removals = " ".join(f"'~{key}.{name}'" for name in unknown)
         named = f"{node['_target_']} has no arguments {', '.join(unknown)}"
         return [*problems, f"{key}: {named}; remove them: {removals}"]
@@ -87,7 +86,7 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
             options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
             remedy = suggestion(str(name), options, f"{key}.")
             problems.append(f"{where}: {node['_target_']} has no such argument{remedy}")
-    if node.get("_partial_") and not section.partial:  # an unknown caller passes the rest
+    if node.get("_partial_") and not section.partial:  # its caller may pass the other arguments
         return problems
     required = [name for name, hint in hints.items() if hint.default is inspect.Parameter.empty]
     for name in required[len(node.get("_args_", ())) :]:
@@ -97,7 +96,7 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
 
 
 def _inner(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the outermost components within a value, with their keys."""
+    """Yield the outermost components nested in a value, with their keys."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for name, item in items:
         if isinstance(item, dict) and "_target_" in item:
@@ -107,30 +106,30 @@ def _inner(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple[Any, list[str]]:
-    """Build a component; return it, and what its class or those of its arguments raise."""
+    """Return a component, or None, and the errors that building it raises."""
     import torch
 
     if "params" in given:
         given["params"] = [torch.nn.Parameter(torch.zeros(1))]
     given |= {name: 100 for name in section.offered if name in arguments(locate(node["_target_"])[0])}
     try:
-        if key == "model":  # on the meta device, if it can be built there: no memory for the weights
+        if key == "model":  # on the meta device if possible, to allocate no weights
             with suppress(InstantiationException, RuntimeError), torch.device("meta"):
                 return instantiate(node), []
         return (instantiate(node)(**given) if section.partial else instantiate(node, **given)), []
-    except Exception as error:  # a component may raise anything
+    except Exception as error:  # arbitrary classes raise arbitrary errors
         inner = [p for where, each in _inner(node, key) for p in build(each, where, Section(), {})[1]]
-        reason = _reason(error)
-        named = reason.partition("=")[0].isidentifier()
-        return None, inner or [f"{key}.{reason}" if named else f"{key}: {reason}"]
+        said = reason(error)
+        named = said.partition("=")[0].isidentifier()
+        return None, inner or [f"{key}.{said}" if named else f"{key}: {said}"]
 
 
-def _reason(error: BaseException) -> str:
-    """Return what a component raised, without the exceptions that Hydra wraps around it."""
+def reason(error: BaseException) -> str:
+    """Return the message that a component raised, without the exceptions that Hydra wraps around it."""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     for cause in (error, error.__cause__, error.__context__):
-        details = getattr(cause, "errors", None)  # of pydantic, which albumentations uses
+        details = getattr(cause, "errors", None)  # pydantic's, which albumentations uses
         if callable(details):
             return "; ".join(
                 f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in details()
@@ -143,12 +142,12 @@ def _reason(error: BaseException) -> str:
 
 
 def closest(name: str, options: Iterable[str]) -> str | None:
-    """Return the option that a mistyped name most likely meant, or None."""
+    """Return the option closest to a mistyped name, or None."""
     return next(iter(get_close_matches(name, sorted(set(options)), n=1, cutoff=0.65)), None)
 
 
 def suggestion(name: str, options: Iterable[str], prefix: str = "") -> str:
-    """Return text to append to a message about an unknown name: the closest option, or all of a few."""
+    """Return the end of a message about an unknown name: the closest option, or all if there are few."""
     public = sorted({option for option in options if name.startswith("_") or option[:1] != "_"})
     if (match := closest(name, public)) is not None:
         return f"; did you mean {prefix}{match}?"
@@ -161,12 +160,12 @@ def join(key: str, part: Any) -> str:
 
 
 def locate(path: Any) -> tuple[Any, str]:
-    """Return what a dotted path names, and the problem with the path (empty if there is none)."""
+    """Return the object that a dotted path names, and the problem with the path (or an empty string)."""
     if not isinstance(path, str) or not all(path.split(".")):
         return None, f"expected a dotted path, got {path!r}"
     try:
         if (found := pydoc.locate(path)) is not None:
-            return (found, "") if callable(found) else (None, f"{path}: is not callable")
+            return (found, "") if callable(found) else (None, f"{path}: not callable")
         parent, _, name = path.rpartition(".")
         if path.startswith(f"{PACKAGE.name}.") and (moved := _find_moved(name)):
             return None, f"{path}: moved to {moved}"
@@ -180,7 +179,7 @@ def locate(path: Any) -> tuple[Any, str]:
 
 
 def _find_moved(name: str) -> str:
-    """Return the dotted path of a class or function of kitsseg, empty if there is none."""
+    """Return the dotted path of a class or function of kitsseg, or an empty string."""
     for file in sorted(PACKAGE.rglob("*.py")):
         if re.search(rf"^(class|def) {re.escape(name)}\b", file.read_text("utf-8"), re.MULTILINE):
             return ".".join((*file.relative_to(PACKAGE.parent).with_suffix("").parts, name))
@@ -188,11 +187,11 @@ def _find_moved(name: str) -> str:
 
 
 def arguments(target: Any) -> dict[str, inspect.Parameter]:
-    """Return a callable's parameters by name, ``*`` and ``**`` for open ones."""
+    """Return a callable's parameters by name; ``*`` and ``**`` are the names of variadic ones."""
     try:
         try:
             parameters = inspect.signature(target, eval_str=True).parameters
-        except NameError:  # an annotation that only a type checker can evaluate
+        except NameError:  # an annotation with names that only a type checker imports
             parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):  # a builtin without a signature
         parameters = inspect.signature(lambda *args, **kwargs: None).parameters
@@ -201,7 +200,7 @@ def arguments(target: Any) -> dict[str, inspect.Parameter]:
 
 
 def mismatch(value: Any, hint: Any) -> str:
-    """Return how a plain value contradicts an annotation, empty if it fits or cannot be checked."""
+    """Return why a plain value does not match an annotation; empty if it does or is not checkable."""
     if isinstance(hint, str) or hint is inspect.Parameter.empty or any(_inner([value], "")):
         return ""
     try:
@@ -210,6 +209,6 @@ def mismatch(value: Any, hint: Any) -> str:
     except ValidationError as error:
         messages = (item["msg"].removeprefix("Input should be ") for item in error.errors())
         return f"must be {' or '.join(dict.fromkeys(m for m in messages if 'isinstance' not in m))}"
-    except (PydanticUserError, TypeError):  # not a type of plain values
+    except (PydanticUserError, TypeError):  # the annotation is not a type of plain values
         return ""
     return ""

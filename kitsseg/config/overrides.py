@@ -1,10 +1,8 @@
-"""Compose every job that a command line asks for, and find the first one that cannot run."""
+"""Compose every job of a command line and return the problems of the first invalid one."""
 
 import itertools
 import math
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +17,22 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from kitsseg.config.components import arguments, closest, locate, suggestion
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
 from kitsseg.jobs.failures import one_line
+from kitsseg.system.optional_packages import is_installed
 
-# Plugins of Hydra that extras of kitsseg install, by the choice that needs them.
+# Hydra plugins that are installed by extras, by the choice that needs them.
 EXTRAS = {
     "hydra/launcher=parallel": ("parallel", "hydra_plugins.hydra_joblib_launcher"),
     "hydra/launcher=slurm": ("slurm", "hydra_plugins.hydra_submitit_launcher"),
     "hydra/sweeper=study": ("optuna", "hydra_plugins.hydra_optuna_sweeper"),
 }
-# Of a larger sweep, not every combination is checked, but every value at least once.
+# In a larger sweep, every value is checked at least once, but not every combination.
 MAX_JOBS = 64
 
 
 def find_problems(
     command: Command, overrides: list[str], multirun: bool = False, config_dir: str | None = None
 ) -> list[str]:
-    """Return the problems of the first job of a run or sweep that has any; empty if all can run.
-
-    ``config_dir`` is a further folder of YAML files.
-    """
+    """Return the problems of the first invalid job of a run or sweep; empty if all jobs are valid."""
     if config_dir is not None and not Path(config_dir).is_dir():
         return [f"--config-dir {config_dir}: no such folder"]
     with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base="1.3"):
@@ -48,7 +44,7 @@ class _Composer:
 
     def __init__(self, command: Command, config_dir: str | None) -> None:
         self.command, self.cache = command, dict[str, Any]()
-        self.always = ["hydra.runtime.output_dir=."]  # known to Hydra when a job starts
+        self.always = ["hydra.runtime.output_dir=."]  # Hydra sets it when a job starts
         if config_dir is not None:
             folder = str(Path(config_dir).absolute()).replace("\\", "\\\\").replace("'", "\\'")
             self.always.append(f"hydra.searchpath=['file://{folder}']")
@@ -61,20 +57,20 @@ class _Composer:
             except HydraException as error:
                 key, equals, value = text.partition("=")
                 if not equals:
-                    return [f"{text}: cannot be read; write KEY=VALUE"]
+                    return [f"{text}: not an override; write KEY=VALUE"]
                 quoted = value.replace("\\", "\\\\").replace('"', '\\"')
                 reason = str(error).splitlines()[0]
-                return [f"{text}: cannot be read ({reason}); quote the value: '{key}=\"{quoted}\"'"]
+                return [f"{text}: cannot be parsed ({reason}); quote the value: '{key}=\"{quoted}\"'"]
         if problems := [problem for override in parsed for problem in self._check_choice(override)]:
             return problems
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
         try:
             hydra = self._compose(fixed).hydra
-        except Exception as error:  # of a broken YAML file, Hydra passes on what its parser raises
+        except Exception as error:  # an invalid YAML file raises the errors of its parser
             return [self._explain(fixed, error)]
         if multirun := multirun or str(hydra.mode).endswith("MULTIRUN"):
-            params = OmegaConf.select(hydra, "sweeper.params", default=None) or {}
-            swept = (f"{key}={value}" for key, value in params.items())
+            params = OmegaConf.select(hydra, "sweeper.params", default=None)
+            swept = [] if params is None else [f"{key}={value}" for key, value in params.items()]
             parsed = [*map(parser.parse_override, swept), *parsed]
         if "BasicSweeper" in hydra.sweeper.get("_target_", ""):
             for line in (o.input_line for o in parsed if o.is_interval_sweep()):
@@ -92,7 +88,7 @@ class _Composer:
         return []
 
     def _check_choice(self, override: Override) -> list[str]:
-        """Return the problems of a choice: its plugin is not installed, or it does not exist."""
+        """Return the problems of a choice: it does not exist, or its plugin is not installed."""
         group, options = override.key_or_group, self._options(override.key_or_group)
         if not options or override.is_delete() or isinstance(value := override.value(), dict):
             return []
@@ -101,7 +97,7 @@ class _Composer:
         for name in names:
             extra, plugin = EXTRAS.get(f"{group}={name}", ("", ""))
             if extra and not is_installed(plugin):
-                problems.append(f"{group}={name}: is not installed; pip install 'kitsseg[{extra}]'")
+                problems.append(f"{group}={name}: not installed; pip install 'kitsseg[{extra}]'")
             elif name not in options:
                 remedy = suggestion(str(name), options)
                 listed = f" ({', '.join(options)})" if closest(str(name), options) else ""
@@ -110,7 +106,7 @@ class _Composer:
         return problems
 
     def _options(self, group: str) -> list[str]:
-        """Return the choices of a group; none if it is not a group."""
+        """Return the choices of a group; empty if it is not a group."""
         if "." in group:
             return []
         loader, name = GlobalHydra.instance().config_loader(), self.command.name
@@ -120,7 +116,7 @@ class _Composer:
         return compose(self.command.name, [*self.always, *lines], return_hydra_config=True)
 
     def _check_job(self, job: list[str]) -> list[str]:
-        """Return the problems of a job, given by its overrides."""
+        """Return the problems of the job with these overrides."""
         try:
             cfg = self._compose(job)
         except Exception as error:
@@ -131,7 +127,7 @@ class _Composer:
         return validate(cfg, self.command, self.cache)
 
     def _explain(self, job: list[str], error: Exception) -> str:
-        """Return which override makes the composition fail, and why."""
+        """Return a message with the override that makes the composition fail, and the reason."""
         groups = [line for line in job if self._options(line.lstrip("+").partition("=")[0])]
         lines = groups + [line for line in job if line not in groups]
         for count in range(len(lines)):
@@ -149,7 +145,7 @@ class _Composer:
 
 
 def _values(override: Override) -> list[str]:
-    """Return one override per value of a sweep; none if only the sweeper knows the values."""
+    """Return one override per value of a sweep; empty if only the sweeper can choose the values."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
     if not override.is_discrete_sweep():
@@ -158,27 +154,20 @@ def _values(override: Override) -> list[str]:
 
 
 def combinations(values: list[list[str]]) -> list[list[str]]:
-    """Return the jobs of a sweep over the values of each key; of many jobs, enough for every value."""
+    """Return all jobs of a sweep, or, if there are too many, a subset with every value."""
     if math.prod(map(len, values)) <= MAX_JOBS:
         return [list(job) for job in itertools.product(*values)]
     return [[lines[i % len(lines)] for lines in values] for i in range(max(map(len, values)))]
 
 
-def is_installed(module: str) -> bool:
-    """Whether a module can be imported."""
-    with suppress(ModuleNotFoundError):
-        return find_spec(module) is not None
-    return False
-
-
 def _reason(error: BaseException) -> str:
-    """Return what Hydra, or the exception that it wraps, says."""
+    """Return the message of Hydra's exception, or of the one that it wraps."""
     message = one_line(error.__cause__ if error.__cause__ is not None else error)
     return message.split(" Config search path:")[0]
 
 
 def _unknown_key(override: Override, cfg: Any) -> str:
-    """Return the problem with a key that the configuration does not have, with the closest right key."""
+    """Return a message about an unknown key, with the closest valid key; empty if the key exists."""
     key, parent, prefix, part = override.key_or_group, cfg, "", ""
     for part in key.split("."):
         if not isinstance(parent, dict):
@@ -200,7 +189,7 @@ def _unknown_key(override: Override, cfg: Any) -> str:
 
 
 def _keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield all dotted keys, without those of Hydra."""
+    """Yield all dotted keys except those of Hydra."""
     for name, value in values.items():
         if prefix or name != "hydra":
             yield f"{prefix}{name}"

@@ -1,4 +1,4 @@
-"""Check a composed configuration before a run: `validate` returns its problems."""
+"""Check a composed configuration before a run; `validate` returns its problems."""
 
 import json
 import typing
@@ -7,17 +7,18 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kitsseg.config.components import PACKAGE, Section, build, check_section, join, suggestion
+from kitsseg.config.components import PACKAGE, Section, build, check_section, join, reason, suggestion
 
 # In a wheel, the YAML files are in the package; in a checkout, beside it.
 CONFIG_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
 
 def is_on(node: Any) -> bool:
-    """Whether an optional section is chosen; an experiment may have set values of one that is not."""
+    """Whether an optional section is used. An experiment may set values of an unused section."""
     return bool(node) and (not isinstance(node, Mapping) or "_target_" in node)
 
 
@@ -28,7 +29,7 @@ def plain(value: Any) -> Any:
 
 @dataclass
 class PathsConfig:
-    """Folders of data and results, which several commands have."""
+    """Folders of data and results, used by several commands."""
 
     data: str = MISSING
     output: str = MISSING
@@ -36,12 +37,12 @@ class PathsConfig:
 
 @dataclass(frozen=True)
 class Command:
-    """A command, as the check of its configuration sees it."""
+    """What the check needs to know about a command."""
 
-    name: str  # also that of its YAML file in conf/
+    name: str  # also the name of its YAML file in conf/
     schema: type  # dataclass with the keys and types of the root
-    sections: Mapping[str, Section] = field(default_factory=dict)  # components, in the order of building
-    # Returns further problems, from the plain values and the components that could be built.
+    sections: Mapping[str, Section] = field(default_factory=dict)  # components, in build order
+    # Returns further problems of the plain values and of the components that could be built.
     check: Callable[[dict[str, Any], dict[str, Any]], list[str]] = lambda values, built: []
 
     def __post_init__(self) -> None:
@@ -51,9 +52,8 @@ class Command:
 def validate(cfg: DictConfig, command: Command, cache: dict[str, Any]) -> list[str]:
     """Return the problems of a composed configuration (without the node ``hydra``), one line each.
 
-    Names and types are checked against the schema and against the signatures of the classes that
-    ``_target_`` names. Ranges are checked by those classes, which are built. Pass the same ``cache`` for
-    all jobs of a sweep, so that what they share is built once.
+    Names and types are checked against the schema and the signatures of ``_target_``; the classes check
+    ranges when they are built. Jobs of a sweep share the ``cache``, so that each is built once.
     """
     removed = {item.name for item in fields(command.schema)} - {str(key) for key in cfg}
     try:
@@ -61,18 +61,17 @@ def validate(cfg: DictConfig, command: Command, cache: dict[str, Any]) -> list[s
             return [f"{key}: has no value; set it with {key}=VALUE" for key in missing]
         values = plain(cfg)
     except OmegaConfBaseException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InstantiationException):
+            cause = cause.__context__
+        if cause is not None:  # interpolations build the labels only
+            return [f"labels: {reason(cause)}"]
         return [f"{error.full_key}: {str(error).splitlines()[0]}"]
     return _unknown_keys(command.schema, values, "") + _check_components(command, values, cache)
 
 
-def check_mirror_axes(axes: list[int]) -> list[str]:
-    """Return a line if the axes of test-time mirroring are not distinct in-plane axes."""
-    valid = sorted(axes) in ([], [0], [1], [0, 1])
-    return [] if valid else [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
-
-
 def outside(values: dict[str, Any], **limits: tuple[float, float]) -> list[str]:
-    """Return a line for each value that is not within its limits."""
+    """Return a problem for each value that is not within its limits."""
     return [
         f"{name}={values[name]}: must be between {low} and {high}"
         for name, (low, high) in limits.items()
@@ -110,4 +109,4 @@ def _check_components(command: Command, values: dict[str, Any], cache: dict[str,
         problems += found
         if component is not None:
             built[name] = component
-    return problems + command.check(values, built)
+    return problems if problems else command.check(values, built)

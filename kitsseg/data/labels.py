@@ -60,6 +60,9 @@ class Labels:
         self._check_known("values", (self.values or {}).values(), self.classes)
         self._check_known("colours", self.colours, self.classes[1:])
         self._check_known("codes", self.codes, self.classes[1:])
+        for name, colour in self.colours.items():
+            if not re.fullmatch("#[0-9a-fA-F]{6}", str(colour)):
+                raise ValueError(f"colours.{name}={colour}: must be written like #56b4e9")
         if self.values is not None and set(self.values.values()) != set(self.classes):
             raise ValueError(f"values={dict(self.values)}: must name every class")
         if not all(0 <= int(value) <= MAX_VALUE for value in self.stored):
@@ -90,12 +93,16 @@ class Labels:
         """Return where ``label``, an array of class ids, belongs to a region."""
         lookup = np.zeros(MAX_CLASSES, bool)
         lookup[list(self.ids(region))] = True
-        mask: npt.NDArray[np.bool_] = lookup[label]
-        return mask
+        return np.asarray(lookup.take(label))
 
     def colour(self, class_id: int) -> str:
         """Return the colour of a class as ``#rrggbb``."""
         return self.colours.get(self.classes[class_id], PALETTE[(class_id - 1) % len(PALETTE)])
+
+    @property
+    def description(self) -> str:
+        """Class ids and names, such as ``0 background, 1 kidney, 2 tumour``."""
+        return ", ".join(f"{number} {name}" for number, name in enumerate(self.classes))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the arguments as plain values, for records and checkpoints."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kitsseg.data.labels import CLASSES, REGIONS
+from kitsseg.data.labels import KITS19, Labels
 
 # {case: {"dice": {region: value or None}, "voxels": {region: [both, prediction, truth]},
 #         "voxel_ml": volume of a voxel in ml}}
@@ -16,20 +16,24 @@ SplitScores = dict[str, CaseScores]
 CHUNK = 1 << 20  # voxels per call of `np.bincount`, which converts its input to int64
 
 
-def volume_counts(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+def volume_counts(
+    prediction: NDArray[np.uint8], truth: NDArray[np.uint8], labels: Labels = KITS19
+) -> NDArray[np.int64]:
     """Return ``[regions, 3]``: voxels of each region in both label volumes, prediction and truth."""
-    table = confusion(prediction, truth)
-    regions = [list(classes) for classes in REGIONS.values()]
+    table = confusion(prediction, truth, len(labels.classes))
+    regions = [list(labels.ids(region)) for region in labels.regions]
     counts = [(table[np.ix_(r, r)].sum(), table[r].sum(), table[:, r].sum()) for r in regions]
     return np.array(counts, np.int64)
 
 
-def confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return ``[classes, classes]``: voxels by class in prediction (rows) and truth (columns)."""
+def confusion(
+    prediction: NDArray[np.uint8], truth: NDArray[np.uint8], number: int = 3
+) -> NDArray[np.int64]:
+    """Return ``[number, number]``: voxels by class in prediction (rows) and truth (columns)."""
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction and truth: shapes {prediction.shape} and {truth.shape} differ")
-    number = len(CLASSES)
-    joint = (prediction * np.uint8(number) + truth).ravel()
+    kind = np.uint8 if number**2 <= 256 else np.uint16
+    joint = (prediction * kind(number) + truth).ravel()
     counts = np.zeros(number * number, np.int64)
     for start in range(0, joint.size, CHUNK):
         counts += np.bincount(joint[start : start + CHUNK], minlength=number * number)

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kitsseg.data.labels import REGIONS
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.evaluation.stats import mean_interval
 from kitsseg.system.files import write_json, write_text
@@ -28,31 +28,31 @@ def write(folder: Path, evaluation: Mapping[str, Any]) -> None:
     write_json(folder / JSON, evaluation)
 
 
-def summarise(cases: CaseScores) -> dict[str, Any]:
+def summarise(cases: CaseScores, labels: Labels = KITS19) -> dict[str, Any]:
     """Return the means over cases ``as_predicted`` and, if computed, ``postprocessed``."""
-    summary = {"as_predicted": _means(list(cases.values()))}
+    summary = {"as_predicted": _means(list(cases.values()), labels.regions)}
     if processed := [case[POSTPROCESSED] for case in cases.values() if POSTPROCESSED in case]:
-        summary[POSTPROCESSED] = _means(processed)
+        summary[POSTPROCESSED] = _means(processed, labels.regions)
     return summary
 
 
-def _means(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _means(cases: Sequence[Mapping[str, Any]], regions: Iterable[str]) -> dict[str, Any]:
     """Return each metric's mean over the cases where it is defined, and lesion counts over all cases."""
-    values = {k: {r: [case[k][r] for case in cases] for r in REGIONS} for k in BY_REGION.values()}
-    errors = {r: [case["volume_ml"][r]["error"] for case in cases] for r in REGIONS}
+    values = {k: {r: [case[k][r] for case in cases] for r in regions} for k in BY_REGION.values()}
+    errors = {r: [case["volume_ml"][r]["error"] for case in cases] for r in regions}
     values["volume_error_ml"] = errors
     values["absolute_volume_error_ml"] = {r: list(map(abs, error)) for r, error in errors.items()}
     names = ("truth", "found", "predicted", "false_positives")
     lesions = {name: sum(case["lesions"][name] for case in cases) for name in names}
-    detected = [case["tumour_detected"] for case in cases if case["tumour_detected"] is not None]
+    detected = [case["detected"] for case in cases if case["detected"] is not None]
     return {
-        **{key: {r: _mean(parts[r]) for r in REGIONS} for key, parts in values.items()},
+        **{key: {r: _mean(parts[r]) for r in regions} for key, parts in values.items()},
         "lesions": {
             **lesions,
             "sensitivity": lesions["found"] / lesions["truth"] if lesions["truth"] else None,
             "false_positives_per_case": lesions["false_positives"] / len(cases) if cases else None,
         },
-        "tumour_detected": {"cases": len(detected), "detected": sum(detected)},
+        "detected": {"cases": len(detected), "detected": sum(detected)},
     }
 
 
@@ -82,12 +82,15 @@ def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the metrics of a case by column; undefined ones are empty."""
     if not scores:
         return {}
-    flat = {f"{key}_{region}": scores[key][region] for key in BY_REGION.values() for region in REGIONS}
+    by_region = (
+        (f"{key}_{region}", v) for key in BY_REGION.values() for region, v in scores[key].items()
+    )
+    flat = dict(by_region)
     volumes = scores["volume_ml"].items()
     flat |= {f"{part}_ml_{region}": ml for region, parts in volumes for part, ml in parts.items()}
     flat |= {f"lesions_{name}": value for name, value in scores["lesions"].items()}
-    detected = scores["tumour_detected"]
-    flat["tumour_detected"] = None if detected is None else int(detected)
+    detected = scores["detected"]
+    flat["detected"] = None if detected is None else int(detected)
     return {f"{prefix}{key}": "" if value is None else value for key, value in flat.items()}
 
 
@@ -95,19 +98,20 @@ def table(summary: Mapping[str, Any]) -> str:
     """Return the means with intervals as text, with the number of cases where some are undefined."""
     total = max(entry["cases"] for entry in summary["volume_error_ml"].values())
     volumes = {"volume error (ml)": "volume_error_ml", "|volume error| (ml)": "absolute_volume_error_ml"}
-    lines = [["", *REGIONS]]
+    regions = list(summary["dice"])
+    lines = [["", *regions]]
     for title, key in (BY_REGION | volumes).items():
         digits = 3 if "dice" in key else 1
-        lines.append([title, *(_cell(summary[key][region], digits, total) for region in REGIONS)])
+        lines.append([title, *(_cell(summary[key][region], digits, total) for region in regions)])
     first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join([head.ljust(first), *map(str.rjust, cells, widths)]) for head, *cells in lines]
-    lesions, detected = summary["lesions"], summary["tumour_detected"]
+    lesions, detected = summary["lesions"], summary["detected"]
     sensitivity, false = lesions["sensitivity"], lesions["false_positives_per_case"]
     text.append(
         f"lesions: {lesions['found']} of {lesions['truth']} found"
         + ("" if sensitivity is None else f" (sensitivity {sensitivity:.3f})")
         + ("" if false is None else f", {false:.2f} false positives per case")
-        + f"; tumour detected in {detected['detected']} of {detected['cases']} cases with lesions"
+        + f"; detected in {detected['detected']} of {detected['cases']} cases with lesions"
     )
     return "\n".join(text)
 

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.io.nifti.read import check_same_grid, read_mask
-from kitsseg.data.labels import REGIONS, TUMOUR
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.lesions import Matching
 from kitsseg.evaluation.metrics import dice, volume_counts
 from kitsseg.evaluation.surface import surfaces
 
+TOLERANCE_MM = 1.0  # of the surface Dice of regions for which none is set
 PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
 
 
@@ -26,6 +27,7 @@ def score_pair(
     matching: Matching,
     postprocess: PostProcess | None,
     absent_dice: float | None = None,
+    labels: Labels = KITS19,
 ) -> tuple[dict[str, Any] | None, str]:
     """Return the metrics of a case (see `score`) and "", or None and the problem as one line.
 
@@ -44,7 +46,7 @@ def score_pair(
             label = prediction.label
         score_label = partial(
             score, truth=truth.label, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm,
-            matching=matching, absent_dice=absent_dice,
+            matching=matching, absent_dice=absent_dice, labels=labels,
         )  # fmt: skip
         scores = score_label(label)
         if postprocess is not None:
@@ -63,35 +65,40 @@ def score(
     tolerance_mm: Mapping[str, float],
     matching: Matching,
     absent_dice: float | None = None,
+    labels: Labels = KITS19,
 ) -> dict[str, Any]:
     """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
     ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the
-    surface Dice by region. ``absent_dice`` is the Dice and surface Dice of a region that is absent from
-    both volumes; they are 0 if it is absent from one. ``hd95_mm`` is None if it is absent from either.
+    surface Dice by region, by default `TOLERANCE_MM`. ``absent_dice`` is the Dice and surface Dice of a
+    region that is absent from both volumes; they are 0 if it is absent from one. ``hd95_mm`` is None if
+    it is absent from either.
     ``voxels`` are those in both volumes, in the prediction and in the truth. ``lesions`` are counts of
-    tumours, and ``tumour_detected`` is whether any lesion was found. Undefined metrics are None.
+    components of the target region, and ``detected`` is whether any of them was found. Undefined metrics
+    are None.
     """
     box = bounding_box(prediction | truth) or (slice(0, 0),) * 3
     # NIfTI stores Fortran order; the computations below are faster in the C order of this array.
     prediction, truth = both = np.array([prediction[box], truth[box]])
-    counts = dict(zip(REGIONS, volume_counts(prediction, truth).tolist(), strict=True))
+    counts = dict(zip(labels.regions, volume_counts(prediction, truth, labels).tolist(), strict=True))
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    masks = ((r, np.logical_or.reduce([both == c for c in classes])) for r, classes in REGIONS.items())
-    surface = {region: surfaces(p, g, spacing_mm) for region, (p, g) in masks}
-    lesions = matching(prediction == TUMOUR, truth == TUMOUR, voxel_ml)
+    masks = {region: labels.mask(both, region) for region in labels.regions}
+    surface = {region: surfaces(p, g, spacing_mm) for region, (p, g) in masks.items()}
+    predicted_target, true_target = masks[labels.target]
+    lesions = matching(predicted_target, true_target, voxel_ml)
+    surface_dice = {r: s.dice(tolerance_mm.get(r, TOLERANCE_MM)) for r, s in surface.items()}
     return {
         "dice": {r: _finite(float(dice(voxels)), absent_dice) for r, voxels in counts.items()},
         "voxels": counts,
         "voxel_ml": voxel_ml,
-        "surface_dice": {r: _finite(s.dice(tolerance_mm[r]), absent_dice) for r, s in surface.items()},
+        "surface_dice": {r: _finite(value, absent_dice) for r, value in surface_dice.items()},
         "hd95_mm": {region: _finite(s.hausdorff_mm(95)) for region, s in surface.items()},
         "volume_ml": {
             region: {"prediction": p * voxel_ml, "truth": g * voxel_ml, "error": (p - g) * voxel_ml}
             for region, (_, p, g) in counts.items()
         },
         "lesions": lesions._asdict(),
-        "tumour_detected": lesions.found > 0 if lesions.truth else None,
+        "detected": lesions.found > 0 if lesions.truth else None,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kitsseg.data.labels import CLASSES
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.models.window import Window
 
@@ -36,6 +36,7 @@ class Loaded:
         neighbours: adjacent slices on either side that the network sees.
         provenance: versions, commit and configuration of the training run.
         local: whether the logits of a pixel are known to depend on nearby pixels only.
+        labels: classes and regions.
         pixel_mm: smallest and largest pixel height of the training slices; None if unknown.
     """
 
@@ -46,11 +47,12 @@ class Loaded:
     provenance: dict[str, Any]
     local: bool = False
     pixel_mm: tuple[float, float] | None = None
+    labels: Labels = KITS19
 
 
 def header(
     network: dict[str, Any], window: Window, size: int | None, neighbours: int,
-    provenance: dict[str, Any], pixel_mm: tuple[float, float] | None = None,
+    provenance: dict[str, Any], pixel_mm: tuple[float, float] | None = None, labels: Labels = KITS19,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the description that makes a checkpoint self-contained, as plain values; see `Loaded`.
 
@@ -62,7 +64,8 @@ def header(
         "window": window.settings(),
         "size": size,
         "neighbours": neighbours,
-        "classes": list(CLASSES),
+        "classes": list(labels.classes),
+        "labels": labels.as_dict(),
         "provenance": provenance,
         "pixel_mm": None if pixel_mm is None else list(pixel_mm),
     }
@@ -74,10 +77,10 @@ def read(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # never runs code
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # the unpickler raises any type on a damaged file
+    except Exception as error:  # a damaged file can raise any exception
         raise ValueError(
             f"{path}: not a loadable checkpoint: damaged, or with objects other than tensors and plain "
-            f"values, which are not loaded ({first_line(error)})"
+            "values, which are not loaded"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{path}: no weights under 'state_dict'; not a checkpoint of kitsseg")
@@ -105,7 +108,7 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
         about = parse_description(description, "network", "window")
         window = _parse_window(description["window"])
         net = _restore(description["network"], weights(content), trusted)
-        check_output(net, about["neighbours"])
+        check_output(net, about["neighbours"], len(about["labels"].classes))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Loaded(net, window, local=is_local(net), **about)
@@ -124,15 +127,27 @@ def parse_description(description: dict[str, Any], *more: str) -> dict[str, Any]
         raise ValueError(f"size={size!r}: must be in [{DIVISOR}, {MAX_SIZE}] or be None")
     if not (type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
         raise ValueError(f"neighbours={neighbours!r}: must be in [0, {MAX_NEIGHBOURS}]")
-    if classes != list(CLASSES):
-        raise ValueError(f"classes={classes!r} must be {list(CLASSES)}")
+    labels = _parse_labels(description.get("labels"))
+    if classes != list(labels.classes):
+        raise ValueError(f"classes={classes!r} must be {list(labels.classes)}")
     if not isinstance(provenance, dict):
         raise ValueError("provenance must be a dict; train again")
-    about: dict[str, Any] = {"size": size, "neighbours": neighbours, "provenance": provenance}
+    about: dict[str, Any] = {
+        "size": size, "neighbours": neighbours, "provenance": provenance, "labels": labels
+    }  # fmt: skip
     mm = description.get("pixel_mm")  # missing in older files
     if isinstance(mm, list) and len(mm) == 2 and all(type(value) in (int, float) for value in mm):
         about["pixel_mm"] = (float(mm[0]), float(mm[1])) if 0 < mm[0] <= mm[1] < MAX_NUMBER else None
     return about
+
+
+def _parse_labels(values: Any) -> Labels:
+    if values is None:  # of an older file
+        return KITS19
+    try:
+        return Labels(**values)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"labels: {first_line(error)}") from error
 
 
 def _parse_window(window: Any) -> Window:
@@ -233,15 +248,15 @@ def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 @torch.inference_mode()
-def check_output(net: nn.Module, neighbours: int) -> None:
+def check_output(net: nn.Module, neighbours: int, classes: int) -> None:
     """Raise `ValueError` unless the network maps slices to logits of all classes."""
     side = 2 * DIVISOR
     try:
         shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, side, side)).shape)
     except Exception as error:  # arbitrary networks
         raise ValueError(f"the network cannot be applied ({first_line(error)})") from error
-    if shape != (1, len(CLASSES), side, side):
-        raise ValueError(f"the network returns {shape}, not (1, {len(CLASSES)}, {side}, {side})")
+    if shape != (1, classes, side, side):
+        raise ValueError(f"the network returns {shape}, not (1, {classes}, {side}, {side})")
 
 
 def first_line(error: BaseException) -> str:

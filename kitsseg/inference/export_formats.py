@@ -149,7 +149,7 @@ def load_onnx(path: Path) -> Loaded:
         raise ValueError(f"{path}: invalid metadata ({error}); write it by kitsseg.export") from error
     try:
         net = OnnxNet(content)
-        checkpoint.check_output(net, about["neighbours"])
+        checkpoint.check_output(net, about["neighbours"], len(about["labels"].classes))
     except Exception as error:  # ONNX Runtime errors
         raise ValueError(f"{path}: cannot be run ({first_line(error)})") from error
     window = Window(INT16.min, INT16.max, 0, 1)
@@ -158,8 +158,9 @@ def load_onnx(path: Path) -> Loaded:
 
 def _description(loaded: Loaded) -> str:
     about = checkpoint.header(
-        {}, loaded.window, loaded.size, loaded.neighbours, loaded.provenance, loaded.pixel_mm
-    )
+        {}, loaded.window, loaded.size, loaded.neighbours, loaded.provenance, loaded.pixel_mm,
+        loaded.labels,
+    )  # fmt: skip
     del about["network"], about["window"]  # the graph contains them
     return json.dumps(about | {"local": loaded.local})
 

@@ -17,13 +17,12 @@ import cv2
 
 import kitsseg
 from kitsseg.data.case import case_number, name_key
-from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.dicom_seg import save_seg
 from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.upright import save_upright
-from kitsseg.data.labels import CLASSES, OFFICIAL, REGIONS
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.inference import quicklook
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.inference.slicewise import UNCERTAINTY
@@ -32,17 +31,13 @@ from kitsseg.system.locks import locked
 
 VERSION = 2
 JSON, CSV, ZIP = "predict.json", "volumes.csv", "predictions.zip"
-COLUMNS = (
-    "case", "input", *(f"{r}_ml" for r in OFFICIAL), "slices", "slice_mm", "row_mm", "column_mm",
-    "warnings", "problem",
-)  # fmt: skip
 UPRIGHT = ("upright", "upright_image")  # subfolders of label and image
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The files in ``folder``; the other attributes are values of ``conf/predict.yaml``."""
+    """The files in ``folder``; the others but ``labels`` are values of ``conf/predict.yaml``."""
 
     folder: Path
     submission: bool
@@ -51,11 +46,13 @@ class OutputFiles:
     quicklook: bool
     dicom_seg: bool
     upright: bool
+    labels: Labels = KITS19
 
     @property
     def maps(self) -> list[str]:
         """The names of the maps, see `kitsseg.inference.segmenter.Segmentation`."""
-        return [*(OFFICIAL if self.probabilities else ()), *([UNCERTAINTY] if self.uncertainty else [])]
+        regions = self.labels.table_regions if self.probabilities else ()
+        return [*regions, *([UNCERTAINTY] if self.uncertainty else [])]
 
     def label(self, scan: Scan) -> Path:
         """Return the path of the label volume, which the KiTS19 challenge names in a submission."""
@@ -64,7 +61,7 @@ class OutputFiles:
 
     def optional(self, scan: Scan) -> dict[str, Path]:
         """Return the paths of all results but the label, by the name of the map or of the subfolder."""
-        kinds = {n: (f"probability_{n}" if n in OFFICIAL else n, scan.ending) for n in self.maps}
+        kinds = {n: (n if n == UNCERTAINTY else f"probability_{n}", scan.ending) for n in self.maps}
         if self.quicklook:
             kinds["quicklook"] = ("quicklook", ".png")
         if self.dicom_seg and scan.files:
@@ -95,11 +92,12 @@ def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFi
     for name, values in result.maps.items():
         save_volume(paths[name], values, layout, unit=1 / 255)
         written.append(paths[name])
-    voxels = pixels_by_slice(label, len(CLASSES)).sum(axis=0)
-    volumes_ml = {r: float(voxels[list(REGIONS[r])].sum() * layout.voxel_ml) for r in OFFICIAL}
+    labels = segmenter.labels
+    sizes = {region: int(labels.mask(label, region).sum()) for region in labels.table_regions}
+    volumes_ml = {region: voxels * layout.voxel_ml for region, voxels in sizes.items()}
     writers = [
-        (["quicklook"], partial(quicklook.save, scan.name, image, label, volumes_ml)),
-        (["dicom_seg"], partial(save_seg, scan, label, layout)),
+        (["quicklook"], partial(quicklook.save, scan.name, image, label, volumes_ml, labels)),
+        (["dicom_seg"], partial(save_seg, scan, label, layout, labels)),
         (UPRIGHT if layout.is_sheared else [], partial(save_upright, image, label)),
     ]
     problems = []
@@ -135,14 +133,20 @@ class PredictionRecord:
     Args:
         settings: plain values that determine the predictions.
         about: further plain values, for information.
-        keep: refuse a folder with other settings instead of starting a new record.
+        keep: raise an error if the folder has other settings, instead of starting a new record.
         searched: absolute path of the input, which the entries of problems hold under this name.
+        regions: regions whose volumes are in ``volumes.csv``.
     """
 
     def __init__(
-        self, folder: Path, settings: Entry, about: Entry, keep: bool, searched: str = ""
-    ) -> None:
+        self, folder: Path, settings: Entry, about: Entry, keep: bool, searched: str = "",
+        regions: Sequence[str] = KITS19.table_regions,
+    ) -> None:  # fmt: skip
         self.folder, self.searched = folder, searched
+        self._columns = [
+            "case", "input", *(f"{region}_ml" for region in regions), "slices", "slice_mm", "row_mm",
+            "column_mm", "warnings", "problem",
+        ]  # fmt: skip
         self._lock = partial(locked, folder / JSON, Event(), lambda note: None)
         self._settings = json.loads(json.dumps(settings))
         self._about = {"version": VERSION, "kitsseg": kitsseg.__version__, **about, "settings": settings}
@@ -170,7 +174,7 @@ class PredictionRecord:
             outdated = [] if is_same and "files" in entry else old.get("files", ())
             for name in set(outdated) - set(entry.get("files", ())):
                 path = Path(os.path.abspath(root / name))
-                if path.is_relative_to(root):  # the record may be a stranger's
+                if path.is_relative_to(root):  # the record may come from an untrusted source
                     path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
 
@@ -227,7 +231,9 @@ class PredictionRecord:
         self.entries = dict(sorted(entries.items()))
         write_json(self.folder / JSON, self._about | {"scans": self.entries})
         out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(
+            out, self._columns, restval="", extrasaction="ignore", lineterminator="\n"
+        )
         writer.writeheader()
         for scan, entry in self.entries.items():
             writer.writerow({"case": scan, **entry, "warnings": "; ".join(entry.get("warnings", ()))})

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from kitsseg.data.io.nifti.read import EXPORT
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import neighbourhood
+from kitsseg.evaluation.postprocess import PostProcessing
 from kitsseg.inference import checkpoint, export_formats, slicewise
 from kitsseg.inference.body_crop import View, make_views
 from kitsseg.inference.checkpoint import Loaded
@@ -40,10 +41,10 @@ class Segmentation:
 
     Attributes:
         label: class ids, ``[S, H, W]`` uint8.
-        maps: ``[S, H, W]`` uint8 each; 0 to 255 represents 0 to 1. ``kidney`` and ``tumour`` hold the
-            probability of that official region (the kidney region includes the tumour), ``uncertainty``
-            the entropy of the class probabilities divided by log 3. All maps are averages over networks
-            and mirror images, before post-processing.
+        maps: ``[S, H, W]`` uint8 each; 0 to 255 represents 0 to 1. The name of a region in Table 1
+            holds its probability (of KiTS19: ``kidney``, which includes the tumour, and ``tumour``),
+            ``uncertainty`` the entropy of the class probabilities divided by its maximum. All maps are
+            averages over networks and mirror images, before post-processing.
         warnings: why the networks may not suit the volume.
     """
 
@@ -62,11 +63,12 @@ class Segmenter:
         postprocess: function of a label volume and its spacing in mm; None for no post-processing.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``. ONNX files always run on the CPU.
         precision: ``auto``, ``32-true``, ``bf16-mixed`` or ``16-mixed``. ONNX files run in float32.
-        crop: show the networks only the body and at least 16 pixels around it; the rest is
-            background. None: crop if all networks are local, whose labels hardly change.
+        crop: crop slices to the body and at least 16 pixels around it; other pixels are background.
+            None: crop if no network computes statistics of whole slices.
 
-    The attribute ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``),
-    and crop. Raises `ValueError` if an argument is out of range, or the device is missing or full.
+    The attribute ``labels`` describes the classes. ``computed`` holds device, precision, runtime of each
+    network (``torch`` or ``onnx``), and crop. Raises `ValueError` if an argument is out of range, the
+    networks have different labels, or the device is missing or full.
     """
 
     def __init__(
@@ -78,9 +80,14 @@ class Segmenter:
             raise ValueError("members: must hold at least one network")
         if not set(mirror_axes) <= {0, 1} or len(set(mirror_axes)) < len(mirror_axes):
             raise ValueError(f"mirror_axes={list(mirror_axes)} may hold 0 and 1, each once")
+        self.labels = members[0].labels
+        if any(member.labels.as_dict() != self.labels.as_dict() for member in members):
+            raise ValueError("members: the networks have different classes or regions")
         self.device = hardware.choose_device(device)
         self.precision = hardware.choose_precision(self.device.type, precision)
         self._autocast = hardware.autocast(self.device, self.precision)
+        if isinstance(postprocess, PostProcessing):
+            postprocess = partial(postprocess, labels=self.labels)
         self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
         self.crop = all(member.local for member in members) if crop is None else crop
         runtimes = ["onnx" if isinstance(m.net, export_formats.OnnxNet) else "torch" for m in members]
@@ -123,7 +130,7 @@ class Segmenter:
     def __call__(
         self, image: ImageLike, spacing_mm: Sequence[float] | None = None, offset_hu: int = 0
     ) -> Labels:
-        """Return the class ids of a volume as uint8: 0 background, 1 kidney, 2 tumour.
+        """Return the class ids of a volume as uint8; those of KiTS19 are 1 kidney and 2 tumour.
 
         They have the shape of the array, or lie along the axes of the file or image, whose affine they
         share. A volume is checked as by ``kitsseg.predict``, and its warnings are logged. Raises
@@ -208,7 +215,7 @@ class Segmenter:
         for part, native in slicewise.average_on_native_grid(pairs, networks, self._pixels_per_batch):
             result.label[z[part]] = slicewise.argmax(native).cpu().numpy()
             for name, values in result.maps.items():
-                values[z[part]] = slicewise.make_map(native, name)
+                values[z[part]] = slicewise.make_map(native, name, self.labels)
 
     def _predict(self, member: Loaded, hu: Hu, z: Indices, view: View) -> Tensor:
         """Return the probabilities ``[B, C, h, w]`` of slices ``z`` on the stored grid of a network."""

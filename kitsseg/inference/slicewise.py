@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kitsseg.data.labels import AIR_HU, CLASSES, OFFICIAL, REGIONS
+from kitsseg.data.labels import AIR_HU, Labels
 from kitsseg.data.store.grid import DIVISOR, Grid, neighbourhood
 from kitsseg.models.window import Window
 
@@ -112,12 +112,14 @@ def to_native(probabilities: Tensor, grid: Grid, buffer: Tensor | None = None) -
     return out
 
 
-def make_map(probabilities: Tensor, name: str) -> npt.NDArray[np.uint8]:
+def make_map(probabilities: Tensor, name: str, labels: Labels) -> npt.NDArray[np.uint8]:
     """Return the map ``[B, H, W]`` of probabilities ``[B, C, H, W]``, see `Segmentation.maps`."""
     if name == UNCERTAINTY:
-        values = torch.special.entr(probabilities).sum(1) / np.log(len(CLASSES))
-    elif name in OFFICIAL:
-        values = probabilities[:, list(REGIONS[name])].sum(1)
+        values = torch.special.entr(probabilities).sum(1) / np.log(len(labels.classes))
+    elif name in labels.table_regions:
+        values = probabilities[:, list(labels.ids(name))].sum(1)
     else:
-        raise ValueError(f"maps={name}: must be one of {', '.join((*OFFICIAL, UNCERTAINTY))}")
+        raise ValueError(
+            f"maps={name}: must be one of {', '.join((*labels.table_regions, UNCERTAINTY))}"
+        )
     return np.asarray((values.clamp(0, 1) * 255).round().to(torch.uint8).cpu())

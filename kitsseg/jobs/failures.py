@@ -1,4 +1,4 @@
-"""Why a job failed: one line with the remedy, or a traceback if the mistake is kitsseg's."""
+"""Describe why a job failed: one line with the remedy, or a traceback for a bug in kitsseg."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from kitsseg.system import distributed
 from kitsseg.system.files import write_json
 
 SMALLER = "try a smaller data.batch_size, model.width or data.size, or trainer.precision=bf16-mixed"
-RESUME = "then give the same command again to resume"
+RESUME = "then repeat the command to resume"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 GONE = (errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENOTCONN)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -21,10 +21,10 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed, as its ``status.json`` stores it."""
+    """The reason for the failure of a job, as stored in its ``status.json``."""
 
     error: str  # in one line
-    known: bool  # whether that line is enough; otherwise the traceback is shown
+    known: bool  # whether ``error`` suffices; otherwise the traceback is shown
     traceback: str
     lines: list[str] = field(default_factory=list)  # shown instead of ``error`` if there are several
 
@@ -35,7 +35,7 @@ class Failure:
 
 
 class JobFailedError(Exception):
-    """A process of a job failed, because of ``failure``."""
+    """Raised when a process of a job fails; ``failure`` holds the reason."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error)
@@ -43,7 +43,7 @@ class JobFailedError(Exception):
 
 
 def describe(error: BaseException) -> Failure:
-    """Return the failure that an exception stands for."""
+    """Return the failure that an exception describes."""
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from kitsseg.data.store.prepare import BadCasesError
@@ -65,18 +65,18 @@ def describe(error: BaseException) -> Failure:
 
 
 def killed(number: int, process: str) -> Failure:
-    """Return the failure of a process that signal ``number`` ended."""
+    """Return the failure of a process that was killed by signal ``number``."""
     name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
     line = f"{process} was killed by {name}"
     if number == signal.SIGKILL:
         line += f", most likely because memory ran out: {SMALLER}, or fewer data.workers"
     elif number == signal.SIGBUS:
-        line += f": a file that it was reading is gone, or the disk is full; correct that, {RESUME}"
+        line += f": a file that it was reading is missing, or the disk is full; fix this, {RESUME}"
     return Failure(line, True, "")
 
 
 def _known_reason(error: BaseException) -> str:
-    """Return the line for an exception whose reason is known, else an empty string."""
+    """Return the message for an exception whose cause is known, otherwise an empty string."""
     import torch
 
     text = one_line(error)
@@ -84,7 +84,7 @@ def _known_reason(error: BaseException) -> str:
         return f"out of memory ({text.split('. ')[0][:200]}): {SMALLER}"
     if "DataLoader worker" in text and "killed by signal" in text:
         return f"{text.split('. ')[0]}, most likely because memory ran out: use fewer data.workers"
-    # An exception in a loader process arrives as the same type, without its attributes.
+    # An exception raised in a loader process keeps its type but loses its attributes.
     number, where = getattr(error, "errno", None), getattr(error, "filename", None)
     if number in DISK_FULL or "No space left on device" in text:
         full = where if where is not None else "the output folder"
@@ -93,19 +93,17 @@ def _known_reason(error: BaseException) -> str:
         return ""
     at = f"{where}: {error.strerror}" if where is not None else text.rsplit("] ", 1)[-1]
     if number in REFUSED:
-        return (
-            f"{at}; name a folder of which you may read and write the files, or change its permissions"
-        )
-    # If only the file is missing, kitsseg may be at fault.
+        return f"{at}; set a folder that you can read and write, or change its permissions"
+    # If only the file is missing, the cause may be a bug in kitsseg.
     path = str(where) if where is not None else at.partition("'")[2].rstrip("'")
     is_missing = number == errno.ENOENT or "[Errno 2]" in text
     if number in GONE or (is_missing and not Path(path).parent.is_dir()):
-        return f"{at}; was a folder removed or a disk disconnected? restore it, {RESUME}"
+        return f"{at}; its folder was removed or its disk disconnected; restore it, {RESUME}"
     return ""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that caused it."""
+    """Yield an exception and its chain of causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -114,7 +112,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an exception on one line, without omegaconf's details, or else its type."""
+    """Return an exception's message in one line without omegaconf's details, or its type if empty."""
     details = ("full_key:", "object_type=", "reference_type=")
     lines = [line for line in str(error).splitlines() if not line.strip().startswith(details)]
     return " ".join(" ".join(lines).split()) or type(error).__name__
@@ -127,16 +125,16 @@ def clear_failures(folder: Path) -> None:
 
 
 def store_failure(folder: Path, failure: Failure) -> None:
-    """Store the failure of this rank for the process that writes the job's status."""
+    """Store the failure of this rank for the process that writes ``status.json``."""
     rank = distributed.rank()
     values = {"time": time.time(), "rank": rank, "ranks": distributed.world_size(), **asdict(failure)}
     write_json(folder / f".failure-{rank}.json", values)
 
 
 def first_failure(folder: Path, default: Failure) -> Failure:
-    """Return the earliest failure that a rank stored, which caused the others, or ``default``."""
+    """Return the earliest stored failure, which caused those of other ranks, or ``default``."""
     if distributed.world_size() > 1:
-        time.sleep(1)  # other ranks store theirs at the same time
+        time.sleep(1)  # wait until other ranks have stored theirs
     stored = [json.loads(path.read_text()) for path in folder.glob(".failure-*.json")]
     clear_failures(folder)
     if not stored:

@@ -1,28 +1,29 @@
-"""The folder of a job: its configuration, its status, and what of it is complete."""
+"""The folder of a job: its configuration, status and finished phases."""
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
 
 from kitsseg.reporting.run_record import RESULT, STATUS
-from kitsseg.system.files import write_json
+from kitsseg.system.files import file_version, write_json
 
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
-# Children of a killed process may hold its lock for some seconds longer.
+CASES = "cases.json"  # the files of each case with size and modification time
+# Child processes can hold the lock of a killed process for some seconds.
 WAIT_S = 20.0
-# Settings that change no result: a job is resumed with other values of these.
+# Settings that do not affect results; they may differ when a job is resumed.
 FREE = ("paths", "logger", "callbacks.progress", "data.workers", "data.prepare_workers", "data.prepared")
 
 Value = TypeVar("Value")
 
 
 class JobRunningError(ValueError):
-    """Another process is running the job."""
+    """Raised when another process is running the job."""
 
 
 def lock_job(folder: Path, wait_s: float = WAIT_S) -> AbstractContextManager[object]:
@@ -52,9 +53,9 @@ def is_complete(folder: Path) -> bool:
 
 
 def find(folder: Path, settings: Mapping[str, Any]) -> Path:
-    """Return the folder of a job of a sweep: ``folder``, or the one beside it that holds the same job.
+    """Return the folder of a job of a sweep: ``folder``, or a sibling that holds the same job.
 
-    A sweep with more keys than an earlier one gives the same job another name.
+    The folder name of a job changes when a key is added to its sweep.
     """
     if not (folder / CONFIG).is_file():
         for path in sorted(folder.parent.glob(f"*/{CONFIG}")):
@@ -70,13 +71,29 @@ def changes(folder: Path, settings: Mapping[str, Any]) -> list[str]:
 
 
 def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
-    """Return the `changes` if the folder holds checkpoints or results of the other configuration."""
+    """Return the `changes` if the folder holds checkpoints or results of another configuration."""
     occupied = any((folder / name).exists() for name in (RESULT, "checkpoints"))
     return changes(folder, settings) if occupied else []
 
 
+def changed_cases(folder: Path) -> str:
+    """Return a line about the cases whose files have changed since the job started; empty if none has.
+
+    Files that are gone do not count: a finished run does not need its data.
+    """
+    path = folder / CASES
+    cases = json.loads(path.read_text()) if path.is_file() else {}
+    changed = []
+    for case, files in cases.items():
+        with suppress(OSError):
+            if any(file_version(Path(name)) != version for name, version in files.items()):
+                changed.append(case)
+    count = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"{changed[0]}{count}: changed since this run was started" if changed else ""
+
+
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Store the configuration in the folder; phases that another one finished there do not count.
+    """Store the configuration in the folder and discard finished phases of any other one.
 
     Raises:
         ValueError: the folder holds checkpoints or results of another configuration.
@@ -85,7 +102,11 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise ValueError(
             f"{folder} holds a job with {'; '.join(found[:3])}{more}: choose another name=, or remove "
-            "that folder to start again"
+            "that folder to start from scratch"
+        )
+    if (folder / "checkpoints").exists() and (line := changed_cases(folder)):
+        raise ValueError(
+            f"{folder}: {line}: choose another name=, or remove that folder to start from scratch"
         )
     if changes(folder, settings):
         (folder / PHASES).unlink(missing_ok=True)
@@ -93,7 +114,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = FREE) -> list[str]:
-    """Return the differences, such as ``seed=0, not 1``, outside the keys ``free``."""
+    """Return the differences, such as ``seed=0, not 1``, except those of the keys ``free``."""
     before, after = _flatten(old), _flatten(json.loads(json.dumps(new)))
     allowed = tuple(f"{key}." for key in free)
     return [
@@ -120,7 +141,7 @@ def _show(values: Mapping[str, Any], key: str) -> str:
 class Phases:
     """The finished phases of a job and their results, stored in ``phases.json`` for resuming.
 
-    Of several ranks, only the first may ``write`` the file.
+    Set ``write`` on the first rank only.
     """
 
     def __init__(self, folder: Path, write: bool = True) -> None:
@@ -130,7 +151,7 @@ class Phases:
     def __call__(self, name: str, work: Callable[[], Value], always: bool = False) -> Value:
         """Return the result of ``work`` (plain values), or the stored one if the phase has finished.
 
-        With ``always``, it is computed in every attempt, and the duration of the last one is stored.
+        With ``always``, ``work`` is called in every attempt, and the last duration is stored.
         """
         if name not in self.done or always:
             start = time.monotonic()
@@ -143,5 +164,5 @@ class Phases:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Duration of each phase in the process that finished it."""
+        """Duration of each phase in seconds."""
         return {name: phase["seconds"] for name, phase in self.done.items()}

@@ -1,7 +1,7 @@
-"""Start the processes of a job, one per device, watch them, and end them together.
+"""Start the processes of a job, one per device, monitor them, and end them together.
 
-Each is ``python -m kitsseg.train`` again, with the job in a file that an environment variable names, so
-no rank parses a command line or enters a sweep. A job that is killed does not end the sweep.
+Each process runs ``python -m kitsseg.train`` and reads the job from a file that an environment variable
+names. So no rank parses a command line or starts a sweep, and a killed job does not end the sweep.
 """
 
 import json
@@ -21,14 +21,14 @@ from kitsseg.jobs import failures
 from kitsseg.system import distributed, gpus, signals
 from kitsseg.system.files import write_json
 
-VARIABLE = "KITSSEG_JOB"  # names the file of the job in the environment of its processes
+VARIABLE = "KITSSEG_JOB"  # environment variable with the path of the job's file
 OWNER = "KITSSEG_SWEEP"  # `process_id` of the command that runs the sweep
 JOB = ".task.json"
 POLL_S = 0.2
-# After the first failure, the other ranks have so long to store theirs before they are killed.
+# After the first failure, the other ranks are killed after this time, in which they store theirs.
 GRACE_S = 3.0
-# glibc would return the memory of large tensors to the kernel after each step and get it back page by
-# page. Kept, and in pages of 2 MB, it saves about a tenth of a step on CPUs (benchmarks/memory.py).
+# By default, glibc returns the memory of large tensors to the kernel after each step. Keeping it, in
+# pages of 2 MB, makes a training step on CPUs about 10 % faster (benchmarks/memory.py).
 GLIBC_TUNABLES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:"
     f"glibc.malloc.trim_threshold={1 << 40}:glibc.malloc.top_pad={1 << 28}"
@@ -36,7 +36,7 @@ GLIBC_TUNABLES = (
 
 
 def process_id() -> str:
-    """Return a name for this process among those of all machines."""
+    """Return an id of this process that is unique across machines."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
@@ -46,10 +46,10 @@ def command_id() -> str:
 
 
 def requested_ranks(trainer: Mapping[str, Any]) -> int:
-    """Return the number of processes that a ``trainer`` section asks for on this machine.
+    """Return the number of processes that a ``trainer`` section requests on this machine.
 
     Raises:
-        ValueError: it asks for none.
+        ValueError: the number is below 1.
     """
     devices = trainer.get("devices", 1)
     if isinstance(devices, Sequence) and not isinstance(devices, str):
@@ -57,14 +57,14 @@ def requested_ranks(trainer: Mapping[str, Any]) -> int:
     text = str(devices)
     if text in ("auto", "-1"):
         return gpus.count() if distributed.uses_gpus(trainer) else 1
-    ranks = len(text.split(",")) if "," in text else int(text)
+    ranks = len(text.split(",")) if "," in text else int(text) if text.isdigit() else 0
     if ranks < 1:
         raise ValueError(f"trainer.devices={devices}: must be at least 1, or -1 for all")
     return ranks
 
 
 def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
-    """Compute a job in ``ranks`` processes and wait for them; for a job on GPUs, reserve one per rank.
+    """Compute a job in ``ranks`` processes and wait for them. On GPUs, reserve one GPU per rank.
 
     ``job`` is passed to the ranks as JSON; ``job["config"]`` is the configuration.
 
@@ -77,7 +77,7 @@ def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
     try:
         with _devices(job["config"]["trainer"], ranks) as env, socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", 0))  # a free port, which is reserved until the block ends
+            probe.bind(("127.0.0.1", 0))  # reserves a free port until the block ends
             port = probe.getsockname()[1]
             for rank in range(ranks):
                 processes.append(_start_rank(path, {**env, **_rank_variables(rank, ranks, port)}, ranks))
@@ -95,16 +95,16 @@ def _start_rank(job: Path, env: Mapping[str, str], ranks: int) -> "subprocess.Po
     return subprocess.Popen(
         [sys.executable, "-m", "kitsseg.train"],
         env={**defaults, **os.environ, **env, "PYTHONPATH": path, VARIABLE: str(job.absolute())},
-        # A debugger in the only process of a job reads from the terminal.
+        # A debugger needs the terminal. Only a job with one process can use it.
         stdin=None if ranks == 1 else subprocess.DEVNULL,
-        # A process group of its own: one signal ends a rank with its loader processes, and an interrupt
-        # from the terminal reaches this process alone.
+        # In its own process group, one signal ends a rank with its loader processes, and an interrupt
+        # from the terminal reaches only this process.
         start_new_session=True,
     )
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and all that it started."""
+    """Kill a process and its child processes."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -112,7 +112,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _devices(trainer: Mapping[str, Any], number: int) -> Iterator[dict[str, str]]:
-    """Reserve GPUs and yield the variable that names them, unless the user or SLURM chose them."""
+    """Reserve GPUs, unless the user or SLURM chose them, and yield ``CUDA_VISIBLE_DEVICES``."""
     chosen = isinstance(trainer["devices"], list) or "," in str(trainer["devices"])
     if chosen or "SLURM_JOB_ID" in os.environ or not distributed.uses_gpus(trainer):
         yield {}
@@ -122,7 +122,7 @@ def _devices(trainer: Mapping[str, Any], number: int) -> Iterator[dict[str, str]
 
 
 def _rank_variables(rank: int, ranks: int, port: int) -> dict[str, str]:
-    """Return the variables that torchrun sets; none for the only process of a job."""
+    """Return the variables that torchrun sets; empty if there is only one rank."""
     if ranks == 1:
         return {}
     env = {
@@ -138,7 +138,7 @@ def _rank_variables(rank: int, ranks: int, port: int) -> dict[str, str]:
 def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
     """Return when all processes have succeeded; raise soon after one has failed.
 
-    A process that a Hydra launcher started also ends when the command that runs the sweep has ended.
+    In a process of a Hydra launcher, exit when the command that runs the sweep has ended.
     """
     failed, parent = None, os.getppid()
     in_launcher = command_id() != process_id()
@@ -151,23 +151,23 @@ def _watch(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
                 break
         time.sleep(POLL_S)
     codes = {rank: process.returncode for rank, process in enumerate(processes) if process.returncode}
-    # A rank that a signal killed comes first: the others only report that they miss it.
+    # Report a killed rank first: the other ranks fail because of it.
     for rank, code in sorted(codes.items(), key=lambda item: item[1] > 0):
         name = "its process" if len(processes) == 1 else f"rank {rank}"
         if code < 0:
             raise failures.JobFailedError(failures.killed(-code, name))
         default = failures.Failure(f"{name} ended with exit code {code}; see its log", True, "")
-        if code in failures.DISK_FULL:  # it could not even store its failure
+        if code in failures.DISK_FULL:  # the rank could not store its failure
             default = failures.describe(OSError(code, os.strerror(code), str(folder)))
         raise failures.JobFailedError(failures.first_failure(folder, default))
 
 
 def run_rank(work: Callable[[dict[str, Any]], None]) -> bool:
-    """Call ``work`` with the job for which `start_job` started this process; return False if it did not.
+    """Call ``work`` with the job of this process; return False if `start_job` did not start it.
 
-    If the work fails, the reason is stored and the process ends at once.
+    If the work fails, the reason is stored and the process exits immediately.
     """
-    if (name := os.environ.pop(VARIABLE, None)) is None:  # popped, so that children do not see it
+    if (name := os.environ.pop(VARIABLE, None)) is None:  # child processes must not inherit it
         return False
     path = Path(name)
     signals.ignore_cluster_signals()
@@ -182,12 +182,12 @@ def run_rank(work: Callable[[dict[str, Any]], None]) -> bool:
         except OSError as disk:
             code = disk.errno if disk.errno in failures.DISK_FULL else 1
         sys.stdout.flush()
-        os._exit(code)  # no clean-up: other ranks may wait for this one, and libraries for them
+        os._exit(code)  # clean-up could block: libraries may wait for other ranks
     return True
 
 
 def _end_with(parent: int) -> None:
-    """End this process and all that it started when its parent process ends."""
+    """Kill this process and its child processes when its parent process ends."""
     while os.getppid() == parent:
         time.sleep(POLL_S)
     os.killpg(0, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Run a job with its status, resume a search, and finish a run or sweep with tables and report."""
+"""Run a job and store its status, resume a search, and write tables and report at the end."""
 
 import hashlib
 import logging
@@ -29,7 +29,7 @@ from kitsseg.tracking.sweep_end import log_sweep
 
 log = logging.getLogger("kitsseg")
 
-ATTEMPT = ".attempt-"  # in the folder of a job, with the `command_id`: why that command did not run it
+ATTEMPT = ".attempt-"  # file in a job's folder: why the command `command_id` did not run the job
 EXCLUDE = "hydra.job.config.override_dirname.exclude_keys"
 MAX_NAME = 120
 
@@ -39,13 +39,13 @@ def guard(
 ) -> bool:
     """Run a job in its folder, write its ``status.json``, and return whether it succeeded.
 
-    A complete job is skipped; an interrupted or failed one is resumed. A failure is printed at once:
-    one line for what a user can correct, otherwise a traceback.
+    A complete job is skipped; an interrupted or failed one is resumed. A failure is printed immediately:
+    in one line if its cause is known, otherwise with a traceback.
 
     Args:
-        work: computes the job, or what is missing of it.
+        work: computes the phases of the job that have not finished.
         folder: folder of the job.
-        settings: configuration of the job, which its folder is checked against.
+        settings: configuration of the job, compared with the one in the folder.
         about: plain values to store with the status.
     """
     if distributed.rank() > 0:
@@ -57,12 +57,14 @@ def guard(
             remove_unfinished(folder)
             if job_folder.is_complete(folder) and not job_folder.changes(folder, settings):
                 log.info(f"already complete: {folder}")
+                if changed := job_folder.changed_cases(folder):
+                    log.warning(f"{changed}; choose another name= to train again")
                 return True
             job_folder.claim(folder, settings)
             failure = _run(work, folder, about)
     except (ValueError, OSError) as error:  # before the job started
         failure = failures.describe(error)
-        if not isinstance(error, job_folder.JobRunningError):  # it may be complete when the sweep ends
+        if not isinstance(error, job_folder.JobRunningError):  # may be complete when the sweep ends
             with suppress(OSError):
                 attempt.write_text(failure.error)
     if failure is not None:
@@ -72,7 +74,7 @@ def guard(
 
 
 def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> failures.Failure | None:
-    """Do the work, update the status, and return the failure if there is one."""
+    """Call ``work``, update the status, and return the failure, if any."""
     values: dict[str, Any] = {
         **about,
         "started": time.time(),
@@ -93,11 +95,11 @@ def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> fa
         write_status("complete")
     except Exception as error:
         failure = failures.describe(error)
-        if distributed.world_size() > 1:  # started by torchrun or SLURM: another may have failed first
+        if distributed.world_size() > 1:  # another rank may have failed first
             failure = failures.first_failure(folder, failure)
         try:
             write_status("failed", **asdict(failure))
-        except OSError as full:  # the disk that the job filled; its status stays "running"
+        except OSError as full:  # the disk is full; the stored status remains "running"
             log.warning(f"{folder / run_record.STATUS} cannot be written: {full.strerror}")
         return failure
     except BaseException:
@@ -107,7 +109,7 @@ def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> fa
 
 
 def _run_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Do the work of a rank other than the first; return whether it succeeded."""
+    """Run the job on a rank other than the first; return whether it succeeded."""
     if job_folder.conflicts(folder, settings) or job_folder.is_complete(folder):
         return True
     try:
@@ -121,15 +123,15 @@ def _run_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any
 
 
 def objective(folder: Path) -> float | None:
-    """Return what a search maximises: the mean validation Dice of the tumour; None if the job failed."""
+    """Return the objective of a search, the mean validation Dice of the tumour; None on failure."""
     if not job_folder.is_complete(folder):
         return None
     record = run_record.read(folder / run_record.RESULT)
-    return metrics.case_mean(record.final["validation"], "tumour")
+    return metrics.case_mean(record.final["validation"], record.label_set.target)
 
 
 class FinishSweep(Callback):
-    """Name the folders of a sweep's jobs, and write tables and report when a run or sweep ends."""
+    """Hydra callback that names the folders of jobs and writes tables and report at the end."""
 
     def __init__(self) -> None:
         self.locks = ExitStack()
@@ -144,7 +146,7 @@ class FinishSweep(Callback):
         if sweeper.get("storage") is None:
             return
         try:
-            folder.mkdir(parents=True, exist_ok=True)  # for the study
+            folder.mkdir(parents=True, exist_ok=True)  # will contain the study
             self.locks.enter_context(job_folder.lock_job(folder))
             space = {**(sweeper.get("params") or {}), **swept_overrides(config)}
             left, existing = remaining_trials(sweeper, space)
@@ -153,25 +155,24 @@ class FinishSweep(Callback):
         with read_write(sweeper):
             sweeper.n_trials = left
             if sweeper.sampler.get("seed") is not None:
-                sweeper.sampler.seed += existing  # the same seed would draw the same values again
+                sweeper.sampler.seed += existing  # the same seed would repeat the same values
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_sweep(Path(config.hydra.sweep.dir))
 
 
 def remaining_trials(sweeper: DictConfig, space: Mapping[str, str]) -> tuple[int, int]:
-    """Return how many trials a study still needs to have ``n_trials`` values, and how many it has.
+    """Return how many trials remain until ``n_trials`` are complete, and how many trials exist.
 
-    No other process may use the study: a running trial is then one that was interrupted. It is marked
-    as failed and its values are tried first, so that its job is resumed in its folder. A study that does
-    not exist is created.
+    No other process may use the study, so a running trial is one that was interrupted. It is marked as
+    failed and queued again with the same values, so that its job is resumed. A missing study is created.
 
     Args:
         sweeper: the section ``hydra.sweeper``.
-        space: the searched values, such as ``{"optimizer.lr": "interval(0.0001,0.01)"}``.
+        space: the search space, such as ``{"optimizer.lr": "interval(0.0001,0.01)"}``.
 
     Raises:
-        ValueError: the study was started with other values, or the direction is unknown.
+        ValueError: the study has another search space or direction, or the direction is unknown.
     """
     import optuna
     from optuna.storages import RetryFailedTrialCallback
@@ -203,7 +204,7 @@ def _parse(task: Sequence[str]) -> list[Override]:
 
 
 def swept_overrides(config: DictConfig) -> dict[str, str]:
-    """Return the values of each key that a sweep or search varies, as its override states them."""
+    """Return the swept values of each key, as written in its override."""
     swept = [
         override for override in _parse(config.hydra.overrides.task) if override.is_sweep_override()
     ]
@@ -211,13 +212,13 @@ def swept_overrides(config: DictConfig) -> dict[str, str]:
 
 
 def folder_name(overrides: str) -> str:
-    """Return a folder name for the overrides of a job that needs no quotes in a shell or in Hydra."""
+    """Return a folder name for a job's overrides that needs no quotes in a shell or in Hydra."""
     if not overrides:
         return "default"
     name = re.sub(r"[^A-Za-z0-9.+_-]+", "-", overrides)
     if name == overrides and len(name) <= MAX_NAME:
         return name
-    # Different overrides could give the same shortened name.
+    # The hash distinguishes overrides that give the same shortened name.
     return f"{name[: MAX_NAME - 9]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
 
 
@@ -226,10 +227,10 @@ OmegaConf.register_new_resolver("gpus", gpus.count, replace=True)
 
 
 def name_jobs(config: DictConfig) -> None:
-    """Name the folders of a sweep's jobs by what is swept, and by nothing else.
+    """Name the folders of a sweep's jobs after the swept values only.
 
-    The same command then finds its jobs again, and a sweep with more values adds to those that exist. A
-    sweep over experiments, each of which sets a name, gets the name ``experiments``.
+    Repeating the command then finds the existing jobs, also if values were added. A sweep over
+    experiments, each of which sets a name, gets the name ``experiments``.
     """
     task = config.hydra.overrides.task
     swept = set(swept_overrides(config))

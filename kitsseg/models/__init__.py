@@ -1,4 +1,4 @@
-"""The networks and the CT window: plain modules, tensors in, logits out. They import torch alone.
+"""Networks and HU normalisation as plain `torch.nn.Module` classes. This package imports only torch.
 
-`unet` holds the U-Net and the attention U-Net, `window` the normalisation of Hounsfield units.
+`unet` contains the U-Net and the attention U-Net, `window` the normalisation of Hounsfield units.
 """

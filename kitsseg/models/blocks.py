@@ -9,9 +9,9 @@ UPSAMPLINGS = ("transpose", "bilinear")
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """Return the normalisation layer that ``norm``, one of `NORMS`, names.
+    """Return the normalisation layer with the name ``norm``, one of `NORMS`.
 
-    ``group`` uses 8 groups, or 4, 2 or 1 if ``channels`` is not divisible.
+    ``group`` uses 8 groups, or 4, 2 or 1 if ``channels`` is not divisible by 8.
     """
     if norm == "batch":
         return nn.BatchNorm2d(channels)
@@ -22,7 +22,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
         return nn.GroupNorm(groups, channels)
     if norm == "none":
         return nn.Identity()
-    raise ValueError(f"norm={norm!r} must be one of {', '.join(NORMS)}")
+    raise ValueError(f"norm={norm!r}: must be one of {', '.join(NORMS)}")
 
 
 class ConvBlock(nn.Sequential):
@@ -47,8 +47,8 @@ class ConvBlock(nn.Sequential):
 class UpConvolution(nn.ConvTranspose2d):
     """2 x 2 transposed convolution with stride 2: ``[B, in, H, W]`` -> ``[B, out, 2 H, 2 W]``.
 
-    The output patches do not overlap, so a channels_last input is computed as one matrix product. On a
-    CPU this shortens a training step by 3 to 6 % compared with `torch.nn.ConvTranspose2d`.
+    The output patches do not overlap, so for a channels_last input the layer is one matrix product. On
+    a CPU, this shortens a training step by 3 to 6 % compared with `torch.nn.ConvTranspose2d`.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -73,10 +73,10 @@ def make_upsample(in_channels: int, out_channels: int, up: str) -> nn.Sequential
     if up == "transpose":
         return nn.Sequential(UpConvolution(in_channels, out_channels))
     if up == "bilinear":
-        # The 1 x 1 convolution commutes with the interpolation and costs less before it.
+        # The 1 x 1 convolution commutes with the interpolation and is cheaper before it.
         scale = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), scale)
-    raise ValueError(f"up={up!r} must be one of {', '.join(UPSAMPLINGS)}")
+    raise ValueError(f"up={up!r}: must be one of {', '.join(UPSAMPLINGS)}")
 
 
 class AttentionGate(nn.Module):

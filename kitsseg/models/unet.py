@@ -1,5 +1,7 @@
 """2D U-Net and attention U-Net (the paper's section 2, Fig. 1, and section 2.1)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +11,8 @@ from kitsseg.models.blocks import AttentionGate, ConvBlock, check_input, make_up
 class UNet(nn.Module):
     """Symmetric 2D U-Net: image ``[B, in_channels, H, W]`` -> logits ``[B, classes, H, W]``.
 
-    In training mode with ``supervised > 0`` it returns a list: these logits, then those of each coarser
-    level, each half the size of the one before (deep supervision: Lee et al. 2015, arXiv:1409.5185).
+    In training mode with ``supervised > 0``, it returns a list of logits from the finest to the coarsest
+    level; each level halves the size (deep supervision: Lee et al. 2015, arXiv:1409.5185).
 
     Args:
         width: channels of the first level; doubled at each level below.
@@ -19,11 +21,11 @@ class UNet(nn.Module):
         up: ``transpose`` (learned) or ``bilinear``.
         dropout: probability of dropping a channel after each block of the two deepest levels.
         supervised: number of decoder levels below the finest that return logits in training mode.
-        class_prior: fraction of pixels per class. The bias of the head is initialised to predict it
+        class_prior: fraction of pixels per class, to whose logits the bias of the head is initialised
             (Lin et al. 2017, arXiv:1708.02002, section 3.3). None: PyTorch's random bias.
 
     Raises:
-        ValueError: an argument is out of range, or the size of the input does not fit.
+        ValueError: an argument is out of range, or the input has a wrong shape.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class UNet(nn.Module):
         up: str = "transpose",
         dropout: float = 0.0,
         supervised: int = 0,
-        class_prior: list[float] | None = None,
+        class_prior: Sequence[float] = (),
     ) -> None:
         super().__init__()
         for name, value in dict(in_channels=in_channels, width=width, depth=depth).items():
@@ -48,13 +50,13 @@ class UNet(nn.Module):
             raise ValueError(f"dropout={dropout}: must be in [0, 1)")
         if not 0 <= supervised < depth:
             raise ValueError(
-                f"supervised={supervised}: must be in [0, depth={depth}): levels of the decoder"
+                f"supervised={supervised}: must be in [0, depth={depth}), a number of decoder levels"
             )
         self.in_channels, self.depth = in_channels, depth
         self.settings: dict[str, object] = {  # the arguments, for checkpoints
             "in_channels": in_channels, "classes": classes, "width": width, "depth": depth,
             "norm": norm, "up": up, "dropout": dropout, "supervised": supervised,
-            "class_prior": class_prior,
+            "class_prior": list(class_prior),
         }  # fmt: skip
         self.channels = [width * 2**level for level in range(depth + 1)]
 
@@ -67,7 +69,7 @@ class UNet(nn.Module):
         )
         self.bottleneck = block(self.channels[-2], self.channels[-1], depth)
         self.pool = nn.MaxPool2d(2)
-        # From the deepest level to the finest, the order of computation.
+        # From the deepest to the finest level, in the order of computation.
         levels = range(depth - 1, -1, -1)
         self.upsample = nn.ModuleList(
             make_upsample(self.channels[level + 1], self.channels[level], up) for level in levels
@@ -76,15 +78,15 @@ class UNet(nn.Module):
             block(2 * self.channels[level], self.channels[level], level) for level in levels
         )
         self.head = make_head(self.channels[0], classes, class_prior)
-        # From fine to coarse, the order of the returned list.
+        # From fine to coarse, in the order of the returned list.
         self.coarse_heads = nn.ModuleList(
             make_head(self.channels[level], classes, class_prior) for level in range(1, supervised + 1)
         )
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """Return ``skip`` ``[B, C, H, W]`` as decoder step ``step`` (0 for the deepest level) uses it.
+        """Return ``skip`` ``[B, C, H, W]`` for decoder step ``step`` (0 is the deepest level).
 
-        Subclasses may gate it by ``below``, the features one level below, ``[B, 2 C, H / 2, W / 2]``.
+        Subclasses may gate it with ``below``, the features one level below, ``[B, 2 C, H / 2, W / 2]``.
         """
         return skip
 
@@ -108,10 +110,10 @@ class UNet(nn.Module):
         return [logits, *coarse] if coarse else logits
 
 
-def make_head(channels: int, classes: int, class_prior: list[float] | None) -> nn.Conv2d:
-    """Return the 1 x 1 convolution to logits; the softmax of its bias is ``class_prior``, if given."""
+def make_head(channels: int, classes: int, class_prior: Sequence[float]) -> nn.Conv2d:
+    """Return the 1 x 1 convolution to logits. If given, ``class_prior`` is the softmax of its bias."""
     head = nn.Conv2d(channels, classes, 1)
-    if class_prior is not None:
+    if class_prior is not None and len(class_prior) > 0:  # older checkpoints hold None
         shares = torch.tensor(class_prior, dtype=torch.float64, device="cpu")
         if len(shares) != classes or not (shares > 0).all() or abs(float(shares.sum()) - 1) > 1e-6:
             raise ValueError(
@@ -148,7 +150,7 @@ class AttentionUNet(UNet):
         up: str = "transpose",
         dropout: float = 0.0,
         supervised: int = 0,
-        class_prior: list[float] | None = None,
+        class_prior: Sequence[float] = (),
         gate_ratio: float = 0.5,
         gate_stride: int = 2,
         gate_norm: str = "none",
@@ -162,7 +164,7 @@ class AttentionUNet(UNet):
         if not 0 < gate_ratio <= 4:
             raise ValueError(f"gate_ratio={gate_ratio}: must be in (0, 4]")
         if depth == 1 and not gate_first:
-            raise ValueError("gate_first=false: depth=1 would have no gate; set gate_first=true")
+            raise ValueError("gate_first=false: a network with depth=1 has no gate; set gate_first=true")
         self.gates = nn.ModuleList(
             AttentionGate(
                 self.channels[level],
@@ -175,7 +177,7 @@ class AttentionUNet(UNet):
         )
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """Return the skip, attenuated by its gate if it has one."""
+        """Return the skip, multiplied by the coefficients of its gate if it has one."""
         if step >= len(self.gates):
             return skip
         gated: Tensor = self.gates[step](skip, below)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Window(nn.Module):
     """Clip to [``low_hu``, ``high_hu``], subtract ``mean_hu`` and divide by ``sd_hu``.
 
-    The window is applied on the device, so that slices are transferred as int16.
+    The window is applied on the device, so that slices are transferred to it as int16.
 
     Raises:
         ValueError: ``low_hu`` is not below ``high_hu``, or ``sd_hu`` is not above 0.

@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import SplitScores
 from kitsseg.system.files import write_json
 
 VERSION = 2
 ADDED_IN_2 = {"curves", "clinical"}  # version 1 also lacks the voxel volume of each case
+ADDED_LATER = {"labels"}  # without them, the record is of KiTS19's labels
 RESULT, STATUS = "result.json", "status.json"
 
 
@@ -26,6 +28,7 @@ class Record:
         seconds: duration of each phase.
         curves: for each stage, one dict per epoch: ``epoch`` from 0, ``train/loss``, ``val/loss``, ….
         clinical: clinical fields by validation case; empty if unknown.
+        labels: classes and regions as plain values, see `label_set`.
     """
 
     name: str
@@ -41,7 +44,13 @@ class Record:
     seconds: dict[str, float]
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     clinical: dict[str, dict[str, Any]] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=KITS19.as_dict)
     version: int = VERSION
+
+    @property
+    def label_set(self) -> Labels:
+        """The classes and the scored regions."""
+        return Labels(**self.labels)
 
     @property
     def final(self) -> SplitScores:
@@ -70,9 +79,15 @@ def read(path: Path) -> Record:
             "again or use the kitsseg that wrote it"
         )
     names = {f.name for f in fields(Record)}
-    if missing := names - set(values) - (ADDED_IN_2 if version == 1 else set()):
+    optional = ADDED_LATER | (ADDED_IN_2 if version == 1 else set())
+    if missing := names - set(values) - optional:
         raise ValueError(f"{path}: missing {', '.join(sorted(missing))}; run the job again")
-    return Record(**{name: value for name, value in values.items() if name in names})
+    record = Record(**{name: value for name, value in values.items() if name in names})
+    try:
+        Labels(**record.labels)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: labels: {error}; run the job again") from error
+    return record
 
 
 def job_order(folder: Path) -> tuple[int, str]:

@@ -1,1 +1,1 @@
-"""What kitsseg needs of the operating system and the hardware: files, locks, signals, ranks, GPUs."""
+"""Operating system and hardware: atomic file writing, locks, signals, ranks, GPUs."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 import errno
 import json
@@ -61,3 +61,9 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as JSON; NaN and infinity raise `ValueError`."""
     write_text(path, json.dumps(values, indent=1, allow_nan=False))
+
+
+def file_version(path: Path) -> list[int]:
+    """Return size in bytes and modification time in ns of a file."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]

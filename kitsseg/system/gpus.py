@@ -44,4 +44,4 @@ def reserved(number: int, names: list[str], locks: Path | None = None) -> Iterat
                 if len(taken) == number:
                     yield taken
                     return
-        time.sleep(POLL_S)  # after releasing all: two jobs that hold some each would wait forever
+        time.sleep(POLL_S)  # after releasing all, because two jobs that each hold some would deadlock

@@ -12,6 +12,14 @@ LOGGERS = {
 }
 
 
+def is_installed(module: str) -> bool:
+    """Return whether a module can be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of its package
+        return False
+
+
 def require(module: str, extra: str, use: str) -> Any:
     """Return the imported ``module``, or raise `ValueError` with its ``use`` and the remedy."""
     try:
@@ -27,7 +35,7 @@ def missing_packages(loggers: Mapping[str, Any]) -> list[str]:
     for name, node in loggers.items():
         target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
         packages, extra = LOGGERS.get(target, ((), ""))
-        if missing := ", ".join(package for package in packages if find_spec(package) is None):
+        if missing := ", ".join(package for package in packages if not is_installed(package)):
             remedy = f"pip install 'kitsseg[{extra}]', or set logger=csv"
             problems.append(f"logger.{name}: not installed: {missing}; {remedy}")
     return problems

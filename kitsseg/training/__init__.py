@@ -1,5 +1,5 @@
-"""What a run computes: the Lightning task, losses, schedules, fine-tuning and the final evaluation.
+"""Training of a run: the Lightning task, losses, schedules, fine-tuning and the final evaluation.
 
 `task.SegmentationTask` is the LightningModule, `stage` fits it and resumes it, and `evaluation`
-computes the metrics of the trained network. Nothing here knows Hydra.
+computes the metrics of the trained network. This package does not import Hydra.
 """

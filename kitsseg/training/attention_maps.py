@@ -1,4 +1,4 @@
-"""The coefficients that attention gates compute for a slice."""
+"""Attention coefficients of a slice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +28,8 @@ def attention_maps(
         net: kitsseg's or MONAI's attention U-Net, in evaluation mode; other networks have no gates.
         window: maps HU to the input of the network.
         images: stored slices ``[S, H, W]`` in HU.
-        z: number of the slice.
-        neighbours: slices on either side that the network sees.
+        z: index of the slice.
+        neighbours: number of slices on either side in the network's input.
         trainer: defines device and precision.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Checks of a run before anything is trained: Trainer options, network, loss and initial weights."""
+"""Checks before training: Trainer options, network, loss and initial weights."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kitsseg.data.labels import CLASSES
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.inference import checkpoint
 from kitsseg.system.distributed import uses_gpus
@@ -17,7 +17,7 @@ from kitsseg.training.losses import Loss
 
 PRECISIONS = "auto, 32-true, bf16-mixed or 16-mixed"
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
-# Callbacks that change settings while training, so that the record would not describe the run.
+# Callbacks that change settings during training, so that the recorded settings would be wrong.
 CALLBACKS = {
     "BatchSizeFinder": "set data.batch_size",
     "LearningRateFinder": "compare rates in a sweep: -m optimizer.lr=1e-4,1e-3",
@@ -25,14 +25,18 @@ CALLBACKS = {
 }
 
 
-def check_trainer(trainer: Mapping[str, Any], callbacks: Mapping[str, Any]) -> list[str]:
+def check_trainer(
+    trainer: Mapping[str, Any], callbacks: Mapping[str, Any], has_logger: bool = True
+) -> list[str]:
     """Return the problems of the ``trainer`` section and of the configured callbacks."""
-    return [*_check_values(trainer), *_check_callbacks(callbacks)]
+    return [*_check_values(trainer), *_check_callbacks(callbacks, has_logger)]
 
 
 def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
-    if (epochs := trainer.get("max_epochs")) is not None and epochs < 1:
-        yield f"trainer.max_epochs={epochs}: must be at least 1"
+    for name in ("max_epochs", "accumulate_grad_batches", "val_check_interval"):
+        value = trainer.get(name)
+        if isinstance(value, int | float) and (value < 1 if isinstance(value, int) else value <= 0):
+            yield f"trainer.{name}={value}: must be at least 1"
     if (steps := trainer.get("max_steps", -1)) is not None and steps == 0:
         yield "trainer.max_steps=0: must be at least 1, or -1 for no limit"
     precision = str(trainer["precision"])
@@ -48,18 +52,26 @@ def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _check_callbacks(callbacks: Mapping[str, Any]) -> Iterator[str]:
+def check_mirror_axes(axes: Sequence[int]) -> list[str]:
+    """Return a problem if the axes of test-time mirroring are not distinct in-plane axes."""
+    valid = sorted(axes) in ([], [0], [1], [0, 1])
+    return [] if valid else [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
+
+
+def _check_callbacks(callbacks: Mapping[str, Any], has_logger: bool) -> Iterator[str]:
     for key, node in callbacks.items():
         name = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
         if name in CALLBACKS:
             yield f"callbacks.{key}: {name} changes settings that are recorded; {CALLBACKS[name]}"
+        elif name == "LearningRateMonitor" and not has_logger:
+            yield f"callbacks.{key}: LearningRateMonitor needs a logger; set logger=csv"
 
 
 SIDE = 4 * DIVISOR
 
 
 def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:
-    """Return the problems of network, loss and initial weights with each other.
+    """Return the problems of network, loss and initial weights that only show in combination.
 
     ``values`` is the configuration, ``built`` holds the components that could be built.
     """
@@ -68,7 +80,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     net, problems = built["model"], []
     checks: list[Callable[[], None]] = []
     if "data" in built:
-        checks.append(partial(check_output, net, built["data"].neighbours))
+        checks.append(partial(check_output, net, built["data"].neighbours, built["data"].labels))
     if "loss" in built:
         checks.append(partial(check_loss, built["loss"]))
     if (finetune := built.get("finetune")) is not None:
@@ -85,12 +97,12 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     return problems
 
 
-def check_output(net: nn.Module, neighbours: int) -> None:
+def check_output(net: nn.Module, neighbours: int, labels: Labels = KITS19) -> None:
     """Raise `ValueError` unless ``net`` maps slices to one logit per class and pixel.
 
     Args:
         net: on the meta device, where a forward pass costs nothing, or on the CPU.
-        neighbours: slices on either side that the network sees.
+        neighbours: number of slices on either side in the network's input.
     """
     channels, training = 2 * neighbours + 1, net.training
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
@@ -99,7 +111,7 @@ def check_output(net: nn.Module, neighbours: int) -> None:
             out = net.eval()(torch.zeros(2, channels, SIDE, SIDE, device=device))
     except NotImplementedError:  # an operation without an implementation on the meta device
         return
-    except Exception as error:  # of arbitrary networks
+    except Exception as error:  # arbitrary networks raise arbitrary errors
         text = " ".join(str(error).split())[:200]
         raise ValueError(
             f"model: {type(net).__name__} cannot be applied to {channels} input channels "
@@ -107,16 +119,16 @@ def check_output(net: nn.Module, neighbours: int) -> None:
         ) from error
     finally:
         net.train(training)
-    expected = (2, len(CLASSES), SIDE, SIDE)
+    expected = (2, len(labels.classes), SIDE, SIDE)
     if not isinstance(out, Tensor):
         raise ValueError(
             f"model: {type(net).__name__} returns a {type(out).__name__}; kitsseg needs a tensor of "
-            "logits [B, classes, H, W]; return that part of it only"
+            "logits [B, classes, H, W]; return only this tensor"
         )
     if tuple(out.shape) != expected:
         raise ValueError(
             f"model: {type(net).__name__} maps [2, {channels}, {SIDE}, {SIDE}] to {list(out.shape)}; "
-            f"kitsseg needs {list(expected)}: one logit for each of {', '.join(CLASSES)}"
+            f"kitsseg needs {list(expected)}: one logit for each of {', '.join(labels.classes)}"
         )
 
 
@@ -131,7 +143,7 @@ def check_loss(loss: object) -> None:
 
 
 def compare(net: nn.Module, path: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the weights that a checkpoint can give to ``net``, and those that differ.
+    """Return the names of the weights of a checkpoint that fit into ``net``, and of all others.
 
     Raises:
         ValueError: the file is not a checkpoint.
@@ -149,7 +161,7 @@ def check_initial(net: nn.Module, path: Path, strict: bool) -> None:
     if differing and strict:
         raise ValueError(
             f"init_from={path}: {len(differing)} weights differ in name or shape, such as "
-            f"{differing[0]}; set the same model, or init_strict=false to take over the others"
+            f"{differing[0]}; set the same model, or init_strict=false to load only the others"
         )
     if not fitting:
-        raise ValueError(f"init_from={path}: no weight has a name and shape of {type(net).__name__}")
+        raise ValueError(f"init_from={path}: no weight fits into {type(net).__name__}")

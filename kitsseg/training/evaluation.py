@@ -1,4 +1,4 @@
-"""The final metrics of a trained network: all slices of every case, on the case's own grid."""
+"""Compute the final metrics of a trained network per case, over all slices on the original grid."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
-from kitsseg.data.labels import OFFICIAL, REGIONS
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.inference.slicewise import segment_stored
@@ -36,7 +36,7 @@ def evaluate(
 ) -> metrics.SplitScores:
     """Segment all training and validation cases and compare each with its label volume.
 
-    Every case is computed by one rank, so its metrics do not depend on the number of ranks.
+    Each case is computed by one rank, so its metrics do not depend on the number of ranks.
 
     Args:
         net: moved to the device of ``trainer`` and put into evaluation mode.
@@ -46,16 +46,16 @@ def evaluate(
         mirror_axes: axes of test-time mirroring, see `kitsseg.inference.slicewise.segment_stored`.
         stage: name of the stage, for the log.
         predictions: folder for the label volumes of the validation cases.
-        limit: number of cases per part of the split, for ``trainer.fast_dev_run``; None for all.
+        limit: number of training and of validation cases (``trainer.fast_dev_run``); None for all.
 
     Returns:
-        For both parts of the split and each case: Dice of each region (None if it is absent from
-        truth and prediction) and the voxel counts behind it.
+        For training and validation cases: Dice of each region (None if it is absent from truth and
+        prediction) and the voxel counts from which it is computed.
     """
     device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     net = net.to(device).eval()
     number = {case: i for i, case in enumerate(data.store.ids)}
-    figures: metrics.SplitScores = {}
+    split_scores: metrics.SplitScores = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
         title = f"{stage}, {part} cases"
         ids = ids[:limit]
@@ -70,20 +70,25 @@ def evaluate(
             source = data.cases[case]
             truth = read_mask(source.truth, source.stored)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
-            own[case] = {**score_case(label, truth.label), "voxel_ml": voxel_ml}
+            own[case] = {**score_case(label, truth.label, data.labels), "voxel_ml": voxel_ml}
             if part == "validation":
                 save_volume(predictions / f"{case}.nii.gz", label, truth.layout)
-        figures[part] = distributed.gather(own, ids)
-        means = (f"{region} {metrics.case_mean(figures[part], region):.3f}" for region in OFFICIAL)
+        split_scores[part] = distributed.gather(own, ids)
+        means = (
+            f"{region} {metrics.case_mean(split_scores[part], region):.3f}"
+            for region in data.labels.table_regions
+        )
         log.info(f"{title}: {', '.join(means)}")
-    return figures
+    return split_scores
 
 
-def score_case(prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def score_case(
+    prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], labels: Labels = KITS19
+) -> dict[str, Any]:
     """Return Dice and voxel counts per region of two label volumes ``[S, H, W]``."""
-    counts = metrics.volume_counts(prediction, truth)
+    counts = metrics.volume_counts(prediction, truth, labels)
     scores = metrics.dice(counts).tolist()
     return {
-        "dice": {r: None if math.isnan(s) else s for r, s in zip(REGIONS, scores, strict=True)},
-        "voxels": dict(zip(REGIONS, counts.tolist(), strict=True)),
+        "dice": {r: None if math.isnan(s) else s for r, s in zip(labels.regions, scores, strict=True)},
+        "voxels": dict(zip(labels.regions, counts.tolist(), strict=True)),
     }

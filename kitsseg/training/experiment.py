@@ -1,4 +1,4 @@
-"""Both training stages of a run, their evaluation, and the record of it."""
+"""Run both training stages, evaluate them, and record the results."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from kitsseg.inference import checkpoint
 from kitsseg.models.window import Window
 from kitsseg.reporting.run_record import Record
 from kitsseg.system import distributed, hardware, provenance
-from kitsseg.system.files import write_json
+from kitsseg.system.files import file_version, write_json
 from kitsseg.training import showcase
 from kitsseg.training.callbacks.resume import AtomicCheckpointIO
 from kitsseg.training.evaluation import evaluate
@@ -40,7 +40,7 @@ class Phase(Protocol):
 
 @dataclass
 class Experiment:
-    """One run: its settings, and the objects that they describe.
+    """One run: its settings and the objects built from them.
 
     Attributes:
         settings: the resolved configuration as plain values.
@@ -48,7 +48,7 @@ class Experiment:
         model: name of the model in tables.
         overrides: the overrides of the command line, without ``seed``.
         data: the slices.
-        net: the network, in its memory format; compiled if ``compiled``.
+        net: the network, compiled if ``compiled``.
         compiled: whether the network is compiled.
         window: maps HU to the input of the network.
         loss: the loss of both stages.
@@ -58,8 +58,8 @@ class Experiment:
         trainer: called with the arguments that differ between stages.
         callbacks: returns the configured callbacks for a stage.
         loggers: Lightning loggers; empty on all ranks but the first.
-        init_from: checkpoint whose weights stage one starts with.
-        resume_from: ``last.ckpt`` of another run, whose stage one this run continues.
+        init_from: checkpoint with the initial weights of stage one.
+        resume_from: ``last.ckpt`` of stage one of another run, which this run continues.
     """
 
     settings: dict[str, Any]
@@ -90,13 +90,15 @@ class Experiment:
         self.data.setup()
         trainer = self.make_trainer("train", self.settings["trainer"]["max_epochs"])
         if trainer.world_size > 1:
-            trainer.strategy.setup_environment()  # needed even if the stage has been trained already
+            trainer.strategy.setup_environment()  # also needed if the stage is already trained
         about = self.describe(trainer)
         network, data = self.settings["model"], self.data
         header = checkpoint.header(
-            network, self.window, data.size, data.neighbours, about, data.pixel_range_mm()
+            network, self.window, data.size, data.neighbours, about, data.pixel_range_mm(), data.labels
         )
-        task = partial(SegmentationTask, self.net, self.loss, self.window, header=header)
+        task = partial(
+            SegmentationTask, self.net, self.loss, self.window, header=header, labels=data.labels
+        )
 
         stage_one = task(optimizer=self.optimizer, scheduler=self.scheduler)
         if self.init_from is not None:
@@ -117,7 +119,7 @@ class Experiment:
                 frozen=finetune.freeze(self.net),
                 prefix=prefix,
             )
-            shown, folder = data.for_tumour_slices(), self.folder
+            shown, folder = data.for_target_slices(), self.folder
             tune = partial(fit, trainer, stage_two, shown, folder, "finetune")
             fitted["finetune"] = phase("finetune", tune)
             load_best(self.net, self.folder, "finetune")
@@ -145,14 +147,17 @@ class Experiment:
         )
 
     def describe(self, trainer: pl.Trainer) -> dict[str, Any]:
-        """Log what is about to run; return what checkpoint and record say about it."""
+        """Log a summary of the run; return its environment, configuration and split."""
         data, split = self.data, asdict(self.data.split)
         if distributed.rank() == 0:
             write_json(self.folder / "split.json", split)
+            files = {case.id: [f for f in (case.image, case.label) if f] for case in data.cases.values()}
+            versions = {c: {str(f.absolute()): file_version(f) for f in fs} for c, fs in files.items()}
+            write_json(self.folder / "cases.json", versions)
         device, precision = trainer.strategy.root_device, str(trainer.precision)
         log.info(
-            f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} cases train on "
-            f"{len(data.rows(0))} slices, {len(data.split.validation)} validate; {precision}; "
+            f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} training cases with "
+            f"{len(data.rows(0))} slices, {len(data.split.validation)} validation cases; {precision}; "
             f"{self.folder}"
         )
         environment = provenance.describe_environment(device, precision, self.compiled)
@@ -186,9 +191,10 @@ class Experiment:
             seconds=seconds,
             curves={stage: result["curve"] for stage, result in fitted.items()},
             clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
+            labels=self.data.labels.as_dict(),
             **about,
         )
-        record.write(self.folder)  # first: if what follows fails, the results are stored
+        record.write(self.folder)  # first, so that a later failure does not lose the results
         validation = record.final["validation"]
         showcase.write(self.folder, validation, self.data, self.net, self.window, trainer)
         return record

@@ -11,7 +11,7 @@ def check_frozen(net: nn.Module, names: Sequence[str]) -> None:
     if not names:
         raise ValueError(
             "finetune.frozen: names no layers, and the model's configuration sets no `shallow`; "
-            f"name some of {type(net).__name__}: {children} (or use finetune=none)"
+            f"choose layers of {type(net).__name__}: {children} (or set finetune=none)"
         )
     modules = dict(net.named_modules())
     if unknown := [name for name in names if name not in modules or not name]:
@@ -20,7 +20,7 @@ def check_frozen(net: nn.Module, names: Sequence[str]) -> None:
         )
     frozen = {id(p) for name in names for p in modules[name].parameters()}
     if all(id(p) in frozen for p in net.parameters()):
-        raise ValueError(f"finetune.frozen={list(names)}: leaves no parameter to train; name fewer")
+        raise ValueError(f"finetune.frozen={list(names)}: leaves no parameter to train; freeze fewer")
 
 
 class FineTune:

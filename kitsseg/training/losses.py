@@ -1,8 +1,8 @@
 """Losses over logits ``[B, C, H, W]`` and class ids ``[B, H, W]``, computed in float32.
 
-A loss consists of *terms* that are summed over slices and a *reduction* of the sums. The loss of a
-batch, of a case and of a validation set are therefore the same formula, and the last two do not depend
-on the batch size or on the number of ranks.
+A loss consists of *terms* that are summed over slices and a *reduction* of the sums. The same formula
+therefore gives the loss of a batch and of a whole case. The loss of a case does not depend on the batch
+size or on the number of ranks.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def dice_terms(probabilities: Tensor, onehot: Tensor) -> Tensor:
 
 
 def dice_from_terms(terms: Tensor, smooth: float = SMOOTH) -> Tensor:
-    """Return equation 1, ``2 sum(pg) / (sum(p^2) + sum(g^2))``: ``[..., 3]`` -> ``[...]``.
+    """Evaluate equation 1, ``2 sum(pg) / (sum(p^2) + sum(g^2))``: ``[..., 3]`` -> ``[...]``.
 
     ``smooth`` is added to numerator and denominator, so a class that is absent from both gives 1.
     """
@@ -56,12 +56,12 @@ class Loss(nn.Module):
             return deep_supervision(self, logits, target)
         # Under autocast, sums over 512 x 512 pixels overflow in 16 bits.
         with torch.autocast(logits.device.type, enabled=False):
-            # Summed over ranks first: the mean of the ranks' Dice losses is a different loss.
+            # Sum over ranks first, because the mean of the ranks' Dice losses is a different loss.
             return self.reduce(sum_over_ranks(self.terms(logits.float(), target).sum(0)))
 
 
 def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Tensor:
-    """Return the weighted mean of a loss over resolutions; each weighs half as much as the finer one.
+    """Return the weighted mean of a loss over resolutions; the weight halves with each coarser one.
 
     The weights are those of nnU-Net (Isensee et al. 2021).
 
@@ -72,7 +72,7 @@ def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Te
     """
     steps = [2**level for level in range(len(logits))]
     parts = [
-        loss(each, target if n == 1 else shrink_label(target, n)) / n
+        loss(each, target if n == 1 else shrink_label(target, n, each.shape[1])) / n
         for each, n in zip(logits, steps, strict=True)
     ]
     total: Tensor = torch.stack(parts).sum() / sum(1 / n for n in steps)
@@ -86,7 +86,7 @@ class SorensenDice(Loss):
 
     Args:
         batch: compute the coefficient over all pixels of the batch; otherwise per slice, averaged.
-        background: count the background as a class.
+        background: include the background as a class.
         smooth: added to numerator and denominator; must be above 0.
 
     Raises:
@@ -96,11 +96,11 @@ class SorensenDice(Loss):
     def __init__(self, batch: bool = True, background: bool = False, smooth: float = SMOOTH) -> None:
         super().__init__()
         if not smooth > 0:
-            raise ValueError(f"smooth={smooth}: must be above 0, or an absent class divides by 0")
+            raise ValueError(f"smooth={smooth}: must be above 0, or an absent class gives 0 / 0")
         self.batch, self.background, self.smooth = batch, background, smooth
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        # F.one_hot reads the values on the host, which waits for the device, and makes int64.
+        # F.one_hot would synchronise with the device and return int64.
         ids = torch.arange(logits.shape[1], device=target.device, dtype=target.dtype)
         onehot = (target[:, None] == ids[:, None, None]).to(logits.dtype)
         terms = dice_terms(logits.softmax(1), onehot)
@@ -140,11 +140,11 @@ class SliceMean(Loss):
 
 
 class DiceCrossEntropy(Loss):
-    """The sum of Sørensen-Dice and cross-entropy over pixels, as nnU-Net uses it.
+    """Weighted sum of Sørensen-Dice and the mean cross-entropy over pixels, as in nnU-Net.
 
     Args:
-        dice: the Dice part; by default `SorensenDice` with its defaults.
-        dice_weight, ce_weight: the weights of the parts; not negative, and not both 0.
+        dice: the Dice loss; by default `SorensenDice` with its defaults.
+        dice_weight, ce_weight: weights of the two losses; not negative, and not both 0.
 
     Raises:
         ValueError: a weight is out of range.

@@ -10,15 +10,15 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -
     """Return a schedule that rises linearly, then falls to 0 along a cosine.
 
     Args:
-        optimizer: its learning rate is the highest of the schedule.
+        optimizer: its learning rate is the maximum of the schedule.
         total_steps: number of training steps.
-        warmup: share of the steps in which the rate rises, in [0, 1).
+        warmup: fraction of the steps in which the rate rises, in [0, 1).
 
     Raises:
         ValueError: ``warmup`` is out of range.
     """
     if not 0 <= warmup < 1:
-        raise ValueError(f"warmup={warmup}: must be in [0, 1), as a share of the steps")
+        raise ValueError(f"warmup={warmup}: must be in [0, 1), a fraction of the steps")
     rise = round(warmup * total_steps)
 
     def factor(step: int) -> float:

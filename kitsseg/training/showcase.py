@@ -1,4 +1,4 @@
-"""Write the best, the median and the worst validation case of a run, small enough for a report."""
+"""Write slices of the best, median and worst validation case of a run for the report."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 from torch import nn
 
 from kitsseg.data.io.nifti.read import read_label
-from kitsseg.data.labels import TUMOUR
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.store.grid import DIVISOR, Grid
 from kitsseg.models.window import Window
@@ -19,21 +18,21 @@ from kitsseg.system.files import replacing
 from kitsseg.training.attention_maps import attention_maps
 
 MAX_SIDE, MAX_SLICES = 256, 80
-# Slices kept on either side of the labels, and pixels kept around the body.
+# Margin around the labels in slices, and around the body in pixels.
 MARGIN_SLICES, MARGIN_PIXELS = 3, 4
 
 Array = npt.NDArray[Any]
 
 
-def choose_examples(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Return ``{role: case}`` by tumour Dice: ``best``, ``worst`` and ``median``.
+def choose_examples(scores: dict[str, dict[str, Any]], region: str = "tumour") -> dict[str, str]:
+    """Return ``{role: case}`` by the Dice of a region: ``best``, ``worst`` and ``median``.
 
-    Each case appears once. Of cases with equal Dice, the one with the larger tumour is worse.
+    Each case appears once. Of cases with equal Dice, the one with the larger region ranks lower.
     """
     scored = [
-        (values["dice"]["tumour"], -values["voxels"]["tumour"][2], case)
-        for case, values in figures.items()
-        if values["dice"]["tumour"] is not None
+        (values["dice"][region], -values["voxels"][region][2], case)
+        for case, values in scores.items()
+        if values["dice"][region] is not None
     ]
     if not scored:
         return {}
@@ -47,9 +46,9 @@ def choose_examples(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def select_slices(*masks: Array) -> Array:
-    """Return the numbers of the slices that any mask ``[S, H, W]`` marks, with a margin.
+    """Return the indices of the slices that contain a label of any mask ``[S, H, W]``, with a margin.
 
-    They are evenly spaced and at most `MAX_SLICES`. Without any mark, all slices are candidates.
+    They are evenly spaced and at most `MAX_SLICES`. Without any label, all slices are candidates.
     """
     marked = np.flatnonzero(np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0))
     slices = len(masks[0])
@@ -61,7 +60,7 @@ def select_slices(*masks: Array) -> Array:
 
 def write(
     folder: Path,
-    figures: dict[str, dict[str, Any]],
+    scores: dict[str, dict[str, Any]],
     data: SliceDataModule,
     net: nn.Module,
     window: Window,
@@ -71,21 +70,22 @@ def write(
 
     Args:
         folder: folder of the run.
-        figures: metrics of its validation cases after the last stage.
+        scores: metrics of its validation cases after the last stage.
         data: after `setup`.
         net: the trained network in evaluation mode.
         window: maps HU to the input of the network.
         trainer: defines device and precision.
     """
-    for role, case in choose_examples(figures).items():
+    labels = data.labels
+    for role, case in choose_examples(scores, labels.target).items():
         number = data.store.ids.index(case)
         stored, grid = data.store.images(number), data.store.grid(number)
         native = _label_volumes(folder / "predictions", case, data)
         z = select_slices(*native.values())
-        tumour = (native["truth"][z] == TUMOUR).sum((1, 2))
-        if not tumour.any():
-            tumour = (native["prediction"][z] == TUMOUR).sum((1, 2))
-        start = int(tumour.argmax())
+        area = labels.mask(native["truth"][z], labels.target).sum((1, 2))
+        if not area.any():
+            area = labels.mask(native["prediction"][z], labels.target).sum((1, 2))
+        start = int(area.argmax())
         maps = attention_maps(net, window, stored, int(z[start]), data.neighbours, trainer)
         image = to_grey(np.asarray(stored[z]), window.low_hu, window.high_hu)
         masks = {name: grid.fit_label(mask[z]) for name, mask in native.items()}
@@ -96,10 +96,11 @@ def write(
 
 
 def _label_volumes(folder: Path, case: str, data: SliceDataModule) -> dict[str, Array]:
-    """Return truth, prediction and, of a fine-tuned run, the prediction before fine-tuning."""
+    """Return the truth, the prediction and, for a fine-tuned run, the prediction before fine-tuning."""
     source = data.cases[case]
     files = {"prediction": folder / f"{case}.nii.gz", "before": folder / "before" / f"{case}.nii.gz"}
-    predicted = {name: read_label(path) for name, path in files.items() if path.is_file()}
+    own = {number: number for number in range(len(data.labels.classes))}
+    predicted = {name: read_label(path, own) for name, path in files.items() if path.is_file()}
     return {"truth": read_label(source.truth, source.stored), **predicted}
 
 
@@ -133,14 +134,14 @@ def to_grey(image_hu: Array, low_hu: float, high_hu: float) -> npt.NDArray[np.ui
 
 
 def resize_map(alpha: Array, shape: tuple[int, ...]) -> Array:
-    """Resize a map ``[h, w]`` of a padded slice to the pixels ``shape`` of the slice itself."""
+    """Resize a map ``[h, w]`` of a padded slice to ``shape``, that of the slice without padding."""
     height, width = (-(-side // DIVISOR) * DIVISOR for side in shape)
     padded = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_NEAREST)
     return padded[: shape[0], : shape[1]]
 
 
 def body_box(image: Array, *masks: Array) -> tuple[slice, slice]:
-    """Return rows and columns of ``[S, H, W]`` that hold anything but air, with a margin."""
+    """Return the rows and columns of ``[S, H, W]`` that contain more than air, with a margin."""
     occupied = np.any([volume.any(axis=0) for volume in (image, *masks)], axis=0)
     if not occupied.any():
         return slice(None), slice(None)

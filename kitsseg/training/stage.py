@@ -1,4 +1,4 @@
-"""One training stage: callbacks, fitting and resuming, and the best weights."""
+"""One training stage: its callbacks, fitting, resuming, and the best weights."""
 
 import logging
 import shutil
@@ -26,11 +26,11 @@ def checkpoint_folder(folder: Path, stage: str) -> Path:
 class BestCheckpoint(ModelCheckpoint):
     """Write ``best.ckpt`` after each validation that is the best so far.
 
-    A class of its own, so that its state does not collide with that of a user's `ModelCheckpoint`.
+    It is a subclass so that its state does not collide with that of a user's `ModelCheckpoint`.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best value, also from the folder of another run that this one continues."""
+        """Restore the best value, also if the checkpoint is from the folder of another run."""
         path, score = str(Path(str(self.dirpath)) / "best.ckpt"), state_dict["best_model_score"]
         moved = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
         if score is not None:
@@ -43,13 +43,13 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 def stage_callbacks(folder: Path, stage: str, seed: int, monitor: str, mode: str) -> list[pl.Callback]:
-    """Return the callbacks that checkpoint a stage, make it resumable and record its learning curve.
+    """Return the callbacks that write checkpoints, make a stage resumable and record its curve.
 
     Args:
         folder: folder of the job.
         stage: ``train`` or ``finetune``.
         seed: seed of the run.
-        monitor: logged name by which the best epoch is chosen.
+        monitor: name of the logged metric that selects the best epoch.
         mode: ``min`` or ``max``.
     """
     best = BestCheckpoint(
@@ -73,7 +73,7 @@ def fit(
 ) -> dict[str, Any]:
     """Train a stage, resuming from its ``last.ckpt`` if there is one.
 
-    If no validation chose a best epoch, ``best.ckpt`` receives the last weights.
+    If there was no validation, ``best.ckpt`` holds the last weights.
 
     Args:
         resume_from: ``last.ckpt`` of another run, which this stage continues.
@@ -85,17 +85,23 @@ def fit(
     last, best = place / "last.ckpt", place / "best.ckpt"
     resume = last if last.is_file() else resume_from
     if resume is not None:
-        log.info(f"resuming stage {stage} after epoch {checkpoint.read(resume)['epoch'] + 1}: {folder}")
+        trained = checkpoint.read(resume)["epoch"] + 1
+        if resume is resume_from and trainer.max_epochs == trained:
+            raise ValueError(
+                f"resume_from={resume}: has {trained} of trainer.max_epochs={trained} epochs; set "
+                "trainer.max_epochs higher"
+            )
+        log.info(f"resuming stage {stage} after epoch {trained}: {folder}")
         others = resume.with_name("best.ckpt")
         if resume is resume_from and others.is_file() and trainer.is_global_zero:
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(others, best)
     elif trainer.is_global_zero:
-        best.unlink(missing_ok=True)  # of an attempt that ended within its first epoch
+        best.unlink(missing_ok=True)  # left by an attempt that ended within its first epoch
     trainer.fit(task, datamodule=data, ckpt_path=resume)
-    trainer.strategy.barrier()  # all ranks read what the first one writes
+    trainer.strategy.barrier()  # other ranks read the files of the first one
     if trainer.strategy.broadcast(not best.is_file()):
-        log.warning(f"stage {stage} ended before a validation: the last weights are used")
+        log.warning(f"stage {stage} ended without a validation: using the last weights")
         trainer.save_checkpoint(best)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     (curve,) = (callback for callback in callbacks if isinstance(callback, LearningCurve))
@@ -103,7 +109,7 @@ def fit(
     if (
         steps := trainer.global_step - curve.validated_step
     ) and trainer.max_steps == trainer.global_step:
-        log.warning(f"trainer.max_steps ends stage {stage} within an epoch: {steps} steps not validated")
+        log.warning(f"max_steps ended stage {stage} within an epoch: {steps} steps not validated")
     return {"epochs": epochs, "curve": curve.epochs}
 
 
@@ -114,10 +120,10 @@ def load_best(net: nn.Module, folder: Path, stage: str) -> None:
 
 
 def initialize(net: nn.Module, path: Path, strict: bool) -> None:
-    """Load the weights of a checkpoint into ``net``, those that fit unless ``strict``."""
+    """Load the weights of a checkpoint into ``net``; all must fit if ``strict``."""
     checks.check_initial(net, path, strict)
     fitting, differing = checks.compare(net, path)
     stored = checkpoint.weights(checkpoint.read(path))
     net.load_state_dict({name: stored[name] for name in fitting}, strict=False)
-    kept = f"; {len(differing)} weights differ and are left" if differing else ""
-    log.info(f"starting from {path}: {len(fitting)} weights{kept}")
+    rest = f"; {len(differing)} weights differ and are not loaded" if differing else ""
+    log.info(f"loaded {len(fitting)} weights from {path}{rest}")

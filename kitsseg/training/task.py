@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from kitsseg.data.labels import REGIONS
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import dice, mean_over_cases
 from kitsseg.inference.checkpoint import header, load
 from kitsseg.models.window import Window
@@ -33,21 +33,22 @@ class SegmentationTask(pl.LightningModule):
     ``val/<region>_dice``. Validation loss and Dice are computed per case over all of its slices, then
     averaged over cases, so they do not depend on the batch size or on the number of ranks.
 
-    Callbacks find the metrics under these names in every stage. Loggers get them with ``prefix``.
+    Callbacks receive the metrics under these names in every stage. Loggers receive them with ``prefix``.
 
     Args:
         net: maps images ``[B, K, H, W]`` to logits ``[B, C, H, W]``.
         loss: see `kitsseg.training.losses.Loss`; by default the paper's.
         window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``.
         optimizer: called with the parameters that are not frozen; by default Adam with the paper's rate.
-        scheduler: called with the optimizer; by default a reduction on a plateau. A scheduler with an
+        scheduler: called with the optimizer; by default `ReduceLROnPlateau`. A scheduler with an
             argument ``total_steps`` is stepped after every batch, any other one after every epoch.
         frozen: names of submodules of ``net`` that stay in evaluation mode, so that their batch norms
             keep their statistics (see `kitsseg.training.finetune`).
-        prefix: prefix of the names in loggers.
+        prefix: prefix of the metric names in loggers.
         header: plain values that make the checkpoint self-contained, see
-            `kitsseg.inference.checkpoint.header`. By default, they are taken from network and data
-            module; a network that is not kitsseg's needs it, or `Segmenter.load` refuses the checkpoint.
+            `kitsseg.inference.checkpoint.header`. By default, they are taken from the network and the
+            data module. For other networks than kitsseg's, `Segmenter.load` requires it.
+        labels: classes and scored regions.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class SegmentationTask(pl.LightningModule):
         frozen: Sequence[str] = (),
         prefix: str = "",
         header: dict[str, Any] | None = None,
+        labels: Labels = KITS19,
     ) -> None:
         super().__init__()
         self.net = net
@@ -67,9 +69,10 @@ class SegmentationTask(pl.LightningModule):
         self.window = Window(**KITS_WINDOW) if window is None else window
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
+        self.labels = labels
         self._outputs: list[tuple[Tensor, ...]] = []
         self._validation_loss: float | None = None
-        # Lightning restores the mode in which it found each module.
+        # Lightning keeps the mode of each module when it starts fitting.
         self.train()
 
     def forward(self, image_hu: Tensor) -> Tensor:
@@ -91,15 +94,15 @@ class SegmentationTask(pl.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         logits, label = self(batch["image"]).float(), batch["label"]
         terms = self.loss.terms(logits, label).double()
-        counts = region_counts(logits.argmax(1), label)
+        counts = region_counts(logits.argmax(1), label, self.labels)
         self._outputs.append((batch["row"], batch["case"], terms, counts))
 
     def on_validation_epoch_end(self) -> None:
         own = [torch.cat(parts).cpu().numpy() for parts in zip(*self._outputs, strict=True)]
         self._outputs.clear()
         rows, cases, terms, counts = _gather(own)
-        # In the order of the store, so that every number of ranks adds in the same order. A rank
-        # without a batch of its own repeats one: each row counts once.
+        # Sort by row, so that the order of summation does not depend on the number of ranks. A rank
+        # without a batch repeats one, so duplicate rows are removed.
         order = np.unique(rows, return_index=True)[1]
         cases, terms, counts = cases[order], terms[order], counts[order]
         groups = [cases == case for case in np.unique(cases)]
@@ -111,7 +114,7 @@ class SegmentationTask(pl.LightningModule):
                 f"val/loss is {logged['val/loss']} after epoch {self.current_epoch + 1}; try a "
                 "smaller optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true"
             )
-        for i, region in enumerate(REGIONS):
+        for i, region in enumerate(self.labels.regions):
             logged[f"val/{region}_dice"] = mean_over_cases(scores[:, i])
         self._log(logged)
         if not self.trainer.sanity_checking:
@@ -129,7 +132,7 @@ class SegmentationTask(pl.LightningModule):
         return classes
 
     def _log(self, values: dict[str, Any], **options: Any) -> None:
-        """Log for callbacks, and with the prefix for loggers."""
+        """Log values for callbacks, and with the prefix for loggers."""
         self.log_dict(values, on_step=False, logger=False if self.prefix else None, **options)
         if self.prefix:
             self.log_dict({self.prefix + k: v for k, v in values.items()}, on_step=False, **options)
@@ -140,10 +143,10 @@ class SegmentationTask(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip gradients, also for a fused optimizer, which Lightning refuses whatever the precision.
+        """Clip gradients, also for a fused optimizer, which Lightning rejects in every precision.
 
         Raises:
-            ValueError: the optimizer unscales 16-bit gradients itself, so they cannot be clipped before.
+            ValueError: a fused optimizer with 16-bit precision, which unscales gradients in its step.
         """
         if gradient_clip_val is None:
             return
@@ -160,10 +163,10 @@ class SegmentationTask(pl.LightningModule):
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def on_train_epoch_end(self) -> None:
-        """Step a scheduler that is stepped after every epoch.
+        """Step a scheduler with the interval of an epoch.
 
-        Lightning would step it after writing the checkpoint of the epoch, and a resumed run would
-        miss that step.
+        Lightning would step it after writing the checkpoint of the epoch, so a resumed run would miss
+        the step.
         """
         loss, self._validation_loss = self._validation_loss, None
         config = self.trainer.lr_scheduler_configs[0]
@@ -188,20 +191,22 @@ class SegmentationTask(pl.LightningModule):
         config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, ReduceLROnPlateau):
             config["monitor"], config["strict"] = "val/loss", False  # an epoch may have no validation
-            config["frequency"] = self.trainer.check_val_every_n_epoch or 1  # when it is available
+            config["frequency"] = self.trainer.check_val_every_n_epoch or 1
         return [optimizer], [config]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["kitsseg"] = self._describe() if self.header is None else self.header
 
     def _describe(self) -> dict[str, Any] | None:
-        """Return the header of a network of kitsseg that was trained in a plain script."""
+        """Return the header for one of kitsseg's networks in a plain script; None for others."""
         settings = getattr(self.net, "settings", None)
         data: Any = getattr(self.trainer, "datamodule", None)
         if settings is None or not hasattr(data, "pixel_range_mm"):
             return None
         network = {"_target_": f"{type(self.net).__module__}.{type(self.net).__name__}", **settings}
-        return header(network, self.window, data.size, data.neighbours, {}, data.pixel_range_mm())
+        return header(
+            network, self.window, data.size, data.neighbours, {}, data.pixel_range_mm(), self.labels
+        )
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -210,7 +215,7 @@ class SegmentationTask(pl.LightningModule):
         """Return a task with the network and the window of a checkpoint.
 
         Args:
-            checkpoint_path: file that ``kitsseg.train`` or a plain `Trainer` wrote.
+            checkpoint_path: file written by ``kitsseg.train`` or by a plain `Trainer`.
             map_location: device of the network; by default the CPU.
             options: further arguments of the class, such as ``loss``.
 
@@ -218,7 +223,9 @@ class SegmentationTask(pl.LightningModule):
             ValueError: the file is damaged or does not describe its network.
         """
         loaded = load(Path(checkpoint_path))
-        task = cls(loaded.net.requires_grad_(True), window=loaded.window, **options)
+        task = cls(
+            loaded.net.requires_grad_(True), window=loaded.window, labels=loaded.labels, **options
+        )
         return task if map_location is None else task.to(map_location)
 
 

@@ -60,7 +60,7 @@ def test_faults_in_many_files(server: FaultyServer, tmp_path: Path) -> None:
     assert found(tmp_path) == expected(server)
 
 
-def test_failures_are_one_line_per_case(
+def test_failures_are_reported_in_one_line_per_case(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del server.files[imaging(0)], server.files[labels(0)]
@@ -84,7 +84,7 @@ def test_clinical_data_may_be_missing(server: FaultyServer, tmp_path: Path) -> N
     assert set(found(tmp_path)) == names
 
 
-def test_without_a_network_it_ends_with_one_line(
+def test_missing_network_is_reported_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serve() as closed:
@@ -124,7 +124,7 @@ def test_a_checkout_with_missing_and_damaged_labels(
     assert sorted(named) == ["case_00000/imaging.nii.gz", "case_00001/imaging.nii.gz"]
 
 
-def test_a_checkout_without_cases_is_refused(
+def test_checkout_without_cases_is_rejected(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert download(server, tmp_path / "x", f"labels_from={tmp_path}") == 1
@@ -143,7 +143,7 @@ def test_check_replaces_damaged_files(server: FaultyServer, tmp_path: Path) -> N
     assert found(tmp_path) == expected(server)
 
 
-def test_a_full_disk_is_one_line(
+def test_full_disk_is_reported_in_one_line(
     server: FaultyServer, small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert download(server, small_disk / "raw") == 1  # an image has 200 kB
@@ -154,7 +154,7 @@ def test_a_full_disk_is_one_line(
     assert found(tmp_path / "raw") == expected(server)
 
 
-def test_a_root_that_cannot_be_written_is_one_line(
+def test_unwritable_root_is_reported_in_one_line(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -163,7 +163,7 @@ def test_a_root_that_cannot_be_written_is_one_line(
     assert re.match(r"kitsseg.download: .*/file.*: (Not a directory|File exists)", line)
 
 
-def test_an_obstacle_stops_one_file_only(
+def test_obstacle_affects_only_one_file(
     server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "kits19"
@@ -181,7 +181,7 @@ def test_an_obstacle_stops_one_file_only(
     assert lines[2].count("its folder is a file; move it away") == 2
 
 
-def test_a_folder_without_permission_stops_one_case_only(server: FaultyServer, tmp_path: Path) -> None:
+def test_folder_without_permission_affects_only_one_case(server: FaultyServer, tmp_path: Path) -> None:
     root = tmp_path / "kits19"
     (root / "case_00001").mkdir(parents=True)
     (root / "case_00001").chmod(0)
@@ -252,7 +252,7 @@ def test_two_processes_share_the_work(server: FaultyServer, tmp_path: Path) -> N
         ("label_from=x", "labels_from"),
     ],
 )
-def test_a_wrong_value_is_refused(override: str, problem: str) -> None:
+def test_wrong_value_is_rejected(override: str, problem: str) -> None:
     (line,) = find_problems("download", ["root=x", override])
     assert problem in line
 

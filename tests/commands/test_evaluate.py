@@ -33,15 +33,15 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def official(truth: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
-    """starter_code/evaluation.py of KiTS19: Dice of the labels above 0 and above 1."""
+    """Return Dice of the labels above 0 and above 1, as in KiTS19's starter_code/evaluation.py."""
     return overlap(truth > 0, prediction > 0), overlap(truth > 1, prediction > 1)
 
 
-# ---- figures
+# ---- metrics
 
 
-def test_the_command_from_end_to_end(blocks: Path, predicted: Path, tmp_path: Path) -> None:
-    """Two processes; figures against the official formula, surface-distance and counting by hand."""
+def test_command_end_to_end(blocks: Path, predicted: Path, tmp_path: Path) -> None:
+    """Metrics equal those of the official formula, of surface-distance, and values computed by hand."""
     (predicted / "case_00003.nii.gz").write_bytes(b"not a volume")
     done = subprocess.run(
         [
@@ -83,8 +83,8 @@ def test_the_command_from_end_to_end(blocks: Path, predicted: Path, tmp_path: Pa
         )
         assert figures["voxel_ml"] == pytest.approx(1.92e-3)
         assert figures["lesions"] == {"truth": 1, "found": 1, "predicted": 1, "false_positives": 0}
-        assert figures["tumour_detected"] is True
-        assert figures["postprocessed"]["dice"] == figures["dice"]  # one kidney: nothing to clean
+        assert figures["detected"] is True
+        assert figures["postprocessed"]["dice"] == figures["dice"]  # one kidney: nothing is removed
         row = rows(tmp_path / "figures")[case]
         assert float(row["dice_kidney"]) == figures["dice"]["kidney"]
         assert float(row["postprocessed_hd95_mm_kidney"]) == figures["hd95_mm"]["kidney"]
@@ -99,8 +99,10 @@ def test_the_command_from_end_to_end(blocks: Path, predicted: Path, tmp_path: Pa
     assert sorted(names) == ["evaluation.csv", "evaluation.json"]
 
 
-def test_both_figures_are_kept(blocks: Path, predicted: Path, tmp_path: Path) -> None:
-    """A second, small kidney is a false one: with post-processing it goes."""
+def test_metrics_before_and_after_postprocessing_are_stored(
+    blocks: Path, predicted: Path, tmp_path: Path
+) -> None:
+    """Post-processing removes a second, small kidney, which is a false positive."""
     path = predicted / "case_00000.nii.gz"
     label = np.asarray(nib.load(path).dataobj).copy()
     clean = official(np.asarray(nib.load(blocks / "case_00000/segmentation.nii.gz").dataobj), label)[0]
@@ -140,7 +142,7 @@ def test_empty_classes(tmp_path: Path) -> None:
     for case, dice in ((neither, None), (missed, 0), (invented, 0), (empty, None)):
         assert (case["dice"]["tumour"], case["surface_dice"]["tumour"]) == (dice, dice)
         assert case["hd95_mm"]["tumour"] is None
-    detected = [case["tumour_detected"] for case in (neither, missed, invented, empty)]
+    detected = [case["detected"] for case in (neither, missed, invented, empty)]
     assert detected == [None, False, None, None]
     assert invented["lesions"] == {"truth": 0, "found": 0, "predicted": 1, "false_positives": 1}
     assert set(empty["dice"].values()) == {None}
@@ -150,7 +152,7 @@ def test_empty_classes(tmp_path: Path) -> None:
     assert summary["hd95_mm"]["tumour"] == {"mean": None, "low": None, "high": None, "cases": 0}
     assert summary["lesions"]["sensitivity"] == 0
     assert summary["lesions"]["false_positives_per_case"] == 0.25
-    assert summary["tumour_detected"] == {"cases": 1, "detected": 0}
+    assert summary["detected"] == {"cases": 1, "detected": 0}
     assert rows(tmp_path / "out")["case_00000"]["dice_tumour"] == ""
 
 
@@ -181,7 +183,7 @@ def test_absent_regions_can_have_a_dice(
     assert re.search(rf"\nDice +[\d.]+ \[.*\] +{mean:.3f} \[", capsys.readouterr().out)
 
 
-def test_the_rule_of_kits21_from_end_to_end(tmp_path: Path) -> None:
+def test_rule_of_kits21_end_to_end(tmp_path: Path) -> None:
     four_cases(tmp_path)
     given = ["predictions=predicted", "truth=truth", "output=out", "workers=1", "absent_dice=1"]
     done = subprocess.run(
@@ -193,7 +195,7 @@ def test_the_rule_of_kits21_from_end_to_end(tmp_path: Path) -> None:
     assert (found["mean"], found["cases"]) == (0.5, 4)
 
 
-def test_counts_are_those_of_training(block_cases: list[Case]) -> None:
+def test_counts_equal_those_in_training(block_cases: list[Case]) -> None:
     import torch
 
     rng = np.random.default_rng(0)
@@ -205,10 +207,10 @@ def test_counts_are_those_of_training(block_cases: list[Case]) -> None:
         confusion(p[0, :2, :3], g[0, :2, :2])
 
 
-# ---- which cases
+# ---- cases
 
 
-def test_cases(blocks: Path, predicted: Path, tmp_path: Path) -> None:
+def test_cases_option_selects_cases(blocks: Path, predicted: Path, tmp_path: Path) -> None:
     (predicted / "KiTS_00005_0000.nii.gz").unlink()
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": ["case_00000"], "validation": ["case_00004", "case_00003"]}))
@@ -224,7 +226,7 @@ def test_cases(blocks: Path, predicted: Path, tmp_path: Path) -> None:
         evaluate(predicted, blocks, tmp_path / "out", f"cases={split}")
 
 
-def test_folders_with_nothing_in_them(blocks: Path, predicted: Path, tmp_path: Path) -> None:
+def test_empty_folders_are_rejected(blocks: Path, predicted: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="none: holds no label volumes such as case_00042.nii.gz"):
         evaluate(tmp_path / "none", blocks, tmp_path / "out")
@@ -233,7 +235,7 @@ def test_folders_with_nothing_in_them(blocks: Path, predicted: Path, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-# ---- what may be asked for
+# ---- options
 
 GIVEN = ["predictions=a", "truth=b", "output=c"]
 
@@ -262,7 +264,7 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ("prediction=x", "prediction: no such key; did you mean predictions?"),
     ],
 )  # fmt: skip
-def test_one_mistake_is_one_line(override: str, problem: str) -> None:
+def test_mistake_is_reported_in_one_line(override: str, problem: str) -> None:
     assert find_problems("evaluate", [*GIVEN, override]) == [problem]
 
 
@@ -281,7 +283,7 @@ def test_every_shipped_post_processing_is_valid_and_runs(
     assert ("postprocessed" in record(tmp_path / "out")["cases"]["case_00000"]) == (choice != "none")
 
 
-def test_regions_have_a_tolerance_each() -> None:
+def test_every_region_has_a_tolerance() -> None:
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         assert list(compose("evaluate", GIVEN).tolerance_mm) == list(REGIONS)
 
@@ -290,7 +292,7 @@ DATA = Path(os.environ.get("KITSSEG_TEST_DATA", "nowhere")) / "kits19-sim"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="KITSSEG_TEST_DATA names no folder with kits19-sim")
-def test_real_labels_against_themselves(tmp_path: Path) -> None:
+def test_real_labels_compared_with_themselves_are_perfect(tmp_path: Path) -> None:
     assert evaluate(DATA, DATA, tmp_path / "out", "cases=0-5") == 0
     out = record(tmp_path / "out")
     assert list(out["cases"]) == [case.id for case in list_cases(DATA)[:6]]

@@ -1,4 +1,4 @@
-"""Predictions that can't be evaluated: a line each, and the others are."""
+"""Predictions that cannot be evaluated are reported in one line each; the others are evaluated."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ pytest_plugins = ("tests.helpers.evaluating",)
 
 
 def spoil(folder: Path, label: np.ndarray) -> dict[str, str]:
-    """Make five predictions unusable in as many ways; a part of the line that each should give."""
+    """Make five predictions unusable in different ways; return part of the expected message of each."""
     save(folder / "case_00000.nii.gz", label[:-1])
     (folder / "prediction_00001.nii.gz").unlink()
     save(folder / "KiTS_00002_0000.nii.gz", label + np.uint8(1))
@@ -27,7 +27,7 @@ def spoil(folder: Path, label: np.ndarray) -> dict[str, str]:
     }
 
 
-def test_each_malformed_prediction_is_a_line_and_the_others_are_scored(
+def test_malformed_predictions_are_reported_and_others_are_scored(
     blocks: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = spoil(predicted, blocky(0)[1])
@@ -52,7 +52,7 @@ def test_each_malformed_prediction_is_a_line_and_the_others_are_scored(
     ]
 
 
-def test_two_files_of_one_case(blocks: Path, predicted: Path, tmp_path: Path) -> None:
+def test_two_files_for_one_case_are_reported(blocks: Path, predicted: Path, tmp_path: Path) -> None:
     save(predicted / "KiTS_00000.nii.gz", blocky(0)[1])
     assert evaluate(predicted, blocks, tmp_path / "out") == 1
     (problem,) = record(tmp_path / "out")["problems"].items()
@@ -63,7 +63,7 @@ def test_two_files_of_one_case(blocks: Path, predicted: Path, tmp_path: Path) ->
     )
 
 
-def test_a_prediction_on_another_grid(blocks: Path, predicted: Path, tmp_path: Path) -> None:
+def test_prediction_on_another_grid_is_reported(blocks: Path, predicted: Path, tmp_path: Path) -> None:
     moved = AFFINE.copy()
     moved[0, 3] += 5
     save(predicted / "case_00000.nii.gz", blocky(0)[1], moved)
@@ -74,7 +74,7 @@ def test_a_prediction_on_another_grid(blocks: Path, predicted: Path, tmp_path: P
     )
 
 
-def test_cysts_are_kidney_in_later_data_sets(tmp_path: Path) -> None:
+def test_cysts_count_as_kidney_in_later_data_sets(tmp_path: Path) -> None:
     label = blocky(0)[1]
     cysts = label.copy()
     cysts[2, 60:62, 60:62] = 3
@@ -90,7 +90,7 @@ def test_cysts_are_kidney_in_later_data_sets(tmp_path: Path) -> None:
     assert voxels["tumour"] == [128, 128, 128]
 
 
-def test_strict_stops_at_the_first_and_writes_nothing(
+def test_strict_stops_at_the_first_problem_and_writes_nothing(
     blocks: Path, predicted: Path, tmp_path: Path
 ) -> None:
     save(predicted / "prediction_00001.nii.gz", blocky(0)[1][:-1])
@@ -102,14 +102,14 @@ def test_strict_stops_at_the_first_and_writes_nothing(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_missing_case_as_an_empty_one(
+def test_missing_case_is_scored_as_empty(
     blocks: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (predicted / "case_00000.nii.gz").unlink()
     assert evaluate(predicted, blocks, tmp_path / "out", "missing=zero") == 0
     out = record(tmp_path / "out")
     case = out["cases"]["case_00000"]
-    assert set(case["dice"].values()) == {0} and case["tumour_detected"] is False
+    assert set(case["dice"].values()) == {0} and case["detected"] is False
     assert case["volume_ml"]["tumour"]["error"] == pytest.approx(-128 * 1.92e-3)
     assert out["missing"] == ["case_00000"] and out["problems"] == {}
     assert "no prediction, scored as empty: case_00000\n" in capsys.readouterr().out

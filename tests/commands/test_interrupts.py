@@ -1,4 +1,4 @@
-"""Ctrl-C while a command works is one line and exit code 130."""
+"""Ctrl-C ends a command with one line and exit code 130."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def interrupted(folder: Path, wait_s: float, *arguments: str) -> tuple[int, list
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose ``raw`` holds cases to read for longer than any test waits."""
+    """Return a folder whose ``raw`` has so many cases that reading takes longer than any test waits."""
     folder = tmp_path_factory.mktemp("many")
     first = write_case(folder / "raw", 0, *blocky(0, 120, 192, 192)).image.parent
     for number in range(1, 1000):
@@ -46,7 +46,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("wait_s", [0.1, 1.5])
-def test_an_interrupt_is_one_line(many: Path, wait_s: float) -> None:
+def test_interrupt_is_reported_in_one_line(many: Path, wait_s: float) -> None:
     code, lines = interrupted(many, wait_s, "kitsseg.verify", "root=raw", "workers=2")
     assert code == 130
     assert lines == ["kitsseg.verify: interrupted; no report was written"]
@@ -55,12 +55,12 @@ def test_an_interrupt_is_one_line(many: Path, wait_s: float) -> None:
 @pytest.mark.parametrize(
     ("number", "options", "code", "line"),
     [
-        (signal.SIGTERM, [], 143, "stopped by SIGTERM; the same command resumes"),
-        (signal.SIGINT, [], 130, "interrupted; the same command resumes"),
-        (signal.SIGINT, ["-m", "seed=0,1"], 130, "interrupted; the same command resumes"),
+        (signal.SIGTERM, [], 143, "stopped by SIGTERM; repeat the command to resume"),
+        (signal.SIGINT, [], 130, "interrupted; repeat the command to resume"),
+        (signal.SIGINT, ["-m", "seed=0,1"], 130, "interrupted; repeat the command to resume"),
     ],
 )
-def test_training_ends_with_a_line_and_its_code(
+def test_stopped_training_prints_one_line_and_exits_with_its_code(
     tmp_path: Path, number: signal.Signals, options: list[str], code: int, line: str
 ) -> None:
     arguments = [

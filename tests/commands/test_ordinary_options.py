@@ -1,4 +1,4 @@
-"""Options that users of Lightning and Hydra take for granted work, or are refused before training."""
+"""Common options of Lightning and Hydra work, or are rejected before training."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.helpers.commands import check_command_line, find_problems
 
 STOPPING = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss}"
 SAVING = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, monitor: val/loss}"
-LAST = "stage train ended before a validation: the last weights are used"
+LAST = "stage train ended without a validation: using the last weights"
 
 
 class Tiny(nn.Module):
@@ -41,7 +41,7 @@ def result(folder: Path) -> dict:
     ("options", "said"),
     [
         (["+trainer.fast_dev_run=true", "trainer.gradient_clip_val=1"], LAST),
-        (["+trainer.max_steps=3", f"+callbacks.own={SAVING}"], "ends stage train within an epoch"),
+        (["+trainer.max_steps=3", f"+callbacks.own={SAVING}"], "ended stage train within an epoch"),
         (["trainer.check_val_every_n_epoch=5", "loss=slice_mean"], LAST),
         (["+trainer.limit_val_batches=0", "+trainer.profiler=simple"], LAST),
         (["+trainer.overfit_batches=1", f"+callbacks.stop={STOPPING}"], "finetune/epoch 1/1"),
@@ -56,7 +56,7 @@ def test_options_of_the_trainer(tmp_path: Path, options: list[str], said: str) -
         assert "FIT Profiler Report" in done.stdout + done.stderr
 
 
-def test_weights_of_another_run_and_more_epochs(tmp_path: Path) -> None:
+def test_init_from_and_resume_from_another_run(tmp_path: Path) -> None:
     first = command(tmp_path, *SMALL, "model=unet", "logger=none", "name=first", "finetune=none")
     assert first.returncode == 0, first.stderr
     (last,) = (tmp_path / "outputs" / "first").rglob("train/last.ckpt")
@@ -88,6 +88,16 @@ OWN = "tests.commands.test_ordinary_options"
     ("options", "text"),
     [
         (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be at least 1"),
+        (["trainer.max_epochs=abc"], "trainer.max_epochs='abc': must be a valid integer"),
+        (["+trainer.accumulate_grad_batches=0"], "accumulate_grad_batches=0: must be at least 1"),
+        (["+trainer.val_check_interval=0"], "trainer.val_check_interval=0: must be at least 1"),
+        (["trainer.devices=abc"], "trainer.devices=abc: must be at least 1, or -1 for all"),
+        (["name=../x"], "name=../x: must name a folder within paths.output"),
+        (["name=''"], "name=: must name a folder within paths.output"),
+        (
+            ["logger=none", f"+callbacks.lr={{_target_: {CALLBACKS}.LearningRateMonitor}}"],
+            "callbacks.lr: LearningRateMonitor needs a logger; set logger=csv",
+        ),
         (["trainer.devices=0"], "trainer.devices=0: must be at least 1"),
         (["trainer.precision=64-true"], "kitsseg trains in auto, 32-true, bf16-mixed or 16-mixed"),
         (["trainer.precision=16-mixed", "trainer=cpu"], "set bf16-mixed"),
@@ -97,7 +107,7 @@ OWN = "tests.commands.test_ordinary_options"
             "set data.batch_size",
         ),
         ([f"+callbacks.x={{_target_: {CALLBACKS}.LearningRateFinder}}"], "in a sweep: -m"),
-        (["checkpoint.monitor=val/nosuch"], "or a metric that a callback of your own logs"),
+        (["checkpoint.monitor=val/nosuch"], "or a metric that your own callback logs"),
         (
             ["model=unet", "model.classes=4"],
             "kitsseg needs .*: one logit for each of",
@@ -110,16 +120,16 @@ OWN = "tests.commands.test_ordinary_options"
         (["data.root=M\u00fcller"], "quote the value: 'data.root=\"M\u00fcller\"'"),
         (
             ["paths.output=/proc/nosuch"],
-            "paths.output=/proc/nosuch: .*; name a folder",
+            "paths.output=/proc/nosuch: .*; set a folder",
         ),
         (["model=own"], "model: Pair returns a tuple; kitsseg needs a tensor of logits"),
     ],
 )
-def test_refused_before_training(tmp_path: Path, options: list[str], text: str) -> None:
+def test_rejected_before_training(tmp_path: Path, options: list[str], text: str) -> None:
     (tmp_path / "model").mkdir()
     own = f"# @package _global_\nmodel: {{_target_: {OWN}.Pair}}\nshallow: [head]\n"
     (tmp_path / "model" / "own.yaml").write_text(own)
-    small = [] if "model=own" in options else SMALL  # it has no width
+    small = [] if "model=own" in options else SMALL  # the network has no width
     problems = find_problems("train", [*small, *options], config_dir=str(tmp_path))
     assert any(re.search(text, problem) for problem in problems), problems
 
@@ -134,17 +144,17 @@ def test_refused_before_training(tmp_path: Path, options: list[str], text: str) 
         ["finetune.frozen=[encoder]"],
     ],
 )
-def test_the_remedies_are_accepted(options: list[str]) -> None:
+def test_remedies_are_accepted(options: list[str]) -> None:
     assert find_problems("train", [*SMALL, *options]) == []
 
 
 @pytest.mark.parametrize("option", ["hydra.run.dir=/dev/null/x", "hydra.sweep.dir=/dev/null/x"])
-def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path, option: str) -> None:
+def test_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path, option: str) -> None:
     more = ["-m"] if "sweep" in option else []
     done = command(tmp_path, *more, *SMALL, "model=unet", "logger=none", option)
     assert done.returncode == 1
     assert (
-        done.stderr == "kitsseg.train: /dev/null/x: Not a directory; name a folder that can be written\n"
+        done.stderr == "kitsseg.train: /dev/null/x: Not a directory; set a folder that you can write\n"
     )
 
 
@@ -160,20 +170,31 @@ def test_a_validation_within_an_epoch_can_be_the_best(tmp_path: Path) -> None:
     done = command(tmp_path, *SMALL, "model=unet", "logger=none", "finetune=none", *options)
     assert done.returncode == 0, done.stderr
     (best,) = tmp_path.rglob("best.ckpt")
-    # Nothing is learned, so the first validation stays the best.
+    # With a rate of 0, the first validation remains the best.
     assert checkpoint.read(best)["global_step"] == 1
 
 
-def test_an_unreachable_mlflow_server_is_left_out(tmp_path: Path) -> None:
-    options = ["logger=mlflow", "logger.mlflow.tracking_uri=http://127.0.0.1:9"]  # nobody listens there
+def test_unreachable_mlflow_server_is_disabled(tmp_path: Path) -> None:
+    options = [
+        "logger=mlflow",
+        "logger.mlflow.tracking_uri=http://127.0.0.1:9",
+    ]  # no server listens on this port
     start = time.monotonic()
     done = command(tmp_path, *SMALL, "model=unet", "finetune=none", "trainer.max_epochs=1", *options)
     assert done.returncode == 0, done.stderr
     assert "MLflowRun: did not start within 10 s; the run continues without this logger" in done.stdout
-    assert time.monotonic() - start < 120  # it was 752 s
+    assert time.monotonic() - start < 120  # without the limit, it took 752 s
 
 
-def test_a_loss_of_torch_is_refused_with_its_remedy() -> None:
+@pytest.mark.parametrize("model", ["unet", "attn_unet"])
+def test_own_network_on_the_command_line_by_the_printed_remedy(model: str) -> None:
+    own = [f"model={model}", f"model._target_={OWN}.Tiny", "finetune=none"]
+    (problem,) = find_problems("train", ["experiment=demo", *own])
+    remedy = problem.partition("remove them: ")[2].replace("'", "").split(" ")
+    assert find_problems("train", ["experiment=demo", *own, *remedy]) == []
+
+
+def test_torch_loss_is_rejected_with_a_remedy() -> None:
     options = [
         "loss._target_=torch.nn.CrossEntropyLoss",
         "~loss.batch",
@@ -185,13 +206,13 @@ def test_a_loss_of_torch_is_refused_with_its_remedy() -> None:
     assert find_problems("train", [*SMALL, *remedy]) == []
 
 
-def test_an_option_between_values_is_one_line(tmp_path: Path) -> None:
+def test_option_between_values_is_reported_in_one_line(tmp_path: Path) -> None:
     done = command(tmp_path, "model=unet", "-m", "seed=0,1")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert "options such as -m must be before or after the values" in done.stderr
+    assert "options such as -m must be before or after all values" in done.stderr
 
 
-def test_deletions_are_no_options() -> None:
+def test_deletions_are_not_options() -> None:
     removed = ["model=unet", "~callbacks.progress", "seed=1"]
     for argv in (removed, ["-m", *removed], [*removed, "-m"]):
         check_command_line("train", argv)

@@ -11,7 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.drawing import HEADER, KIDNEY_COLOUR
+from kitsseg.data.drawing import HEADER, bgr
+from kitsseg.data.labels import KITS19
 from kitsseg.inference import checkpoint
 from kitsseg.inference.segmenter import Segmenter
 from tests.conftest import AFFINE, blocky, write_case
@@ -20,7 +21,7 @@ from tests.helpers.predicting import environment, predict, rows, values
 from tests.inference.test_segmenter import trained
 
 
-def test_the_command_from_end_to_end(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+def test_command_end_to_end(guesser: Path, blocks: Path, tmp_path: Path) -> None:
     arguments = [
         f"checkpoint={guesser}", f"input={blocks}", "output=out", "cases=[0,2]", "mirror_axes=[1]",
         "probabilities=true", "uncertainty=true", "postprocess=kidneys", "device=cpu",
@@ -63,10 +64,12 @@ def test_the_command_from_end_to_end(guesser: Path, blocks: Path, tmp_path: Path
         )
         picture = cv2.imread(str(out / "quicklook" / f"{case}.png"))
         assert picture.shape[1] == 4 * 224
-        assert (picture[HEADER:] == KIDNEY_COLOUR).all(axis=2).any()
+        assert (picture[HEADER:] == bgr(KITS19, 1)).all(axis=2).any()
 
 
-def test_it_is_what_the_segmenter_gives(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+def test_command_gives_the_same_labels_as_the_segmenter(
+    guesser: Path, blocks: Path, tmp_path: Path
+) -> None:
     other = trained(tmp_path / "y.ckpt", 32, seed=5)
     assert predict([guesser, other], blocks, tmp_path / "out", "quicklook=false", "mirror_axes=[0]") == 0
     segmenter = Segmenter.load([guesser, other], mirror_axes=[0], device="cpu", precision="32-true")
@@ -76,7 +79,9 @@ def test_it_is_what_the_segmenter_gives(guesser: Path, blocks: Path, tmp_path: P
     assert not (tmp_path / "out" / "quicklook").exists()
 
 
-def test_a_submission(guesser: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_submission_contains_the_test_cases(
+    guesser: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in (7, 210, 299):
         write_case(tmp_path / "raw", number, *blocky(number))
     out = tmp_path / "out"
@@ -95,7 +100,7 @@ def test_a_submission(guesser: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         predict(guesser, tmp_path / "raw", out, "submission=true", "cases=7")
 
 
-def test_an_output_that_cannot_be_written(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+def test_unwritable_output_is_reported_in_one_line(guesser: Path, blocks: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for output in ("file", "file/out"):
         done = subprocess.run(
@@ -110,7 +115,7 @@ def test_an_output_that_cannot_be_written(guesser: Path, blocks: Path, tmp_path:
         assert done.stderr.endswith("; name another folder\n")
 
 
-def test_a_checkpoint_that_is_none(blocks: Path, tmp_path: Path) -> None:
+def test_file_that_is_not_a_checkpoint_is_rejected(blocks: Path, tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="x.ckpt: not a loadable checkpoint"):
         predict(tmp_path / "x.ckpt", blocks, tmp_path / "out")
@@ -135,12 +140,12 @@ def test_a_checkpoint_that_is_none(blocks: Path, tmp_path: Path) -> None:
         ("runtime=onnx", "runtime: no such key"),
     ],
 )
-def test_mistakes_are_one_line(override: str, problem: str) -> None:
+def test_mistake_is_reported_in_one_line(override: str, problem: str) -> None:
     (found,) = find_problems("predict", ["checkpoint=x", "input=y", "output=z", override])
     assert found.startswith(problem)
 
 
-def test_the_fixture_knows_three_classes(guesser: Path, blocks: Path) -> None:
+def test_fixture_predicts_three_classes(guesser: Path, blocks: Path) -> None:
     assert checkpoint.load(guesser).size == 64
     segmenter = Segmenter.load(guesser, device="cpu", precision="32-true")
     label = segmenter(blocks / "case_00000" / "imaging.nii.gz")

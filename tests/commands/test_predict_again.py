@@ -33,10 +33,10 @@ def test_existing_results_are_kept_only_with_skip_existing(
     predict(guesser, blocks, out, "cases=0")
     assert (out / "case_00000.nii.gz").stat().st_mtime > 0 and len(rows(out)) == 4
     predict(guesser, blocks, out, "cases=0", "mirror_axes=[0]")
-    assert list(rows(out)) == ["case_00000"]  # other settings begin a new record
+    assert list(rows(out)) == ["case_00000"]  # other settings start a new record
 
 
-def test_results_of_another_input_are_not_kept(guesser: Path, tmp_path: Path) -> None:
+def test_results_of_another_input_are_not_reused(guesser: Path, tmp_path: Path) -> None:
     """A label belongs to the content of its image, not to its name."""
     out = tmp_path / "out"
     for patient in (1, 2):
@@ -130,7 +130,7 @@ def test_an_interrupted_submission_leaves_no_archive(
 
 
 def test_files_outside_the_output_are_not_removed(tmp_path: Path) -> None:
-    """The names come from a file, which may be a stranger's."""
+    """The names are read from a file, which may come from an untrusted source."""
     out = tmp_path / "out"
     record = PredictionRecord(out, {}, {}, keep=False)
     for name in ("kept", "out/removed"):
@@ -140,8 +140,8 @@ def test_files_outside_the_output_are_not_removed(tmp_path: Path) -> None:
     assert (tmp_path / "kept").exists() and not (out / "removed").exists()
 
 
-def test_old_files_fit_into_an_archive(tmp_path: Path) -> None:
-    """Zip archives know no time before 1980, such as that of some object stores."""
+def test_files_dated_before_1980_can_be_archived(tmp_path: Path) -> None:
+    """Zip archives cannot store dates before 1980, which files from some object stores have."""
     (tmp_path / "a").write_bytes(b"x")
     os.utime(tmp_path / "a", (0, 0))
     write_zip(tmp_path / "a.zip", [tmp_path / "a"])
@@ -159,14 +159,14 @@ def test_two_processes_share_an_output(guesser: Path, blocks: Path, tmp_path: Pa
     assert list(json.loads((out / "predict.json").read_text())["scans"]) == list(rows(out))
 
 
-def test_another_process_with_other_settings_is_refused(guesser: Path, tmp_path: Path) -> None:
+def test_another_process_with_other_settings_is_rejected(guesser: Path, tmp_path: Path) -> None:
     mine = PredictionRecord(tmp_path, {"crop": None}, {}, keep=False)
     PredictionRecord(tmp_path, {"crop": True}, {}, keep=False)
     with pytest.raises(ValueError, match=r"made with other settings \(crop\)"):
         mine.add("ct", {})
 
 
-def test_a_killed_run_resumes(guesser: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes(guesser: Path, tmp_path: Path) -> None:
     for number in range(12):
         write_case(tmp_path / "raw", number, *blocky(number, 12, 128, 128))
     arguments = [f"checkpoint={guesser}", "input=raw", "output=out", "device=cpu", "skip_existing=true"]
@@ -187,7 +187,7 @@ def test_a_killed_run_resumes(guesser: Path, tmp_path: Path) -> None:
     assert len(kept) >= len(there) - 1
 
 
-def test_a_run_resumes_after_a_full_disk(
+def test_run_resumes_after_a_full_disk(
     guesser: Path, blocks: Path, small_disk: Path, tmp_path: Path
 ) -> None:
     filler = small_disk / "filler"

@@ -53,7 +53,9 @@ def odd(tmp_path: Path) -> Path:
     return folder
 
 
-def test_oddities(guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_valid_and_invalid_volumes_in_one_folder(
+    guesser: Path, odd: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert predict(guesser, odd, tmp_path / "out") == 1
     said = capfd.readouterr()
     lines = [line for line in said.err.splitlines() if line.startswith("kitsseg.predict: ")]
@@ -106,7 +108,7 @@ def test_warnings_are_printed_and_recorded(
     assert scan["warnings"] == [text] and rows(tmp_path / "out")["clipped"]["warnings"] == text
 
 
-def test_a_name_that_is_no_utf8(guesser: Path, tmp_path: Path) -> None:
+def test_file_name_that_is_not_utf8(guesser: Path, tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path / "in")
     os.mkdir(folder)
     ct(tmp_path, "x.nii.gz", blocky(0)[0])
@@ -136,7 +138,7 @@ def test_an_image_is_never_overwritten(guesser: Path, odd: Path, tmp_path: Path)
     assert predict(guesser, tmp_path / "uncertainty" / "good.nii.gz", tmp_path) == 0
 
 
-def test_a_requested_case_that_is_there_twice_is_named(
+def test_requested_case_with_two_files_is_reported(
     guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -147,7 +149,7 @@ def test_a_requested_case_that_is_there_twice_is_named(
     assert said.count("its results would be named case_00001") == 2 and "not in the input" not in said
 
 
-def test_dicom_in_labels_and_segmentation_objects_out(
+def test_dicom_input_gives_labels_and_segmentation_objects(
     guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("highdicom")
@@ -170,7 +172,7 @@ def test_dicom_in_labels_and_segmentation_objects_out(
     )
 
 
-def test_a_failed_extra_leaves_the_label(
+def test_failed_optional_file_does_not_affect_the_label(
     guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("highdicom")
@@ -191,8 +193,8 @@ def test_a_failed_extra_leaves_the_label(
     assert rows(tmp_path / "out")["bad"]["kidney_ml"] == rows(tmp_path / "out")["good"]["kidney_ml"]
 
 
-def test_a_tilted_gantry_is_placed_alike_by_itk(guesser: Path, tmp_path: Path) -> None:
-    """The label has no qform that could be misread; the upright pair is the same for every reader."""
+def test_tilted_gantry_has_the_same_position_in_itk(guesser: Path, tmp_path: Path) -> None:
+    """The label has no qform, and all readers agree on the upright image and label."""
     sitk = pytest.importorskip("SimpleITK")
     from tests.helpers.dicom import write_series
 

@@ -15,8 +15,8 @@ from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data import drawing
 from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import BACKGROUND_STEP, PERCENTILES, hu_percentiles
-from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
-from kitsseg.data.labels import CLASSES
+from kitsseg.data.drawing import bgr
+from kitsseg.data.labels import CLASSES, KITS19
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.store import data_card
 from kitsseg.data.store.prepare import prepare as prepare_cases
@@ -30,10 +30,10 @@ def prepare(folder: Path, *overrides: str) -> None:
         run(compose("prepare", [f"paths.data={folder}", "data.prepare_workers=1", *overrides]))
 
 
-def test_the_summary_is_printed_and_written(
+def test_summary_is_printed_and_written(
     blocks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):  # the second time nothing is left to do
+    for _ in range(2):  # the second run has nothing to do
         prepare(tmp_path, f"data.root={blocks}", "data.size=32")
     out = capsys.readouterr().out
     assert out[: len(out) // 2] == out[len(out) // 2 :]
@@ -46,7 +46,7 @@ def test_the_summary_is_printed_and_written(
     assert cv2.imread(str(picture)).shape[1] == 3 * drawing.TILE
 
 
-def test_the_table_shows_quantiles_over_cases(tmp_path: Path) -> None:
+def test_table_shows_quantiles_over_cases(tmp_path: Path) -> None:
     for number, (slices, width, spacing_mm) in enumerate([(6, 64, 2.0), (8, 96, 4.0), (10, 64, 3.0)]):
         affine = AFFINE @ np.diag([spacing_mm / 3, 1, 1, 1])
         image, label = blocky(number, slices, 64, width)
@@ -66,7 +66,7 @@ def test_the_table_shows_quantiles_over_cases(tmp_path: Path) -> None:
     assert row.split("|")[2].strip() == "2"
 
 
-def test_the_table_shows_hu_percentiles_per_class(tmp_path: Path) -> None:
+def test_table_shows_hu_percentiles_per_class(tmp_path: Path) -> None:
     """Expected values come from NumPy."""
     pairs = [blocky(0), blocky(1)]
     pairs.append((pairs[0][0] + 100, np.minimum(pairs[0][1], 1)))  # one without tumour
@@ -90,7 +90,7 @@ def test_the_table_shows_hu_percentiles_per_class(tmp_path: Path) -> None:
     assert len(within) == 2
 
 
-def test_hu_percentiles_are_numpys() -> None:
+def test_hu_percentiles_equal_those_of_numpy() -> None:
     image, label = blocky(4)
     found = hu_percentiles(image, label, CLASSES)
     for c, name in enumerate(CLASSES):
@@ -101,7 +101,7 @@ def test_hu_percentiles_are_numpys() -> None:
     assert hu_percentiles(image, label * 0, CLASSES)["tumour"] is None
 
 
-def test_the_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp_path: Path) -> None:
+def test_contact_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp_path: Path) -> None:
     pixels = np.array([[9, 0, 0], [5, 4, 0], [7, 1, 1], [6, 1, 2]])
     assert data_card.telling_slice(pixels) == 3
     assert data_card.telling_slice(pixels[:2]) == 1
@@ -109,7 +109,7 @@ def test_the_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp
     store = prepare_cases(block_cases, tmp_path, None)
     sheet = data_card.contact_sheet(store)
     tile = sheet[drawing.HEADER :, : drawing.TILE]
-    for colour in (KIDNEY_COLOUR, TUMOUR_COLOUR):
+    for colour in (bgr(KITS19, 1), bgr(KITS19, 2)):
         assert (tile == colour).all(axis=-1).sum() > 30
 
 
@@ -123,8 +123,8 @@ def test_outlines_are_at_the_position_of_the_labels(tmp_path: Path) -> None:
     scale, top = drawing.TILE / 128, drawing.HEADER + drawing.TILE // 4
     tile = sheet[drawing.HEADER : drawing.HEADER + drawing.TILE, : drawing.TILE]
     for colour, (rows, columns) in {
-        KIDNEY_COLOUR: ((4, 24), (90, 122)),
-        TUMOUR_COLOUR: ((8, 16), (100, 108)),
+        bgr(KITS19, 1): ((4, 24), (90, 122)),
+        bgr(KITS19, 2): ((8, 16), (100, 108)),
     }.items():
         y, x = np.nonzero((tile == colour).all(axis=-1))
         found = [y.min(), y.max() + 1, x.min(), x.max() + 1]
@@ -132,7 +132,7 @@ def test_outlines_are_at_the_position_of_the_labels(tmp_path: Path) -> None:
         assert found == pytest.approx(edges + [scale * column for column in columns], abs=1)
 
 
-def test_the_sheet_shows_at_most_max_tiles_cases(
+def test_contact_sheet_shows_at_most_max_tiles_cases(
     block_cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data_card, "MAX_TILES", 3)
@@ -141,7 +141,7 @@ def test_the_sheet_shows_at_most_max_tiles_cases(
     assert sheet.shape == (drawing.HEADER + tile + drawing.CAPTION, 3 * tile, 3)
 
 
-def test_a_bad_case_gives_one_line_and_exit_code_1(tmp_path: Path) -> None:
+def test_bad_case_gives_one_line_and_exit_code_1(tmp_path: Path) -> None:
     image, label = blocky(0)
     write_case(tmp_path / "raw", 0, image, label + 3)
     write_case(tmp_path / "raw", 1, *blocky(1))

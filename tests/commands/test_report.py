@@ -1,4 +1,4 @@
-"""The command: any mixture of folders, refusals in a line."""
+"""The command `kitsseg.report`."""
 
 import os
 import subprocess
@@ -18,7 +18,9 @@ def run(runs: object, output: Path | None) -> None:
     report.run(OmegaConf.create({"runs": runs, "output": None if output is None else str(output)}))
 
 
-def test_a_folder_gets_its_own_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_of_one_folder_is_written_into_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(str(sweep(tmp_path)), None)
     out = capsys.readouterr().out
     assert out.startswith("2 of 4 runs have results\nfailed: ")
@@ -26,7 +28,7 @@ def test_a_folder_gets_its_own_report(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "report.html").is_file() and (tmp_path / "table1.tex").is_file()
 
 
-def test_a_mixture_goes_where_it_is_told(tmp_path: Path) -> None:
+def test_report_of_several_folders_is_written_to_the_output_folder(tmp_path: Path) -> None:
     sweep(tmp_path / "sweep")
     write_run(tmp_path / "alone", record("monai_basic_unet", [0.5] * 4, [0.6] * 4))
     run([str(tmp_path / "sweep"), str(tmp_path / "alone")], tmp_path / "a" / "b")
@@ -44,11 +46,11 @@ def test_a_mixture_goes_where_it_is_told(tmp_path: Path) -> None:
         (["runs=.", "outputs=x"], "outputs: no such key; did you mean output?"),
     ],
 )
-def test_refusals(overrides: list[str], problem: str) -> None:
+def test_invalid_overrides_are_reported(overrides: list[str], problem: str) -> None:
     assert find_problems("report", overrides) == [problem]
 
 
-def test_a_folder_without_runs_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_folder_without_runs_is_rejected_in_one_line(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "kitsseg.report", f"runs={tmp_path}"],

@@ -1,4 +1,4 @@
-"""The whole way, small: a sweep on the phantom, its records, its table; failures; the same twice."""
+"""The command `kitsseg.train`: a small sweep on phantoms, its outputs, failures and reproducibility."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ SMALL = [
 def command(
     folder: Path, *arguments: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m kitsseg.train` in ``folder``, without any setting of the environment's but ``env``."""
+    """Run `python -m kitsseg.train` in ``folder``, with ``env`` instead of this process's settings."""
     hidden = ("WANDB", "KITSSEG", "PYTEST")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     env = {**kept, "PYTHONPATH": str(ROOT), **({} if env is None else env)}
@@ -44,14 +44,14 @@ def command(
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One sweep over both models, its folder and what it printed."""
+    """Run a sweep over both models; return its folder and its output."""
     home = tmp_path_factory.mktemp("sweep")
     done = command(home, "-m", *SMALL, "model=unet,attn_unet")
     assert done.returncode == 0, done.stderr
     return home / "outputs" / "demo", done
 
 
-def test_a_sweep_ends_with_its_table(
+def test_sweep_writes_and_prints_table_1(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = sweep
@@ -63,7 +63,7 @@ def test_a_sweep_ends_with_its_table(
     assert "epoch 2/2 | loss" in done.stdout and "finetune/epoch 1/1" in done.stdout
 
 
-def test_a_record_holds_every_case_before_and_after(
+def test_record_contains_every_case_before_and_after_finetuning(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     for path in find_records(sweep[0]):
@@ -81,7 +81,7 @@ def test_a_record_holds_every_case_before_and_after(
         assert json.loads((path.parent / "status.json").read_text())["status"] == "complete"
 
 
-def test_a_record_holds_the_curves_that_were_logged(
+def test_record_contains_the_logged_curves(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     for path in find_records(sweep[0]):
@@ -94,7 +94,7 @@ def test_a_record_holds_the_curves_that_were_logged(
                 assert [epoch[name] for epoch in curves[stage]] == pytest.approx(own)
 
 
-def test_a_run_keeps_what_it_predicted_and_cases_to_show(
+def test_run_stores_predictions_and_example_cases(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     for path in find_records(sweep[0]):
@@ -116,11 +116,11 @@ def test_a_run_keeps_what_it_predicted_and_cases_to_show(
         assert {role: each.case for role, each in shown.items()} == training_showcase.choose_examples(
             record.final["validation"]
         )
-        gates = 0 if record.model == "unet" else 1  # model.depth of them, less the first skip's
+        gates = 0 if record.model == "unet" else 1  # model.depth - 1: the first skip has no gate
         assert {len(each.gates) for each in shown.values()} == {gates}
 
 
-def test_a_sweep_ends_with_its_page(
+def test_sweep_writes_the_report(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = sweep
@@ -129,7 +129,7 @@ def test_a_sweep_ends_with_its_page(
     assert "2 runs (2 complete)" in page and 'id="attention"' in page and 'class="curve' in page
 
 
-def test_checkpoints_of_both_stages_are_kept_and_load(
+def test_checkpoints_of_both_stages_exist_and_load(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     for job in find_records(sweep[0]):
@@ -158,7 +158,7 @@ def test_each_job_has_its_own_offline_run_and_curves(
     assert len(set(names)) == 2
 
 
-def test_the_same_seed_gives_the_same_figures_in_another_process_and_after_other_jobs(
+def test_same_seed_gives_the_same_metrics_in_another_process(
     sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     folder = sweep[0]
@@ -170,7 +170,7 @@ def test_the_same_seed_gives_the_same_figures_in_another_process_and_after_other
     assert (again.before, again.after) == (first.before, first.after)
 
 
-def test_a_failing_job_is_told_at_once_and_the_others_go_on(
+def test_failing_job_is_reported_at_once_and_others_continue(
     sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     data = f"paths.data={sweep[0].parents[1] / 'data'}"
@@ -196,7 +196,7 @@ def test_a_failing_job_is_told_at_once_and_the_others_go_on(
         (["data.root=nowhere"], "data.root=nowhere: does not exist"),
     ],
 )
-def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], text: str) -> None:
+def test_errors_are_reported_in_one_line(tmp_path: Path, arguments: list[str], text: str) -> None:
     done = command(tmp_path, *arguments, "logger=none", "trainer=cpu")
     assert done.returncode in (1, 2)
     (line,) = [line for line in done.stderr.splitlines() if line.strip()]

@@ -25,7 +25,7 @@ def raw(tmp_path: Path) -> Path:
     return fine(tmp_path / "raw")
 
 
-def test_intact_cases(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_intact_cases_have_no_problems(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, report = verify(raw)
     assert code == 0 and report["version"] == 1 and report["root"] == str(raw)
     found = case(report, 1)
@@ -82,7 +82,7 @@ def test_all_problems_are_reported(raw: Path, capsys: pytest.CaptureFixture[str]
         assert text in "\n".join(errors)
 
 
-def test_obstacles_are_named(raw: Path) -> None:
+def test_obstacles_are_reported(raw: Path) -> None:
     for number in range(3):
         (raw / f"case_{number:05d}" / "imaging.nii.gz").unlink()
     (raw / "case_00000" / "imaging.nii.gz").mkdir()
@@ -110,7 +110,7 @@ def test_obstacles_are_named(raw: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_folder_without_permission_is_a_problem(raw: Path, workers: int) -> None:
+def test_folder_without_permission_is_reported(raw: Path, workers: int) -> None:
     (raw / "case_00002").chmod(0)
     try:
         done = powerless.run(raw.parent, "-m", "kitsseg.verify", "root=raw", f"workers={workers}")
@@ -125,7 +125,7 @@ def test_a_folder_without_permission_is_a_problem(raw: Path, workers: int) -> No
     assert [c["state"] for c in report["cases"]] == ["ok", "ok", "bad", "ok"]
 
 
-def test_required_cases(raw: Path) -> None:
+def test_requested_cases_must_exist(raw: Path) -> None:
     code, report = verify(raw, "cases=[0-1,9]")
     assert code == 1 and [c["id"] for c in report["cases"]] == ["case_00000", "case_00001", "case_00009"]
     assert case(report, 9)["state"] == "bad"
@@ -135,7 +135,7 @@ def problems_of(*overrides: str) -> list[str]:
     return find_problems("verify", ["root=x", *overrides])
 
 
-def test_the_cases_of_a_source(raw: Path) -> None:
+def test_source_defines_the_cases(raw: Path) -> None:
     assert problems_of("source=kits23", "cases=450") == []
     assert problems_of("source=kits23", "cases=[7,0-588]") == []
     assert problems_of("source=kits23", "cases=350") == ["cases=350: must be within 0-299 or 400-588"]
@@ -157,7 +157,9 @@ def test_the_cases_of_a_source(raw: Path) -> None:
         ("kits23", 588, "see https://github.com/neheller/kits23"),
     ],
 )
-def test_a_missing_file_has_a_remedy(raw: Path, source: str, number: int, remedy: str) -> None:
+def test_missing_file_is_reported_with_a_remedy(
+    raw: Path, source: str, number: int, remedy: str
+) -> None:
     (raw / f"case_{number:05d}").mkdir()
     _, report = verify(raw, f"source={source}")
     problems = case(report, number)["problems"]
@@ -175,7 +177,7 @@ def test_cysts_are_read_as_kidney(raw: Path) -> None:
     assert code == 0 and case(report, 1)["ml"]["kidney"] == pytest.approx(kidney, abs=1e-3)
 
 
-def test_the_label_file_of_kits21(raw: Path) -> None:
+def test_label_file_of_kits21(raw: Path) -> None:
     folder = raw / "case_00001"
     image, label = blocky(1)
     label[4, 40:44, 40:44] = 3
@@ -192,7 +194,7 @@ def test_the_label_file_of_kits21(raw: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1}', '[{"voxel_spacing": {"z": 1}}]'])
-def test_a_malformed_list_of_cases_is_a_problem(
+def test_malformed_list_of_cases_is_reported(
     raw: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     (raw / "kits.json").write_text(text)
@@ -205,13 +207,13 @@ def test_the_result_does_not_depend_on_workers(raw: Path) -> None:
     assert verify(raw, "workers=2") == verify(raw)
 
 
-def test_a_root_without_cases_is_refused(raw: Path, tmp_path: Path) -> None:
+def test_root_without_cases_is_rejected(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="contains no folder case_XXXXX"):
         verify(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("report", ["no/such/folder.json", "folder"])
-def test_a_report_that_cannot_be_written_is_refused_before_reading(
+def test_unwritable_report_is_rejected_before_reading(
     raw: Path, tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -221,7 +223,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_reading(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "raw"]
 
 
-def test_a_partial_download(raw: Path) -> None:
+def test_partial_download_is_reported(raw: Path) -> None:
     (raw / "case_00001" / LABEL_NAME).rename(raw / "case_00001" / f".{LABEL_NAME}.part")
     _, report = verify(raw)
     assert case(report, 1)["problems"] == [

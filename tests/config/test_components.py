@@ -1,4 +1,4 @@
-"""What the checks of a config are made of: names of folders, types, components."""
+"""Folder names, type checks and instantiation of components."""
 
 import hashlib
 from typing import Any, Literal
@@ -44,16 +44,16 @@ def test_folder_name(overrides: str, name: str) -> None:
         ({"_target_": "a.B"}, float, True),
     ],
 )
-def test_types(value: Any, hint: Any, expected: bool) -> None:
+def test_value_types_are_checked(value: Any, hint: Any, expected: bool) -> None:
     assert (mismatch(value, hint) == "") is expected
 
 
-def test_instantiate_hands_objects_on_as_they_are() -> None:
+def test_instantiate_passes_objects_unchanged() -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     cfg = OmegaConf.create({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1.0})
     optimizer = instantiate(cfg, lr=0.25)([parameter])
     assert optimizer.param_groups[0]["params"][0] is parameter
     assert optimizer.param_groups[0]["lr"] == 0.25
-    split = Split(["a"], ["b"])  # a dataclass, of which hydra's own instantiate makes a dict
+    split = Split(["a"], ["b"])  # a dataclass, which hydra.utils.instantiate would convert to a dict
     whole = instantiate({"_target_": "builtins.dict", "a": [{"b": 1}]}, c=split)
     assert whole["c"] is split and type(whole["a"][0]) is dict

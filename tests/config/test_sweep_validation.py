@@ -15,7 +15,7 @@ from tests.config.test_validation import NO_ATN_UNET, NO_GATE
 from tests.helpers.commands import find_problems
 
 
-def test_a_right_sweep() -> None:
+def test_valid_sweep_has_no_problems() -> None:
     assert find_problems("train", ["model=unet,attn_unet", "seed=range(0,3)"], multirun=True) == []
 
 
@@ -37,7 +37,7 @@ def test_every_job_of_a_sweep_is_checked(lines: list[str], problem: str) -> None
     assert found.startswith(problem)
 
 
-def test_the_sweep_of_a_config_is_checked(tmp_path: Path) -> None:
+def test_sweep_in_a_config_file_is_checked(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\nhydra: {sweeper: {params: {seed: '0,-1'}}}\n"
@@ -48,12 +48,12 @@ def test_the_sweep_of_a_config_is_checked(tmp_path: Path) -> None:
     assert sweep == ["seed=-1: must be at least 0 and below 2**32 (in the job seed=-1)"]
 
 
-def test_what_only_a_sweeper_can_enumerate_is_left_to_it() -> None:
+def test_interval_sweeps_are_not_enumerated() -> None:
     lines = ["optimizer.lr=interval(0,1)", "hydra/sweeper=study"]
     assert find_problems("train", lines, multirun=True) == []
 
 
-def test_jobs_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_share_equal_components(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
     build: Callable[..., Any] = validation.build
 
@@ -65,17 +65,17 @@ def test_jobs_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) ->
     find_problems("train", ["model=unet,attn_unet", "seed=0,1,2"], multirun=True)
     assert built.count("window") == 1
     assert built.count("model") == 2
-    assert built.count("data") == 3  # it is given the seed
+    assert built.count("data") == 3  # its arguments include the seed
 
 
-def test_a_huge_sweep_is_thinned_but_keeps_every_value() -> None:
+def test_large_sweep_is_checked_for_every_value_but_not_every_combination() -> None:
     values = [[f"{key}={i}" for i in range(count)] for key, count in (("a", 7), ("b", 11), ("c", 13))]
     jobs = list(overrides.combinations(values))
     assert len(jobs) == 13
     assert {line for job in jobs for line in job} == {line for lines in values for line in lines}
 
 
-def test_hydra_is_left_as_it_was() -> None:
+def test_check_does_not_change_the_state_of_hydra() -> None:
     find_problems("train", ["seed=x", "experiment=nosuch"])
     assert not GlobalHydra.instance().is_initialized()
 

@@ -1,4 +1,4 @@
-"""A mistyped key or value is refused before anything runs, in one line with the nearest right name."""
+"""A wrong key or value is reported before anything runs, in one line with the closest valid name."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR
 from tests.helpers import commands
 from tests.helpers.commands import check_command_line, find_problems
+from tests.helpers.sources import nnunet
 
-# base.yaml holds what the others share; it is no choice of its own. `postprocess` is no part of
-# training.
+# base.yaml contains shared values and is not a choice. `postprocess` is not a group of training.
 SHIPPED = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONFIG_DIR.glob("*/*.yaml")
@@ -32,13 +32,13 @@ NO_GATE = (
 
 
 def composed(*overrides: str, command: str = "train") -> DictConfig:
-    """What `hydra.main` passes to the command."""
+    """Return the configuration that `hydra.main` passes to the command."""
     commands.command(command)
     with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base="1.3"):
         return compose(command, list(overrides))
 
 
-# ---- what is right
+# ---- valid configurations
 
 
 @pytest.mark.parametrize("choice", SHIPPED)
@@ -46,10 +46,21 @@ def test_every_shipped_choice_is_valid(choice: str, tmp_path: Path) -> None:
     command, given = "train", ["data.root=."]
     if choice.startswith("source="):
         command, given = "verify", ["root=."]
+    if choice == "labels=nnunet":
+        nnunet(tmp_path, [])
+        given = ["data=nnunet", f"data.root={tmp_path}"]
     if choice == "split=file":
         (tmp_path / "split.json").write_text('{"train": ["a"], "validation": ["b"]}')
         given.append(f"split.path={tmp_path}/split.json")
     assert find_problems(command, [choice, *given]) == []
+
+
+def test_labels_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    given = ["data=nnunet", "labels=nnunet", f"data.root={nnunet(tmp_path, [])}"]
+    problem = f"labels: {tmp_path / 'dataset.json'}: target: x must be one of kidney, tumour"
+    assert find_problems("train", [*given, "labels.target=x"]) == [problem]
+    (problem,) = find_problems("train", [*given, "data.root=nowhere"])
+    assert problem == "labels: data.root=nowhere: contains no dataset.json; set nnU-Net's raw folder"
 
 
 def test_zero_and_false_are_values() -> None:
@@ -64,21 +75,21 @@ def test_zero_and_false_are_values() -> None:
     assert instantiate(cfg.optimizer).keywords["lr"] == 0
 
 
-def test_no_finetuning_is_an_empty_section() -> None:
+def test_finetune_none_is_an_empty_section() -> None:
     assert not composed("finetune=none").finetune
     assert find_problems("train", ["experiment=demo", "finetune=none", "~finetune.epochs"]) == []
 
 
-def test_an_experiment_beats_the_groups_and_the_command_line_beats_both() -> None:
+def test_experiment_overrides_groups_and_command_line_overrides_both() -> None:
     assert composed("experiment=demo").model.width == 16
     assert composed("experiment=demo", "model.width=8").model.width == 8
 
 
-def test_hydras_run_time_values_are_left_alone() -> None:
+def test_runtime_values_of_hydra_are_accepted() -> None:
     assert find_problems("train", ["logger=csv", "name=${hydra:job.name}"]) == []
 
 
-# ---- what is wrong, one by one
+# ---- single mistakes
 
 
 @pytest.mark.parametrize(
@@ -127,7 +138,7 @@ def test_hydras_run_time_values_are_left_alone() -> None:
         ),
         ("trainer.precision=bf16-mixd", "trainer.precision='bf16-mixd': must be 64, 32 or 16"),
         ("+trainer.logger=false", "trainer.logger: the command sets this itself; remove it"),
-        ("optimizer._partial_=false", "optimizer._partial_: must be true; params is passed later"),
+        ("optimizer._partial_=false", "optimizer._partial_: must be true; the command passes params"),
         ("optimizer._target_=torch.optim.Adm", "torch.optim has no Adm; did you mean torch.optim."),
         (
             "window._target_=kitseg.Window",
@@ -137,7 +148,7 @@ def test_hydras_run_time_values_are_left_alone() -> None:
             "window._target_=kitsseg.window.Window",
             "kitsseg.window.Window: moved to kitsseg.models.window.Window",
         ),
-        ("window._target_=math.pi", "window._target_: math.pi: is not callable"),
+        ("window._target_=math.pi", "window._target_: math.pi: not callable"),
         ("split._target_=[a]", "split._target_: expected a dotted path, got ['a']"),
         (
             "~window.sd_hu",
@@ -152,62 +163,62 @@ def test_hydras_run_time_values_are_left_alone() -> None:
             "callbacks.progress: expected a component (a dict with a _targ",
         ),
         ("+model=unet", "+model=unet: Multiple values for model. "),
-        ("epochs", "epochs: cannot be read; write KEY=VALUE"),
-        ("seed=[1", "seed=[1: cannot be read"),
+        ("epochs", "epochs: not an override; write KEY=VALUE"),
+        ("seed=[1", "seed=[1: cannot be parsed"),
         ("seed=0,1", "seed=0,1 is a sweep: add -m (or write seed=[0,1] for a list)"),
         ("seed=range(0,3)", "seed=range(0,3) is a sweep: add -m"),
     ],
 )
-def test_one_mistake_is_one_line(override: str, problem: str) -> None:
+def test_mistake_is_reported_in_one_line(override: str, problem: str) -> None:
     (found,) = find_problems("train", [override])
     assert problem in found
     assert "\n" not in found
 
 
-def test_a_broken_value_is_reported_where_it_is_broken_only() -> None:
+def test_broken_value_is_reported_only_at_its_own_key() -> None:
     (found,) = find_problems("train", ["paths.data=${oc.env:KITSSEG_NO_SUCH_VARIABLE}"])
     assert found.startswith("paths.data: ")
 
 
-def test_optional_lists_are_typed() -> None:
+def test_optional_lists_are_type_checked() -> None:
     found = find_problems("train", ["shallow=3", "finetune=none"])
     assert found == ["shallow=3: Invalid value assigned: int is not a ListConfig, list or tuple."]
 
 
-def test_a_component_within_a_component_is_checked() -> None:
+def test_nested_component_is_checked() -> None:
     (found,) = find_problems("train", ["loss=dice_ce", "+loss.dice.bacth=true"])
     assert found == f"{NO_BATCH}.batch?"
     (found,) = find_problems("train", ["loss=dice_ce", "loss.dice.smooth=0"])
     assert found.startswith("loss.dice.smooth=0: must be above 0")
 
 
-# ---- what is printed
+# ---- output
 
 
 def test_problems_go_to_stderr_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        check_command_line("train", ["window.sd_hu=0", "seed=-1"])
+        check_command_line("train", ["window.sd_hu=0", "loss.smooth=0"])
     assert stopped.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
         "kitsseg.train: window.sd_hu=0: must be above 0",
-        "kitsseg.train: seed=-1: must be at least 0 and below 2**32",
+        "kitsseg.train: loss.smooth=0: must be above 0, or an absent class gives 0 / 0",
     ]
 
 
 @pytest.mark.parametrize(
     "flag", [["--help"], ["-h"], ["--cfg", "job"], ["--info", "all"], ["--config-name", "x"]]
 )
-def test_what_only_shows_something_is_left_to_hydra(flag: list[str]) -> None:
+def test_flags_that_only_print_are_not_checked(flag: list[str]) -> None:
     check_command_line("train", [*flag, "seed=x"])
 
 
-# ---- YAML files of the user's
+# ---- YAML files of the user
 
 
 def experiment(folder: Path, text: str) -> list[str]:
-    """The problems of an experiment file."""
+    """Return the problems of an experiment file."""
     (folder / "experiment").mkdir()
     (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
     return find_problems("train", ["experiment=mine"], config_dir=str(folder))
@@ -226,11 +237,13 @@ def experiment(folder: Path, text: str) -> list[str]:
         ("defaults:\n- override /modl: unet\n", "Could not override 'modl'"),
     ],
 )
-def test_a_mistake_in_an_experiment_file(tmp_path: Path, text: str, problem: str) -> None:
+def test_mistake_in_an_experiment_file_is_reported_in_one_line(
+    tmp_path: Path, text: str, problem: str
+) -> None:
     (found,) = experiment(tmp_path, text)
     assert problem in found and "\n" not in found
 
 
-def test_a_config_folder_that_is_not_there() -> None:
+def test_missing_config_folder_is_reported() -> None:
     (found,) = find_problems("train", [], config_dir="nosuch")
     assert found == "--config-dir nosuch: no such folder"

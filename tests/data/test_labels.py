@@ -70,6 +70,7 @@ def test_labels_survive_json(labels: Labels) -> None:
             "values=.*: must be between 0 and 65535",
         ),
         ({"values": {0: "air"}}, "values: air must be one of background, kidney"),
+        ({"colours": {"cyst": "red"}}, "colours.cyst=red: must be written like #56b4e9"),
         ({"codes": {"liver": ["1", "Liver"]}}, "codes: liver must be one of"),
     ],
 )

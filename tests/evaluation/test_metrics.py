@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import DiceMetric
 
-from kitsseg.data.labels import REGIONS
-from kitsseg.evaluation.metrics import case_mean, dice, mean_over_cases
+from kitsseg.data.labels import REGIONS, Labels
+from kitsseg.evaluation.lesions import Matching
+from kitsseg.evaluation.metrics import case_mean, dice, mean_over_cases, volume_counts
+from kitsseg.evaluation.scores import score
 from kitsseg.training.evaluation import score_case
 from kitsseg.training.pixel_counts import region_counts
 
@@ -78,3 +80,19 @@ def test_means_leave_out_what_does_not_exist() -> None:
     assert mean_over_cases(np.array([0.5, math.nan, 1.0])) == 0.75
     assert math.isnan(mean_over_cases(np.array([math.nan])))
     assert np.isnan(dice(np.array([0, 0, 0])))
+
+
+def test_regions_of_any_labels() -> None:
+    names = [f"class{i}" for i in range(64)]
+    labels = Labels(names, {"low": names[1:32], "high": names[32:]}, "high")
+    rng = np.random.default_rng(0)
+    prediction, truth = rng.integers(0, 64, (2, 3, 40, 40)).astype(np.uint8)
+    counts = volume_counts(prediction, truth, labels)
+    for row, low, high in ((0, 1, 31), (1, 32, 63)):
+        p, g = ((v >= low) & (v <= high) for v in (prediction, truth))
+        assert counts[row].tolist() == [(p & g).sum(), p.sum(), g.sum()]
+    theirs = region_counts(torch.from_numpy(prediction), torch.from_numpy(truth), labels)
+    assert np.array_equal(theirs.sum(0).numpy(), counts)
+    scores = score(prediction, truth, (1, 1, 1), {}, Matching(), labels=labels)
+    assert list(scores["dice"]) == list(scores["hd95_mm"]) == ["low", "high"]
+    assert scores["lesions"]["truth"] == 1 and scores["detected"] is True

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kitsseg.data.labels import Labels
 from kitsseg.evaluation.postprocess import (
     PostProcessing,
     drop_far_tumours,
@@ -10,6 +11,7 @@ from kitsseg.evaluation.postprocess import (
     fill_holes,
     keep_kidneys,
 )
+from tests.data.test_labels import KITS23
 
 SPACING_MM = (5.0, 1.0, 2.0)  # a voxel is 0.01 ml
 
@@ -132,3 +134,20 @@ def test_nothing_asked_or_nothing_there_changes_nothing() -> None:
 def test_ranges(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PostProcessing(**arguments)
+
+
+def test_rules_follow_the_labels() -> None:
+    label = np.zeros((1, 8, 16), np.uint8)
+    label[0, 2:6, 1:5] = 1
+    label[0, 3:5, 5] = 2  # a small tumour between kidney and cyst
+    label[0, 2:6, 6:9] = 3
+    label[0, 3, 7] = 0  # a hole in the cyst
+    label[0, 1, 14] = 2  # far from everything
+    labels = Labels(**KITS23)
+    rules = PostProcessing(tumour_within_mm=2, min_tumour_ml=0.003, max_hole_ml=0.001)
+    out = rules(np.repeat(label, 3, 0)[1:2], (1, 1, 1), labels)
+    assert out[0, 1, 14] == 0
+    assert (out[0, 3:5, 5] == 1).all()  # below 0.003 ml: the lowest class that it touches
+    in_3d = np.pad(label, ((1, 1), (0, 0), (0, 0)))
+    in_3d[[0, 2], 2:6, 6:9] = 3
+    assert rules(in_3d, (1, 1, 1), labels)[1, 3, 7] == 3

@@ -1,4 +1,4 @@
-"""The checks of a command line, by the name of the command."""
+"""Check command lines, given the name of the command."""
 
 from importlib import import_module
 

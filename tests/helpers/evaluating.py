@@ -1,4 +1,4 @@
-"""`kitsseg.evaluate` on six cases, and what it writes."""
+"""Run `kitsseg.evaluate` on six cases and read its output."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from kitsseg.data.case import Case
 from kitsseg.evaluate import run
 from tests.conftest import AFFINE
 
-TOLERANCE_MM = 1.0330772532390826  # of the kidney, as conf/evaluate.yaml has it
+TOLERANCE_MM = 1.0330772532390826  # of the kidney in conf/evaluate.yaml
 
 
 def evaluate(predictions: Path, truth: Path, output: Path, *overrides: str) -> int:
@@ -39,7 +39,7 @@ def save(path: Path, label: np.ndarray, affine: np.ndarray = AFFINE) -> None:
 
 @pytest.fixture
 def predicted(tmp_path: Path, block_cases: list[Case]) -> Path:
-    """Predictions of six cases under three kinds of names: their labels, one column further."""
+    """Return predictions of six cases, with three name formats: the labels, shifted by one column."""
     folder = tmp_path / "predicted"
     folder.mkdir()
     names = ("case_{:05d}", "prediction_{:05d}", "KiTS_{:05d}_0000")

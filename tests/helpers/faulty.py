@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class FaultyServer:
-    """Serve ``files`` by path; the next requests of a path meet its ``faults``, in order.
+    """Serve ``files`` by path; the next requests for a path get its ``faults``, in order.
 
     A fault is a dict with any of: ``status`` and ``headers`` (a response without a body), ``body``
     (another file), ``cut`` (number of bytes before the connection closes), ``stall`` (seconds without

@@ -1,4 +1,4 @@
-"""Commands in forks of a process that has imported all that they need."""
+"""Run commands in forks of a process that has already imported their modules."""
 
 import multiprocessing
 import os
@@ -27,12 +27,12 @@ _context.set_forkserver_preload([__name__])
 
 
 def run(home: Path, *arguments: str, env: dict[str, str] | None = None, ranks: int = 1) -> list[int]:
-    """`python -m kitsseg.train` in ``home``, in as many processes as torchrun would start.
+    """Run `python -m kitsseg.train` in ``home``, with ``ranks`` processes as torchrun starts them.
 
     ``KILL_OPENING`` in ``env`` names a folder in ``home``: see `_kill_opening`.
 
     Returns:
-        How each ended, as `subprocess` says it. When one has failed, the others are killed.
+        The exit code of each process, as in `subprocess`. If one fails, the others are killed.
     """
     about = [dict(env) if env is not None else {} for _ in range(ranks)]
     with closing(socket.socket()) as probe:
@@ -47,7 +47,7 @@ def run(home: Path, *arguments: str, env: dict[str, str] | None = None, ranks: i
     waiting = list(processes)
     while waiting:
         ended = multiprocessing.connection.wait([p.sentinel for p in waiting], 300)
-        assert ended, "nothing ends"
+        assert ended, "no process has ended"
         waiting = [process for process in waiting if process.sentinel not in ended]
         for process in processes:
             process.join(0)
@@ -68,7 +68,7 @@ def _command(home: Path, arguments: Sequence[str], env: dict[str, str]) -> None:
     os.dup2(said, 1)
     os.dup2(said, 2)
     torch.set_num_threads(1)
-    tqdm.tqdm.set_lock(threading.RLock())  # its own one's semaphore would outlast a kill
+    tqdm.tqdm.set_lock(threading.RLock())  # the default lock's semaphore would outlive a killed process
     if "KILL_OPENING" in env:
         sys.addaudithook(_kill_opening(home / env["KILL_OPENING"]))
     sys.argv = ["train.py", *arguments]
@@ -76,9 +76,9 @@ def _command(home: Path, arguments: Sequence[str], env: dict[str, str]) -> None:
 
 
 def _kill_opening(folder: Path) -> Callable[[str, Any], None]:
-    """Kill this process when it has opened a file below ``folder`` and written nothing yet, once a file.
+    """Kill this process when it opens a file below ``folder`` for writing, once per file.
 
-    ``folder``.opened lists those for which that has been, a temporary name without the process' number.
+    ``folder``.opened lists these files, without the process id in temporary names.
     """
     listed, prefix = folder.with_suffix(".opened"), f".{os.getpid()}-"
     before = set(listed.read_text().split("\n")) if listed.is_file() else set()

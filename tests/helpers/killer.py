@@ -1,4 +1,4 @@
-"""A callback that kills its own process, the way a kernel or a cluster does."""
+"""A callback that kills its own process, as the kernel or a cluster would."""
 
 import os
 import signal
@@ -11,12 +11,12 @@ SLURMS = {"requeue": ("scontrol", "requeue"), "preempt": ("scancel", "--signal=U
 
 
 class Killer(pl.Callback):
-    """In the middle of the epoch that ``KILL`` names (``train:2``), on ``KILL_RANK`` (-1: the last).
+    """Kill rank ``KILL_RANK`` (-1: the last) within the epoch ``KILL``, such as ``train:2``.
 
-    With ``KILL_BY=error`` or ``full`` an exception is raised instead, with ``wait`` nothing happens for
-    long, with ``parent`` the process that has started this one is killed. With ``requeue`` SLURM is told
-    to begin the job again, with ``preempt`` to warn it as it does before it preempts a job, once.
-    ``preempt,requeue`` is one for jobs of a rank, one for those of two.
+    ``KILL_BY`` selects another action. ``error`` and ``full`` raise an exception, ``wait`` sleeps, and
+    ``parent`` kills the parent process. In the first attempt of a SLURM job, ``requeue`` requeues it and
+    ``preempt`` sends the signal that precedes preemption. ``preempt,requeue`` selects the first action
+    for jobs with one rank, the second for jobs with two.
     """
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: object) -> None:
@@ -36,7 +36,7 @@ class Killer(pl.Callback):
             if "SLURM_RESTART_COUNT" in os.environ:  # this is the second attempt
                 return
             name = os.environ["SLURM_JOB_ID"]
-            if "SLURM_ARRAY_JOB_ID" in os.environ:  # whose bare id the last job of an array has
+            if "SLURM_ARRAY_JOB_ID" in os.environ:  # SLURM_JOB_ID does not identify the task of an array
                 name = "_".join(os.environ[f"SLURM_ARRAY_{part}_ID"] for part in ("JOB", "TASK"))
             subprocess.run([*SLURMS[how], name], check=True)
         if how == "parent":

@@ -17,7 +17,7 @@ GLOBAL_BATCH = 6
 
 
 class Losses(pl.Callback):
-    """Each epoch's training and validation loss."""
+    """Collect the training and validation loss of each epoch."""
 
     def __init__(self) -> None:
         self.seen: list[list[float]] = []

@@ -1,4 +1,4 @@
-"""Small parts that several tests put together."""
+"""Build small tasks and data modules for several tests."""
 
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from kitsseg.training.task import SegmentationTask
 
 
 def make_data(root: Path, prepared: Path, **options: Any) -> SliceDataModule:
-    """The crude cases, opened; two of six validate."""
+    """Return a data module of the cases in ``root`` after `setup`; two of six are validation cases."""
     settings = {"batch_size": 4, **options}
     data = SliceDataModule(root, Kits19(), Seeded(0.33), Augmentation([]), prepared, **settings)
     data.prepare_data()
@@ -26,7 +26,7 @@ def make_data(root: Path, prepared: Path, **options: Any) -> SliceDataModule:
 
 
 def make_task(net: nn.Module, lr: float = 1e-3, **options: Any) -> SegmentationTask:
-    """Adam and a plateau, as the paper has them."""
+    """Return a task with Adam and a plateau schedule by default, as in the paper."""
     return SegmentationTask(
         net,
         options.pop("loss", SorensenDice()),

@@ -1,4 +1,4 @@
-"""A command line run by a process that permissions bind, even if root runs the tests."""
+"""Run a command in a process without root's right to ignore file permissions."""
 
 import os
 import shutil
@@ -14,11 +14,11 @@ SETPRIV = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``python ARGUMENTS`` in ``cwd``."""
+    """Run ``python ARGUMENTS`` in ``cwd``."""
     prefix: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
-            pytest.skip("root may read everything, and there's no setpriv")
+            pytest.skip("root can read every file, and setpriv is not installed")
         prefix = SETPRIV
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*prefix, sys.executable, *arguments]

@@ -1,4 +1,4 @@
-"""Made-up records of runs."""
+"""Synthetic records of runs."""
 
 from dataclasses import replace
 from pathlib import Path

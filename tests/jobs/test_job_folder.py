@@ -1,4 +1,4 @@
-"""Whose a job's folder is, and how far the job has come."""
+"""The configuration, lock, status and phases in the folder of a job."""
 
 import json
 import subprocess
@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from kitsseg.jobs import job_folder, sweep
+from kitsseg.system.files import file_version
 from tests import ROOT
 from tests.helpers.records import record
 
 SETTINGS = {"seed": 0, "data": {"root": "a", "workers": 2}, "paths": {"output": "x"}, "logger": {}}
 
 
-def test_differences_are_those_that_change_figures() -> None:
+def test_differences_ignore_settings_that_do_not_change_results() -> None:
     other = {"seed": 1, "data": {"workers": 0, "size": 64}, "paths": {"output": "y"}, "logger": {"a": 1}}
     assert job_folder.differences(SETTINGS, other) == [
         "seed=0, not 1",
@@ -25,14 +26,14 @@ def test_differences_are_those_that_change_figures() -> None:
     assert job_folder.differences(SETTINGS, json.loads(json.dumps(SETTINGS))) == []
 
 
-def test_a_tuple_is_the_list_that_the_file_holds() -> None:
+def test_tuple_equals_the_list_in_the_file() -> None:
     assert job_folder.differences({"a": [1, 2]}, {"a": (1, 2)}) == []
 
 
-def test_a_folder_of_another_configuration_is_kept_if_it_holds_something(tmp_path: Path) -> None:
+def test_folder_with_results_of_another_configuration_is_not_overwritten(tmp_path: Path) -> None:
     job_folder.claim(tmp_path, SETTINGS)
     job_folder.Phases(tmp_path)("train", lambda: 1)
-    job_folder.claim(tmp_path, {**SETTINGS, "seed": 1})  # nothing to lose yet
+    job_folder.claim(tmp_path, {**SETTINGS, "seed": 1})  # there are no results yet
     assert not (tmp_path / job_folder.PHASES).exists()
     (tmp_path / "checkpoints").mkdir()
     text = "holds a job with seed=1, not 2: choose another name="
@@ -41,7 +42,7 @@ def test_a_folder_of_another_configuration_is_kept_if_it_holds_something(tmp_pat
     assert json.loads((tmp_path / job_folder.CONFIG).read_text())["seed"] == 1
 
 
-def test_what_is_done_is_done_once(tmp_path: Path) -> None:
+def test_finished_phases_are_not_repeated(tmp_path: Path) -> None:
     calls: list[str] = []
 
     def work(name: str) -> dict[str, float]:
@@ -61,7 +62,7 @@ def test_what_is_done_is_done_once(tmp_path: Path) -> None:
     assert set(third.seconds) == {"a", "b", "open"}
 
 
-def test_a_folder_has_one_process(tmp_path: Path) -> None:
+def test_folder_is_locked_by_one_process(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from kitsseg.jobs import job_folder\n"
         "with job_folder.lock_job(pathlib.Path(sys.argv[1]), 0): pass"
@@ -74,15 +75,15 @@ def test_a_folder_has_one_process(tmp_path: Path) -> None:
         pass
 
 
-def test_a_status_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+def test_unreadable_status_is_empty(tmp_path: Path) -> None:
     assert job_folder.read_status(tmp_path) == {}
     (tmp_path / "status.json").write_text("[1]")
     assert job_folder.read_status(tmp_path) == {} and not job_folder.is_complete(tmp_path)
     (tmp_path / "status.json").write_text('{"status": "complete"}')
-    assert not job_folder.is_complete(tmp_path)  # its record is gone
+    assert not job_folder.is_complete(tmp_path)  # there is no record
 
 
-def test_a_job_that_another_command_runs_counts_by_its_state_at_the_end(
+def test_job_run_by_another_command_is_judged_by_its_final_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lock_job = job_folder.lock_job
@@ -111,12 +112,33 @@ def test_a_job_that_another_command_runs_counts_by_its_state_at_the_end(
         sweep.finish_sweep(tmp_path)
 
 
-def test_a_job_is_found_under_the_name_that_another_sweep_gave_it(tmp_path: Path) -> None:
+def test_job_is_found_under_the_folder_name_of_an_earlier_sweep(tmp_path: Path) -> None:
     (tmp_path / "default").mkdir()
     job_folder.claim(tmp_path / "default", SETTINGS)
     elsewhere = {**SETTINGS, "paths": {"output": "y"}}
     assert job_folder.find(tmp_path / "seed-0", elsewhere) == tmp_path / "default"
-    # Runs that are compared by their speed are different jobs.
+    # Settings that change only the speed still distinguish the jobs of a sweep.
     faster = {**SETTINGS, "data": {"root": "a", "workers": 4}}
     for settings in (faster, {**SETTINGS, "seed": 1}):
         assert job_folder.find(tmp_path / "seed-1", settings) == tmp_path / "seed-1"
+
+
+def test_cases_that_changed_since_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image = tmp_path / "image.nii.gz"
+    image.write_text("a")
+    folder = tmp_path / "job"
+    (folder / "checkpoints").mkdir(parents=True)
+    job_folder.claim(folder, SETTINGS)
+    versions = {"case_00007": {str(image): file_version(image)}}
+    (folder / job_folder.CASES).write_text(json.dumps(versions))
+    job_folder.claim(folder, SETTINGS)  # resumes
+    image.write_text("another annotation")
+    with pytest.raises(ValueError, match="case_00007: changed since this run was started: "):
+        job_folder.claim(folder, SETTINGS)
+    record().write(folder)
+    (folder / "status.json").write_text('{"status": "complete"}')
+    with caplog.at_level("INFO", "kitsseg"):
+        assert sweep.guard(lambda: None, folder, SETTINGS, {})
+    assert "case_00007: changed since this run was started; choose another name= to train" in caplog.text
+    image.unlink()  # a finished run does not need its data
+    assert job_folder.changed_cases(folder) == ""

@@ -1,4 +1,4 @@
-"""The number of processes that a job is given."""
+"""The number of processes of a job."""
 
 from typing import Any
 
@@ -19,5 +19,5 @@ from kitsseg.jobs import launch
         ({}, 1),
     ],
 )
-def test_processes_wanted(trainer: dict[str, Any], count: int) -> None:
+def test_requested_number_of_processes(trainer: dict[str, Any], count: int) -> None:
     assert launch.requested_ranks(trainer) == count

@@ -1,4 +1,4 @@
-"""What is cut off goes on to the same figures; what is complete is skipped; nothing is mixed up."""
+"""Interrupted runs resume bit-identically, complete runs are skipped, and others are not overwritten."""
 
 import json
 import shutil
@@ -15,8 +15,8 @@ from kitsseg.reporting import run_record
 from tests.commands.test_train import SMALL, command
 from tests.helpers import forks
 
-# What has a state of its own: plateau, dropout, augmentation, Adam; three epochs, so that the plateau
-# has stepped by the last one.
+# Components with a state or randomness: plateau, dropout, augmentation and Adam. The plateau reduces
+# the rate within three epochs.
 RUN = [
     *SMALL, "trainer.max_epochs=3", "finetune.epochs=3", "scheduler.patience=0",
     "+scheduler.threshold=0.5", "model.dropout=0.2", "logger=csv", "model=unet",
@@ -33,7 +33,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(one: Path, other: Path) -> None:
-    """SplitScores, curves and weights, bit by bit."""
+    """Assert that metrics, curves and weights are bit-identical."""
     first, second = (run_record.read(home / "run" / "result.json") for home in (one, other))
     for name in ("before", "after", "epochs", "curves", "split"):
         assert getattr(first, name) == getattr(second, name), name
@@ -46,9 +46,7 @@ def same(one: Path, other: Path) -> None:
             assert a["lr_schedulers"] == b["lr_schedulers"]
 
 
-def test_killed_in_either_stage_it_goes_on_to_the_same_figures(
-    undisturbed: Path, tmp_path: Path
-) -> None:
+def test_run_killed_in_either_stage_resumes_bit_identically(undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed / "data", tmp_path / "data")
     for stage in ("train", "finetune"):
         assert forks.run(tmp_path, *RUN, env={"KILL": f"{stage}:3"}) == [-signal.SIGKILL]
@@ -58,14 +56,14 @@ def test_killed_in_either_stage_it_goes_on_to_the_same_figures(
     assert "resuming stage finetune after epoch 2" in (tmp_path / "said.txt").read_text()
     same(undisturbed, tmp_path)
     rates = [row["lr"] for row in run_record.read(tmp_path / "run/result.json").curves["train"]]
-    assert rates[0] > rates[-1]  # there was a step to be lost
+    assert rates[0] > rates[-1]  # otherwise a lost scheduler step would not show
     status = json.loads((tmp_path / "run/status.json").read_text())
     assert (status["status"], status["attempt"]) == ("complete", 3)
     logged, whole = ((h / "run/metrics.csv").read_text() for h in (tmp_path, undisturbed))
     assert logged == whole
 
 
-def test_what_is_complete_is_left_alone(undisturbed: Path) -> None:
+def test_complete_run_is_not_changed(undisturbed: Path) -> None:
     kept = [p for ending in ("ckpt", "json", "nii.gz") for p in undisturbed.glob(f"run/**/*.{ending}")]
     before = [p.stat().st_mtime_ns for p in [*kept, undisturbed / "run/metrics.csv"]]
     assert len(before) > 8
@@ -75,17 +73,17 @@ def test_what_is_complete_is_left_alone(undisturbed: Path) -> None:
     assert before == [p.stat().st_mtime_ns for p in [*kept, undisturbed / "run/metrics.csv"]]
 
 
-def test_another_configuration_is_refused_and_harms_nothing(undisturbed: Path) -> None:
+def test_another_configuration_is_rejected_and_changes_nothing(undisturbed: Path) -> None:
     done = command(undisturbed, *RUN, "optimizer.lr=0.02", "seed=1")
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line]
     assert line.startswith("kitsseg.train: ") and "seed=0, not 1; optimizer.lr=0.01, not 0.02" in line
-    assert line.endswith("choose another name=, or remove that folder to start again")
+    assert line.endswith("choose another name=, or remove that folder to start from scratch")
     assert json.loads((undisturbed / "run/status.json").read_text())["status"] == "complete"
     assert forks.run(undisturbed, *RUN) == [0]
 
 
-def test_two_ranks_with_averaged_weights_that_stop_early(tmp_path: Path) -> None:
+def test_two_ranks_with_averaged_weights_and_early_stopping_resume(tmp_path: Path) -> None:
     line = [
         *RUN, "trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "logger=none",
         "finetune=none", "callbacks=ema", "callbacks.ema.decay=0.9", "trainer.max_epochs=8",
@@ -96,7 +94,7 @@ def test_two_ranks_with_averaged_weights_that_stop_early(tmp_path: Path) -> None
     whole.mkdir()
     assert forks.run(whole, *line, ranks=2) == [0, 0]
     record = run_record.read(whole / "run/result.json")
-    assert record.epochs["train"]["run"] == 4  # the first, and three that aren't better by 1
+    assert record.epochs["train"]["run"] == 4  # the first, and three without an improvement by 1
     last = checkpoint.read(whole / "run/checkpoints/train/last.ckpt")
     name = next(name for name in last["state_dict"] if name.endswith("weight"))
     assert not torch.equal(last["state_dict"][name], last["current_model_state"][name])
@@ -108,7 +106,7 @@ def test_two_ranks_with_averaged_weights_that_stop_early(tmp_path: Path) -> None
     assert "resuming stage train after epoch 3" in (cut / "said.txt").read_text()
     same(whole, cut)
 
-    # Killed after the last checkpoint, before it is kept that the stage has come to its end.
+    # Simulate a kill after the last checkpoint, before the phase is stored as finished.
     phases = json.loads((cut / "run/phases.json").read_text())
     (cut / "run/phases.json").write_text(json.dumps({"prepare": phases["prepare"]}))
     (cut / "run/result.json").unlink()
@@ -117,7 +115,7 @@ def test_two_ranks_with_averaged_weights_that_stop_early(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_killed_while_it_writes_what_is_there_can_be_read(undisturbed: Path, tmp_path: Path) -> None:
+def test_files_are_readable_after_a_kill_during_any_write(undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed / "data", tmp_path / "data")
     first = ["config.json", "split.json", "table1.csv", "table1.tex", "strata.csv"]
     (tmp_path / "run.opened").write_text("\n".join([*first, ""]))
@@ -126,7 +124,7 @@ def test_killed_while_it_writes_what_is_there_can_be_read(undisturbed: Path, tmp
         killed.append((tmp_path / "run.opened").read_text().split("\n")[-2])
         assert len(killed) < 25
         readable(run)
-        if killed[-1].startswith("showcase"):  # what comes after the record can't take it away
+        if killed[-1].startswith("showcase"):  # a kill after the record is written keeps the record
             figures = run_record.read(run / "result.json").before
     assert {f"predictions/{case}.nii.gz" for case in figures["validation"]} < set(killed)
     assert {"phases.json", "status.json", "checkpoints/train/last.ckpt", "result.json"} < set(killed)
@@ -143,7 +141,7 @@ def test_killed_while_it_writes_what_is_there_can_be_read(undisturbed: Path, tmp
 
 
 def readable(run: Path) -> None:
-    """Every file that a reader may look at can be read."""
+    """Assert that every file of a run can be read."""
     for path in (p for p in run.rglob("[!.]*") if p.is_file()):
         if path.suffix == ".json":
             json.loads(path.read_text())

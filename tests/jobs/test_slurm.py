@@ -1,4 +1,4 @@
-"""A sweep through a real SLURM, if one is up (`.ci/slurm up`)."""
+"""Sweeps on a real SLURM, if one is running (`.ci/slurm up`)."""
 
 import json
 import os
@@ -35,7 +35,7 @@ SWEEP = [
 
 @pytest.fixture
 def impatient() -> Iterator[None]:
-    """What is requeued would wait two minutes; begun in the second in which it ended, it is refused."""
+    """Start requeued jobs after 2 s instead of two minutes; SLURM rejects an immediate start."""
     requeued = "squeue -h -t PD -o '%r %i' | sed -n 's/^BeginTime //p'"
     soon = "xargs -I{} scontrol update JobId={} StartTime=now+2"
     line = f"while sleep 4; do {requeued} | {soon}; done"
@@ -46,7 +46,7 @@ def impatient() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path: Path) -> None:
+def test_preempted_job_and_requeued_job_with_two_ranks_resume(tmp_path: Path) -> None:
     killed = {"KILL": "train:2", "KILL_RANK": "-1", "KILL_BY": "preempt,requeue"}
     done = command(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,9 +62,10 @@ def test_a_job_that_is_preempted_and_one_of_two_ranks_that_is_requeued(tmp_path:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_tasks_of_slurms_are_the_ranks_one_job_runs_out_of_time_one_fails(tmp_path: Path) -> None:
+def test_slurm_tasks_are_ranks_and_one_job_times_out_and_one_fails(tmp_path: Path) -> None:
     tasks = ["hydra.launcher.tasks_per_node=2", "trainer.devices=2", "trainer.strategy=ddp"]
-    # Loaders' processes are SLURM's, too, and get its signal. Of 10 minutes all are submitit's last.
+    # Loader processes also receive SLURM's signal. With a limit of 10 minutes, submitit takes any signal
+    # for a timeout.
     tasks += ["data.workers=1", "hydra.launcher.timeout_min=10"]
     killed = {"KILL": "train:2", "KILL_BY": "preempt"}
     done = command(tmp_path, *SWEEP, *tasks, "finetune=none", "optimizer.lr=0.001,1e30", env=killed)

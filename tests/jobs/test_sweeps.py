@@ -1,4 +1,4 @@
-"""Sweeps of several jobs at once, some of several ranks, some of which fail; killed; searching."""
+"""Sweeps with parallel jobs, several ranks, failing and killed jobs, and searches."""
 
 import json
 import os
@@ -32,8 +32,8 @@ SWEEP = [
 ]  # fmt: skip
 
 
-def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: Path) -> None:
-    # Rank 1 of the jobs that have one raises while rank 0 waits for it.
+def test_failing_jobs_end_while_others_complete_and_are_not_repeated(tmp_path: Path) -> None:
+    # In jobs with two ranks, rank 1 raises while rank 0 waits for it.
     done = command(tmp_path, *SWEEP, env={"KILL": "train:1", "KILL_RANK": "1", "KILL_BY": "error"})
     assert done.returncode == 1
     folder = tmp_path / "outputs" / "demo"
@@ -56,7 +56,7 @@ def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: P
     assert (fine.folder / "result.json").read_bytes() == record
     assert f"already complete: {fine.folder}" in done.stdout
     assert done.returncode == 1
-    # The same figures to the bit are for the same weights; these trained with other batches.
+    # The metrics differ, because the batches do: two ranks and one rank.
     assert (
         run_record.read(again[2].folder / "result.json").split
         == run_record.read(fine.folder / "result.json").split
@@ -65,7 +65,7 @@ def test_failing_jobs_end_and_the_others_go_on_and_are_not_run_again(tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", ["", "launcher"])
-def test_a_killed_sweep_leaves_no_process_behind(tmp_path: Path, kept: str) -> None:
+def test_killed_sweep_leaves_no_processes(tmp_path: Path, kept: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "KILL": "train:1", "KILL_BY": "wait"}
     own = [part for part in SWEEP if "launcher" not in part or kept]
     line = [sys.executable, "-m", "kitsseg.train", *own]
@@ -84,7 +84,7 @@ def test_a_killed_sweep_leaves_no_process_behind(tmp_path: Path, kept: str) -> N
 
 
 def processes(home: Path) -> list[str]:
-    """Those that compute a job below ``home``."""
+    """Return the ids of the processes that compute a job in ``home``."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -102,7 +102,7 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
-def test_a_sweep_that_grows_by_a_key_keeps_its_jobs(tmp_path: Path) -> None:
+def test_sweep_with_an_added_key_reuses_existing_jobs(tmp_path: Path) -> None:
     line = ["-m", *SMALL, "finetune=none", "logger=tensorboard", "trainer.max_epochs=1"]
     assert command(tmp_path, *line, "model=unet").returncode == 0
     done = command(tmp_path, *line, "model=unet,attn_unet")
@@ -144,7 +144,7 @@ def test_pdb_reads_the_terminal_in_a_job_of_a_sweep(tmp_path: Path) -> None:
     assert "answer=42" in said and "# Table 1" in said
 
 
-def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path: Path) -> None:
+def test_search_resumes_interrupted_trials_up_to_n_trials(tmp_path: Path) -> None:
     line = [
         "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0",
         "optimizer.lr=tag(log,interval(1e-4,1e-2))", "finetune=none", "logger=none",
@@ -169,7 +169,7 @@ def test_a_search_goes_on_with_what_was_cut_off_up_to_the_trials_wanted(tmp_path
     assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
-def test_a_study_keeps_its_search_space_and_direction(tmp_path: Path) -> None:
+def test_search_space_and_direction_of_a_study_cannot_change(tmp_path: Path) -> None:
     space = {"optimizer.lr": "interval(1e-4,1e-2)"}
     sweeper = {"study_name": "s", "storage": f"sqlite:///{tmp_path}/study.db", "n_trials": 3}
     up, down, wrong = (
@@ -191,7 +191,7 @@ def test_a_study_keeps_its_search_space_and_direction(tmp_path: Path) -> None:
         remaining_trials(wrong, space)
 
 
-def test_a_search_without_any_value_shows_the_failures(tmp_path: Path) -> None:
+def test_search_without_complete_trials_shows_the_failures(tmp_path: Path) -> None:
     done = command(
         tmp_path, "-m", *SMALL, "hydra/sweeper=study", "hydra.sweeper.n_trials=2", "finetune=none",
         "logger=none", "optimizer.lr=interval(1e30,1e31)", "trainer.precision=32-true",
@@ -202,7 +202,7 @@ def test_a_search_without_any_value_shows_the_failures(tmp_path: Path) -> None:
 
 
 def trials(home: Path) -> list[str]:
-    """The states of the study's trials."""
+    """Return the states of the trials of the study."""
     study = optuna.load_study("demo", f"sqlite:///{home}/outputs/demo/study.db")
     return [trial.state.name for trial in study.trials]
 
@@ -220,7 +220,7 @@ def trials(home: Path) -> list[str]:
         (["optimizer.lr=interval(0,1)", "seed=1"], {"optimizer.lr"}, {"seed"}),
     ],
 )
-def test_jobs_are_named_by_what_is_swept(task: list[str], shown: set[str], hidden: set[str]) -> None:
+def test_jobs_are_named_after_swept_values(task: list[str], shown: set[str], hidden: set[str]) -> None:
     always = ["name", "data.root", "experiment"]
     config = OmegaConf.create(
         {
@@ -241,7 +241,7 @@ def test_jobs_are_named_by_what_is_swept(task: list[str], shown: set[str], hidde
     assert hidden <= excluded and not shown & excluded
 
 
-def test_a_sweep_over_experiments_of_ones_own_ends_with_its_table(tmp_path: Path) -> None:
+def test_sweep_over_user_experiments_writes_a_table(tmp_path: Path) -> None:
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     for name, width in (("narrow", 2), ("wide", 4)):
         text = (
@@ -270,11 +270,11 @@ def test_torchrun_cannot_start_a_sweep(tmp_path: Path) -> None:
     done = command(tmp_path, "-m", "seed=0,1", env={"RANK": "0", "WORLD_SIZE": "2"})
     assert done.returncode == 2
     assert done.stderr == (
-        "kitsseg.train: a sweep starts the ranks of its jobs itself; run it without torchrun or srun\n"
+        "kitsseg.train: a sweep starts the ranks of its jobs itself; start it without torchrun or srun\n"
     )
 
 
-def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overrides, "is_installed", lambda module: False)
     for choice, extra in (
         ("hydra/launcher=parallel", "parallel"),
@@ -282,13 +282,13 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ("hydra/sweeper=study", "optuna"),
     ):
         problems = find_problems("train", [choice], multirun=True)
-        assert problems == [f"{choice}: is not installed; pip install 'kitsseg[{extra}]'"]
+        assert problems == [f"{choice}: not installed; pip install 'kitsseg[{extra}]'"]
 
 
 # ---- GPUs
 
 
-def test_a_gpu_has_one_job_at_a_time(tmp_path: Path) -> None:
+def test_gpu_runs_one_job_at_a_time(tmp_path: Path) -> None:
     with gpus.reserved(2, ["0", "1", "2"], tmp_path) as first:
         with gpus.reserved(1, ["0", "1", "2"], tmp_path) as second:
             assert (first, second) == (["0", "1"], ["2"])
@@ -303,7 +303,7 @@ def test_a_gpu_has_one_job_at_a_time(tmp_path: Path) -> None:
     assert waiting.communicate(timeout=20)[0] == "['0', '1']\n"
 
 
-def test_more_gpus_than_there_are(tmp_path: Path) -> None:
+def test_requesting_too_many_gpus_is_an_error(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="trainer.devices=2: this machine has 1 GPUs to use"),
         gpus.reserved(2, ["0"], tmp_path),

@@ -128,7 +128,7 @@ def test_open_gates_give_the_plain_network() -> None:
     torch.testing.assert_close(gated(image), plain(image))
 
 
-def test_the_first_skip_has_no_gate_by_default() -> None:
+def test_first_skip_has_no_gate_by_default() -> None:
     net = AttentionUNet(width=4, depth=3)
     assert [gate.from_skip.in_channels for gate in net.gates] == [16, 8]
     skip = torch.randn(1, 4, 32, 32)
@@ -177,24 +177,24 @@ def test_head_predicts_the_class_prior_for_zero_features() -> None:
         ({"depth": 0}, "depth=0: must be at least 1"),
         ({"classes": 1}, "classes=1: must be at least 2"),
         ({"dropout": 1.0}, r"dropout=1.0: must be in \[0, 1\)"),
-        ({"norm": "layer"}, "norm='layer' must be one of batch, instance, group, none"),
-        ({"up": "nearest"}, "up='nearest' must be one of transpose, bilinear"),
+        ({"norm": "layer"}, "norm='layer': must be one of batch, instance, group, none"),
+        ({"up": "nearest"}, "up='nearest': must be one of transpose, bilinear"),
         ({"gate_stride": 3}, "gate_stride=3: must be 1"),
         ({"gate_ratio": 0.0}, "gate_ratio=0.0: must be in"),
-        ({"gate_norm": "x"}, "norm='x' must be one of"),
-        ({"depth": 1}, "gate_first=false: depth=1 would have no gate"),
+        ({"gate_norm": "x"}, "norm='x': must be one of"),
+        ({"depth": 1}, "gate_first=false: a network with depth=1 has no gate"),
         ({"supervised": 2}, r"supervised=2: must be in \[0, depth=2\)"),
         ({"class_prior": [0.9, 0.1]}, "must hold 3 fractions above 0 that sum to 1"),
         ({"class_prior": [0.9, 0.1, 0.1]}, "must hold 3 fractions above 0 that sum to 1"),
         ({"class_prior": [0.9, 0.1, 0.0]}, "must hold 3 fractions above 0 that sum to 1"),
     ],
 )
-def test_ranges(arguments: dict[str, object], text: str) -> None:
+def test_values_out_of_range_raise(arguments: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         AttentionUNet(**{"width": 4, "depth": 2, **arguments})  # type: ignore[arg-type]
 
 
-def test_the_error_for_a_wrong_input_size_names_a_valid_size() -> None:
+def test_error_for_a_wrong_input_size_gives_a_valid_size() -> None:
     with pytest.raises(ValueError, match="50 x 64 .* multiples of 16: pad to 64 x 64"):
         UNet(width=4)(torch.zeros(1, 1, 50, 64))
     with pytest.raises(ValueError, match=r"expected \[B, 1, H, W\]"):

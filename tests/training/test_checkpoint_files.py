@@ -1,4 +1,4 @@
-"""Checkpoints appear whole or not at all."""
+"""Checkpoints are written atomically."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from kitsseg.training.callbacks.resume import AtomicCheckpointIO
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+def test_failed_write_keeps_the_old_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"

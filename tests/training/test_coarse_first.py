@@ -1,4 +1,4 @@
-"""Training that begins on a coarser grid: what the network sees in which epoch."""
+"""Coarse training in the first epochs: the input of the network and the pooling of labels."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.helpers.parts import make_data, make_task
 from tests.training.test_task import net, trainer
 
 
-def test_the_most_frequent_class_of_four_or_both_in_turn() -> None:
+def test_most_frequent_class_of_a_block_wins_and_ties_alternate() -> None:
     label = torch.tensor(
         [
             [0, 0, 0, 1, 1, 2, 0, 1],
@@ -29,7 +29,7 @@ def test_the_most_frequent_class_of_four_or_both_in_turn() -> None:
     assert found.tolist() == [[[0, 1, 1, 2]]]
 
 
-def test_any_label_against_counting() -> None:
+def test_pooling_equals_counting_for_random_labels() -> None:
     label = np.random.default_rng(0).integers(0, 3, (2, 6, 8))
     expected = [
         [
@@ -52,8 +52,8 @@ def blobs(seed: int, sd: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n", [2, 4])
-def test_volumes_are_kept_on_the_average(n: int) -> None:
-    """Both ways to a coarser label, by a network's slices and by the store, keep kidney and tumour."""
+def test_volumes_are_preserved_on_average(n: int) -> None:
+    """Both label reductions, `shrink_label` and `Grid.fit_label`, preserve kidney and tumour volumes."""
     label = np.concatenate([blobs(seed, 6 * n) for seed in range(40)])
     grid = Grid((128, 128), 128 // n)
     for shrunk in (shrink_label(torch.from_numpy(label), n).numpy(), grid.fit_label(label)):
@@ -63,7 +63,7 @@ def test_volumes_are_kept_on_the_average(n: int) -> None:
 
 
 def test_coarser_targets_are_not_shifted() -> None:
-    """The centre of a square stays where it is; every n-th pixel would move it by (n - 1) / 2."""
+    """The centre of a disc does not move; taking every n-th pixel would move it by (n - 1) / 2."""
     rng, axis = np.random.default_rng(0), np.arange(64)
     centres = rng.uniform(24, 40, (200, 2))
     squares = (axis - centres[..., None]) ** 2
@@ -74,7 +74,7 @@ def test_coarser_targets_are_not_shifted() -> None:
         assert np.abs(off.mean(axis=0)).max() < 0.1
 
 
-def test_only_the_first_epochs_and_only_training(block_cases: list[Case], tmp_path: Path) -> None:
+def test_only_training_in_the_first_epochs_is_coarse(block_cases: list[Case], tmp_path: Path) -> None:
     data = make_data(block_cases[0].image.parent.parent, tmp_path)
     seen: list[tuple[int, bool, int]] = []
     network = net()
@@ -93,7 +93,7 @@ def test_only_the_first_epochs_and_only_training(block_cases: list[Case], tmp_pa
     }  # fmt: skip
 
 
-def test_pixels_are_means(block_cases: list[Case]) -> None:
+def test_image_pixels_are_averaged(block_cases: list[Case]) -> None:
     runner = trainer(max_epochs=1)
     batch = {
         "image": torch.tensor([[[[-1024, -1023], [100, 101]]]], dtype=torch.int16),
@@ -104,6 +104,6 @@ def test_pixels_are_means(block_cases: list[Case]) -> None:
     assert batch["label"].tolist() == [[[0]]]
 
 
-def test_range() -> None:
+def test_negative_epochs_raise() -> None:
     with pytest.raises(ValueError, match="epochs=-1: must be at least 0"):
         CoarseFirst(-1)

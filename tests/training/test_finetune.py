@@ -1,4 +1,4 @@
-"""Stage two: what is frozen stays bit-equal, its norms too; what isn't moves."""
+"""Stage two: frozen layers and their norms do not change, all other weights do."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.helpers.parts import make_data, make_task
 def test_frozen_parameters_and_norm_statistics_are_bit_equal(
     block_cases: list[Case], tmp_path: Path
 ) -> None:
-    data = make_data(block_cases[0].image.parent.parent, tmp_path).for_tumour_slices()
+    data = make_data(block_cases[0].image.parent.parent, tmp_path).for_target_slices()
     net = AttentionUNet(width=4, depth=2)
     frozen = FineTune(["encoder", "bottleneck"], epochs=2, lr=1e-2).freeze(net)
     before = {k: v.clone() for k, v in net.state_dict().items()}
@@ -35,7 +35,7 @@ def test_frozen_parameters_and_norm_statistics_are_bit_equal(
     shallow = {k for k in before if k.startswith(("encoder.", "bottleneck."))}
     assert any("running_mean" in k for k in shallow)
     assert not moved & shallow
-    assert moved == set(before) - shallow  # decoder, gates, head and their norms' statistics
+    assert moved == set(before) - shallow  # decoder, gates, head and their norm statistics
 
 
 def test_frozen_norms_stay_in_evaluation_mode_after_every_train_call() -> None:
@@ -50,19 +50,19 @@ def test_frozen_norms_stay_in_evaluation_mode_after_every_train_call() -> None:
 
 def test_only_tumour_slices_train(block_cases: list[Case], tmp_path: Path) -> None:
     data = make_data(block_cases[0].image.parent.parent, tmp_path)
-    tumour = data.for_tumour_slices()
+    tumour = data.for_target_slices()
     rows = tumour.rows(0)
     assert len(rows) == 2 * len(data.split.train)  # two slices per case
-    assert data.store.index.has_tumour[rows].all()
+    assert data.store.index.contains([2])[rows].all()
     assert set(data.store.index.case[rows]) <= set(data.store.index.case[data.train_rows])
     assert len(data.rows(0)) > len(rows)  # the original is unchanged
-    assert len(tumour.val_dataloader()) == len(data.val_dataloader())  # validation sees all
+    assert len(tumour.val_dataloader()) == len(data.val_dataloader())  # validation uses all slices
 
 
-def test_tumour_slices_can_be_seen_more_often(block_cases: list[Case], tmp_path: Path) -> None:
-    data = make_data(block_cases[0].image.parent.parent, tmp_path, background_keep=0, tumour_repeat=3)
+def test_tumour_repeat_repeats_tumour_slices(block_cases: list[Case], tmp_path: Path) -> None:
+    data = make_data(block_cases[0].image.parent.parent, tmp_path, background_keep=0, target_repeat=3)
     rows, times = np.unique(data.rows(0), return_counts=True)
-    tumour = data.store.index.has_tumour[rows]
+    tumour = data.store.index.contains([2])[rows]
     assert times[tumour].tolist() == [3] * 8 and times[~tumour].tolist() == [1] * 4
 
 
@@ -79,6 +79,6 @@ def test_tumour_slices_can_be_seen_more_often(block_cases: list[Case], tmp_path:
         ),
     ],
 )
-def test_errors(make: object, text: str) -> None:
+def test_invalid_settings_raise(make: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""A training step asks no value of the device, so a GPU never waits for Python."""
+"""A training step reads no value from the device, so a GPU never waits for Python."""
 
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from kitsseg.training.losses import DiceCrossEntropy, Loss, SorensenDice
 from tests.helpers.parts import make_data, make_task
 from tests.training.test_task import trainer
 
-# What reads a tensor's value on the host, or makes a tensor whose size depends on values.
+# Operations that read a value on the host, or whose output size depends on values.
 WAITS = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "equal")
 
 
@@ -34,7 +34,7 @@ class Waits(TorchDispatchMode):
 
 
 class Watch(pl.Callback):
-    """From a batch's start to its end: transfer, forward, loss, backward, step, logging."""
+    """Record the operations of each batch: forward, loss, backward, step and logging."""
 
     def __init__(self) -> None:
         self.waits = Waits()
@@ -57,14 +57,14 @@ def watched(cases: list[Case], folder: Path, **options: Any) -> Waits:
 
 @pytest.mark.parametrize("loss", [SorensenDice(), DiceCrossEntropy()])
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
-def test_a_step_waits_for_nothing(
+def test_training_step_does_not_synchronise(
     block_cases: list[Case], tmp_path: Path, loss: Loss, kind: type[torch.optim.Adam]
 ) -> None:
-    optimizer = partial(kind, lr=0.001, fused=True)  # as conf/optimizer has them
+    optimizer = partial(kind, lr=0.001, fused=True)  # as in conf/optimizer
     assert watched(block_cases, tmp_path, loss=loss, optimizer=optimizer).found == []
 
 
-def test_what_waits_is_seen(block_cases: list[Case], tmp_path: Path) -> None:
+def test_synchronisation_is_detected(block_cases: list[Case], tmp_path: Path) -> None:
     class Looks(SorensenDice):
         def terms(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             assert target.max() < 3

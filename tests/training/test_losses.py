@@ -1,4 +1,4 @@
-"""The losses against numbers worked out by hand and against MONAI's."""
+"""The losses equal values computed by hand and those of MONAI."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_denominator_is_squared() -> None:
 
 @pytest.mark.parametrize("batchwise", [True, False])
 @pytest.mark.parametrize("background", [True, False])
-def test_equals_monai(
+def test_loss_equals_that_of_monai(
     batch: tuple[torch.Tensor, torch.Tensor], batchwise: bool, background: bool
 ) -> None:
     logits, target = batch
@@ -62,7 +62,7 @@ def test_equals_monai(
     )
 
 
-def test_perfect_and_empty() -> None:
+def test_loss_of_perfect_and_empty_predictions() -> None:
     target = torch.zeros(2, 4, 4, dtype=torch.uint8)
     sure = F.one_hot(target.long(), 3).movedim(-1, 1) * 1000.0
     assert SorensenDice()(sure, target).item() == 0  # absent and not predicted: Dice 1
@@ -70,7 +70,7 @@ def test_perfect_and_empty() -> None:
     assert SorensenDice()(sure, target).item() == pytest.approx(0.5, abs=1e-5)  # tumour missed
 
 
-def test_cross_entropy_part(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_dice_cross_entropy_is_the_weighted_sum(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     logits, target = batch
     expected = 0.5 * F.cross_entropy(logits, target.long()) + 2 * SorensenDice()(logits, target)
     ours = DiceCrossEntropy(dice_weight=2, ce_weight=0.5)(logits, target)
@@ -88,8 +88,8 @@ def test_cross_entropy_part(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     ],
     ids=lambda loss: type(loss).__name__,
 )
-def test_terms_add_up(batch: tuple[torch.Tensor, torch.Tensor], loss: Loss) -> None:
-    """The loss of a whole is the reduction of its parts' terms, however they were batched."""
+def test_terms_are_additive(batch: tuple[torch.Tensor, torch.Tensor], loss: Loss) -> None:
+    """The loss of a batch equals the reduction of the summed terms of its parts."""
     logits, target = batch
     whole = loss(logits, target)
     for cut in (1, 3):
@@ -119,7 +119,7 @@ def test_gradient_is_exact() -> None:
     assert torch.autograd.gradcheck(loss, (logits,))
 
 
-def test_deep_supervision_halves_the_weight_with_the_size(
+def test_deep_supervision_halves_the_weight_per_level(
     batch: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
     logits, target = batch
@@ -139,6 +139,6 @@ def test_deep_supervision_halves_the_weight_with_the_size(
         (lambda: DiceCrossEntropy(ce_weight=-1), "must not be negative, and one"),
     ],
 )
-def test_ranges(make: object, text: str) -> None:
+def test_values_out_of_range_raise(make: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()  # type: ignore[operator]

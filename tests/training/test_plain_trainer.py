@@ -1,4 +1,4 @@
-"""A task and a data module in a plain Trainer, without any other part of kitsseg."""
+"""The task and the data module work in a plain Trainer."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_train_test_predict_and_load(block_cases: list[Case], tmp_path: Path) ->
     assert loaded.eval()(image).shape == (1, 3, 64, 64)
     label = Segmenter.load(tmp_path / "best.ckpt", device="cpu")(block_cases[0].image)
     assert label.shape == (6, 64, 64)
-    trainer(tmp_path, max_epochs=1).fit(loaded, datamodule=data)  # trains on
+    trainer(tmp_path, max_epochs=1).fit(loaded, datamodule=data)  # training continues
 
 
 def test_a_run_that_ended_within_an_epoch_resumes_with_the_next_batch(

@@ -1,4 +1,4 @@
-"""Which cases are shown, which of their slices, and what the gates let through."""
+"""The showcase: selected cases and slices, and attention coefficients."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_best_median_and_worst_by_hand(tumour: list[float | None], chosen: dict[
     }
 
 
-def test_slices_lie_around_the_labels_and_are_not_too_many() -> None:
+def test_selected_slices_surround_the_labels_up_to_the_maximum() -> None:
     mask = np.zeros((40, 4, 4), np.uint8)
     other = mask.copy()
     mask[10, 0, 0], other[14, 0, 0] = 1, 2
@@ -51,32 +51,32 @@ def test_slices_lie_around_the_labels_and_are_not_too_many() -> None:
     assert training_showcase.select_slices(np.zeros((5, 2, 2))).tolist() == [0, 1, 2, 3, 4]
     long = np.ones((1059, 1, 1), np.uint8)
     chosen = training_showcase.select_slices(long)
-    assert len(chosen) == 76 and set(np.diff(chosen)) == {14}  # 1059 / 80, rounded up, apart
+    assert len(chosen) == 76 and set(np.diff(chosen)) == {14}  # the step is 1059 / 80, rounded up
 
 
-def test_the_window_by_hand() -> None:
+def test_window_by_hand() -> None:
     hu = np.array([-1024, -100, 0, 50, 100, 3000], np.int16)
     assert training_showcase.to_grey(hu, 0, 100).tolist() == [0, 0, 0, 128, 255, 255]
 
 
-def test_coefficients_are_those_of_the_gates_in_the_order_of_computation() -> None:
+def test_coefficients_equal_those_of_the_gates_in_order_of_computation() -> None:
     torch.manual_seed(0)
     net = AttentionUNet(width=4, depth=2, gate_first=True).eval()
     images = np.random.default_rng(0).integers(-100, 300, (3, 32, 64)).astype(np.int16)
     deep, shallow = attention_maps(net, WINDOW, images, 1, 0, CPU)
     assert deep.shape == (16, 32) and shallow.shape == (32, 64)
-    with torch.inference_mode():  # the encoder by hand, as far as the deepest gate
+    with torch.inference_mode():  # the encoder by hand, up to the deepest gate
         x = WINDOW(torch.from_numpy(images[1:2, None]))
         first = net.encoder[0](x)
         second = net.encoder[1](net.pool(first))
         bottom = net.bottleneck(net.pool(second))
         expected = net.gates[0].coefficients(second, bottom)[0, 0].numpy()
     np.testing.assert_allclose(deep, expected, atol=1e-6)
-    assert not net.gates[0]._forward_hooks  # nothing stays behind
+    assert not net.gates[0]._forward_hooks  # the hooks are removed
     assert attention_maps(UNet(width=4, depth=2).eval(), WINDOW, images, 1, 0, CPU) == []
 
 
-def test_coefficients_of_monais_gates() -> None:
+def test_coefficients_of_monai_gates() -> None:
     nets = pytest.importorskip("monai.networks.nets")
     net = nets.AttentionUnet(2, 1, 3, channels=(4, 8, 16), strides=(2, 2)).eval()
     images = np.random.default_rng(0).integers(-100, 300, (2, 32, 32)).astype(np.int16)
@@ -85,7 +85,7 @@ def test_coefficients_of_monais_gates() -> None:
     assert all(0 <= alpha.min() < alpha.max() <= 1 for alpha in maps)
 
 
-def test_padding_is_cut_off_a_map_and_air_off_a_slice() -> None:
+def test_maps_are_cropped_to_the_slice_and_slices_to_the_body() -> None:
     wide = training_showcase.resize_map(
         np.array([[0.0, 1.0]], np.float32), (32, 40)
     )  # padded to 64 columns
@@ -96,7 +96,7 @@ def test_padding_is_cut_off_a_map_and_air_off_a_slice() -> None:
     assert training_showcase.body_box(image * 0) == (slice(None), slice(None))
 
 
-def test_a_run_leaves_cases_that_come_back(blocks: Path, tmp_path: Path) -> None:
+def test_written_example_cases_are_read_back(blocks: Path, tmp_path: Path) -> None:
     data = make_data(blocks, tmp_path / "prepared")
     scores = {}
     for i, case in enumerate(data.split.validation):
@@ -115,7 +115,7 @@ def test_a_run_leaves_cases_that_come_back(blocks: Path, tmp_path: Path) -> None
     ]  # fmt: skip
     whole = data.store.labels(data.store.ids.index(best.case))
     assert best.z.tolist() == list(range(6)) and best.image.dtype == np.uint8
-    # The first four rows hold air; as many stay around the body.
+    # The first four rows are air, which equals the margin around the body.
     assert best.image.shape == (6, 64, 64) and (best.image[:, :4] == 0).all()
     assert np.array_equal(best.masks["truth"], whole)
     assert np.array_equal(best.masks["prediction"], np.roll(whole, 1, axis=2))
@@ -124,7 +124,7 @@ def test_a_run_leaves_cases_that_come_back(blocks: Path, tmp_path: Path) -> None
     assert [g.shape for g in best.gates] == [(64, 64)] * 2 and best.grids == [(32, 32), (64, 64)]
 
 
-def test_damaged_files_are_refused(tmp_path: Path) -> None:
+def test_damaged_files_are_rejected(tmp_path: Path) -> None:
     assert showcase.read(tmp_path) == []
     folder = tmp_path / showcase.FOLDER
     training_showcase.save(folder, shown("best", "case_00001", 1))

@@ -1,4 +1,4 @@
-"""Validation is exact: by case, the same at any batch size and number of workers."""
+"""Training and validation of `SegmentationTask`. Validation is computed per case."""
 
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ def figures(root: Path, tmp_path: Path, **options: object) -> dict[str, float]:
     return trainer().validate(task, data, verbose=False)[0]
 
 
-def test_the_same_at_any_batch_size_and_number_of_workers(
+def test_validation_does_not_depend_on_batch_size_or_workers(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = figures(root, tmp_path)
@@ -51,7 +51,7 @@ def test_the_same_at_any_batch_size_and_number_of_workers(
         assert figures(root, tmp_path, batch_size=size) == pytest.approx(expected, rel=1e-5)
 
 
-def test_figures_are_those_of_whole_cases(root: Path, tmp_path: Path) -> None:
+def test_metrics_equal_those_of_whole_cases(root: Path, tmp_path: Path) -> None:
     data, model = make_data(root, tmp_path), net().eval()
     task, loss = make_task(model).eval(), SorensenDice()
     losses, scores = [], []
@@ -77,7 +77,7 @@ def test_validation_sees_every_slice_once(root: Path, tmp_path: Path) -> None:
 
 
 def test_plateau_follows_the_validation_loss(root: Path, tmp_path: Path) -> None:
-    """No loss is ever 1000 % better, so each of three epochs reduces the rate."""
+    """A loss never improves by 1000 %, so each of three epochs reduces the rate."""
     reduce = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.1, patience=0, threshold=10.0)
     task = make_task(net(), scheduler=reduce, lr=1e-3)
     run = trainer(max_epochs=3)
@@ -85,7 +85,7 @@ def test_plateau_follows_the_validation_loss(root: Path, tmp_path: Path) -> None
     assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-6)
 
 
-def test_plateau_meets_rare_validation(root: Path, tmp_path: Path) -> None:
+def test_plateau_works_with_infrequent_validation(root: Path, tmp_path: Path) -> None:
     task = make_task(net())
     trainer(max_epochs=4, check_val_every_n_epoch=2).fit(task, datamodule=make_data(root, tmp_path))
     assert task.trainer.callback_metrics["val/loss"] > 0
@@ -98,7 +98,7 @@ def test_a_schedule_over_all_steps_is_stepped_every_batch(root: Path, tmp_path: 
     assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run(root: Path, tmp_path: Path) -> None:
+def test_nan_loss_ends_the_run(root: Path, tmp_path: Path) -> None:
     broken = net()
     with torch.no_grad():
         broken.head.bias.fill_(float("nan"))
@@ -113,7 +113,7 @@ def test_training_learns(root: Path, tmp_path: Path) -> None:
     assert run.callback_metrics["val/kidney_dice"] > 0.8
 
 
-def test_neighbours_are_the_slices_beside(root: Path, tmp_path: Path) -> None:
+def test_neighbours_are_the_adjacent_slices(root: Path, tmp_path: Path) -> None:
     data = make_data(root, tmp_path, neighbours=1)
     batch = next(iter(data.val_dataloader()))
     volume = data.store.images(int(batch["case"][0]))

@@ -15,11 +15,12 @@ from kitsseg.data.io.scan import Scan
 from kitsseg.data.labels import AIR_HU
 from kitsseg.system.optional_packages import require
 
-# Tolerances for rounded values. A missing slice shifts others by a quarter of the distance at least.
+# Tolerances for rounded values. A missing slice shifts others by at least a quarter of the distance.
 SAME_DIRECTION, SAME_MM, OFF_GRID = 1e-3, 1e-3, 0.2
-NUMBERS = {  # attributes of which every slice needs so many numbers
+NUMBERS = {  # attributes that every slice needs, with their number of values
     "ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "Rows": 1, "Columns": 1,
 }  # fmt: skip
+ENCAPSULATED = 0xFFFFFFFF  # length of compressed pixels
 Floats = npt.NDArray[np.float64]
 
 
@@ -34,6 +35,7 @@ def read_series(scan: Scan, offset_hu: int) -> Image:
             except UnusableError as error:
                 raise ValueError(f"{path.name} {error}; copy or export it again") from error
         layout = series_layout(scan.files, headers)
+        warnings = scan.warnings + layout.warnings + _check_pixels(scan.files, headers)
         hu: npt.NDArray[np.int16] = np.empty(layout.turned_shape, np.int16)
         view = layout.in_file_axes(hu)
         for k, (path, header) in enumerate(zip(scan.files, headers, strict=True)):
@@ -45,7 +47,6 @@ def read_series(scan: Scan, offset_hu: int) -> Image:
             convert(plane.T, None, view[:, :, k])
     except (ValueError, OSError) as error:
         raise ValueError(f"{scan.label}: {error}") from error
-    warnings = scan.warnings + layout.warnings
     if padded:
         warnings += (f"{padded} voxels have the PixelPaddingValue and are read as air",)
     return Image(hu, (convert.low, convert.high), layout, warnings)
@@ -85,7 +86,7 @@ def series_layout(paths: Sequence[Path], headers: Sequence[Any]) -> Layout:
     places, thickness_mm = table["ImagePositionPatient"], numbers(headers[0], "SliceThickness", 1)
     warnings: tuple[str, ...] = ()
     if len(places) > 1:
-        step = _step(places)
+        step = _step(paths, places)
     elif thickness_mm is not None and thickness_mm[0] > 0:
         step = np.cross(row, column) * thickness_mm
     else:
@@ -97,14 +98,39 @@ def series_layout(paths: Sequence[Path], headers: Sequence[Any]) -> Layout:
     return Layout(shape, np.dtype(np.int16), None, affine, 0, orientation_change(affine), warnings)
 
 
-def _step(places: Floats) -> Floats:
+def _check_pixels(paths: Sequence[Path], headers: Sequence[Any]) -> tuple[str, ...]:
+    """Return warnings about the stored pixels; raise `ValueError` if they cannot be read as HU."""
+    for path, header in zip(paths, headers, strict=True):
+        if (kind := value(header, "PhotometricInterpretation")) not in (None, "MONOCHROME2"):
+            remedy = "must be MONOCHROME2; convert or export it again"
+            raise ValueError(f"{path.name} has the PhotometricInterpretation {kind}; {remedy}")
+        slope = numbers(header, "RescaleSlope", 1)
+        if value(header, "RescaleSlope") is not None and (slope is None or slope[0] <= 0):
+            found = value(header, "RescaleSlope")
+            raise ValueError(
+                f"{path.name} has a RescaleSlope of {found}; must be above 0; export it again"
+            )
+        size = [numbers(header, name, 1) for name in ("Rows", "Columns", "BitsAllocated")]
+        stored = header.get_item("PixelData", keep_deferred=True).length if "PixelData" in header else 0
+        if stored != ENCAPSULATED and all(n is not None for n in size):
+            needed = int(np.prod([n[0] for n in size if n is not None])) // 8
+            if stored < needed:
+                lack = f"holds {stored} of {needed} bytes of pixels"
+                raise ValueError(f"{path.name} {lack}; copy or export it again")
+    kinds = {str(value(header, "RescaleType")) for header in headers} - {"HU", "None"}
+    unknown = f"its RescaleType is {', '.join(sorted(kinds))}, not HU; check that the values are HU"
+    return (unknown,) if kinds else ()
+
+
+def _step(paths: Sequence[Path], places: Floats) -> Floats:
     """Return the vector between slices at ``places`` ``[S, 3]`` in mm, oblique to them after a tilt."""
     distances = np.linalg.norm(np.diff(places, axis=0), axis=1)
     usual = float(np.median(distances))
     if distances.min() < SAME_MM:
-        place = places[int(distances.argmin())].tolist()
+        k = int(distances.argmin())
         raise ValueError(
-            f"has two different slices at one position, {place}; move each acquisition to its own folder"
+            f"has two different slices at one position, {paths[k]} and {paths[k + 1]}; pass the folder "
+            "of each acquisition by itself"
         )
     step = (places[-1] - places[0]) / (len(places) - 1)
     expected = places[0] + np.arange(len(places))[:, None] * step

@@ -24,7 +24,8 @@ TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "Modality",
     "ImageType", "NumberOfFrames", "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient",
     "PixelSpacing", "SliceThickness", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept",
+    "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType", "BitsAllocated",
+    "SamplesPerPixel", "PhotometricInterpretation", "PixelData",
 ]  # fmt: skip
 PREAMBLE = 128
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # of a file without preamble
@@ -95,7 +96,7 @@ def read_header(path: Path) -> Any:
     """Return the attributes `TAGS` of a DICOM file; raise `UnusableError` if it cannot be read."""
     pydicom = require("pydicom", "dicom", USE)
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
+        return pydicom.dcmread(path, specific_tags=TAGS, force=True, defer_size=1024)
     except Exception as error:  # pydicom raises many types for damaged files
         why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else ""
         raise UnusableError(why or "is a damaged DICOM file") from error
@@ -110,7 +111,7 @@ def value(header: Any, name: str) -> Any:
 
 
 def numbers(header: Any, name: str, count: int) -> npt.NDArray[np.float64] | None:
-    """Return an attribute ``[count]``; None if it is not so many finite numbers."""
+    """Return an attribute ``[count]``; None unless it consists of that many finite numbers."""
     try:
         found = np.atleast_1d(np.array(value(header, name), float))
     except (TypeError, ValueError):

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 import kitsseg
-from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
+from kitsseg.data.drawing import bgr
 from kitsseg.data.io.nifti.header import Layout
 from kitsseg.data.io.scan import Scan
-from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
+from kitsseg.data.labels import Labels
 from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
 
@@ -22,7 +22,9 @@ MAY_BE_EMPTY = (  # attributes of type 2, which anonymisation removes and highdi
 )  # fmt: skip
 
 
-def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Path) -> None:
+def save_seg(
+    scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, labels: Labels, path: Path
+) -> None:
     """Write the class ids ``[S, H, W]`` of a series as a DICOM SEG file, atomically.
 
     Raises `ValueError` if a package or a required attribute of the series is missing.
@@ -48,7 +50,7 @@ def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Pa
             source_images=sources,
             pixel_array=frames,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=_descriptions(highdicom),
+            segment_descriptions=_descriptions(highdicom, labels),
             series_instance_uid=highdicom.UID(),
             series_number=int(getattr(sources[0], "SeriesNumber", None) or 0) + 9000,
             sop_instance_uid=highdicom.UID(),
@@ -57,8 +59,8 @@ def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Pa
             manufacturer_model_name="kitsseg",
             software_versions=kitsseg.__version__,
             device_serial_number="0",
-            content_label="KIDNEY_TUMOUR",
-            series_description="Kidney and tumour (kitsseg)",
+            content_label="_".join(labels.classes[1:]).upper()[:16],
+            series_description=f"{', '.join(labels.classes[1:])} (kitsseg)"[:64],
         )
         segmentation.ContentCreatorName = ""  # required, may be empty
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,25 +76,32 @@ def save_seg(scan: Scan, turned: npt.NDArray[np.uint8], layout: Layout, path: Pa
         ) from error
 
 
-def _descriptions(highdicom: Any) -> list[Any]:
+def _descriptions(highdicom: Any, labels: Labels) -> list[Any]:
+    """Return one description per class; those of the target region are abnormalities of the others."""
     codes = require("pydicom.sr.codedict", "dicom", USE).codes
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name="kitsseg", version=kitsseg.__version__, family=codes.cid7162.ArtificialIntelligence
     )
-    kinds = {
-        KIDNEY: (codes.SCT.AnatomicalStructure, codes.SCT.Kidney, KIDNEY_COLOUR),
-        TUMOUR: (codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm, TUMOUR_COLOUR),
+    known = {
+        name: highdicom.sr.CodedConcept(code[0], "SCT", code[1]) for name, code in labels.codes.items()
     }
-    return [
-        highdicom.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=CLASSES[number],
-            segmented_property_category=category,
-            segmented_property_type=kind,
-            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=algorithm,
-            anatomic_regions=[codes.SCT.Kidney] if number == TUMOUR else None,
-            display_color=highdicom.color.CIELabColor.from_rgb(*reversed(bgr)),
+    targets = set(labels.ids(labels.target))
+    organs = [name for i, name in enumerate(labels.classes) if i and i not in targets]
+    organ = [known[name] for name in organs[:1] if name in known]
+    descriptions = []
+    for number, name in list(enumerate(labels.classes))[1:]:
+        is_abnormal = bool(organs) and number in targets
+        category = codes.SCT.MorphologicallyAbnormalStructure
+        descriptions.append(
+            highdicom.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=name,
+                segmented_property_category=category if is_abnormal else codes.SCT.AnatomicalStructure,
+                segmented_property_type=known.get(name, codes.SCT.Tissue),
+                algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=algorithm,
+                anatomic_regions=organ if is_abnormal and organ else None,
+                display_color=highdicom.color.CIELabColor.from_rgb(*reversed(bgr(labels, number))),
+            )
         )
-        for number, (category, kind, bgr) in kinds.items()
-    ]
+    return descriptions

@@ -30,7 +30,7 @@ class Scan:
 
     @property
     def label(self) -> str:
-        """How messages call the scan."""
+        """The name of the scan in messages."""
         return f"{self.path} (series {self.name})" if self.files else str(self.path)
 
 
@@ -46,7 +46,7 @@ class Found:
 def with_unique_names(
     scans: list[Scan], refused: list[tuple[str, Path, str]], others: tuple[str, ...]
 ) -> Found:
-    """Return the scans whose results have a name of their own; all scans that share one are problems.
+    """Return the scans with unique result names; those that share a name become problems.
 
     ``refused`` holds name, path and problem of what cannot be used. The key of a problem is the name, or
     the path if a scan or another problem has the name.

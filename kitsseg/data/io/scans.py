@@ -1,4 +1,4 @@
-"""The one place in which a file becomes a volume in HU: read, corrected by an offset, and checked."""
+"""Read files as checked volumes in HU; no other module does this."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +16,7 @@ SPACING_LIMITS_MM = (0.1, 50.0)  # KiTS19: 0.4375 to 5; a phantom with ten slice
 HU_LIMITS = (-65536, 32767)
 MIN_SPAN_HU = 100  # air and soft tissue are 1000 apart
 AIR_BELOW_HU = -500
+MIN_BODY = 1e-3  # share of the voxels above it
 OFFSET = 1024  # of CT stored as unsigned integers, where air is 0
 SOFT_TISSUE = (924, 1224)  # range of soft tissue with the offset
 MIN_SOFT_TISSUE = 0.05  # share of the voxels
@@ -87,6 +88,11 @@ def checked(image: Image) -> Image:
         problem = f"{found}, less than {MIN_SPAN_HU} apart, so it is not CT in HU; {remedy}"
     elif is_offset(image.hu):
         problem = ABOUT_OFFSET
+    elif (image.hu[:: max(1, len(image.hu) // 16), ::4, ::4] > AIR_BELOW_HU).mean() < MIN_BODY:
+        problem = (
+            f"{found}, almost all below {AIR_BELOW_HU} HU: there is no body; correct its slope, "
+            "intercept or offset_hu"
+        )
     if problem is not None:
         raise ValueError(problem)
     if low <= AIR_BELOW_HU:

@@ -15,7 +15,7 @@ class Augmentation:
     """Apply albumentations transforms to an image in HU and its mask.
 
     Each sample has a generator seeded with (seed, epoch, position in the epoch), so results do not
-    depend on the number of loader workers. albumentations 2.0.8 itself gives all workers the same one.
+    depend on the number of loader workers. albumentations 2.0.8 would use the same one in all workers.
 
     Args:
         transforms: albumentations transforms. Those that fill a border must fill it with air. Those of

@@ -24,7 +24,7 @@ from kitsseg.system.obstacles import is_file
 
 # Not an option: in reduced precision, the size of a batch can change the last bit of a result.
 VALIDATION_BATCH = 16
-# A loader process loads some hundreds of slices of 256 x 256 per second, a GPU trains on a thousand.
+# A loader process loads some 300 slices of 256 x 256 per second; a GPU trains on about a thousand.
 MAX_WORKERS = 8
 
 
@@ -51,16 +51,16 @@ class SliceDataModule(pl.LightningDataModule):
         prepared: folder for the stores of prepared slices.
         size: side of the stored slices in pixels; None keeps each case's own grid.
         exclude: ids of cases to leave out.
-        neighbours: slices on either side that the network sees besides the one it segments.
+        neighbours: number of adjacent slices on either side that are added as channels.
         background_keep: share of background-only training slices to keep (paper section 2.3).
-        redraw_background: draw those slices anew in each epoch.
-        tumour_repeat: how often an epoch contains each slice with tumour.
+        redraw_background: resample the background slices in each epoch.
+        target_repeat: how often an epoch contains each slice with the target region of ``labels``.
         batch_size: slices per step per device.
         workers: loader processes per device; None chooses by the number of processors.
         prepare_workers: processes that prepare cases.
-        skip_bad: leave out cases that cannot be used, with a warning, instead of raising.
+        skip_bad: skip unusable cases with a warning instead of raising an error.
         seed: seed of sampling, order and augmentation.
-        labels: classes of the label files.
+        labels: classes of the label files, and their regions.
 
     Raises:
         ValueError: a value is out of range; from `prepare_data` and `setup`, a problem of the data.
@@ -78,7 +78,7 @@ class SliceDataModule(pl.LightningDataModule):
         exclude: Sequence[str] = (),
         background_keep: float = 0.02,
         redraw_background: bool = False,
-        tumour_repeat: int = 1,
+        target_repeat: int = 1,
         batch_size: int = 16,
         workers: int | None = 0,
         prepare_workers: int = 1,
@@ -92,7 +92,7 @@ class SliceDataModule(pl.LightningDataModule):
         for name, value, least in (
             ("neighbours", neighbours, 0),
             ("batch_size", batch_size, 1),
-            ("tumour_repeat", tumour_repeat, 1),
+            ("target_repeat", target_repeat, 1),
             ("workers", 0 if workers is None else workers, 0),
             ("prepare_workers", prepare_workers, 1),
         ):
@@ -106,10 +106,10 @@ class SliceDataModule(pl.LightningDataModule):
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours, self.labels = neighbours, labels
         self.exclude, self.background_keep = set(exclude), background_keep
-        self.redraw_background, self.tumour_repeat = redraw_background, tumour_repeat
+        self.redraw_background, self.target_repeat = redraw_background, target_repeat
         self.batch_size, self.prepare_workers, self.seed = batch_size, prepare_workers, seed
         self.workers = default_workers() if workers is None else workers
-        self.skip_bad, self.tumour_only = skip_bad, False
+        self.skip_bad, self.target_only = skip_bad, False
         self.store: Store
         self.split: Split
         self.cases: dict[str, Case] = {}
@@ -132,7 +132,7 @@ class SliceDataModule(pl.LightningDataModule):
         if self._is_set_up:
             return
         self.store = self.open_store()
-        cases = self.store.with_target(self.cases.values())
+        cases = self.store.with_target(self.cases.values(), self.labels.ids(self.labels.target))
         self.split = self.splitter(cases)
         check_patients(self.split, cases)
         self.train_rows = self._rows_of(self.split.train)
@@ -149,9 +149,7 @@ class SliceDataModule(pl.LightningDataModule):
         folder = self._store_folder(cases)
         missing = [case.id for case in cases if not is_current(case, folder, self.labels)]
         if missing and not self.skip_bad:
-            raise ValueError(
-                f"{folder}: {missing[0]} is not prepared; call prepare_data() before setup()"
-            )
+            raise ValueError(f"{folder}: {missing[0]} is not prepared; call prepare_data() first")
         self.cases = {case.id: case for case in cases if case.id not in missing}
         return Store(folder, list(self.cases))
 
@@ -178,17 +176,18 @@ class SliceDataModule(pl.LightningDataModule):
         ]
         return min(mm), max(mm)
 
-    def for_tumour_slices(self) -> "SliceDataModule":
-        """Return a data module that trains on slices with tumour only (stage two, paper section 2.3).
+    def for_target_slices(self) -> "SliceDataModule":
+        """Return a data module that trains on slices with the target region (stage two, paper 2.3).
 
         Raises:
-            ValueError: no training slice contains tumour.
+            ValueError: no training slice contains it.
         """
         other = copy.copy(self)
-        other.tumour_only = True
+        other.target_only = True
         if not len(other.rows(0)):
             raise ValueError(
-                "finetune=tumor: no training slice contains tumour; use finetune=none or other cases"
+                f"finetune=tumor: no training slice contains {self.labels.target}; use finetune=none or "
+                "other cases"
             )
         return other
 
@@ -196,17 +195,18 @@ class SliceDataModule(pl.LightningDataModule):
         """Return the rows of the store's index that training epoch ``epoch`` contains, sorted."""
         index = self.store.index
         own = Index(*(values[self.train_rows] for values in (index.case, index.z, index.pixels)))
-        if self.tumour_only:
-            tumour_rows: Rows = self.train_rows[own.has_tumour]
-            return tumour_rows
+        has_target = own.contains(self.labels.ids(self.labels.target))
+        if self.target_only:
+            target_rows: Rows = self.train_rows[has_target]
+            return target_rows
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
         kept = keep_background(own, self.background_keep, seed)
-        repeats = np.where(own.has_tumour[kept], self.tumour_repeat, 1)
+        repeats = np.where(has_target[kept], self.target_repeat, 1)
         rows: Rows = self.train_rows[np.repeat(kept, repeats)]
         return rows
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Return shuffled batches; their content depends on seed, epoch and rank alone."""
+        """Return shuffled batches; whose content depends only on seed, epoch and rank."""
         rank, ranks = self._rank()
         if len(self.rows(0)) < ranks:
             raise ValueError(
@@ -279,7 +279,7 @@ class SliceDataModule(pl.LightningDataModule):
 
 
 class SliceLoader(DataLoader[Sample]):
-    """A DataLoader whose processes do not end by the signals that a cluster sends to a job."""
+    """A DataLoader whose processes ignore the signals that a cluster sends to a job."""
 
     def __iter__(self) -> Any:
         with signals.blocked(*signals.CLUSTER_SIGNALS):

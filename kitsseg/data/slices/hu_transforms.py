@@ -17,8 +17,8 @@ AIR = (AIR_HU,) * 4  # OpenCV fills the first channel only with a single number
 class InUnitRange:
     """Mixed into transforms that change intensities: they get float32 in [0, 1] instead of HU.
 
-    albumentations defines brightness, contrast, noise and blur for such images. Only the change is taken
-    over, so HU outside the range are kept.
+    albumentations defines brightness, contrast, noise and blur for such images. Only the change is
+    applied, so HU outside the range are preserved.
     """
 
     limits_hu: tuple[float, float]
@@ -79,7 +79,7 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
 def check_neighbours(transforms: Sequence[Any]) -> None:
     """Raise `ValueError` if a transform cannot be applied to slices with neighbours as channels."""
     for transform in _leaves(transforms):
-        _try(transform, 5)  # three would be taken for the colours of a photograph
+        _try(transform, 5)  # three channels would be treated as RGB
 
 
 def _leaves(transforms: Sequence[Any]) -> Iterator[Any]:

@@ -18,19 +18,20 @@ BODY_HU = -300  # pixels above it belong to the body
 class RandomPatch(A.DualTransform):
     """Crop a random square patch, more often around tumour and kidney than elsewhere.
 
-    Patches allow more steps in the same time, and oversampling the foreground is the usual remedy for
+    Steps on patches are faster, and oversampling the foreground is the usual remedy for
     rare classes (nnU-Net centres a third of its patches on it). The centre is a random pixel of the
-    tumour, of kidney or tumour, or of the body, shifted by up to a quarter of the side. Pixels outside
+    target region, of any class, or of the body, shifted by up to a quarter of the side. Pixels outside
     the slice are air. A convolutional network that is trained on patches can segment whole slices.
 
     Args:
         share: side of the patch as a share of the slice's longer side, in (0, 1]; rounded to a multiple
             of 32 pixels.
-        tumour: share of the patches that are centred on tumour, if the slice has any.
-        kidney: share of the patches that are centred on kidney or tumour, if the slice has any.
+        target: share of the patches that are centred on the target region, if the slice has any.
+        foreground: share of the patches that are centred on any class but the background.
         rotate: limits of the angle in degrees.
         scale: limits of the magnification.
         p: probability of applying the transform.
+        target_classes: class ids of the target region.
 
     Raises:
         ValueError: a value is out of range.
@@ -39,24 +40,26 @@ class RandomPatch(A.DualTransform):
     def __init__(
         self,
         share: float = 0.5,
-        tumour: float = 0.34,
-        kidney: float = 0.33,
+        target: float = 0.34,
+        foreground: float = 0.33,
         rotate: Sequence[float] = (0.0, 0.0),
         scale: Sequence[float] = (1.0, 1.0),
         p: float = 1.0,
+        target_classes: Sequence[int] = (TUMOUR,),
     ) -> None:
         super().__init__(p=p)
         if not 0 < share <= 1:
             raise ValueError(f"share={share}: must be in (0, 1], as a share of the longer side")
-        if min(tumour, kidney) < 0 or tumour + kidney > 1:
+        if min(target, foreground) < 0 or target + foreground > 1:
             raise ValueError(
-                f"tumour={tumour}, kidney={kidney}: must not be negative, and their sum at most 1"
+                f"target={target}, foreground={foreground}: must be at least 0, and their sum at most 1"
             )
         if not rotate[0] <= rotate[1]:
             raise ValueError(f"rotate={list(rotate)}: must be in ascending order")
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale={list(scale)}: must be above 0 and in ascending order")
-        self.share, self.tumour, self.kidney = share, tumour, kidney
+        self.share, self.target, self.foreground = share, target, foreground
+        self.target_classes = list(target_classes)
         self.rotate, self.scale = tuple(rotate), tuple(scale)
 
     def get_params_dependent_on_data(
@@ -76,9 +79,12 @@ class RandomPatch(A.DualTransform):
 
     def _centre(self, image: npt.NDArray[Any], mask: npt.NDArray[Any], side: int) -> tuple[int, int]:
         drawn = self.py_random.random()
-        wanted = [mask == TUMOUR] if drawn < self.tumour else []
-        wanted += [mask != BACKGROUND] if drawn < self.tumour + self.kidney else []
-        wanted += [(image > BODY_HU).any(axis=-1)]
+        wanted: list[npt.NDArray[np.bool_]] = []
+        if drawn < self.target:
+            wanted.append(np.isin(mask, self.target_classes))
+        if drawn < self.target + self.foreground:
+            wanted.append(np.asarray(mask != BACKGROUND))
+        wanted.append(np.asarray((image > BODY_HU).any(axis=-1)))
         middle = (mask.shape[0] // 2, mask.shape[1] // 2)
         if (candidates := next(filter(np.any, wanted), None)) is not None:
             found = np.flatnonzero(candidates)

@@ -14,7 +14,7 @@ Rows = npt.NDArray[np.intp]
 
 
 class Draw(NamedTuple):
-    """One sample of an epoch; all randomness about it follows from these values and the seed."""
+    """One sample of an epoch; its randomness depends only on these values and the seed."""
 
     epoch: int
     position: int
@@ -52,7 +52,7 @@ class TrainBatches(Sampler[list[Draw]]):
     seed: int
     rank: int = 0
     ranks: int = 1
-    # Returns how many batches to skip, because a resumed epoch has trained on them.
+    # Returns how many batches to skip, because they were used before the interruption.
     done: Callable[[], int] = lambda: 0
 
     def __len__(self) -> int:

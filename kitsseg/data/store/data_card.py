@@ -9,7 +9,7 @@ import numpy.typing as npt
 from kitsseg.data import drawing
 from kitsseg.data.case_statistics import PERCENTILES
 from kitsseg.data.drawing import CAPTION, HEADER, INK, PAPER, TILE, WINDOW_HU, draw_text
-from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, TUMOUR
+from kitsseg.data.labels import BACKGROUND, CLASSES, KIDNEY, KITS19, TUMOUR
 from kitsseg.data.store.store import Store
 
 QUANTILES = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
@@ -23,10 +23,10 @@ def markdown(store: Store) -> str:
     class, with the HU percentiles within a case: median (5th to 95th percentile) over cases.
     """
     index = store.index
-    tumour_only = int((index.has_tumour & (index.pixels[:, KIDNEY] == 0)).sum())
+    tumour_only = int((index.contains([TUMOUR]) & (index.pixels[:, KIDNEY] == 0)).sum())
     summary = (
         f"{len(store.ids)} cases, {len(index.z)} slices: {index.foreground.sum()} with kidney or "
-        f"tumour, {index.has_tumour.sum()} with tumour ({tumour_only} of them without kidney), "
+        f"tumour, {index.contains([TUMOUR]).sum()} with tumour ({tumour_only} of them without kidney), "
         f"{(~index.foreground).sum()} with background only"
     )
     over_cases = [["over cases", "cases", *QUANTILES]]
@@ -92,8 +92,8 @@ def contact_sheet(store: Store) -> npt.NDArray[np.uint8]:
     number = f"{len(cases)} of " if len(cases) < len(store.ids) else ""
     low, high = WINDOW_HU
     draw_text(sheet, f"{number}{len(store.ids)} cases, {low} to {high} HU", (6, 18), INK)
-    draw_text(sheet, "kidney + tumour", (230, 18), drawing.KIDNEY_COLOUR)
-    draw_text(sheet, "tumour", (355, 18), drawing.TUMOUR_COLOUR)
+    draw_text(sheet, "kidney + tumour", (230, 18), drawing.bgr(KITS19, KIDNEY))
+    draw_text(sheet, "tumour", (355, 18), drawing.bgr(KITS19, TUMOUR))
     for place, case in enumerate(cases):
         top, left = HEADER + place // columns * (TILE + CAPTION), place % columns * TILE
         sheet[top : top + TILE + CAPTION, left : left + TILE] = _tile(store, int(case))

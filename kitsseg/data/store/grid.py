@@ -71,7 +71,7 @@ class Grid:
     def _vote(self, native: Array) -> Array:
         """Return the class with the largest area per pixel.
 
-        Of classes with equal areas, the lower and the higher win in turn, as on a checkerboard. Always
+        Ties alternate between the lower and the higher class in a checkerboard pattern. Always
         taking the lower one would shrink the tumours of KiTS19 by 3 % at ``size=256``.
         """
         winner = np.zeros(self.scaled, native.dtype)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.case import Case
-from kitsseg.data.labels import TUMOUR
 from kitsseg.data.store.grid import Grid
 
 VERSION = 2
@@ -36,13 +35,12 @@ class Index:
 
     @property
     def foreground(self) -> npt.NDArray[np.bool_]:
-        """``[N]``, whether the slice contains kidney or tumour."""
+        """``[N]``, whether the slice contains any class but the background."""
         return np.asarray(self.pixels[:, 1:].any(axis=1))
 
-    @property
-    def has_tumour(self) -> npt.NDArray[np.bool_]:
-        """``[N]``, whether the slice contains tumour."""
-        return np.asarray(self.pixels[:, TUMOUR] > 0)
+    def contains(self, classes: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Return ``[N]``, whether the slice contains one of these class ids."""
+        return np.asarray(self.pixels[:, list(classes)].any(axis=1))
 
 
 class Store:
@@ -76,9 +74,9 @@ class Store:
         height, width = self.cards[case]["native"]
         return Grid((height, width), self.cards[case]["size"])
 
-    def with_target(self, cases: Iterable[Case]) -> list[Case]:
-        """Return the store's cases with the column ``target``: tumour ``present`` or ``absent``."""
-        present = np.bincount(self.index.case, self.index.has_tumour) > 0
+    def with_target(self, cases: Iterable[Case], classes: Sequence[int]) -> list[Case]:
+        """Return the store's cases with the column ``target``: classes ``present`` or ``absent``."""
+        present = np.bincount(self.index.case, self.index.contains(classes)) > 0
         columns = [{"target": "present" if found else "absent"} for found in present]
         return [replace(c, about={**t, **c.about}) for c, t in zip(cases, columns, strict=True)]
 

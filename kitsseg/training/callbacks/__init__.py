@@ -1,1 +1,1 @@
-"""Lightning callbacks: progress, learning curve, resuming, and training on coarser slices first."""
+"""Lightning callbacks: progress, learning curve, resuming, and coarse training in the first epochs."""

@@ -1,4 +1,4 @@
-"""The learning curve of a stage, for the record of the run."""
+"""Collect the learning curve of a stage for ``result.json``."""
 
 import math
 from typing import Any
@@ -9,13 +9,13 @@ import pytorch_lightning as pl
 class LearningCurve(pl.Callback):
     """Collect one row per epoch in ``epochs``: epoch, learning rate, losses and validation Dice.
 
-    Names are those that `kitsseg.training.task.SegmentationTask` logs for callbacks. Metrics that
-    an epoch did not compute are missing; values that are not finite are None, since JSON has no NaN.
+    The names are those that `kitsseg.training.task.SegmentationTask` logs for callbacks. Metrics that
+    an epoch did not compute are omitted. Values that are not finite are None, because JSON has no NaN.
     """
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, Any]] = []
-        self.validated_step = 0  # optimizer steps before the latest validation
+        self.validated_step = 0  # number of optimizer steps before the latest validation
         self._validated = False
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -28,7 +28,7 @@ class LearningCurve(pl.Callback):
         for name, value in trainer.callback_metrics.items():
             if name.startswith(kinds):
                 row[name] = float(value) if math.isfinite(value) else None
-        # A run that max_steps ended within an epoch, and that was resumed, ends the same epoch twice.
+        # If max_steps ended a run within an epoch, the resumed run ends this epoch a second time.
         self.epochs = [other for other in self.epochs if other["epoch"] < row["epoch"]] + [row]
         self._validated = False
 

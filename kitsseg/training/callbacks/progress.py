@@ -1,4 +1,4 @@
-"""Progress of training on the terminal and in the log."""
+"""Show the progress of training on the terminal and in the log."""
 
 import logging
 import time
@@ -7,13 +7,17 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from kitsseg.data.labels import KITS19
+
+MAX_REGIONS = 4  # in a line
+
 log = logging.getLogger("kitsseg")
 
 
 class EpochLine(pl.Callback):
-    """Show a bar within an epoch on a terminal, and log one line per epoch.
+    """Show a progress bar within each epoch on a terminal, and log one line per epoch.
 
-    The line holds losses, validation Dice, learning rate and remaining time.
+    The line shows losses, validation Dice, learning rate and remaining time.
     """
 
     def __init__(self) -> None:
@@ -46,10 +50,9 @@ class EpochLine(pl.Callback):
             f"loss {values.get('train/loss', float('nan')):.3f}",
         ]
         if "val/loss" in values:
-            parts.append(
-                f"val loss {values['val/loss']:.3f}, kidney {values['val/kidney_dice']:.3f}, "
-                f"tumour {values['val/tumour_dice']:.3f}"
-            )
+            named = (f"val/{region}_dice" for region in getattr(module, "labels", KITS19).table_regions)
+            dice = [f"{n[4:-5]} {values[n]:.3f}" for n in named if n in values][:MAX_REGIONS]
+            parts.append(", ".join([f"val loss {values['val/loss']:.3f}", *dice]))
         parts.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}")
         parts.append(f"{seconds:.1f} s per epoch, {clock(seconds * max(0, total - done))} left")
         log.info(" | ".join(parts))

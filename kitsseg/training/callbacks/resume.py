@@ -1,4 +1,4 @@
-"""What makes a resumed run equal to an uninterrupted one, to the bit."""
+"""Callbacks and checkpoint writing that make a resumed run bit-identical to an uninterrupted one."""
 
 import io
 import os
@@ -17,8 +17,8 @@ from kitsseg.system.files import replacing
 class SeedSteps(pl.Callback):
     """Seed torch's global generator (used by dropout) before every step.
 
-    The seed follows from run, stage, epoch, step and rank, so a checkpoint need not hold the state of
-    the generator. It is set per step, not per epoch, because starting a loader draws from it as well.
+    The seed is computed from run, stage, epoch, step and rank, so checkpoints need no generator state.
+    It is set per step, not per epoch, because starting a loader also draws from the generator.
     """
 
     def __init__(self, seed: int, stage: str) -> None:
@@ -32,9 +32,9 @@ class SeedSteps(pl.Callback):
 
 
 class KeepStopped(pl.Callback):
-    """Keep a stage ended that a callback such as EarlyStopping ended before the run was interrupted.
+    """Do not resume a stage that a callback such as EarlyStopping ended before the interruption.
 
-    Lightning's checkpoints do not say so, and a resumed run would train one more epoch.
+    Lightning's checkpoints do not store this, so a resumed run would train one more epoch.
     """
 
     def __init__(self) -> None:
@@ -55,9 +55,9 @@ class KeepStopped(pl.Callback):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints whole or not at all, also when the power fails.
+    """Write checkpoints atomically and flush them to disk, in case the power fails.
 
-    Lightning writes to the temporary directory, which is often on another disk, and copies from there.
+    Lightning writes to the temporary directory, which is often on another disk, and copies the file.
     """
 
     def save_checkpoint(

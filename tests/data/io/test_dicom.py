@@ -110,13 +110,28 @@ def cut_pixels(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
 
 
+def half_of_the_pixels(folder: Path) -> None:
+    slice_ = pydicom.dcmread(folder / "IM3")
+    slice_.PixelData = slice_.PixelData[: len(slice_.PixelData) // 2]
+    slice_.save_as(folder / "IM3")
+
+
+def all_with(**tags: Any) -> Callable[[Path], None]:
+    return lambda folder: write_series(folder, **tags)
+
+
+def test_another_type_of_values_is_a_warning(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", RescaleType="US")
+    assert "its RescaleType is US, not HU; check that the values are HU" in only(tmp_path).warnings
+
+
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
         (lambda folder: (folder / "IM3").unlink(), "has slices 3 mm apart, but 6 mm after slice 2"),
         (
             one_more(ImagePositionPatient=[-20.0, -30, 103]),
-            "has two different slices at one .*103",
+            "has two different slices at one position, .*more; pass the folder of each acquisition",
         ),
         (one_more(ImageOrientationPatient=list(SAGITTAL)), "has slices of several directions"),
         (one_more(PixelSpacing=[0.9, 0.7]), r"has pixels of \[0.7, 0.8, 0.9\] mm"),
@@ -124,6 +139,14 @@ def cut_pixels(folder: Path) -> None:
         (one_more(ImagePositionPatient=None), "more lacks ImagePositionPatient"),
         (one_more(NumberOfFrames=5), "contains several frames in one file; convert it to NIfTI"),
         (cut_pixels, "IM3 cannot be decoded"),
+        (half_of_the_pixels, "IM3 holds 3584 of 7168 bytes of pixels; copy or export it again"),
+        (
+            all_with(PhotometricInterpretation="MONOCHROME1"),
+            "IM. has the .* MONOCHROME1; must be MONOCHROME2",
+        ),
+        (all_with(RescaleSlope=0), "IM. has a RescaleSlope of 0.*; must be above 0; export it again"),
+        (all_with(RescaleSlope=-1), "IM. has a RescaleSlope of -1.*; must be above 0"),
+        (all_with(RescaleIntercept=-2048), ".*almost all below -500 HU: there is no body"),
     ],
 )
 def test_series_that_are_no_volume(tmp_path: Path, spoil: Callable[[Path], None], text: str) -> None:

@@ -12,11 +12,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kitsseg.data.drawing import KIDNEY_COLOUR, TUMOUR_COLOUR
+from kitsseg.data.drawing import bgr
 from kitsseg.data.io.find_images import find_images
 from kitsseg.data.io.nifti.header import Layout
 from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.scans import read_scan
+from kitsseg.data.labels import KITS19
 from tests.helpers.dicom import SAGITTAL, write_series
 
 pydicom = pytest.importorskip("pydicom")
@@ -35,7 +36,7 @@ def saved(folder: Path, empty: bool = False, **series: Any) -> tuple[Scan, np.nd
         s, h, w = label.shape
         label[1 : s - 2, h // 6 : h // 2, w // 6 : w // 2] = 1
         label[2, h // 5 : h // 4, w // 5 : w // 4] = 2
-    save_seg(scan, label, image.layout, folder / "seg.dcm")
+    save_seg(scan, label, image.layout, KITS19, folder / "seg.dcm")
     return scan, label, image.layout
 
 
@@ -103,7 +104,7 @@ def test_slicers_reader_puts_the_labels_where_they_were(tmp_path: Path, series: 
     kinds = [segments[n]["SegmentedPropertyTypeCodeSequence"]["CodeMeaning"] for n in (1, 2)]
     assert kinds == ["Kidney", "Neoplasm"]
     colours = [segments[n]["recommendedDisplayRGBValue"] for n in (1, 2)]
-    assert np.abs(np.array(colours) - [KIDNEY_COLOUR[::-1], TUMOUR_COLOUR[::-1]]).max() <= 2
+    assert np.abs(np.array(colours) - [bgr(KITS19, 1)[::-1], bgr(KITS19, 2)[::-1]]).max() <= 2
 
 
 @pytest.mark.parametrize("empty", [False, True])

@@ -79,6 +79,7 @@ REFUSED: dict[str, tuple[Callable[[Case], None], str]] = {
         "contains many values near 1024 and none below 0 but padding: .*source.offset_hu=-1024",
     ),
     "padding of 62512": (image_of(with_column(62512)), "contains values from .* to 62512, outside the"),
+    "all below -500": (image_of(HU - 1024), "contains values .*, almost all below -500 HU: there is no"),
     "constant": (image_of(HU * 0), "every voxel has the same value; export it again"),
 }
 ACCEPTED: dict[str, Callable[[Case], None]] = {

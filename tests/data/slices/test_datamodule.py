@@ -119,7 +119,7 @@ def test_slices_of_different_sizes_share_a_batch(tmp_path: Path) -> None:
         ({"workers": -1}, "workers=-1: must be at least 0"),
         ({"background_keep": 2.0}, r"background_keep=2.0: must be between 0 and 1"),
         ({"neighbours": -1}, "neighbours=-1: must be at least 0"),
-        ({"tumour_repeat": 0}, "tumour_repeat=0: must be at least 1"),
+        ({"target_repeat": 0}, "target_repeat=0: must be at least 1"),
     ],
 )
 def test_ranges(options: dict[str, object], text: str) -> None:
@@ -133,7 +133,7 @@ def test_no_tumour_to_fine_tune_on(tmp_path: Path) -> None:
         write_case(tmp_path / "raw", number, image, np.minimum(label, 1))
     data = make_data(tmp_path / "raw", tmp_path / "store")
     with pytest.raises(ValueError, match="no training slice contains tumour; use finetune=none"):
-        data.for_tumour_slices()
+        data.for_target_slices()
 
 
 def test_a_trainer_prepares_and_sets_up_by_itself(blocks: Path, tmp_path: Path) -> None:

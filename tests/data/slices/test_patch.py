@@ -34,7 +34,7 @@ def test_unturned_it_is_a_piece_of_the_slice() -> None:
     image, label = (np.pad(a, 64, constant_values=f) for a, f in zip(
         (slice_with_tumour()[0][0], slice_with_tumour()[1]), (AIR_HU, 0), strict=True))  # fmt: skip
     corners = set()
-    for patch, mask in patches(RandomPatch(0.5, tumour=0, kidney=0)):
+    for patch, mask in patches(RandomPatch(0.5, target=0, foreground=0)):
         assert patch.shape == (1, 64, 64) and patch.dtype == np.int16 and mask.dtype == np.uint8
         y, x = corner(patch[0])
         corners.add((y, x))
@@ -44,17 +44,17 @@ def test_unturned_it_is_a_piece_of_the_slice() -> None:
 
 
 def test_it_lies_round_what_it_is_to_show() -> None:
-    seen = [(mask == 2).any() for _, mask in patches(RandomPatch(0.5, tumour=1, kidney=0))]
+    seen = [(mask == 2).any() for _, mask in patches(RandomPatch(0.5, target=1, foreground=0))]
     assert all(seen)
-    kidneys = [mask.any() for _, mask in patches(RandomPatch(0.25, tumour=0, kidney=1))]
+    kidneys = [mask.any() for _, mask in patches(RandomPatch(0.25, target=0, foreground=1))]
     assert all(kidneys)
     # One half of the patches, and those of the others that hit a kidney of the body by chance.
-    some = [mask.any() for _, mask in patches(RandomPatch(0.25, tumour=0, kidney=0.5))]
+    some = [mask.any() for _, mask in patches(RandomPatch(0.25, target=0, foreground=0.5))]
     assert 30 < sum(some) < 60
 
 
 def test_without_tumour_it_takes_the_kidney_and_without_a_body_the_middle() -> None:
-    chain = Augmentation([RandomPatch(0.25, tumour=1, kidney=0)])
+    chain = Augmentation([RandomPatch(0.25, target=1, foreground=0)])
     image, label = slice_with_tumour()
     label[label == 2] = 1
     assert all(chain(image, label, (0, 0, i))[1].any() for i in range(40))
@@ -104,8 +104,11 @@ def test_all_channels_move_alike(channels: int) -> None:
     [
         ({"share": 0}, r"share=0: must be in \(0, 1\]"),
         ({"share": 1.5}, r"share=1.5: must be in \(0, 1\]"),
-        ({"tumour": 0.7, "kidney": 0.7}, "tumour=0.7, kidney=0.7: must not be negative, and their sum"),
-        ({"kidney": -0.1}, "kidney=-0.1: must not be negative"),
+        (
+            {"target": 0.7, "foreground": 0.7},
+            "target=0.7, foreground=0.7: must be at least 0, and their sum",
+        ),
+        ({"foreground": -0.1}, "foreground=-0.1: must be at least 0"),
         ({"rotate": (5, -5)}, r"rotate=\[5, -5\]: must be in ascending order"),
         ({"scale": (0, 1)}, r"scale=\[0, 1\]: must be above 0"),
     ],

@@ -138,4 +138,4 @@ def test_a_guessed_orientation_is_noted(raw: Path) -> None:
         nifti.set_qform(None, 0)
         nib.save(nib.Nifti1Image(array, None, nifti.header), path)
     _, report = verify(raw, "cases=7")
-    assert any("left and right may be swapped" in note for note in case(report, 7)["notes"])
+    assert any("its orientation is unknown" in note for note in case(report, 7)["notes"])

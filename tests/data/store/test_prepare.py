@@ -36,7 +36,7 @@ def test_index_counts_pixels(block_cases: list[Case], tmp_path: Path) -> None:
     assert index.case.tolist() == [c for c in range(6) for _ in range(6)]
     assert index.z.tolist() == list(range(6)) * 6
     assert index.foreground.reshape(6, 6).tolist() == [[0, 0, 1, 1, 1, 0]] * 6
-    assert index.has_tumour.reshape(6, 6).tolist() == [[0, 0, 0, 1, 1, 0]] * 6
+    assert index.contains([2]).reshape(6, 6).tolist() == [[0, 0, 0, 1, 1, 0]] * 6
     assert index.pixels[3].tolist() == [64 * 64 - 320, 320 - 64, 64]
 
 

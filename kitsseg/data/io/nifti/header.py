@@ -121,7 +121,7 @@ def parse_layout(stream: Stream) -> Layout:
 def _doubts(header: Any, affine: npt.NDArray[np.float64], shape: Sequence[int]) -> Iterator[str]:
     """Yield a warning for each part of the header that readers may understand differently."""
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
-        yield "neither sform nor qform is set: left and right may be swapped"
+        yield "neither sform nor qform is set: its orientation is unknown, and the labels may be wrong"
     if header["sform_code"] > 0 and header["qform_code"] > 0:
         corners = np.array([[0, 0, 0, 1], [*np.subtract(shape, 1), 1]], float).T
         try:
