@@ -44,7 +44,7 @@ class Volume:
 
 def read_case(case: Case) -> Volume:
     image = read_image(case.image, case.offset_hu)
-    return Volume(image.hu, read_label(case.label, case.classes), image.layout.spacing_mm)
+    return Volume(image.hu, read_label(case.truth, case.stored), image.layout.spacing_mm)
 
 
 def dice(label: Array, truth: Array, region: str) -> float:

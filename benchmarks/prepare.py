@@ -89,7 +89,7 @@ def draw(folder: Path, slices: list[int], workers: int) -> list[Case]:
 
 def megabytes(cases: list[Case]) -> float:
     """Return the size of all files in MB."""
-    return sum(path.stat().st_size for case in cases for path in (case.image, case.label)) / 1e6
+    return sum(path.stat().st_size for case in cases for path in (case.image, case.truth)) / 1e6
 
 
 def readers() -> dict[str, Callable[[Case], object]]:
@@ -107,13 +107,13 @@ def readers() -> dict[str, Callable[[Case], object]]:
 
 
 def read_kitsseg(case: Case) -> object:
-    image, mask = read_image(case.image, case.offset_hu), read_mask(case.label, case.classes)
-    check_same_grid(case.label, mask.layout, image.layout)
+    image, mask = read_image(case.image, case.offset_hu), read_mask(case.truth, case.stored)
+    check_same_grid(case.truth, mask.layout, image.layout)
     return image, mask
 
 
 def read_isal(case: Case) -> object:
-    return [_read(path) for path in (case.image, case.label)]
+    return [_read(path) for path in (case.image, case.truth)]
 
 
 def _read(path: Path) -> npt.NDArray[Any]:
@@ -127,14 +127,14 @@ def _read(path: Path) -> npt.NDArray[Any]:
 
 
 def read_nibabel(case: Case) -> object:
-    images = [nib.nifti1.load(path) for path in (case.image, case.label)]
+    images = [nib.nifti1.load(path) for path in (case.image, case.truth)]
     return [np.asanyarray(image.dataobj) for image in images]
 
 
 def read_simpleitk(case: Case) -> object:
     import SimpleITK
 
-    return [SimpleITK.ReadImage(path) for path in (case.image, case.label)]
+    return [SimpleITK.ReadImage(path) for path in (case.image, case.truth)]
 
 
 def _drop(job: Callable[[Case], object], case: Case) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
+from kitsseg.data.labels import KITS19
 from kitsseg.data.store.prepare import file_versions, is_current, prepare
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
 
@@ -75,7 +76,7 @@ def fill(folder: Path) -> list[Case]:
         raw.mkdir(parents=True, exist_ok=True)
         target.mkdir(parents=True, exist_ok=True)
         case.image.touch()
-        case.label.touch()
+        case.truth.touch()
         shape = (FULL_SLICES if number < FULL else SLICES, SIZE, SIZE)
         for file, dtype in ((IMAGE, np.int16), (LABEL, np.uint8)):
             array = np.lib.format.open_memmap(target / file, "w+", dtype, shape)
@@ -84,7 +85,8 @@ def fill(folder: Path) -> list[Case]:
             del array
         card = {
             "files": file_versions(case),
-            "classes": case.classes,
+            "stored": list(case.stored.items()),
+            "hu": dict.fromkeys(["range", *KITS19.classes]),
             "bytes": [(target / name).stat().st_size for name in (IMAGE, LABEL)],
             "native": [SIZE, SIZE],
             "size": None,

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from kitsseg.data.slices.augment import Augmentation as Augmentation
     from kitsseg.data.slices.datamodule import SliceDataModule as SliceDataModule
     from kitsseg.data.sources.kits import Kits19 as Kits19
+    from kitsseg.data.sources.nnunet import NnUNet as NnUNet
     from kitsseg.data.sources.phantom.phantom import Phantom as Phantom
+    from kitsseg.data.sources.table import Table as Table
+    from kitsseg.data.split import ColumnSplit as ColumnSplit
+    from kitsseg.data.split import FileSplit as FileSplit
+    from kitsseg.data.split import Grouped as Grouped
     from kitsseg.data.split import KFold as KFold
     from kitsseg.data.split import MLPerf42 as MLPerf42
     from kitsseg.data.split import Seeded as Seeded
+    from kitsseg.data.split import Stratified as Stratified
     from kitsseg.inference.segmenter import Segmenter as Segmenter
     from kitsseg.models.unet import AttentionUNet as AttentionUNet
     from kitsseg.models.unet import UNet as UNet
@@ -35,12 +41,16 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 _MODULES = {
     "AttentionUNet": "kitsseg.models.unet",
     "Augmentation": "kitsseg.data.slices.augment",
+    "ColumnSplit": "kitsseg.data.split",
     "DiceCrossEntropy": "kitsseg.training.losses",
+    "FileSplit": "kitsseg.data.split",
     "FineTune": "kitsseg.training.finetune",
+    "Grouped": "kitsseg.data.split",
     "KFold": "kitsseg.data.split",
     "Kits19": "kitsseg.data.sources.kits",
     "Labels": "kitsseg.data.labels",
     "MLPerf42": "kitsseg.data.split",
+    "NnUNet": "kitsseg.data.sources.nnunet",
     "Phantom": "kitsseg.data.sources.phantom.phantom",
     "Seeded": "kitsseg.data.split",
     "SegmentationTask": "kitsseg.training.task",
@@ -48,6 +58,8 @@ _MODULES = {
     "SliceDataModule": "kitsseg.data.slices.datamodule",
     "SliceMean": "kitsseg.training.losses",
     "SorensenDice": "kitsseg.training.losses",
+    "Stratified": "kitsseg.data.split",
+    "Table": "kitsseg.data.sources.table",
     "UNet": "kitsseg.models.unet",
     "Window": "kitsseg.models.window",
 }

@@ -12,6 +12,7 @@ import kitsseg
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
+from kitsseg.data.labels import KITS19
 
 
 @dataclass
@@ -56,7 +57,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"missing={values['missing']}: must be error or zero")
     if "source" in built:
         try:
-            parse_cases(values["cases"], built["source"].numbers)
+            parse_cases(values["cases"], built["source"])
         except ValueError as error:
             problems.append(str(error))
     return problems
@@ -84,7 +85,7 @@ def run(cfg: DictConfig) -> int:
     output.mkdir(parents=True, exist_ok=True)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     job = partial(
-        score_pair, classes=source.classes, tolerance_mm=plain(cfg.tolerance_mm),
+        score_pair, stored=source.stored(KITS19), tolerance_mm=plain(cfg.tolerance_mm),
         matching=instantiate(cfg.lesions), postprocess=postprocess, absent_dice=cfg.absent_dice,
     )  # fmt: skip
     scores = {}

@@ -16,11 +16,12 @@ from tqdm import tqdm
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
-from kitsseg.data.case import case_number
+from kitsseg.data.case import case_number, nifti_ending
 from kitsseg.data.sources.kits import parse_cases
+from kitsseg.data.sources.table import Table
 
 if TYPE_CHECKING:
-    from kitsseg.data.io.scan import Scan
+    from kitsseg.data.io.scan import Found, Scan
     from kitsseg.inference.record import OutputFiles, PredictionRecord
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
@@ -89,7 +90,8 @@ def run(cfg: DictConfig) -> int:
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else cfg.checkpoint
     checkpoints = [Path(path).expanduser() for path in paths]
     source = Path(cfg.input).expanduser()
-    found, numbers = find_images(source), requested_cases(plain(cfg.cases), cfg.submission)
+    found = find_in_table(source) if source.suffix.lower() == ".csv" else find_images(source)
+    numbers = requested_cases(plain(cfg.cases), cfg.submission)
     scans, problems = select_cases(found.scans, found.problems, numbers)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     segmenter = Segmenter.load(
@@ -119,6 +121,14 @@ def run(cfg: DictConfig) -> int:
         print_error("predict", "dicom_seg=true has no effect: the input is not DICOM")
     problems |= segment_all(remaining, cfg.offset_hu, segmenter, files, record)
     return finish(files, scans, len(scans) - len(remaining), found.others, problems)
+
+
+def find_in_table(path: Path) -> "Found":
+    """Return the images of a table of cases, named by their ids."""
+    from kitsseg.data.io.scan import Scan, with_unique_names
+
+    images = [(case.id, case.image) for case in Table().cases(path)]
+    return with_unique_names([Scan(i, nifti_ending(f.name) or ".nii.gz", f) for i, f in images], [], ())
 
 
 def requested_cases(cases: Any, submission: bool) -> list[int] | None:

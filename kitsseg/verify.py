@@ -11,7 +11,7 @@ from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, outside, plain
 from kitsseg.data.case import Case
-from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.sources.source import Source
 from kitsseg.system.files import check_writable, write_json
 
 
@@ -31,7 +31,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     problems = outside(values, workers=(1, 64))
     if values["cases"] is not None and "source" in built:
         try:
-            built["source"].numbers.choose(values["cases"])
+            built["source"].choose(values["cases"])
         except ValueError as error:
             problems.append(str(error))
     return problems
@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> int:
         except OSError as error:
             raise ValueError(f"report={report}: {error.strerror or error}; set another file") from error
     published, problem = read_published_spacing(cases[0].image.parent.parent)
-    job = partial(inspect_case, source=source, published=published)
+    job = partial(inspect_case, published=published)
     findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
     print(format_table(findings))
     other = [] if problem is None else [problem]
@@ -69,15 +69,12 @@ def run(cfg: DictConfig) -> int:
     return int(bool(problems))
 
 
-def requested_cases(root: Path, source: Kits19, numbers: object) -> list[Case]:
-    """Return the cases below ``root``, or those with the given numbers, which may be missing."""
+def requested_cases(root: Path, source: Source, chosen: object) -> list[Case]:
+    """Return the cases of ``root``, or those that ``chosen`` selects; those of KiTS may be missing."""
     found = source.cases(root)
     if not found:
         raise ValueError(f"root={root}: contains no folder case_XXXXX, nor do its data/ and dataset/")
-    if numbers is None:
-        return found
-    folder = found[0].image.parent.parent
-    return [source.case(folder / f"case_{number:05d}") for number in source.numbers.choose(numbers)]
+    return found if chosen is None else source.select(found, source.choose(chosen))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Tests on real KiTS19 slices and labels, in the folder ``KITSSEG_TEST_DATA``."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 
 from kitsseg.data.io.nifti.read import read_label
 from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.sources.nnunet import NnUNet, read_labels
+from kitsseg.data.sources.table import Table
 from kitsseg.data.split import MLPerf42, Seeded
 from kitsseg.data.store.prepare import prepare
 from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
 from kitsseg.training.evaluation import score_case
+from tests.helpers.sources import nnunet, table
 
 FOLDER = Path(os.environ.get("KITSSEG_TEST_DATA", "nowhere"))
 pytestmark = pytest.mark.skipif(
@@ -59,9 +63,9 @@ def test_dice_lost_by_resizing_is_small(tmp_path: Path, size: int | None) -> Non
 
 
 def test_sixty_cases_split_48_and_12() -> None:
-    ids = [case.id for case in Kits19().find(FOLDER / "kits19-sim")]
+    cases = Kits19().find(FOLDER / "kits19-sim")
     for split in (Seeded(), MLPerf42()):
-        parts = split(ids)
+        parts = split(cases)
         assert (len(parts.train), len(parts.validation)) == (48, 12)
 
 
@@ -89,3 +93,30 @@ def test_predictions_have_the_grid_of_their_image(tmp_path: Path, name: str) -> 
         image, label = nib.load(case.image), nib.load(tmp_path / "out" / f"{case.id}.nii.gz")
         assert label.shape == image.shape and np.array_equal(label.affine, image.affine)
         assert label.get_data_dtype() == np.uint8 and np.asanyarray(label.dataobj).max() <= 2
+
+
+@pytest.mark.skipif(not (FOLDER / "kits23-real").is_dir(), reason="there is no folder kits23-real")
+@pytest.mark.parametrize("name", ["nnunet", "table"])
+def test_kits23_in_other_layouts(tmp_path: Path, name: str) -> None:
+    """With its cysts (3) as a class of their own."""
+    names = {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}
+    cases = [
+        replace(case, label=case.image.with_name("segmentation_kits23.nii.gz"))
+        for case in Kits19(numbers=["0-588"]).find(FOLDER / "kits23-real")
+    ]
+    root = nnunet(tmp_path / "nnunet", cases, labels=names)
+    labels = read_labels(root, "tumour")
+    if name == "table":
+        root = table(
+            tmp_path / "cases.csv", [[c.id, c.image, c.label, "p"] for c in cases], "id,image,label,x"
+        )
+    found = (NnUNet() if name == "nnunet" else Table()).find(root, labels)
+    store = prepare(found, tmp_path / "store", 256, workers=2, labels=labels)
+    pixels = store.index.pixels
+    assert store.ids == [case.id for case in cases] and pixels.shape[1] == 4 and pixels.any(axis=0).all()
+    official = [replace(case, label=case.image.with_name("segmentation.nii.gz")) for case in cases]
+    three = prepare(official, tmp_path / "three", 256, workers=2)
+    for i in range(len(cases)):
+        assert np.array_equal(store.images(i), three.images(i))
+    with pytest.raises(ValueError, match=r"contains labels \[3\] in \d+ voxels; allowed are 0, 1, 2;"):
+        prepare(NnUNet().find(tmp_path / "nnunet"), tmp_path / "refused", 256)

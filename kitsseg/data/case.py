@@ -1,29 +1,72 @@
 """One case: its id, its files and the folder layout of KiTS19."""
 
 import re
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from kitsseg.data.labels import BACKGROUND, KIDNEY, TUMOUR
+from kitsseg.data.labels import KITS19
 from kitsseg.system.obstacles import is_file
 
 IMAGE_NAME, LABEL_NAME = "imaging.nii.gz", "segmentation.nii.gz"
 CLINICAL_NAME = "kits.json"
 # The names of KiTS19, of its challenge and of nnU-Net, with or without nnU-Net's channel number.
 CASE_NAME = re.compile(r"(?:case_|prediction_|KiTS[_-])(\d{5})(?:_0000)?", re.IGNORECASE)
-SAME_CLASSES = (BACKGROUND, KIDNEY, TUMOUR)
+MAX_SHOWN = 3  # files or cases in a message
+MAX_ID_BYTES = 200  # file names have at most 255; results add endings
+SPLIT, TEST = "split", "test"  # column and value of cases that are never trained on
 
 
 @dataclass(frozen=True)
 class Case:
     """One case: its id, such as ``case_00042``, its files, and how to read them."""
 
-    id: str
+    id: str  # safe as a file name, see `check_ids`
     image: Path  # CT volume
-    label: Path  # label volume
-    classes: tuple[int, ...] = SAME_CLASSES  # class id of each value in the label file
-    origin: str | None = None  # page that describes how to get the files; None: `kitsseg.download`
+    label: Path | None  # label volume; None for a test case without one
+    stored: Mapping[int, int] = field(default_factory=lambda: KITS19.stored)  # class id of each value
+    origin: str | None = None  # page or file that lists the files; None: `kitsseg.download`
     offset_hu: int = 0  # added to every voxel of the image
+    about: Mapping[str, str] = field(default_factory=dict)  # patient, strata, split
+
+    @property
+    def truth(self) -> Path:
+        """The label volume of a case that has one."""
+        assert self.label is not None, self.id
+        return self.label
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the case is never trained on: it has no label, or its split is ``test``."""
+        return self.label is None or self.about.get(SPLIT) == TEST
+
+
+def shown(items: Sequence[object]) -> str:
+    """Return the first items as text, and the number of the others."""
+    others = len(items) - MAX_SHOWN
+    return ", ".join(map(str, items[:MAX_SHOWN])) + (f" and {others} more" if others > 0 else "")
+
+
+def name_key(name: str) -> str:
+    """Return what a name has in common with those that a file system may not distinguish from it."""
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def check_ids(ids: Iterable[str], where: Path) -> None:
+    """Raise `ValueError` unless the case ids that ``where`` lists are safe and different file names."""
+    known: dict[str, str] = {}
+    for name in ids:
+        safe = name.isprintable() and name[:1] not in ("", ".") and not re.search(r"[/\\]", name)
+        if not safe or len(name.encode()) > MAX_ID_BYTES:
+            rule = f"1 to {MAX_ID_BYTES} printable bytes without / and \\, and no dot in front"
+            raise ValueError(
+                f"{where}: case id {name!r}: must be a file name of {rule}; rename the case"
+            )
+        if (other := known.get(name_key(name))) is not None:
+            problem = "is listed twice" if other == name else f"differs from {other!r} in case only"
+            raise ValueError(f"{where}: case id {name!r}: {problem}; rename one of the cases")
+        known[name_key(name)] = name
 
 
 def is_id(name: str) -> bool:

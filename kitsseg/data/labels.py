@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 AIR_HU = -1024
 MAX_CLASSES = 64
+MAX_VALUE = 65535  # in label files
 # The colour-blind safe palette of Okabe and Ito, without black.
 PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
 
@@ -64,6 +65,8 @@ class Labels:
                 raise ValueError(f"colours.{name}={colour}: must be written like #56b4e9")
         if self.values is not None and set(self.values.values()) != set(self.classes):
             raise ValueError(f"values={dict(self.values)}: must name every class")
+        if not all(0 <= int(value) <= MAX_VALUE for value in self.stored):
+            raise ValueError(f"values={list(self.stored)}: must be between 0 and {MAX_VALUE}")
 
     def _check_known(self, key: str, names: Any, options: Any) -> None:
         for name in names:

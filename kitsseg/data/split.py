@@ -1,8 +1,15 @@
 """Split cases into training and validation cases."""
 
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from kitsseg.data.case import SPLIT, TEST, Case, shown
 
 # Validation cases of MLPerf's 3D U-Net benchmark (mlcommons/training, image_segmentation).
 MLPERF_VALIDATION = (
@@ -19,35 +26,79 @@ class Split:
     validation: list[str]
 
 
-def _divide(ids: list[str], validation: set[str]) -> Split:
-    split = Split(sorted(set(ids) - validation), sorted(set(ids) & validation))
+# Columns of the cases. In training, `target` is `present` or `absent`, by the labels.
+PATIENT, TARGET = "patient", "target"
+TRAIN, VALIDATION = "train", "validation"
+PARTS = (TRAIN, VALIDATION, TEST)  # values of the column `split`
+
+
+def check_patients(split: Split, cases: Iterable[Case]) -> None:
+    """Raise `ValueError` if cases of one patient, by the column ``patient``, are on both sides."""
+    patients = {case.id: case.about[PATIENT] for case in cases if case.about.get(PATIENT)}
+    sides = [
+        {patients[name] for name in ids if name in patients} for ids in (split.train, split.validation)
+    ]
+    if both := sorted(sides[0] & sides[1]):
+        raise ValueError(
+            f"patient {shown(both)}: has training and validation cases; set split=grouped, or put all "
+            "cases of a patient on one side"
+        )
+
+
+def _divide(
+    cases: Sequence[Case], validation: Collection[str], train: Collection[str] | None = None
+) -> Split:
+    """Return the split with these validation cases; the others, or ``train``, are training cases."""
+    ids = {case.id for case in cases}
+    rest = ids - set(validation) if train is None else set(train)
+    split = Split(sorted(rest), sorted(ids & set(validation)))
     if not split.train or not split.validation:
         raise ValueError(
             f"the split of {len(ids)} cases has {len(split.train)} training and {len(split.validation)} "
             "validation cases; both must be at least 1: use more cases or another split"
         )
+    check_patients(split, cases)
     return split
+
+
+def _shuffled(names: Iterable[str], seed: int) -> list[str]:
+    shuffled: list[str] = np.random.default_rng(seed).permutation(sorted(names)).tolist()
+    return shuffled
+
+
+def _by_column(cases: Sequence[Case], column: str) -> dict[str, str]:
+    """Return the value of a column for each case id."""
+    values = {case.id: case.about.get(column, "") for case in cases}
+    if lacking := sorted(name for name, value in values.items() if not value):
+        raise ValueError(
+            f"split.column={column}: has no value for case {shown(lacking)}; add the values to the "
+            "table (data=table), or set another split"
+        )
+    return values
+
+
+def _check_fraction(validation: float) -> None:
+    if not 0 < validation < 1:
+        raise ValueError(f"validation={validation}: must be between 0 and 1")
 
 
 class Seeded:
     """Random split with the fraction ``validation`` of validation cases; the paper uses 42 of 210."""
 
     def __init__(self, validation: float = 0.2, seed: int = 42) -> None:
-        if not 0 < validation < 1:
-            raise ValueError(f"validation={validation}: must be between 0 and 1")
+        _check_fraction(validation)
         self.validation, self.seed = validation, seed
 
-    def __call__(self, ids: list[str]) -> Split:
-        count = max(1, round(self.validation * len(ids)))
-        shuffled: list[str] = np.random.default_rng(self.seed).permutation(sorted(ids)).tolist()
-        return _divide(ids, set(shuffled[:count]))
+    def __call__(self, cases: Sequence[Case]) -> Split:
+        count = max(1, round(self.validation * len(cases)))
+        return _divide(cases, _shuffled((case.id for case in cases), self.seed)[:count])
 
 
 class MLPerf42:
     """The fixed split of MLPerf (168 and 42 cases), restricted to the given cases."""
 
-    def __call__(self, ids: list[str]) -> Split:
-        return _divide(ids, {f"case_{number:05d}" for number in MLPERF_VALIDATION})
+    def __call__(self, cases: Sequence[Case]) -> Split:
+        return _divide(cases, {f"case_{number:05d}" for number in MLPERF_VALIDATION})
 
 
 class KFold:
@@ -60,6 +111,118 @@ class KFold:
             raise ValueError(f"fold={fold}: must be between 0 and {folds - 1} (folds={folds})")
         self.folds, self.fold, self.seed = folds, fold, seed
 
-    def __call__(self, ids: list[str]) -> Split:
-        shuffled: list[str] = np.random.default_rng(self.seed).permutation(sorted(ids)).tolist()
-        return _divide(ids, set(shuffled[self.fold :: self.folds]))
+    def __call__(self, cases: Sequence[Case]) -> Split:
+        shuffled = _shuffled((case.id for case in cases), self.seed)
+        return _divide(cases, shuffled[self.fold :: self.folds])
+
+
+class Grouped:
+    """Random split that keeps the cases with one value of ``column`` together.
+
+    The number of validation cases is as close to the fraction ``validation`` as whole groups allow.
+    """
+
+    def __init__(self, column: str = PATIENT, validation: float = 0.2, seed: int = 42) -> None:
+        _check_fraction(validation)
+        self.column, self.validation, self.seed = column, validation, seed
+
+    def __call__(self, cases: Sequence[Case]) -> Split:
+        group_of = _by_column(cases, self.column)
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name, group in group_of.items():
+            groups[group].append(name)
+        target = self.validation * len(cases)
+        # The first groups, in random order, with each possible number of cases.
+        chosen: dict[int, tuple[str, ...]] = {0: ()}
+        for group in _shuffled(groups, self.seed):
+            for count, names in list(chosen.items()):
+                if (larger := count + len(groups[group])) not in chosen and count < target:
+                    chosen[larger] = (*names, *groups[group])
+        counts = (count for count in chosen if 0 < count < len(cases))
+        best = min(counts, key=lambda count: (abs(count - target), count), default=0)
+        return _divide(cases, chosen[best])
+
+
+class Stratified:
+    """Random split with equal proportions of the values of ``column`` on both sides.
+
+    Each value gets the fraction ``validation`` of its cases, rounded up or down so that the total is
+    that of `Seeded`. A value that only one case has is therefore on one side, by chance.
+    """
+
+    def __init__(self, column: str = TARGET, validation: float = 0.2, seed: int = 42) -> None:
+        _check_fraction(validation)
+        self.column, self.validation, self.seed = column, validation, seed
+
+    def __call__(self, cases: Sequence[Case]) -> Split:
+        value_of = _by_column(cases, self.column)
+        shuffled = _shuffled(value_of, self.seed)
+        values = list(dict.fromkeys(value_of[name] for name in shuffled))
+        shuffled.sort(key=lambda name: values.index(value_of[name]))
+        total, count = len(shuffled), max(1, round(self.validation * len(shuffled)))
+        # Equally spaced places: as many in each stratum as its size says, rounded.
+        places = (i for i in range(total) if (i + 1) * count // total > i * count // total)
+        return _divide(cases, {shuffled[i] for i in places})
+
+
+class ColumnSplit:
+    """Split by a column with the values train, validation and test."""
+
+    def __init__(self, column: str = SPLIT) -> None:
+        self.column = column
+
+    def __call__(self, cases: Sequence[Case]) -> Split:
+        side_of = _by_column(cases, self.column)
+        if wrong := sorted(set(side_of.values()) - {*PARTS}):
+            options = ", ".join(PARTS)
+            raise ValueError(f"split.column={self.column}: {wrong[0]} must be one of {options}")
+        train, validation = (
+            [name for name, value in side_of.items() if value == side] for side in (TRAIN, VALIDATION)
+        )
+        return _divide(cases, validation, train)
+
+
+class FileSplit:
+    """The split in a JSON file: a run's ``split.json``, or nnU-Net's ``splits_final.json``.
+
+    Args:
+        path: the file. It lists all cases that are used; other cases are left out.
+        fold: number of a split in nnU-Net's list; None for a file with one split.
+    """
+
+    def __init__(self, path: str, fold: int | None = None) -> None:
+        self.path = Path(path).expanduser()
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"path={path}: cannot be read ({error}); set another file") from error
+        if isinstance(content, list):
+            if fold is None or not 0 <= fold < len(content):
+                raise ValueError(f"fold={fold}: must be 0 to {len(content) - 1}, a split of {path}")
+            content = content[fold]
+        elif fold is not None:
+            raise ValueError(f"fold={fold}: {path} holds one split; remove fold")
+        self.train = _ids_in(content, (TRAIN,), self.path)
+        self.validation = _ids_in(content, (VALIDATION, "val"), self.path)
+        if both := sorted({*self.train} & {*self.validation}):
+            raise ValueError(f"path={path}: has case {shown(both)} on both sides; remove it from one")
+
+    def __call__(self, cases: Sequence[Case]) -> Split:
+        listed = {*self.train, *self.validation}
+        if unknown := sorted(listed - {case.id for case in cases}):
+            raise ValueError(
+                f"{self.path}: names case {shown(unknown)}, which the data set does not have, or only "
+                "as test, bad or excluded cases; remove it from the file"
+            )
+        return _divide(cases, self.validation, self.train)
+
+
+def _ids_in(content: Any, names: tuple[str, ...], path: Path) -> list[str]:
+    found = [content[n] for n in names if n in content] if isinstance(content, Mapping) else []
+    if (
+        len(found) != 1
+        or not isinstance(found[0], list)
+        or not all(isinstance(i, str) for i in found[0])
+    ):
+        raise ValueError(f"path={path}: must contain a list of case ids as {' or '.join(names)}")
+    return found[0]

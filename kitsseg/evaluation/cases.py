@@ -1,12 +1,13 @@
 """Find label volumes, select the cases to evaluate and pair each prediction with its ground truth."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from kitsseg.data.case import LABEL_NAME, case_number, is_id, nifti_ending, volume_in
-from kitsseg.data.sources.kits import CaseNumbers, Kits19
+from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.sources.source import Source
 from kitsseg.system.obstacles import is_file, obstacle
 
 ALL, PREDICTED = "all", "predicted"
@@ -22,25 +23,32 @@ class Pair(NamedTuple):
 
 
 def find_pairs(
-    predictions: Path, truth: Path, source: Kits19, cases: object, missing_is_empty: bool
+    predictions: Path, truth: Path, source: Source, cases: object, missing_is_empty: bool
 ) -> tuple[list[str], list[Pair], list[str], dict[str, str]]:
     """Return the requested cases, their label volumes, cases without a prediction, and problems.
 
-    ``source`` names the label file and the valid case numbers, and ``cases`` is that of `parse_cases`.
-    A problem says why a case cannot be scored; that of a file without a case id is stored by file name.
+    ``source`` finds the ground truth, and ``cases`` is that of `parse_cases`. A problem says why a case
+    cannot be scored; that of a file without a case id is stored by file name.
     """
-    predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, source.label_name))
-    truths, bad_truths = find_label_volumes(truth, (source.label_name,))
+    names = (source.label_name,) if isinstance(source, Kits19) else ()
+    if names:
+        truths, bad_truths = find_label_volumes(truth, names)
+        known = set(truths)
+    else:
+        labels, bad_truths = {case.id: case.label for case in source.cases(truth)}, {}
+        truths, known = {name: path for name, path in labels.items() if path is not None}, set(labels)
+    predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, *names), known)
     if not predicted | bad_predictions:
         raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")
     if not truths | bad_truths:
-        raise ValueError(f"truth={truth}: holds no label volumes, nor case_XXXXX/{source.label_name}")
-    chosen = parse_cases(cases, source.numbers)
+        layout = "".join(f", nor case_XXXXX/{name}" for name in names)
+        raise ValueError(f"truth={truth}: holds no label volumes{layout}")
+    chosen = parse_cases(cases, source)
     if isinstance(chosen, str):
         others = {*truths, *bad_truths} if chosen == ALL else set()
-        chosen = sorted(filter(is_id, {*predicted, *bad_predictions, *others}))
+        chosen = sorted(n for n in {*predicted, *bad_predictions, *others} if not nifti_ending(n))
     bad = bad_truths | bad_predictions
-    problems = {name: why for name, why in bad.items() if name in chosen or not is_id(name)}
+    problems = {name: why for name, why in bad.items() if name in chosen or nifti_ending(name)}
     usable = [case for case in chosen if case not in bad]
     for case in usable:
         if case not in truths:
@@ -52,7 +60,7 @@ def find_pairs(
     return chosen, pairs, missing, problems
 
 
-def parse_cases(cases: object, numbers: CaseNumbers) -> list[str] | str:
+def parse_cases(cases: object, source: Source) -> list[str] | str:
     """Return the case ids that the setting ``cases`` selects, or `ALL` or `PREDICTED`.
 
     The path of a run's ``split.json`` selects its validation cases. Raises `ValueError` for other text.
@@ -66,18 +74,19 @@ def parse_cases(cases: object, numbers: CaseNumbers) -> list[str] | str:
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise ValueError(f"cases={path}: is not the split.json of a run ({error})") from error
     try:
-        return [f"case_{number:05d}" for number in numbers.choose(cases)]
+        return source.choose(cases)
     except ValueError as error:
         raise ValueError(f"{error}; or {ALL}, {PREDICTED} or a run's split.json") from None
 
 
 def find_label_volumes(
-    folder: Path, names: Sequence[str] = (LABEL_NAME,)
+    folder: Path, names: Sequence[str] = (LABEL_NAME,), known: Collection[str] = ()
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the label volumes of a folder by case id, and the problems of unusable files.
 
     The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, in which the
-    first file present of ``names`` is used. If it holds neither, its ``data/`` or ``dataset/`` is
+    first file present of ``names`` is used; names of files and folders may also be those of ``known``
+    cases. If it holds neither, its ``data/`` or ``dataset/`` is
     searched. The problem of a file without a case id is stored by file name.
     """
     if not folder.is_dir():
@@ -86,12 +95,12 @@ def find_label_volumes(
     problems: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if nifti_ending(path.name) and not path.is_dir() and path.name[0] != ".":
-            number = case_number(path.name)
-            if number is None:
+            name, number = path.name.removesuffix(nifti_ending(path.name) or ""), case_number(path.name)
+            if name not in known and number is None:
                 problems[path.name] = "no case id in the file name; rename it like case_00042.nii.gz"
                 continue
-            case, files = f"case_{number:05d}", [path]
-        elif is_id(path.name):
+            case, files = name if name in known else f"case_{number:05d}", [path]
+        elif is_id(path.name) or path.name in known:
             case, files = path.name, [volume_in(path, name) for name in names]
         else:
             continue
@@ -107,5 +116,5 @@ def find_label_volumes(
     single = {case: paths[0] for case, paths in sorted(found.items()) if len(paths) == 1}
     for subfolder in (folder / "data", folder / "dataset"):  # a clone of KiTS19 or KiTS23
         if not single and not problems and subfolder.is_dir():
-            return find_label_volumes(subfolder, names)
+            return find_label_volumes(subfolder, names, known)
     return single, problems

@@ -22,7 +22,7 @@ PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
 
 def score_pair(
     pair: Pair,
-    classes: Sequence[int],
+    stored: Mapping[int, int],
     tolerance_mm: Mapping[str, float],
     matching: Matching,
     postprocess: PostProcess | None,
@@ -31,16 +31,16 @@ def score_pair(
 ) -> tuple[dict[str, Any] | None, str]:
     """Return the metrics of a case (see `score`) and "", or None and the problem as one line.
 
-    ``classes[value]`` is the class id of a value stored in the files. With ``postprocess``, the metrics
+    ``stored`` is the class id of each value in the files. With ``postprocess``, the metrics
     after post-processing are added as ``postprocessed``.
     """
     try:
-        truth = read_mask(pair.truth, classes)
+        truth = read_mask(pair.truth, stored)
         spacing_mm = truth.layout.spacing_mm
         if pair.prediction is None:
             label = np.zeros_like(truth.label)
         else:
-            prediction = read_mask(pair.prediction, classes, "write it again")
+            prediction = read_mask(pair.prediction, stored, "write it again")
             remedy = "write it on the grid of the case's own image"
             check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", remedy)
             label = prediction.label

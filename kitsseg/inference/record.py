@@ -16,11 +16,11 @@ from typing import Any
 import cv2
 
 import kitsseg
-from kitsseg.data.case import case_number
+from kitsseg.data.case import case_number, name_key
 from kitsseg.data.io.dicom_seg import save_seg
 from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.nifti.write import save_volume
-from kitsseg.data.io.scan import Scan, name_key
+from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.upright import save_upright
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.inference import quicklook

@@ -68,7 +68,7 @@ def evaluate(
                 net, window, images, grid, data.neighbours, mirror_axes, device, autocast
             )
             source = data.cases[case]
-            truth = read_mask(source.label, source.classes)
+            truth = read_mask(source.truth, source.stored)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
             own[case] = {**score_case(label, truth.label, data.labels), "voxel_ml": voxel_ml}
             if part == "validation":

@@ -99,8 +99,9 @@ def _label_volumes(folder: Path, case: str, data: SliceDataModule) -> dict[str, 
     """Return the truth, the prediction and, for a fine-tuned run, the prediction before fine-tuning."""
     source = data.cases[case]
     files = {"prediction": folder / f"{case}.nii.gz", "before": folder / "before" / f"{case}.nii.gz"}
-    predicted = {name: read_label(path) for name, path in files.items() if path.is_file()}
-    return {"truth": read_label(source.label, source.classes), **predicted}
+    own = {number: number for number in range(len(data.labels.classes))}
+    predicted = {name: read_label(path, own) for name, path in files.items() if path.is_file()}
+    return {"truth": read_label(source.truth, source.stored), **predicted}
 
 
 def _crop(

@@ -92,13 +92,13 @@ def test_table_shows_hu_percentiles_per_class(tmp_path: Path) -> None:
 
 def test_hu_percentiles_equal_those_of_numpy() -> None:
     image, label = blocky(4)
-    found = hu_percentiles(image, label)
+    found = hu_percentiles(image, label, CLASSES)
     for c, name in enumerate(CLASSES):
         step = BACKGROUND_STEP if c == 0 else 1
         values = image[:, ::step, ::step][label[:, ::step, ::step] == c]
         expected = np.percentile(values, PERCENTILES, method="inverted_cdf")
         assert found[name] == expected.tolist()
-    assert hu_percentiles(image, label * 0)["tumour"] is None
+    assert hu_percentiles(image, label * 0, CLASSES)["tumour"] is None
 
 
 def test_contact_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp_path: Path) -> None:

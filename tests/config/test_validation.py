@@ -10,6 +10,7 @@ from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR
 from tests.helpers import commands
 from tests.helpers.commands import check_command_line, find_problems
+from tests.helpers.sources import nnunet
 
 # base.yaml contains shared values and is not a choice. `postprocess` is not a group of training.
 SHIPPED = sorted(
@@ -41,9 +42,25 @@ def composed(*overrides: str, command: str = "train") -> DictConfig:
 
 
 @pytest.mark.parametrize("choice", SHIPPED)
-def test_every_shipped_choice_is_valid(choice: str) -> None:
-    command, given = ("verify", ["root=."]) if choice.startswith("source=") else ("train", [])
+def test_every_shipped_choice_is_valid(choice: str, tmp_path: Path) -> None:
+    command, given = "train", ["data.root=."]
+    if choice.startswith("source="):
+        command, given = "verify", ["root=."]
+    if choice == "labels=nnunet":
+        nnunet(tmp_path, [])
+        given = ["data=nnunet", f"data.root={tmp_path}"]
+    if choice == "split=file":
+        (tmp_path / "split.json").write_text('{"train": ["a"], "validation": ["b"]}')
+        given.append(f"split.path={tmp_path}/split.json")
     assert find_problems(command, [choice, *given]) == []
+
+
+def test_labels_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    given = ["data=nnunet", "labels=nnunet", f"data.root={nnunet(tmp_path, [])}"]
+    problem = f"labels: {tmp_path / 'dataset.json'}: target: x must be one of kidney, tumour"
+    assert find_problems("train", [*given, "labels.target=x"]) == [problem]
+    (problem,) = find_problems("train", [*given, "data.root=nowhere"])
+    assert problem == "labels: data.root=nowhere: contains no dataset.json; set nnU-Net's raw folder"
 
 
 def test_zero_and_false_are_values() -> None:

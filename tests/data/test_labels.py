@@ -65,6 +65,10 @@ def test_labels_survive_json(labels: Labels) -> None:
         ({"target": "lesion"}, "target: lesion must be one of kidney_and_masses, masses, tumour"),
         ({"table": ["kidney"]}, "table: kidney must be one of"),
         ({"values": {0: "background", 1: "kidney"}}, "must name every class"),
+        (
+            {"values": {-1: "background", 1: "kidney", 2: "tumour", 3: "cyst"}},
+            "values=.*: must be between 0 and 65535",
+        ),
         ({"values": {0: "air"}}, "values: air must be one of background, kidney"),
         ({"colours": {"cyst": "red"}}, "colours.cyst=red: must be written like #56b4e9"),
         ({"codes": {"liver": ["1", "Liver"]}}, "codes: liver must be one of"),

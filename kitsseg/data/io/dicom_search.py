@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.io.scan import Found, Scan, name_key, with_unique_names
+from kitsseg.data.case import name_key
+from kitsseg.data.io.scan import Found, Scan, with_unique_names
 from kitsseg.system.obstacles import obstacle
 from kitsseg.system.optional_packages import require
 

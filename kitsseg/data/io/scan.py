@@ -1,11 +1,10 @@
 """A scan on disk, and the result of a search for scans."""
 
-import unicodedata
 from dataclasses import dataclass
 from itertools import groupby, permutations
 from pathlib import Path
 
-from kitsseg.data.case import case_number
+from kitsseg.data.case import case_number, name_key
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,6 @@ class Found:
     scans: list[Scan]
     problems: dict[str, str]
     others: tuple[str, ...] = ()
-
-
-def name_key(name: str) -> str:
-    """Return what a name has in common with those that a file system may not distinguish from it."""
-    return unicodedata.normalize("NFC", name.casefold())
 
 
 def with_unique_names(

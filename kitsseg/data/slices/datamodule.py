@@ -16,10 +16,11 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
-from kitsseg.data.split import Split
+from kitsseg.data.split import Split, check_patients
 from kitsseg.data.store.prepare import is_current, prepare
 from kitsseg.data.store.store import Index, Store, store_folder
 from kitsseg.system import signals
+from kitsseg.system.obstacles import is_file
 
 # Not an option: in reduced precision, the size of a batch can change the last bit of a result.
 VALIDATION_BATCH = 16
@@ -30,22 +31,22 @@ MAX_WORKERS = 8
 class Source(Protocol):
     """Where cases come from: a folder (`Kits19`) or a generator (`Phantom`)."""
 
-    def find(self, root: str | Path) -> list[Case]: ...
+    def find(self, root: str | Path, labels: Labels = KITS19) -> list[Case]: ...
 
 
 class Splitter(Protocol):
     """How cases are divided into training and validation, such as `kitsseg.data.split.Seeded`."""
 
-    def __call__(self, ids: list[str]) -> Split: ...
+    def __call__(self, cases: Sequence[Case]) -> Split: ...
 
 
 class SliceDataModule(pl.LightningDataModule):
     """Training and validation slices of the cases below ``root``.
 
     Args:
-        root: folder of the cases.
+        root: folder or table of the cases.
         source: finds the cases there.
-        split: divides their ids.
+        split: divides them.
         augmentation: applied to training slices.
         prepared: folder for the stores of prepared slices.
         size: side of the stored slices in pixels; None keeps each case's own grid.
@@ -101,15 +102,14 @@ class SliceDataModule(pl.LightningDataModule):
             raise ValueError(f"background_keep={background_keep}: must be between 0 and 1")
         if neighbours:
             augmentation.check_neighbours()
-        self.root, self.source, self.splitter = Path(root), source, split
+        self.root, self.source, self.splitter = Path(root).expanduser(), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
-        self.neighbours = neighbours
+        self.neighbours, self.labels = neighbours, labels
         self.exclude, self.background_keep = set(exclude), background_keep
         self.redraw_background, self.target_repeat = redraw_background, target_repeat
         self.batch_size, self.prepare_workers, self.seed = batch_size, prepare_workers, seed
         self.workers = default_workers() if workers is None else workers
-        self.skip_bad = skip_bad
-        self.labels, self.target_only = labels, False
+        self.skip_bad, self.target_only = skip_bad, False
         self.store: Store
         self.split: Split
         self.cases: dict[str, Case] = {}
@@ -123,7 +123,8 @@ class SliceDataModule(pl.LightningDataModule):
         if self._is_prepared:
             return
         cases = self._find_cases()
-        prepare(cases, self._store_folder(cases), self.size, self.prepare_workers, self.skip_bad)
+        folder = self._store_folder(cases)
+        prepare(cases, folder, self.size, self.prepare_workers, self.skip_bad, self.labels)
         self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:
@@ -131,7 +132,9 @@ class SliceDataModule(pl.LightningDataModule):
         if self._is_set_up:
             return
         self.store = self.open_store()
-        self.split = self.splitter(self.store.ids)
+        cases = self.store.with_target(self.cases.values(), self.labels.ids(self.labels.target))
+        self.split = self.splitter(cases)
+        check_patients(self.split, cases)
         self.train_rows = self._rows_of(self.split.train)
         self.validation_rows = self._rows_of(self.split.validation)
         self._is_set_up = True
@@ -144,23 +147,22 @@ class SliceDataModule(pl.LightningDataModule):
         """
         cases = self._find_cases()
         folder = self._store_folder(cases)
-        missing = [case.id for case in cases if not is_current(case, folder)]
+        missing = [case.id for case in cases if not is_current(case, folder, self.labels)]
         if missing and not self.skip_bad:
-            raise ValueError(
-                f"{folder}: {missing[0]} is not prepared; call prepare_data() before setup()"
-            )
+            raise ValueError(f"{folder}: {missing[0]} is not prepared; call prepare_data() first")
         self.cases = {case.id: case for case in cases if case.id not in missing}
         return Store(folder, list(self.cases))
 
     def _find_cases(self) -> list[Case]:
-        found = self.source.find(self.root)
+        found = self.source.find(self.root, self.labels)
         if unknown := self.exclude - {case.id for case in found}:
             raise ValueError(f"data.exclude={sorted(unknown)}: data.root has no such cases")
         return [case for case in found if case.id not in self.exclude]
 
     def _store_folder(self, cases: Sequence[Case]) -> Path:
-        # The phantom writes its cases into a folder of its own below root.
-        return store_folder(self.prepared, cases[0].image.parent.parent, self.size)
+        # A table lists any folders; the phantom writes its cases into a folder of its own below root.
+        root = self.root if is_file(self.root) else cases[0].image.parent.parent
+        return store_folder(self.prepared, root, self.size)
 
     def _rows_of(self, ids: Sequence[str]) -> Rows:
         number = {case: i for i, case in enumerate(self.store.ids)}

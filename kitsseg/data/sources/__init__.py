@@ -1,1 +1,1 @@
-"""Sources of cases: folders in KiTS19's layout with their clinical data, downloads, and phantoms."""
+"""Sources of cases: folders of KiTS and nnU-Net, tables, phantoms; downloads and clinical data."""

@@ -14,7 +14,7 @@ from kitsseg.data.io.nifti.header import ORIENTATION
 from kitsseg.data.io.nifti.read import Image, Mask, check_same_grid, read_mask
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
-from kitsseg.data.sources.kits import Kits19, missing_files
+from kitsseg.data.sources.kits import missing_files
 from kitsseg.system.obstacles import is_file
 
 SPACING_TOLERANCE_MM = 1e-3
@@ -38,37 +38,37 @@ class Finding:
     ml: dict[str, float] | None = None  # volume of each class except the background
 
 
-def inspect(case: Case, is_test: bool, published_mm: list[float] | None) -> Finding:
+def inspect(case: Case, published_mm: list[float] | None = None) -> Finding:
     """Read each file of a case once and return the finding.
 
-    A test case needs no label. ``published_mm`` are the spacings in ``kits.json``, ascending.
+    ``published_mm`` are the spacings in ``kits.json``, ascending.
     """
-    finding = Finding(case.id, problems=missing_files(case, not is_test))
-    image = mask = None
+    finding = Finding(case.id, problems=missing_files(case))
+    image, mask, label = None, None, case.label
     try:
         image = read_image(case.image, case.offset_hu) if is_file(case.image) else None
     except ValueError as error:
         finding.problems.append(str(error))
     try:
-        mask = read_mask(case.label, case.classes) if is_file(case.label) else None
+        mask = read_mask(label, case.stored) if label is not None and is_file(label) else None
     except ValueError as error:
         finding.problems.append(str(error))
     if image is not None:
         _inspect_image(case, image, published_mm, finding)
     if mask is not None:
         _inspect_mask(case, mask, finding)
-    if image is not None and mask is not None:
+    if image is not None and mask is not None and label is not None:
         try:
-            check_same_grid(case.label, mask.layout, image.layout)
+            check_same_grid(label, mask.layout, image.layout)
         except ValueError as error:
             finding.problems.append(str(error))
     finding.state = BAD if finding.problems else TEST if mask is None else OK
     return finding
 
 
-def inspect_case(case: Case, source: Kits19, published: dict[str, list[float]]) -> Finding:
-    """Return the finding of a case of ``source``; see `inspect`."""
-    return inspect(case, source.is_test(case), published.get(case.id))
+def inspect_case(case: Case, published: dict[str, list[float]]) -> Finding:
+    """Return the finding of a case with the published spacings of all cases; see `inspect`."""
+    return inspect(case, published.get(case.id))
 
 
 def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | None]:
@@ -107,7 +107,7 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
 
 
 def _inspect_mask(case: Case, mask: Mask, finding: Finding) -> None:
-    voxels = pixels_by_slice(mask.label).sum(axis=0)
+    voxels = pixels_by_slice(mask.label, len(CLASSES)).sum(axis=0)
     finding.ml = {CLASSES[c]: round(int(voxels[c]) * mask.layout.voxel_ml, 3) for c in (KIDNEY, TUMOUR)}
     if finding.shape is None:
         finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm

@@ -1,12 +1,14 @@
 """Find the cases of a folder in the layout of KiTS19, KiTS21 or KiTS23, and select them by number."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, SAME_CLASSES, Case, case_folders, volume_in
-from kitsseg.data.labels import BACKGROUND, CLASSES
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case, case_folders, volume_in
+from kitsseg.data.labels import KITS19, Labels
+from kitsseg.data.sources.source import Source
 from kitsseg.system.obstacles import is_file, obstacle
 
 RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
@@ -72,36 +74,38 @@ NUMBERS = CaseNumbers(tuple(range(210)), tuple(range(210, 300)))  # of KiTS19
 parse_cases = NUMBERS.choose
 
 
-def missing_files(case: Case, needs_label: bool = True) -> list[str]:
+def missing_files(case: Case) -> list[str]:
     """Return one message per file of a case that is missing or cannot be accessed."""
-    number = int(case.id.removeprefix("case_"))
-    remedy = f"run python -m kitsseg.download root=DIR cases={number}"
-    if case.origin is not None:
-        remedy = f"see {case.origin}"
-    elif number not in NUMBERS.all:
-        remedy = f"kitsseg.download provides cases {NUMBERS} only"
+    remedy = f"see {case.origin}"
+    if case.origin is None:
+        number = int(case.id.removeprefix("case_"))
+        remedy = f"run python -m kitsseg.download root=DIR cases={number}"
+        if number not in NUMBERS.all:
+            remedy = f"kitsseg.download provides cases {NUMBERS} only"
     messages = []
-    for path, is_needed in ((case.image, True), (case.label, needs_label)):
+    for path in (case.image, case.label):
+        if path is None:
+            continue
         if (problem := obstacle(path)) is not None:
             messages.append(f"{path}: {problem}")
-        elif is_needed and not is_file(path):
+        elif not is_file(path):
             is_partial = path.with_name(f".{path.name}.part").exists()
             messages.append(f"{path}: is missing{' (partial download)' * is_partial}; {remedy}")
     return messages
 
 
-def list_cases(root: Path) -> list[Case]:
+def list_cases(root: Path, labels: Labels = KITS19) -> list[Case]:
     """Return the cases below ``root`` that have an image and a label, sorted by id."""
-    cases = [Case(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]
-    return [c for c in cases if is_file(c.image) and is_file(c.label)]
+    files = [(f.name, f / IMAGE_NAME, f / LABEL_NAME) for f in case_folders(root)]
+    return [Case(*case, labels.stored) for case in files if is_file(case[1]) and is_file(case[2])]
 
 
-class Kits19:
+class Kits19(Source):
     """A folder in the layout of KiTS19, KiTS21 or KiTS23.
 
     Args:
         label_name: name of the label file in a case folder.
-        classes: ``classes[v]`` is the class id of the value ``v`` in a label file.
+        extra_values: class name of values in the label files that the labels do not name.
         test: range of the cases without labels; None if all have labels.
         numbers: ranges of all cases, including ``test``.
         origin: page that describes how to get the data; None if `kitsseg.download` fetches them.
@@ -111,45 +115,55 @@ class Kits19:
     def __init__(
         self,
         label_name: str = LABEL_NAME,
-        classes: Sequence[int] = SAME_CLASSES,
+        extra_values: Mapping[int, str] = MappingProxyType({}),
         test: str | None = None,
         numbers: Sequence[str] = ("0-299",),
         origin: str | None = None,
         offset_hu: int = 0,
     ) -> None:
-        if not set(SAME_CLASSES) <= set(classes) <= set(range(len(CLASSES))):
-            raise ValueError(f"classes={list(classes)}: must contain {list(SAME_CLASSES)} and no others")
-        if classes[0] != BACKGROUND:
-            raise ValueError(f"classes={list(classes)}: must begin with {BACKGROUND}, the background")
-        self.label_name, self.classes = label_name, tuple(classes)
+        super().__init__(offset_hu)
+        self.label_name, self.extra_values, self.origin = label_name, dict(extra_values), origin
         known, unlabelled = parse_ranges(numbers), parse_ranges([] if test is None else [test])
         if not set(unlabelled) <= set(known):
             raise ValueError(f"test={test}: must be within numbers={list(numbers)}")
         self.numbers = CaseNumbers(tuple(sorted(set(known) - set(unlabelled))), tuple(unlabelled))
-        self.origin, self.offset_hu = origin, offset_hu
 
-    def cases(self, root: Path) -> list[Case]:
+    def stored(self, labels: Labels) -> dict[int, int]:
+        """Return the class id of each value in the label files."""
+        if unknown := set(self.extra_values.values()) - set(labels.classes):
+            classes = ", ".join(labels.classes)
+            raise ValueError(f"extra_values: {min(unknown)} must be one of {classes}; set {{}} for none")
+        extra = {value: labels.classes.index(name) for value, name in self.extra_values.items()}
+        return labels.stored | {v: c for v, c in extra.items() if v not in labels.stored}
+
+    def cases(self, root: str | Path, labels: Labels = KITS19) -> list[Case]:
         """Return all case folders below ``root`` as cases, sorted by id. Files may be missing."""
-        return [self.case(folder) for folder in case_folders(root)]
+        return [self.case(folder, labels) for folder in case_folders(Path(root).expanduser())]
 
-    def case(self, folder: Path) -> Case:
+    def case(self, folder: Path, labels: Labels = KITS19) -> Case:
         """Return the case of a folder. The folder and its files may be missing."""
         image, label = volume_in(folder, IMAGE_NAME), volume_in(folder, self.label_name)
-        return Case(folder.name, image, label, self.classes, self.origin, self.offset_hu)
+        is_unlabelled = self._is_test(folder.name) and not is_file(label) and not obstacle(label)
+        own_label = None if is_unlabelled else label
+        return Case(folder.name, image, own_label, self.stored(labels), self.origin, self.offset_hu)
 
-    def is_test(self, case: Case) -> bool:
-        """Return whether the labels of a case are unpublished."""
-        return int(case.id.removeprefix("case_")) in self.numbers.test
+    def choose(self, cases: object) -> list[str]:
+        """Return the case ids that ``cases`` selects; see `CaseNumbers.choose`."""
+        return [f"case_{number:05d}" for number in self.numbers.choose(cases)]
 
-    def find(self, root: str | Path) -> list[Case]:
+    def select(self, found: Sequence[Case], ids: Sequence[str]) -> list[Case]:
+        """Return the cases with these ids beside those that were found; their files may be missing."""
+        return [self.case(found[0].image.parents[1] / name) for name in ids]
+
+    def find(self, root: str | Path, labels: Labels = KITS19) -> list[Case]:
         """Return the training cases below ``root``: all case folders except unlabelled test cases.
 
         `kitsseg.data.store.prepare` reports the files that a training case lacks. Raises `ValueError`
         if no case has an image and a label.
         """
         root = Path(root).expanduser()
-        cases = [c for c in self.cases(root) if not self.is_test(c) or is_file(c.label)]
-        if any(is_file(c.image) and is_file(c.label) for c in cases):
+        cases = [c for c in self.cases(root, labels) if _has_label(c) or not self._is_test(c.id)]
+        if any(is_file(c.image) and _has_label(c) for c in cases):
             return cases
         problem = "does not exist"
         if root.is_dir():
@@ -157,3 +171,10 @@ class Kits19:
         command = f"run python -m kitsseg.download root={root} (about 25 GB)"
         remedy = command if self.origin is None else f"see {self.origin}"
         raise ValueError(f"data.root={root}: {problem}; {remedy}, or set data=phantom for a trial")
+
+    def _is_test(self, case: str) -> bool:
+        return int(case.removeprefix("case_")) in self.numbers.test
+
+
+def _has_label(case: Case) -> bool:
+    return case.label is not None and is_file(case.label)

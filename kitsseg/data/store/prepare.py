@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import hu_percentiles, pixels_by_slice
-from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.data.store.grid import Grid
@@ -34,7 +34,12 @@ class BadCasesError(ValueError):
 
 
 def prepare(
-    cases: list[Case], folder: Path, size: int | None, workers: int = 1, skip_bad: bool = False
+    cases: list[Case],
+    folder: Path,
+    size: int | None,
+    workers: int = 1,
+    skip_bad: bool = False,
+    labels: Labels = KITS19,
 ) -> Store:
     """Prepare missing and outdated cases in ``folder``, and return the opened store.
 
@@ -47,16 +52,16 @@ def prepare(
         ValueError: the folder cannot be written, or no case is usable.
     """
     remove_abandoned(folder)
-    missing = [c for c in cases if not is_current(c, folder)]
+    missing = [c for c in cases if not is_current(c, folder, labels)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        job = partial(prepare_case, folder=folder, size=size)
+        job = partial(prepare_case, folder=folder, size=size, labels=labels)
         outcomes = list(over_cases(job, missing, workers, "preparing cases")) if missing else []
     except OSError as error:
         reason = f"{error.filename or folder}: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = f"{folder}: the disk is full; free some space or change data.prepared"
-        done = f"{sum(is_current(c, folder) for c in cases)} of {len(cases)} cases are prepared"
+        done = f"{sum(is_current(c, folder, labels) for c in cases)} of {len(cases)} cases are prepared"
         raise ValueError(f"{reason}; {done}; run the same command again to resume") from error
     problems = {c.id: problem for c, (problem, _) in zip(missing, outcomes, strict=True) if problem}
     for note in (note for _, notes in outcomes for note in notes):
@@ -73,18 +78,19 @@ def prepare(
 
 def file_versions(case: Case) -> list[list[int]]:
     """Return size in bytes and modification time in ns of image and label."""
-    return [[f.stat().st_size, f.stat().st_mtime_ns] for f in (case.image, case.label)]
+    return [[f.stat().st_size, f.stat().st_mtime_ns] for f in (case.image, case.truth)]
 
 
-def is_current(case: Case, folder: Path) -> bool:
-    """Return whether the store contains the case, complete and made from the current files."""
+def is_current(case: Case, folder: Path, labels: Labels = KITS19) -> bool:
+    """Return whether the store contains the case, complete and made from these files and labels."""
     stored = folder / case.id
     try:
         card = json.loads((stored / CARD).read_text())
         return bool(
             card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
             and card["files"] == file_versions(case)
-            and card["classes"] == list(case.classes)
+            and _stored(card) == case.stored
+            and list(card["hu"]) == ["range", *labels.classes]
             # Older cards have neither; labels at native size have not changed.
             and card.get("offset_hu", 0) == case.offset_hu
             and (card.get("version", 1) == VERSION or card["size"] is None)
@@ -93,7 +99,14 @@ def is_current(case: Case, folder: Path) -> bool:
         return False
 
 
-def prepare_case(case: Case, folder: Path, size: int | None) -> tuple[str, list[str]]:
+def _stored(card: dict[str, Any]) -> dict[int, int]:
+    """Return the class id of each value in the label file; older cards list those of 0, 1, ..."""
+    return dict(card["stored"] if "stored" in card else enumerate(card["classes"]))
+
+
+def prepare_case(
+    case: Case, folder: Path, size: int | None, labels: Labels = KITS19
+) -> tuple[str, list[str]]:
     """Prepare one case unless another process has done so; raise `OSError` if it cannot be written.
 
     Returns why the case cannot be used (empty if it can), and warnings, one line each.
@@ -101,11 +114,11 @@ def prepare_case(case: Case, folder: Path, size: int | None) -> tuple[str, list[
     target, temporary = folder / case.id, folder / f".{case.id}-new"
     with locked(target, Event(), lambda note: None):
         shutil.rmtree(temporary, ignore_errors=True)  # of a killed process, since this one has the lock
-        if is_current(case, folder):
+        if is_current(case, folder, labels):
             return "", []
         temporary.mkdir()
         try:
-            notes = _write_case(case, temporary, size)
+            notes = _write_case(case, temporary, size, labels)
             shutil.rmtree(target, ignore_errors=True)  # os.replace cannot overwrite a folder
             os.replace(temporary, target)
             return "", notes
@@ -117,7 +130,7 @@ def prepare_case(case: Case, folder: Path, size: int | None) -> tuple[str, list[
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
+def _write_case(case: Case, folder: Path, size: int | None, labels: Labels) -> list[str]:
     """Read, check and write one case into ``folder``; return warnings."""
     # nibabel is slow to import, and a prepared store does not need it.
     from kitsseg.data.io.nifti.read import check_same_grid, read_mask
@@ -131,19 +144,19 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     grid = Grid((height, width), size)
     with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
         writes = [writer.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
-        mask = read_mask(case.label, case.classes)
-        check_same_grid(case.label, mask.layout, image.layout)
+        mask = read_mask(case.truth, case.stored)
+        check_same_grid(case.truth, mask.layout, image.layout)
         label = grid.fit_label(mask.label)
         writes.append(writer.submit(_save, folder / LABEL, label))
-        pixels = pixels_by_slice(label).tolist()
-        percentiles = hu_percentiles(image.hu, mask.label)
+        pixels = pixels_by_slice(label, len(labels.classes)).tolist()
+        percentiles = hu_percentiles(image.hu, mask.label, labels.classes)
         for write in writes:
             write.result()
     card = {
         "id": case.id,
         "version": VERSION,
         "files": files,
-        "classes": case.classes,
+        "stored": list(case.stored.items()),
         "offset_hu": case.offset_hu,
         "warnings": image.warnings,
         "bytes": [(folder / name).stat().st_size for name in (IMAGE, LABEL)],
@@ -155,7 +168,7 @@ def _write_case(case: Case, folder: Path, size: int | None) -> list[str]:
     }
     (folder / CARD).write_text(json.dumps(card))
     notes = [f"{case.image}: {warning}" for warning in image.warnings]
-    if percentiles[CLASSES[KIDNEY]] is percentiles[CLASSES[TUMOUR]] is None:
+    if not any(percentiles[name] for name in labels.classes[1:]):
         notes.append(f"{case.label}: contains only background; fetch it again, or exclude the case")
     return notes
 

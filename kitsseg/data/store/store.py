@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kitsseg.data.case import Case
 from kitsseg.data.store.grid import Grid
 
 VERSION = 2
@@ -72,6 +73,12 @@ class Store:
         """Return the mapping between the native and the stored slices of a case."""
         height, width = self.cards[case]["native"]
         return Grid((height, width), self.cards[case]["size"])
+
+    def with_target(self, cases: Iterable[Case], classes: Sequence[int]) -> list[Case]:
+        """Return the store's cases with the column ``target``: classes ``present`` or ``absent``."""
+        present = np.bincount(self.index.case, self.index.contains(classes)) > 0
+        columns = [{"target": "present" if found else "absent"} for found in present]
+        return [replace(c, about={**t, **c.about}) for c, t in zip(cases, columns, strict=True)]
 
     def _open_file(self, case: int, name: str) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(self.folder / self.ids[case] / name, mmap_mode="r")

@@ -93,7 +93,7 @@ def test_implausible_values_are_refused(tmp_path: Path, kind: str) -> None:
     spoil, text = REFUSED[kind]
     case = write_case(tmp_path / "raw", 0, HU, LABEL)
     spoil(case)
-    finding = inspect(case, False, None)
+    finding = inspect(case)
     with pytest.raises(ValueError, match=rf"^{case.image}: {text}") as refusal:
         prepare([case], tmp_path / "store", None)
     assert finding.state == BAD and str(refusal.value) in finding.problems
@@ -105,7 +105,7 @@ def test_unusual_but_possible_values_are_accepted(
 ) -> None:
     case = write_case(tmp_path / "raw", 0, HU, LABEL)
     ACCEPTED[kind](case)
-    assert inspect(case, False, None).state == OK
+    assert inspect(case).state == OK
     assert prepare([case], tmp_path / "store", None).ids == ["case_00000"]
     assert not caplog.messages
 
@@ -116,7 +116,7 @@ def test_what_is_doubtful_is_a_note_and_a_warning(
 ) -> None:
     window = np.clip(HU, -100, 255)
     cases = [write_case(tmp_path / "raw", number, window, LABEL) for number in range(2)]
-    finding = inspect(cases[0], False, None)
+    finding = inspect(cases[0])
     text = "lowest value -100 HU: no air; check that the values are HU"
     assert finding.state == OK and finding.notes == [text]
     store = prepare(cases, tmp_path / "store", None, workers)
@@ -127,7 +127,7 @@ def test_what_is_doubtful_is_a_note_and_a_warning(
 def test_the_remedy_for_an_offset_works(tmp_path: Path) -> None:
     case = write_case(tmp_path / "raw", 0, (HU + 1024).astype(np.uint16), LABEL)
     corrected = Kits19(offset_hu=-1024).case(case.image.parent)
-    assert inspect(corrected, False, None).state == OK
+    assert inspect(corrected).state == OK
     store = prepare([corrected], tmp_path / "store", None)
     assert np.array_equal(store.images(0), HU)
     with pytest.raises(ValueError, match="probably CT stored with an offset"):
@@ -145,7 +145,7 @@ def test_a_label_of_background_alone_is_bad_and_a_warning(
 ) -> None:
     """KiTS19 has no such case, but another data set may contain patients without kidneys."""
     case = write_case(tmp_path / "raw", 0, HU, LABEL * 0)
-    (problem,) = inspect(case, False, None).problems
+    (problem,) = inspect(case).problems
     assert problem.startswith(f"{case.label}: ") and "background" in problem
     assert prepare([case], tmp_path / "store", None).ids == ["case_00000"]
     assert caplog.messages == [

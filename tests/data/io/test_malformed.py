@@ -237,7 +237,7 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: 5": (
         label_of(lambda a: np.where(a > 1, 7, a).astype(np.uint8)),
         "segmentation",
-        r"contains labels \[7\]; allowed are 0 background, 1 kidney, 2 tumour; relabel it",
+        r"contains labels \[7\] in 128 voxels; allowed are 0, 1, 2; relabel it, or name the values",
     ),
     "label: cysts": (
         label_of(lambda a: a + (a > 1)),
@@ -247,7 +247,7 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: negative": (
         label_of(lambda a: -a.astype(np.int16)),
         "segmentation",
-        r"contains labels \[-2, -1\].*; relabel it, or export it again",
+        r"contains labels \[-2, -1\].*; relabel it, or name the values",
     ),
     "label: the image in its place": (
         lambda c: shutil.copy(c.image, c.label),
@@ -257,12 +257,12 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: fractions": (
         label_of(lambda a: a.astype(np.float32) / 2),
         "segmentation",
-        r"contains labels \[0.5\].*; relabel it, or export it again",
+        r"contains labels \[0.5\].*; relabel it, or name the values",
     ),
     "label: nan": (
         label_of(lambda a: np.where(a > 1, np.nan, a)),
         "segmentation",
-        r"contains labels \[nan\].*; relabel it, or export it again",
+        r"contains labels \[nan\].*; relabel it, or name the values",
     ),
     "label: cut off": (
         lambda c: c.label.write_bytes(c.label.read_bytes()[:90]),

@@ -123,9 +123,11 @@ def test_cysts_become_kidney(tmp_path: Path) -> None:
     stored[1, 4:8], stored[1, 8:12], stored[2, 4:8] = 1, 2, 3
     path = tmp_path / "kits23.nii.gz"
     nib.save(nib.Nifti1Image(stored, AFFINE), path)
-    label = read_label(path, (0, 1, 2, 1))
+    label = read_label(path, {0: 0, 1: 1, 2: 2, 3: 1})
     assert np.array_equal(label, np.array([0, 1, 2, 1])[stored])
-    with pytest.raises(ValueError, match=r"contains labels \[3\].*data=kits23 or source=kits23"):
+    with pytest.raises(
+        ValueError, match=r"contains labels \[3\] in 128 voxels.*data=kits23 or source=kits23"
+    ):
         read_label(path)
 
 

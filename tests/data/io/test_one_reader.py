@@ -61,7 +61,7 @@ def test_every_command_gives_the_same_problem(tmp_path: Path, kind: str) -> None
         [Loaded(UNet(width=2, depth=2).eval(), Window(-79, 304, 101, 77), None, 0, {})]
     )
     problems = {
-        "verify": inspect(case, False, None).problems[0].rpartition(";")[0],
+        "verify": inspect(case).problems[0].rpartition(";")[0],
         "prepare": first_problem(lambda: prepare([case], tmp_path / "store", None)),
         "predict": first_problem(predict),
         "Segmenter": first_problem(lambda: segmenter(case.image)),

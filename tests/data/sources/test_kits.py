@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kitsseg.data.labels import Labels
 from kitsseg.data.sources.kits import Kits19, parse_cases
 
 
@@ -64,10 +65,23 @@ def test_numbers_are_checked() -> None:
     assert numbers.choose("2-7") == [2, 3, 7] and numbers.choose("test") == [3]
 
 
-@pytest.mark.parametrize(
-    ("classes", "text"),
-    [([0, 1], "must contain"), ([0, 1, 2, 3], "no others"), ([1, 0, 2], "begin with 0")],
-)
-def test_a_mapping_of_classes_is_checked(classes: list[int], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        Kits19(classes=classes)
+CYSTS = Labels(("background", "kidney", "tumour", "cyst"), {"tumour": ["tumour"]}, "tumour")
+
+
+def test_extra_values_count_unless_the_labels_name_them(blocks: Path) -> None:
+    kits23 = Kits19(extra_values={3: "kidney"})
+    assert kits23.find(blocks)[0].stored == {0: 0, 1: 1, 2: 2, 3: 1}
+    assert kits23.find(blocks, CYSTS)[0].stored == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert Kits19().find(blocks)[0].stored == {0: 0, 1: 1, 2: 2}
+    with pytest.raises(
+        ValueError, match="extra_values: liver must be one of background, kidney, tumour"
+    ):
+        Kits19(extra_values={3: "liver"}).find(blocks)
+
+
+def test_test_cases_have_no_label(blocks: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks, tmp_path / "raw")
+    (tmp_path / "raw" / "case_00003" / "segmentation.nii.gz").unlink()
+    source = Kits19(test="3-4")
+    assert [case.id for case in source.cases(tmp_path / "raw") if case.is_test] == ["case_00003"]
+    assert "case_00003" not in [case.id for case in source.find(tmp_path / "raw")]

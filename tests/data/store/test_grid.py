@@ -16,6 +16,11 @@ def test_shrinking_averages_and_votes() -> None:
     assert grid.fit_label(label)[0].tolist() == [[1, 0], [2, 0]]
 
 
+def test_every_class_votes() -> None:
+    label = np.repeat(np.repeat(np.array([[[63, 0], [5, 17]]], np.uint8), 2, axis=1), 2, axis=2)
+    assert Grid((4, 4), 2).fit_label(label).tolist() == [[[63, 0], [5, 17]]]
+
+
 @pytest.mark.parametrize(
     ("native", "size"), [((64, 96), 32), ((60, 60), 20), ((64, 64), 32), ((50, 70), 32)]
 )

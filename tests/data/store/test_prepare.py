@@ -1,8 +1,10 @@
 """`kitsseg.data.store.prepare`: content of the store, updates and bad cases."""
 
+import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 
 from kitsseg.data.case import Case
+from kitsseg.data.io.nifti.read import read_label
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import Kits19, list_cases
 from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.prepare import is_current, prepare
@@ -69,13 +73,43 @@ def test_a_changed_label_is_prepared_again(blocks: Path, tmp_path: Path) -> None
     assert not is_current(cases[2], folder)
 
 
-def test_another_mapping_of_classes_prepares_again(blocks: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "store"
+def test_other_labels_prepare_again(blocks: Path, tmp_path: Path) -> None:
+    folder, wanted = tmp_path / "store", np.array([0, 2, 1])[blocky(0)[1]]
     before = prepare(Kits19().find(blocks), folder, None)
     assert np.array_equal(before.labels(0), blocky(0)[1])
-    mapped = Kits19(classes=[0, 2, 1]).find(blocks)
-    assert not any(is_current(case, folder) for case in mapped)
-    assert np.array_equal(prepare(mapped, folder, None).labels(0), np.array([0, 2, 1])[blocky(0)[1]])
+    swapped = replace(KITS19, values={0: "background", 1: "tumour", 2: "kidney"})
+    mapped = Kits19().find(blocks, swapped)
+    assert not any(is_current(case, folder, swapped) for case in mapped)
+    assert np.array_equal(prepare(mapped, folder, None, labels=swapped).labels(0), wanted)
+    renamed = Labels(("background", "organ", "lesion"), {"lesion": ["lesion"]}, "lesion")
+    assert not any(is_current(case, folder, renamed) for case in Kits19().find(blocks, renamed))
+
+
+def test_a_case_prepared_before_labels_were_objects_is_current(blocks: Path, tmp_path: Path) -> None:
+    cases = Kits19(extra_values={3: "kidney"}).find(blocks)
+    prepare(cases, tmp_path, None)
+    card = json.loads((tmp_path / "case_00001" / CARD).read_text())
+    assert card.pop("stored") == [[0, 0], [1, 1], [2, 2], [3, 1]]
+    (tmp_path / "case_00001" / CARD).write_text(json.dumps({**card, "classes": [0, 1, 2, 1]}))
+    assert is_current(cases[1], tmp_path) and not is_current(Kits19().find(blocks)[1], tmp_path)
+
+
+def test_any_number_of_classes_is_stored(tmp_path: Path) -> None:
+    """Four classes, whose values have gaps and exceed a byte."""
+    image, label = blocky(0)
+    stored = np.array([0, 7, 300], np.int16)[label]
+    stored[4, 40:44, 40:44] = 301
+    names = ("background", "kidney", "tumour", "cyst")
+    regions, values = {"tumour": ["tumour"]}, dict(zip((0, 7, 300, 301), names, strict=True))
+    labels = Labels(names, regions, "tumour", values=values)
+    case = replace(write_case(tmp_path, 0, image, stored), stored=labels.stored)
+    store = prepare([case], tmp_path / "store", None, labels=labels)
+    expected = np.where(stored == 301, 3, label)
+    assert np.array_equal(store.labels(0), expected)
+    assert store.index.pixels.sum(axis=0).tolist() == [(expected == c).sum() for c in range(4)]
+    assert store.cards[0]["hu"]["cyst"] is not None
+    with pytest.raises(ValueError, match=r"labels \[301\] in 16 voxels; allowed are 0, 7, 300; rel"):
+        read_label(case.label, {0: 0, 7: 1, 300: 2})
 
 
 def test_workers_write_the_same_bytes(block_cases: list[Case], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ little more memory than the result, whatever the stored type.
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.case import SAME_CLASSES
 from kitsseg.data.io.nifti.header import Layout, copy_transposed, parse_layout
 from kitsseg.data.io.nifti.stream import DamagedError, Stream
 from kitsseg.data.io.nifti.voxels import INT16, ToClasses, ToHu
+from kitsseg.data.labels import KITS19
 
 SLAB_BYTES = 1 << 26  # converted planes in memory at once; fewer make turning slower
 PIECE = 1 << 17  # voxels converted at once; they fit into the processor's cache
@@ -81,18 +81,18 @@ def read_nifti(path: Path, remedy: str, offset_hu: int = 0) -> Image:
     return Image(hu, (convert.low, convert.high), layout, layout.warnings)
 
 
-def read_mask(path: Path, classes: Sequence[int] = SAME_CLASSES, remedy: str = FETCH) -> Mask:
-    """Return a label volume; ``classes[stored]`` is the class id of a stored value.
+def read_mask(path: Path, stored: Mapping[int, int] = KITS19.stored, remedy: str = FETCH) -> Mask:
+    """Return a label volume; ``stored`` is the class id of each value in the file.
 
     Raises `ValueError` if the file cannot be used. The message is one line with file, problem and
     remedy; ``remedy`` is that for a damaged file.
     """
-    return Mask(*_read(path, ToClasses(classes), remedy))
+    return Mask(*_read(path, ToClasses(stored), remedy))
 
 
-def read_label(path: Path, classes: Sequence[int] = SAME_CLASSES) -> npt.NDArray[np.uint8]:
+def read_label(path: Path, stored: Mapping[int, int] = KITS19.stored) -> npt.NDArray[np.uint8]:
     """Return only the class ids ``[S, H, W]`` of a label volume; see `read_mask`."""
-    return read_mask(path, classes).label
+    return read_mask(path, stored).label
 
 
 def _read(path: Path, convert: ToHu | ToClasses, remedy: str) -> tuple[npt.NDArray[Any], Layout]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.sources.phantom import anatomy
@@ -47,7 +48,7 @@ class Phantom:
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
         return f"{self.cases}x{self.slices}x{self.size}-seed{self.seed}-{digest}"
 
-    def find(self, root: str | Path) -> list[Case]:
+    def find(self, root: str | Path, labels: Labels = KITS19) -> list[Case]:
         """Draw missing cases into ``root/key`` and return all cases, sorted by id."""
         folder = Path(root) / self.key
         existing = {case.id for case in list_cases(folder)}
@@ -56,7 +57,7 @@ class Phantom:
             folder.mkdir(parents=True, exist_ok=True)
             draw = partial(write_case, folder, self.seed, slices=self.slices, size=self.size)
             list(over_cases(draw, missing, self.workers, "drawing phantom"))
-        return list_cases(folder)
+        return list_cases(folder, labels)
 
 
 def write_case(folder: Path, seed: int, case: int, slices: int, size: int) -> None:
