@@ -12,16 +12,6 @@ import kitsseg
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
-from kitsseg.data.labels import KITS19
-
-
-@dataclass
-class ToleranceConfig:
-    """Tolerance of the surface Dice of each region, in mm."""
-
-    kidney: float = MISSING
-    tumour: float = MISSING
-    kidney_label: float = MISSING
 
 
 @dataclass
@@ -32,13 +22,14 @@ class EvaluateConfig:
     truth: str = MISSING
     output: str = MISSING
     source: dict[str, Any] = MISSING
+    labels: dict[str, Any] = MISSING
     name: str | None = None
     cases: Any = MISSING
     missing: str = MISSING
     strict: bool = MISSING
     absent_dice: float | None = None
     workers: int = MISSING
-    tolerance_mm: ToleranceConfig = field(default_factory=ToleranceConfig)
+    tolerance_mm: dict[str, float] = field(default_factory=dict)
     lesions: dict[str, Any] = MISSING
     postprocess: dict[str, Any] | None = None
 
@@ -63,7 +54,12 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
-SECTIONS = {"source": Section(), "lesions": Section(), "postprocess": Section(optional=True)}
+SECTIONS = {
+    "source": Section(),
+    "labels": Section(),
+    "lesions": Section(),
+    "postprocess": Section(optional=True),
+}
 COMMAND = Command("evaluate", EvaluateConfig, SECTIONS, check)
 SETTINGS = ("source", "cases", "missing", "absent_dice", "tolerance_mm", "lesions")  # and postprocess
 
@@ -77,15 +73,17 @@ def run(cfg: DictConfig) -> int:
 
     predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
     output, source = Path(cfg.output).expanduser(), instantiate(cfg.source)
+    labels = instantiate(cfg.labels)
     found = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
     chosen, pairs, missing, problems = found
     if cfg.strict:
         for case, reason in problems.items():
             raise ValueError(f"{case}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
-    postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
+    rules = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
+    postprocess = None if rules is None else partial(rules, labels=labels)
     job = partial(
-        score_pair, stored=source.stored(KITS19), tolerance_mm=plain(cfg.tolerance_mm),
+        score_pair, labels=labels, stored=source.stored(labels), tolerance_mm=plain(cfg.tolerance_mm),
         matching=instantiate(cfg.lesions), postprocess=postprocess, absent_dice=cfg.absent_dice,
     )  # fmt: skip
     scores = {}
@@ -104,13 +102,14 @@ def run(cfg: DictConfig) -> int:
         "settings": {
             **{key: plain(cfg[key]) for key in SETTINGS},
             "postprocess": None if postprocess is None else plain(cfg.postprocess),
+            "labels": labels.as_dict(),
         },
         "cases": scores,
         "missing": missing,
         "problems": dict(sorted(problems.items())),
         "kitsseg": kitsseg.__version__,
         "version": VERSION,
-        "summary": summarise(scores),
+        "summary": summarise(scores, labels),
     }
     write(output, evaluation)
     return report(evaluation, len(chosen), output)

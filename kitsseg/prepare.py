@@ -17,10 +17,12 @@ class PrepareConfig:
     """The root of ``conf/prepare.yaml``."""
 
     paths: PathsConfig = field(default_factory=PathsConfig)
+    labels: dict[str, Any] = MISSING
     data: dict[str, Any] = MISSING
 
 
-COMMAND = Command("prepare", PrepareConfig, {"data": Section(given=("split", "augmentation", "seed"))})
+GIVEN = ("split", "augmentation", "seed", "labels")
+COMMAND = Command("prepare", PrepareConfig, {"labels": Section(), "data": Section(given=GIVEN)})
 
 
 def run(cfg: DictConfig) -> None:
@@ -29,12 +31,13 @@ def run(cfg: DictConfig) -> None:
     from kitsseg.data.split import Seeded
     from kitsseg.data.store import data_card
 
-    data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0)
+    labels = instantiate(cfg.labels)
+    data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0, labels=labels)
     data.prepare_data()
     store = data.open_store()
-    summary = f"{data_card.markdown(store)}\n"
+    summary = f"{data_card.markdown(store, labels)}\n"
     print(summary)
-    _, picture = cv2.imencode(".png", data_card.contact_sheet(store))
+    _, picture = cv2.imencode(".png", data_card.contact_sheet(store, labels))
     for name, content in (("dataset.md", summary.encode()), ("dataset.png", picture.tobytes())):
         with replacing(store.folder / name) as temporary:
             temporary.write_bytes(content)

@@ -11,6 +11,7 @@ from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, outside, plain
 from kitsseg.data.case import Case
+from kitsseg.data.labels import Labels
 from kitsseg.data.sources.source import Source
 from kitsseg.system.files import check_writable, write_json
 
@@ -24,6 +25,7 @@ class VerifyConfig:
     workers: int = MISSING
     report: str | None = None
     source: dict[str, Any] = MISSING
+    labels: dict[str, Any] = MISSING
 
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
@@ -37,7 +39,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
-COMMAND = Command("verify", VerifyConfig, {"source": Section()}, check)
+COMMAND = Command("verify", VerifyConfig, {"source": Section(), "labels": Section()}, check)
 
 
 def run(cfg: DictConfig) -> int:
@@ -46,7 +48,8 @@ def run(cfg: DictConfig) -> int:
     from kitsseg.data.sources.inspection import BAD, format_table, inspect_case, read_published_spacing
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
-    cases = requested_cases(root, source, plain(cfg.cases))
+    labels = instantiate(cfg.labels)
+    cases = requested_cases(root, source, plain(cfg.cases), labels)
     report = None if cfg.report is None else Path(cfg.report).expanduser()
     if report is not None:
         try:
@@ -54,9 +57,9 @@ def run(cfg: DictConfig) -> int:
         except OSError as error:
             raise ValueError(f"report={report}: {error.strerror or error}; set another file") from error
     published, problem = read_published_spacing(cases[0].image.parent.parent)
-    job = partial(inspect_case, published=published)
+    job = partial(inspect_case, published=published, labels=labels)
     findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
-    print(format_table(findings))
+    print(format_table(findings, labels))
     other = [] if problem is None else [problem]
     problems = [p for finding in findings for p in finding.problems] + other
     for line in problems:
@@ -69,9 +72,9 @@ def run(cfg: DictConfig) -> int:
     return int(bool(problems))
 
 
-def requested_cases(root: Path, source: Source, chosen: object) -> list[Case]:
+def requested_cases(root: Path, source: Source, chosen: object, labels: Labels) -> list[Case]:
     """Return the cases of ``root``, or those that ``chosen`` selects; those of KiTS may be missing."""
-    found = source.cases(root)
+    found = source.cases(root, labels)
     if not found:
         raise ValueError(f"root={root}: contains no folder case_XXXXX, nor do its data/ and dataset/")
     return found if chosen is None else source.select(found, source.choose(chosen))

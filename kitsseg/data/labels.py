@@ -85,6 +85,11 @@ class Labels:
             return {number: number for number in range(len(self.classes))}
         return {int(value): self.classes.index(name) for value, name in self.values.items()}
 
+    @property
+    def other_classes(self) -> tuple[str, ...]:
+        """Names of the classes that are neither background nor in the target region."""
+        return tuple(name for name in self.classes[1:] if name not in self.regions[self.target])
+
     def ids(self, region: str) -> tuple[int, ...]:
         """Return the class ids of a region."""
         return tuple(self.classes.index(name) for name in self.regions[region])

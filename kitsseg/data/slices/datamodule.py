@@ -162,7 +162,7 @@ class SliceDataModule(pl.LightningDataModule):
     def _store_folder(self, cases: Sequence[Case]) -> Path:
         # A table lists any folders; the phantom writes its cases into a folder of its own below root.
         root = self.root if is_file(self.root) else cases[0].image.parent.parent
-        return store_folder(self.prepared, root, self.size)
+        return store_folder(self.prepared, root, self.size, self.labels)
 
     def _rows_of(self, ids: Sequence[str]) -> Rows:
         number = {case: i for i, case in enumerate(self.store.ids)}

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.labels import AIR_HU, BACKGROUND, TUMOUR
+from kitsseg.data.labels import AIR_HU, BACKGROUND
 
 SIDE_STEP = 32  # the side of a patch is a multiple of it, so that batches need no padding
 BODY_HU = -300  # pixels above it belong to the body
@@ -31,7 +31,7 @@ class RandomPatch(A.DualTransform):
         rotate: limits of the angle in degrees.
         scale: limits of the magnification.
         p: probability of applying the transform.
-        target_classes: class ids of the target region.
+        target_classes: class ids of the target region; by default the tumour of KiTS19.
 
     Raises:
         ValueError: a value is out of range.
@@ -45,7 +45,7 @@ class RandomPatch(A.DualTransform):
         rotate: Sequence[float] = (0.0, 0.0),
         scale: Sequence[float] = (1.0, 1.0),
         p: float = 1.0,
-        target_classes: Sequence[int] = (TUMOUR,),
+        target_classes: Sequence[int] = (2,),
     ) -> None:
         super().__init__(p=p)
         if not 0 < share <= 1:

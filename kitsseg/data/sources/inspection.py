@@ -13,13 +13,13 @@ from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.nifti.header import ORIENTATION
 from kitsseg.data.io.nifti.read import Image, Mask, check_same_grid, read_mask
 from kitsseg.data.io.scans import read_image
-from kitsseg.data.labels import CLASSES, KIDNEY, TUMOUR
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.system.obstacles import is_file
 
 SPACING_TOLERANCE_MM = 1e-3
 OK, BAD, TEST = "ok", "bad", "test"
-COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU", "kidney ml", "tumour ml", "stored as")
+COLUMNS = ("case", "state", "slices x H x W", "spacing mm", "HU")  # then the classes, then "stored as"
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Finding:
     ml: dict[str, float] | None = None  # volume of each class except the background
 
 
-def inspect(case: Case, published_mm: list[float] | None = None) -> Finding:
+def inspect(case: Case, published_mm: list[float] | None = None, labels: Labels = KITS19) -> Finding:
     """Read each file of a case once and return the finding.
 
     ``published_mm`` are the spacings in ``kits.json``, ascending.
@@ -56,7 +56,7 @@ def inspect(case: Case, published_mm: list[float] | None = None) -> Finding:
     if image is not None:
         _inspect_image(case, image, published_mm, finding)
     if mask is not None:
-        _inspect_mask(case, mask, finding)
+        _inspect_mask(case, mask, finding, labels)
     if image is not None and mask is not None and label is not None:
         try:
             check_same_grid(label, mask.layout, image.layout)
@@ -66,9 +66,9 @@ def inspect(case: Case, published_mm: list[float] | None = None) -> Finding:
     return finding
 
 
-def inspect_case(case: Case, published: dict[str, list[float]]) -> Finding:
+def inspect_case(case: Case, published: dict[str, list[float]], labels: Labels = KITS19) -> Finding:
     """Return the finding of a case with the published spacings of all cases; see `inspect`."""
-    return inspect(case, published.get(case.id))
+    return inspect(case, published.get(case.id), labels)
 
 
 def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | None]:
@@ -106,32 +106,35 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
     finding.notes += image.warnings
 
 
-def _inspect_mask(case: Case, mask: Mask, finding: Finding) -> None:
-    voxels = pixels_by_slice(mask.label, len(CLASSES)).sum(axis=0)
-    finding.ml = {CLASSES[c]: round(int(voxels[c]) * mask.layout.voxel_ml, 3) for c in (KIDNEY, TUMOUR)}
+def _inspect_mask(case: Case, mask: Mask, finding: Finding, labels: Labels) -> None:
+    voxels = pixels_by_slice(mask.label, len(labels.classes)).sum(axis=0)
+    volumes_ml = [round(int(count) * mask.layout.voxel_ml, 3) for count in voxels]
+    finding.ml = dict(zip(labels.classes[1:], volumes_ml[1:], strict=True))
     if finding.shape is None:
         finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm
-    if not voxels[[KIDNEY, TUMOUR]].any():
+    has_target, others = voxels[list(labels.ids(labels.target))].any(), labels.other_classes
+    if not voxels[1:].any():
         finding.problems.append(f"{case.label}: contains background only; fetch it again")
-    elif not voxels[TUMOUR]:
-        finding.notes.append("no tumour")
-    elif not voxels[KIDNEY]:
-        finding.notes.append("tumour without kidney")
+    elif not has_target:
+        finding.notes.append(f"no {labels.target}")
+    elif others and not any(finding.ml[name] for name in others):
+        finding.notes.append(f"{labels.target} without {' or '.join(others)}")
 
 
-def format_table(findings: list[Finding]) -> str:
+def format_table(findings: list[Finding], labels: Labels = KITS19) -> str:
     """Return an aligned table with one row per case."""
-    rows = [COLUMNS, *map(_row, findings)]
+    columns = [*COLUMNS, *(f"{name} ml" for name in labels.classes[1:]), "stored as"]
+    rows = [columns, *(_row(finding, len(labels.classes) - 1) for finding in findings)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _row(finding: Finding, classes: int) -> tuple[str, ...]:
     unknown, spacing_mm = "–", finding.spacing_mm
     shape = unknown if finding.shape is None else " x ".join(map(str, finding.shape))
     spacing = unknown if spacing_mm is None else " ".join(f"{mm:.4g}" for mm in spacing_mm)
     hu = unknown if finding.range_hu is None else "{} to {}".format(*finding.range_hu)
-    ml = [unknown] * 2 if finding.ml is None else [f"{value:.1f}" for value in finding.ml.values()]
+    ml = [unknown] * classes if finding.ml is None else [f"{value:.1f}" for value in finding.ml.values()]
     stored = unknown if finding.axes is None else f"{finding.axes} {finding.dtype}"
     stored += f" ({'; '.join(finding.notes)})" if finding.notes else ""
     return finding.id, finding.state, shape, spacing, hu, *ml, stored

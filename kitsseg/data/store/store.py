@@ -12,16 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.case import Case
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import Grid
 
 VERSION = 2
 IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 
-def store_folder(prepared: str | Path, root: Path, size: int | None) -> Path:
+def store_folder(prepared: str | Path, root: Path, size: int | None, labels: Labels = KITS19) -> Path:
     """Return the folder of the store of a data set; each case's card has the versions of its files."""
-    root = root.resolve()
-    key = hashlib.sha256(json.dumps([VERSION, str(root), size]).encode()).hexdigest()[:8]
+    root, about = root.resolve(), [VERSION, str(root.resolve()), size]
+    if (list(labels.classes), labels.stored) != (list(KITS19.classes), KITS19.stored):
+        about += [list(labels.classes), sorted(labels.stored.items())]
+    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
     return Path(prepared) / f"{root.name}-{'native' if size is None else size}-{key}"
 
 
