@@ -104,11 +104,14 @@ def case_folders(root: Path) -> list[Path]:
     for folder in (f for f in (root, root / "data", root / "dataset") if f.is_dir()):
         entries = sorted(f for f in folder.iterdir() if not is_file(f))
         cases = [f for f in entries if is_id(f.name)]
+        misnamed = []
         for other in entries:
             number = re.fullmatch(r"case[_-]?(\d+)", other.name, re.IGNORECASE)
             if number and not is_id(other.name) and is_file(volume_in(other, IMAGE_NAME)):
                 rename = f"rename it, for example to case_{int(number[1]):05d}"
-                raise ValueError(f"{other}: is not named like a case; {rename}")
+                misnamed.append(f"{other}: is not named like a case; {rename}")
+        if misnamed:
+            raise ValueError("\n".join(misnamed))
         if cases:
             return cases
     return []

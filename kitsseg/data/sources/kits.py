@@ -79,7 +79,8 @@ def missing_files(case: Case) -> list[str]:
     remedy = f"see {case.origin}"
     if case.origin is None:
         number = int(case.id.removeprefix("case_"))
-        remedy = f"run python -m kitsseg.download root=DIR cases={number}"
+        root = case.image.parent.parent
+        remedy = f"add it, or for KiTS19 run python -m kitsseg.download root={root} cases={number}"
         if number not in NUMBERS.all:
             remedy = f"kitsseg.download provides cases {NUMBERS} only"
     messages = []

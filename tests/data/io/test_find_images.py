@@ -138,6 +138,9 @@ def test_a_folder_named_nearly_like_a_case(tmp_path: Path) -> None:
         find_images(tmp_path)
     with pytest.raises(ValueError, match="case_15: is not named like a case"):
         Kits19().find(tmp_path)
+    touch(tmp_path, "Case_00004/imaging.nii.gz")
+    with pytest.raises(ValueError, match="Case_00004.*\n.*case_15: is not named like a case"):
+        Kits19().find(tmp_path)  # all of them at once
 
 
 def test_nothing_there(tmp_path: Path) -> None:
