@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
@@ -21,6 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
+from kitsseg.data.labels import KITS19
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
@@ -35,14 +37,19 @@ log = logging.getLogger("kitsseg")
 
 def _labels(root: Any) -> Any:
     """Return the labels of a configuration."""
-    return instantiate(plain(root.labels))
+    try:
+        return instantiate(plain(root.labels))
+    except Exception:  # the check of the section says why
+        return KITS19
 
 
-OmegaConf.register_new_resolver("classes", lambda *, _root_: len(_labels(_root_).classes), replace=True)
-OmegaConf.register_new_resolver(
-    "target_classes", lambda *, _root_: list(_labels(_root_).ids(_labels(_root_).target)), replace=True
-)
-OmegaConf.register_new_resolver("channels", lambda neighbours: 2 * neighbours + 1, replace=True)
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "classes": lambda *, _root_: len(_labels(_root_).classes),
+    "target_classes": lambda *, _root_: list((found := _labels(_root_)).ids(found.target)),
+    "channels": lambda neighbours: 2 * neighbours + 1,
+}
+for name, resolver in RESOLVERS.items():
+    OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 STOPPED = 128 + signal.SIGTERM  # exit code
 
@@ -95,12 +102,12 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
     if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
         problems.append(f"checkpoint.mode={mode}: must be one of min, max")
+    problems += missing_packages(values["logger"])
+    from kitsseg.training.checks import check_mirror_axes, check_monitor, check_network, check_trainer
+
     if "labels" in built:
         monitors = ["val/loss", *(f"val/{region}_dice" for region in built["labels"].regions)]
         problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"], monitors)
-    problems += missing_packages(values["logger"])
-    from kitsseg.training.checks import check_mirror_axes, check_network, check_trainer
-
     problems += check_mirror_axes(values["mirror_axes"])
     problems += check_trainer(values["trainer"], values["callbacks"], bool(values["logger"]))
     try:
@@ -119,17 +126,6 @@ def check_output_folder(folder: Path) -> list[str]:
     except OSError as error:
         return [f"paths.output={folder}: {error.strerror}; set a folder that you can write"]
     return []
-
-
-def check_monitor(monitor: str, callbacks: dict[str, Any], monitors: list[str]) -> list[str]:
-    """Return a problem if no component can log the monitored metric."""
-    targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
-    if monitor in monitors or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
-        return []  # a user's callbacks may log any metric
-    return [
-        f"checkpoint.monitor={monitor}: must be one of {', '.join(monitors)}, or a metric that your "
-        "own callback logs"
-    ]
 
 
 _LISTED = Section(optional=True, many=True, build=False)

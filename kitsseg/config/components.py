@@ -119,12 +119,12 @@ def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple
         return (instantiate(node)(**given) if section.partial else instantiate(node, **given)), []
     except Exception as error:  # arbitrary classes raise arbitrary errors
         inner = [p for where, each in _inner(node, key) for p in build(each, where, Section(), {})[1]]
-        said = reason(error)
-        named = said.partition("=")[0].isidentifier()
-        return None, inner or [f"{key}.{said}" if named else f"{key}: {said}"]
+        reason = _reason(error)
+        named = reason.partition("=")[0].isidentifier()
+        return None, inner or [f"{key}.{reason}" if named else f"{key}: {reason}"]
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Return the message that a component raised, without the exceptions that Hydra wraps around it."""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__

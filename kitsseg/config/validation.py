@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import InstantiationException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kitsseg.config.components import PACKAGE, Section, build, check_section, join, reason, suggestion
+from kitsseg.config.components import PACKAGE, Section, build, check_section, join, suggestion
 
 # In a wheel, the YAML files are in the package; in a checkout, beside it.
 CONFIG_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
@@ -61,11 +60,6 @@ def validate(cfg: DictConfig, command: Command, cache: dict[str, Any]) -> list[s
             return [f"{key}: has no value; set it with {key}=VALUE" for key in missing]
         values = plain(cfg)
     except OmegaConfBaseException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InstantiationException):
-            cause = cause.__context__
-        if cause is not None:  # interpolations build the labels only
-            return [f"labels: {reason(cause)}"]
         return [f"{error.full_key}: {str(error).splitlines()[0]}"]
     return _unknown_keys(command.schema, values, "") + _check_components(command, values, cache)
 

@@ -52,6 +52,17 @@ def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def check_monitor(monitor: str, callbacks: Mapping[str, Any], monitors: Sequence[str]) -> list[str]:
+    """Return a problem if no component can log the monitored metric."""
+    targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
+    if monitor in monitors or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
+        return []  # a user's callbacks may log any metric
+    return [
+        f"checkpoint.monitor={monitor}: must be one of {', '.join(monitors)}, or a metric that your "
+        "own callback logs"
+    ]
+
+
 def check_mirror_axes(axes: Sequence[int]) -> list[str]:
     """Return a problem if the axes of test-time mirroring are not distinct in-plane axes."""
     valid = sorted(axes) in ([], [0], [1], [0, 1])
