@@ -54,6 +54,8 @@ class PredictConfig:
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of the values that belong to no component."""
     problems = outside(values, offset_hu=(-32768, 32767))
+    if sorted(axes := values["mirror_axes"]) not in ([], [0], [1], [0, 1]):
+        problems.append(f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once")
     paths = values["checkpoint"]
     listed = isinstance(paths, list) and paths and all(isinstance(path, str) for path in paths)
     if not (listed or isinstance(paths, str)):

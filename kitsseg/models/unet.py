@@ -38,7 +38,7 @@ class UNet(nn.Module):
         up: str = "transpose",
         dropout: float = 0.0,
         supervised: int = 0,
-        class_prior: Sequence[float] = (),
+        class_prior: Sequence[float] | None = (),
     ) -> None:
         super().__init__()
         for name, value in dict(in_channels=in_channels, width=width, depth=depth).items():
@@ -56,7 +56,7 @@ class UNet(nn.Module):
         self.settings: dict[str, object] = {  # the arguments, for checkpoints
             "in_channels": in_channels, "classes": classes, "width": width, "depth": depth,
             "norm": norm, "up": up, "dropout": dropout, "supervised": supervised,
-            "class_prior": list(class_prior),
+            "class_prior": [] if class_prior is None else list(class_prior),
         }  # fmt: skip
         self.channels = [width * 2**level for level in range(depth + 1)]
 
@@ -110,7 +110,7 @@ class UNet(nn.Module):
         return [logits, *coarse] if coarse else logits
 
 
-def make_head(channels: int, classes: int, class_prior: Sequence[float]) -> nn.Conv2d:
+def make_head(channels: int, classes: int, class_prior: Sequence[float] | None) -> nn.Conv2d:
     """Return the 1 x 1 convolution to logits. If given, ``class_prior`` is the softmax of its bias."""
     head = nn.Conv2d(channels, classes, 1)
     if class_prior is not None and len(class_prior) > 0:  # older checkpoints hold None
@@ -150,7 +150,7 @@ class AttentionUNet(UNet):
         up: str = "transpose",
         dropout: float = 0.0,
         supervised: int = 0,
-        class_prior: Sequence[float] = (),
+        class_prior: Sequence[float] | None = (),
         gate_ratio: float = 0.5,
         gate_stride: int = 2,
         gate_norm: str = "none",

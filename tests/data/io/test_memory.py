@@ -46,7 +46,7 @@ def write(path: Path, array: np.ndarray, scaling: tuple[float, float] | None = N
     ("dtype", "scaling"),
     [
         (np.int16, None),
-        (np.int16, (1, -1024)),
+        (np.int16, (1, -150)),
         (np.int16, (0.5, -100)),
         (np.uint8, (10, -1024)),
         (np.float32, None),
