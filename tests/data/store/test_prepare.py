@@ -190,8 +190,8 @@ def test_a_folder_that_lacks_a_file_is_a_bad_case(
     for line, text in zip(
         lines,
         (
-            r"case_00001/imaging.nii.gz: is missing; run python -m kitsseg.download .* cases=1",
-            r"case_00003/segmentation.nii.gz: is missing; run python -m kitsseg.download .* cases=3",
+            r"case_00001/imaging.nii.gz: is missing; add it, or .* kitsseg.download .* cases=1",
+            r"case_00003/segmentation.nii.gz: is missing; add it, or .* kitsseg.download .* cases=3",
             r"case_00005/imaging.nii.gz: is a folder, not a file; move it away",
         ),
         strict=True,
