@@ -52,8 +52,10 @@ def guard(
         return _run_rank(work, folder, settings)
     attempt = folder / f"{ATTEMPT}{launch.command_id()}"
     try:
-        attempt.touch()
         with job_folder.lock_job(folder):
+            for other in folder.glob(f"{ATTEMPT}*"):  # of a command that was killed
+                other.unlink(missing_ok=True)
+            attempt.touch()
             remove_unfinished(folder)
             if job_folder.is_complete(folder) and not job_folder.changes(folder, settings):
                 log.info(f"already complete: {folder}")
@@ -64,9 +66,10 @@ def guard(
             failure = _run(work, folder, about)
     except (ValueError, OSError) as error:  # before the job started
         failure = failures.describe(error)
-        if not isinstance(error, job_folder.JobRunningError):  # may be complete when the sweep ends
-            with suppress(OSError):
-                attempt.write_text(failure.error)
+        # If another command runs the job, it may be complete when the sweep ends.
+        is_running = isinstance(error, job_folder.JobRunningError)
+        with suppress(OSError):
+            attempt.write_text("" if is_running else failure.error)
     if failure is not None:
         lines = [f"kitsseg.train: {line}" for line in failure.message]
         print("\n".join(lines) if failure.known else failure.traceback, file=sys.stderr)
