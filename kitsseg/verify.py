@@ -76,7 +76,9 @@ def requested_cases(root: Path, source: Source, chosen: object, labels: Labels) 
     """Return the cases of ``root``, or those that ``chosen`` selects; those of KiTS may be missing."""
     found = source.cases(root, labels)
     if not found:
-        raise ValueError(f"root={root}: contains no folder case_XXXXX, nor do its data/ and dataset/")
+        raise ValueError(
+            f"root={root}: contains no cases; set source= to its layout (kits19: folders case_XXXXX)"
+        )
     return found if chosen is None else source.select(found, source.choose(chosen))
 
 

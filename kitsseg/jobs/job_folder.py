@@ -59,8 +59,9 @@ def find(folder: Path, settings: Mapping[str, Any]) -> Path:
     """
     if not (folder / CONFIG).is_file():
         for path in sorted(folder.parent.glob(f"*/{CONFIG}")):
-            if not differences(json.loads(path.read_text()), settings, free=("paths", "logger")):
-                return path.parent
+            with suppress(ValueError):  # a damaged file is reported by its own job
+                if not differences(json.loads(path.read_text()), settings, free=("paths", "logger")):
+                    return path.parent
     return folder
 
 

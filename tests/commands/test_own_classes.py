@@ -4,7 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.reporting import run_record
 from tests.commands.test_prepare import prepare
 from tests.commands.test_train import command
@@ -84,3 +86,11 @@ def test_verify_and_prepare_follow_the_labels(
     # Other labels have a store of their own.
     prepare(tmp_path, "data=nnunet", f"data.root={root}", "labels=kidney")
     assert len(list((tmp_path / "prepared").iterdir())) == 2
+
+
+@pytest.mark.parametrize("choice", ["kits19", "kits23", "kidney"])
+def test_every_shipped_region_has_a_tolerance(choice: str) -> None:
+    given = ["predictions=a", "truth=b", "output=c", f"labels={choice}"]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("evaluate", given)
+    assert set(cfg.labels.regions) <= set(cfg.tolerance_mm)

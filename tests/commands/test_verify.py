@@ -208,7 +208,7 @@ def test_the_result_does_not_depend_on_workers(raw: Path) -> None:
 
 
 def test_root_without_cases_is_rejected(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="contains no folder case_XXXXX"):
+    with pytest.raises(ValueError, match="contains no cases; set source= to its layout"):
         verify(tmp_path / "nothing")
 
 
