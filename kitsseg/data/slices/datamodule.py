@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pytorch_lightning as pl
 import numpy.typing as npt
+import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
 from kitsseg.data.case import Case

@@ -91,7 +91,7 @@ class Store:
         return self._open(case, LABEL)
 
     def grid(self, case: int) -> Grid | VolumeGrid:
-        """Return the mapping between the native and the stored slices, or resampled volume, of a case."""
+        """Return the mapping between native and stored slices, or the resampled volume, of a case."""
         card = self.cards[case]
         if isinstance(card["size"], list):
             return make_grid(card["native"], card["spacing_mm"], tuple(card["size"]))

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-
-from kitsseg.data.labels import BACKGROUND
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, int, int]  # slices, rows, columns
@@ -71,13 +69,13 @@ class VolumeGrid:
         """
         if self.stored == self.native:
             return label
-        share = lru_cache(8 * _CACHED)(lambda z, c: self._scale((label[z] == c).astype(np.float32)))
+        share = lru_cache(8 * _CACHED)(lambda c, z: self._scale((label[z] == c).astype(np.float32)))
         out = np.zeros(self.stored, label.dtype)
         is_odd = np.add.outer(*map(np.arange, self.stored[1:])) % 2 == 1
         for k, (target, (z, weights)) in enumerate(zip(out, self._slices(), strict=True)):
             classes = np.unique(label[z])
             if classes.any():
-                shares = (_blend(lambda n, c=c: share(n, c), z, weights) for c in classes)
+                shares = (_blend(partial(share, c), z, weights) for c in classes)
                 target[:] = _vote(classes, shares, is_odd if k % 2 == 0 else ~is_odd)
         return out
 

@@ -26,8 +26,8 @@ VALIDATION_BATCH = 2  # not an option, see `kitsseg.data.slices.datamodule`
 class PatchDataModule(SliceDataModule):
     """Training patches and validation tiles of the volumes below ``root``.
 
-    The other arguments are those of `SliceDataModule`. ``size`` and ``redraw_background`` have no effect:
-    ``spacing_mm`` sets the resolution, and each epoch draws other patches.
+    The other arguments are those of `SliceDataModule`. ``size`` and ``redraw_background`` have no
+    effect: ``spacing_mm`` sets the resolution, and each epoch draws other patches.
 
     Args:
         spacing_mm: of slices, rows and columns of the resampled volumes; ``auto`` follows nnU-Net's

@@ -89,8 +89,8 @@ def poolings(
         possible = (sides >= 2 * MIN_SIDE) & (sides % 2 == 0)
         if not possible.any():
             raise ValueError(
-                f"data.patch={list(patch)}: is too small for model.depth={depth}; set a larger patch, or "
-                f"model.depth={max(1, level)}"
+                f"data.patch={list(patch)}: is too small for model.depth={depth}; set a larger patch, "
+                f"or model.depth={max(1, level)}"
             )
         pooled = possible & (mm < 2 * mm[possible].min())
         strides.append([2 if each else 1 for each in pooled])
@@ -132,31 +132,25 @@ def choose_patch(
     cube = (1 / mm) * (TYPICAL_VOXELS / np.prod(1 / mm)) ** (1 / 3)
     patch = np.maximum(1, np.rint(np.minimum(cube, shape))).astype(int)
     while True:
-        patch, strides = _divisible(mm, patch, depth)
+        # An axis is pooled at most while it keeps MIN_SIDE voxels; its side is a multiple of that.
+        counts = np.clip(np.log2(patch / MIN_SIDE), 0, depth).astype(int)
+        factors = 2**counts
+        patch = -(-patch // factors) * factors
+        strides = poolings(mm.tolist(), patch.tolist(), depth)[0]
         if values_of_step(patch.tolist(), strides, width, batch) <= limit:
             z, y, x = patch.tolist()
             return z, y, x
-        factors = np.prod(strides, axis=0)
-        reducible = patch - factors >= np.maximum(factors, MIN_SIDE)
+        smaller = patch - factors
+        others = [max(np.delete(counts, axis)) for axis in range(3)]  # one axis must keep all poolings
+        keeps = np.maximum(others, np.log2(np.maximum(smaller, 1) / MIN_SIDE)) >= depth
+        reducible = (smaller >= MIN_SIDE) & keeps
         if not reducible.any():
             raise ValueError(
                 f"data.patch=auto: no patch fits into {memory_gb:.3g} GB with model.width={width} and "
                 f"data.batch_size={batch}; set smaller ones"
             )
-        share = np.where(reducible, patch / np.asarray(shape, float), -1)
-        patch[int(share.argmax())] -= factors[int(share.argmax())]
-
-
-def _divisible(
-    mm: npt.NDArray[np.float64], patch: npt.NDArray[np.int64], depth: int
-) -> tuple[npt.NDArray[np.int64], list[list[int]]]:
-    """Return the patch with each side rounded up to a multiple of the poolings, and their strides."""
-    sides = np.where(patch >= MIN_SIDE * 2**depth, -(-patch // 2**depth) * 2**depth, patch)
-    for axis in range(3):  # a shorter axis is pooled fewer times
-        count = max(0, int(np.log2(max(1, patch[axis]) / MIN_SIDE)))
-        factor = 2 ** min(depth, count)
-        sides[axis] = -(-patch[axis] // factor) * factor
-    return sides, poolings(mm, sides.tolist(), depth)[0]
+        axis = int(np.where(reducible, patch / np.asarray(shape, float), -1).argmax())
+        patch[axis] -= factors[axis]
 
 
 def device_memory_gb() -> float:
@@ -205,8 +199,8 @@ def make_plan(
         chosen = (fit[0], fit[1], fit[2])
     elif fit != list(chosen):
         raise ValueError(
-            f"data.patch={list(chosen)}: must be multiples of {factors}, the poolings of the network; set "
-            f"data.patch={fit}"
+            f"data.patch={list(chosen)}: must be multiples of {factors}, the poolings of the network; "
+            f"set data.patch={fit}"
         )
     return Plan(target, chosen, [list(stride) for stride in strides], [[3] * 3] * (len(strides) + 1))
 
@@ -220,8 +214,8 @@ def check_volume_size(
     largest = float(np.prod(np.asarray(shapes) * scale, axis=1).max()) * BYTES_PER_VOXEL
     if largest > memory / 2:
         raise ValueError(
-            f"data.spacing_mm={list(spacing_mm or ())}: the largest volume needs {largest / 2**30:.3g} GB, more "
-            f"than half of the {memory / 2**30:.3g} GB of memory; set a coarser spacing"
+            f"data.spacing_mm={list(spacing_mm or ())}: the largest volume needs {largest / 2**30:.3g} "
+            f"GB, more than half of the {memory / 2**30:.3g} GB of memory; set a coarser spacing"
         )
 
 
