@@ -108,7 +108,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     if "labels" in built:
         monitors = ["val/loss", *(f"val/{region}_dice" for region in built["labels"].regions)]
         problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"], monitors)
-    problems += check_mirror_axes(values["mirror_axes"])
+    problems += check_mirror_axes(values["mirror_axes"], built.get("data"))
     problems += check_trainer(values["trainer"], values["callbacks"], bool(values["logger"]))
     try:
         launch.requested_ranks(values["trainer"])
@@ -185,13 +185,17 @@ def make_experiment(
     compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
     if cfg.finetune and not is_on(cfg.finetune):
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
+    data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels)
+    settings = plain(cfg)
+    settings["model"] = data.adapt(settings["model"])
+    settings["data"] |= data.chosen
     return Experiment(
-        settings=plain(cfg),
+        settings=settings,
         folder=folder,
         model=model,
         overrides=overrides,
-        data=instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels),
-        net=hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled),
+        data=data,
+        net=hardware.optimize(instantiate(settings["model"]), cfg.channels_last, compiled),
         compiled=compiled,
         window=instantiate(cfg.window),
         loss=instantiate(cfg.loss),

@@ -16,8 +16,10 @@ from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.datamodule import SliceDataModule
+from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.inference.slicewise import segment_stored
+from kitsseg.inference.sliding_window import OVERLAP, segment_stored_volume
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
 
@@ -63,10 +65,17 @@ def evaluate(
         own: metrics.CaseScores = {}
         hidden = distributed.rank() > 0 or None
         for case in tqdm(mine, desc=title, unit="case", leave=False, disable=hidden):
-            images, grid = data.store.images(number[case]), data.store.grid(number[case])
-            label = segment_stored(
-                net, window, images, grid, data.neighbours, mirror_axes, device, autocast
-            )
+            images = data.store.images(number[case])
+            if isinstance(data, PatchDataModule):
+                grid, patch = data.grid(number[case]), data.plan.patch
+                label = segment_stored_volume(
+                    net, window, images, grid, patch, OVERLAP, mirror_axes, device, autocast
+                )
+            else:
+                slices = data.store.grid(number[case])
+                label = segment_stored(
+                    net, window, images, slices, data.neighbours, mirror_axes, device, autocast
+                )
             source = data.cases[case]
             truth = read_mask(source.truth, source.stored)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000

@@ -63,6 +63,8 @@ class SliceDataModule(pl.LightningDataModule):
         ValueError: a value is out of range; from `prepare_data` and `setup`, a problem of the data.
     """
 
+    samples = "slices"  # what a batch consists of
+
     def __init__(
         self,
         root: str | Path,
@@ -174,6 +176,11 @@ class SliceDataModule(pl.LightningDataModule):
         """Return the configuration of a network, with what it leaves to the data."""
         return network
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The arguments that were chosen from the data, for the record."""
+        return {}
+
     def inputs(self) -> dict[str, Any]:
         """Return what a network sees, as arguments of `kitsseg.inference.checkpoint.header`."""
         return {"size": self.size, "neighbours": self.neighbours, "pixel_mm": self.pixel_range_mm()}
@@ -221,7 +228,8 @@ class SliceDataModule(pl.LightningDataModule):
         rank, ranks = self._rank()
         if len(self.rows(0)) < ranks:
             raise ValueError(
-                f"{len(self.rows(0))} training slices are too few for {ranks} ranks; use fewer devices"
+                f"{len(self.rows(0))} training {self.samples} are too few for {ranks} ranks; use fewer "
+                "devices"
             )
         batches = TrainBatches(
             self.rows, self._epoch, self.batch_size, self.seed, rank, ranks, self._batches_done

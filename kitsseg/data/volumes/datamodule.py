@@ -42,6 +42,8 @@ class PatchDataModule(SliceDataModule):
         ValueError: a value is out of range; from `prepare_data` and `setup`, a problem of the data.
     """
 
+    samples = "patches"
+
     def __init__(
         self,
         root: str | Path,
@@ -128,6 +130,11 @@ class PatchDataModule(SliceDataModule):
     @property
     def resolution(self) -> Resolution:
         return self.plan.spacing_mm
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        spacing_mm, patch = self.plan.spacing_mm, self.plan.patch
+        return {"spacing_mm": spacing_mm and list(spacing_mm), "patch": list(patch)}
 
     def inputs(self) -> dict[str, Any]:
         plan = self.plan

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from kitsseg.data.slices.dataset import Sample
 from kitsseg.data.slices.sampling import Draw
 from kitsseg.data.store.store import Store
 
+Array = npt.NDArray[Any]
 Shape = tuple[int, int, int]
 MAX_TRIES = 100  # random places per patch, before it is centred on a foreground voxel
 
@@ -24,16 +26,27 @@ def read_patch(
     store: Store, case: int, start: Sequence[int], patch: Shape
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
     """Return HU and class ids ``[D, H, W]`` of a patch; beyond the volume are air and background."""
-    image, label = np.full(patch, AIR_HU, np.int16), np.full(patch, BACKGROUND, np.uint8)
-    volume = store.images(case)
-    inside, outside = [], []
+    image = cut(store.images(case), start, patch, AIR_HU)
+    return image, cut(store.labels(case), start, patch, BACKGROUND)
+
+
+def cut(volume: Array, start: Sequence[int], patch: Shape, outside: int) -> Array:
+    """Return a patch of a volume ``[S, H, W]``, filled with ``outside`` beyond the volume."""
+    out = np.full(patch, outside, volume.dtype)
+    target, source = [], []
     for first, side, length in zip(start, patch, volume.shape, strict=True):
         low, high = max(0, first), min(length, first + side)
-        outside.append(slice(low, high))
-        inside.append(slice(low - first, high - first))
-    image[tuple(inside)] = volume[tuple(outside)]
-    label[tuple(inside)] = store.labels(case)[tuple(outside)]
-    return image, label
+        source.append(slice(low, high))
+        target.append(slice(low - first, high - first))
+    out[tuple(target)] = volume[tuple(source)]
+    return out
+
+
+def tile_starts(length: int, side: int) -> list[int]:
+    """Return the first voxels of the fewest tiles that cover an axis once, in the middle of it."""
+    tiles = -(-length // side)
+    first = (length - tiles * side) // 2
+    return [first + i * side for i in range(tiles)]
 
 
 def sample(image: npt.NDArray[np.int16], label: npt.NDArray[np.uint8], row: int, case: int) -> Sample:
@@ -138,12 +151,8 @@ class Tiles(Dataset[Sample]):
 
     def starts(self, case: int) -> list[tuple[int, ...]]:
         """Return the first voxels of the tiles of a case."""
-        axes = []
-        for length, side in zip(self.store.labels(case).shape, self.patch, strict=True):
-            tiles = -(-length // side)
-            first = (length - tiles * side) // 2
-            axes.append([first + i * side for i in range(tiles)])
-        return list(product(*axes))
+        shape = self.store.labels(case).shape
+        return list(product(*map(tile_starts, shape, self.patch)))
 
     @property
     def in_case(self) -> npt.NDArray[np.int64]:

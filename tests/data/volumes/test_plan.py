@@ -43,7 +43,7 @@ def test_more_memory_gives_a_larger_patch() -> None:
 
 def test_a_patch_has_the_proportions_of_the_volumes_in_mm() -> None:
     z, y, x = choose_patch((3.0, 0.75, 0.75), (100, 512, 512), 4, 32, 2, 8)
-    assert abs(y - x) <= 16 and 3 <= y / z <= 5
+    assert abs(y - x) <= 16 and 3 <= y / z <= 6
 
 
 def test_a_patch_is_not_larger_than_the_volumes_need() -> None:
