@@ -19,9 +19,11 @@ from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.inference.slicewise import segment_stored
-from kitsseg.inference.sliding_window import OVERLAP, segment_stored_volume
+from kitsseg.inference.volumewise import segment_stored_volume
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
+
+OVERLAP = 0.5  # of adjacent patches of 3D networks
 
 log = logging.getLogger("kitsseg")
 
@@ -69,8 +71,9 @@ def evaluate(
             if isinstance(data, PatchDataModule):
                 grid, patch = data.grid(number[case]), data.plan.patch
                 label = segment_stored_volume(
-                    net, window, images, grid, patch, OVERLAP, mirror_axes, device, autocast
-                )
+                    net, window, images, grid, patch, OVERLAP, mirror_axes,
+                    len(data.labels.classes), device, autocast,
+                )  # fmt: skip
             else:
                 slices = data.store.grid(number[case])
                 label = segment_stored(
