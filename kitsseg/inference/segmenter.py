@@ -19,13 +19,12 @@ from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import neighbourhood
 from kitsseg.evaluation.postprocess import PostProcessing
 from kitsseg.inference import checkpoint, export_formats, slicewise
-from kitsseg.inference.body_crop import View, make_views
+from kitsseg.inference.body_crop import EMPTY_HU, View, make_views
 from kitsseg.inference.checkpoint import Loaded
 from kitsseg.system import hardware
 
 log = logging.getLogger("kitsseg")
 
-EMPTY_HU = -500  # a slice without a voxel above this contains only air
 # Pixels of the network's input per batch. Larger batches need more memory and are not faster.
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
 PIXEL_FACTOR = 1.5  # a network is applied without warning to pixels smaller or larger by this factor
