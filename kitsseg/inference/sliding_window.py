@@ -89,7 +89,7 @@ def patch_weights(patch: Shape, device: torch.device) -> Tensor:
 def _rows_of_patches(
     shape: Shape, read: Callable[[int, int], Hu], padded: Shape, depth: int, starts: Sequence[int]
 ) -> Iterator[Hu]:
-    """Yield the ``depth`` slices from each start of the volume, padded with air. They are overwritten."""
+    """Yield the ``depth`` slices from each start, padded with air. They are overwritten later."""
     above, top, left = ((long - n) // 2 for long, n in zip(padded, shape, strict=True))
     hu = np.full((depth, *padded[1:]), AIR_HU, np.int16)
     done = 0  # padded slices that ``hu`` has held
@@ -103,4 +103,3 @@ def _rows_of_patches(
             hu[part, top : top + shape[1], left : left + shape[2]] = read(first, last)
         done = z + depth
         yield hu
-
