@@ -19,7 +19,8 @@ from kitsseg.data.io.nifti.voxels import INT16
 from kitsseg.data.labels import AIR_HU
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.inference import checkpoint
-from kitsseg.inference.checkpoint import MAX_SIZE, Loaded, first_line
+from kitsseg.inference.checkpoint import Loaded
+from kitsseg.inference.description import MAX_SIZE, first_line, parse_description
 from kitsseg.models.window import Window
 from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
@@ -144,12 +145,12 @@ def load_onnx(path: Path) -> Loaded:
     if not isinstance(description, dict) or description.get("format") != checkpoint.FORMAT:
         raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export")
     try:
-        about = checkpoint.parse_description({"provenance": {}} | description)
+        about = parse_description({"provenance": {}} | description)
     except ValueError as error:
         raise ValueError(f"{path}: invalid metadata ({error}); write it by kitsseg.export") from error
     try:
         net = OnnxNet(content)
-        checkpoint.check_output(net, about["neighbours"], len(about["labels"].classes))
+        checkpoint.check_output(net, about)
     except Exception as error:  # ONNX Runtime errors
         raise ValueError(f"{path}: cannot be run ({first_line(error)})") from error
     window = Window(INT16.min, INT16.max, 0, 1)

@@ -51,13 +51,16 @@ class VolumeGrid:
         """The stored shape; a stored volume has no padding."""
         return self.stored
 
-    def fit_image(self, image: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-        """Return native HU ``[S, H, W]`` on the stored grid."""
+    def fit_image(
+        self, image: npt.NDArray[np.int16], first: int = 0, last: int | None = None
+    ) -> npt.NDArray[np.int16]:
+        """Return native HU ``[S, H, W]`` on the stored grid; from slice ``first`` to before ``last``."""
         if self.stored == self.native:
-            return image
+            return image[first:last]
         plane = lru_cache(_CACHED)(lambda z: self._scale(image[z].astype(np.float32)))
-        out = np.empty(self.stored, image.dtype)
-        for target, (z, weights) in zip(out, self._slices(), strict=True):
+        slices = self._slices()[first:last]
+        out = np.empty((len(slices), *self.stored[1:]), image.dtype)
+        for target, (z, weights) in zip(out, slices, strict=True):
             np.rint(_blend(plane, z, weights), out=target, casting="unsafe")
         return out
 
