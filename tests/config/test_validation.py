@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.data.slices.augment import Augmentation
 from tests.helpers import commands
 from tests.helpers.commands import check_command_line, find_problems
 from tests.helpers.sources import nnunet
@@ -69,7 +70,7 @@ def test_zero_and_false_are_values() -> None:
     assert find_problems("train", overrides) == []
     cfg = composed(*overrides)
     assert cfg.seed == 0 and cfg.channels_last is False
-    data = instantiate(cfg.data, split=None, augmentation=None, seed=cfg.seed)
+    data = instantiate(cfg.data, split=None, augmentation=Augmentation([]), seed=cfg.seed)
     assert (data.background_keep, data.workers, data.seed) == (0, 0, 0)
     assert instantiate(cfg.loss).batch is False
     assert instantiate(cfg.optimizer).keywords["lr"] == 0

@@ -99,8 +99,7 @@ class SliceDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name}={value}: must be at least {least}")
         if not 0 <= background_keep <= 1:
             raise ValueError(f"background_keep={background_keep}: must be between 0 and 1")
-        if neighbours:
-            augmentation.check_neighbours()
+        augmentation.check_slices(neighbours)
         self.root, self.source, self.splitter = Path(root).expanduser(), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours, self.labels = neighbours, labels
