@@ -2,14 +2,13 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
@@ -123,8 +122,7 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
         window = parse_window(description["window"])
         net = _restore(description["network"], weights(content), trusted)
         # The forward pass of a 3D patch takes long, so only its shape is computed.
-        with nullcontext() if about["patch"] is None else FakeTensorMode(allow_non_fake_inputs=True):
-            check_output(net, about)
+        check_output(net if about["patch"] is None else deepcopy(net).to("meta"), about)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Loaded(net, window, local=is_local(net), **about)
@@ -224,8 +222,9 @@ def check_output(net: nn.Module, about: Mapping[str, Any]) -> None:
     """
     neighbours, classes = about["neighbours"], len(about["labels"].classes)
     sides = (2 * DIVISOR, 2 * DIVISOR) if about["patch"] is None else about["patch"]
+    device = next(net.parameters(), torch.empty(0)).device
     try:
-        shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, *sides)).shape)
+        shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, *sides, device=device)).shape)
     except Exception as error:  # arbitrary networks
         raise ValueError(f"the network cannot be applied ({first_line(error)})") from error
     if shape != (1, classes, *sides):

@@ -85,8 +85,10 @@ def free_memory(device: torch.device) -> float:
 
 def optimize(net: nn.Module, channels_last: bool, compile: bool) -> nn.Module:
     """Return ``net`` in the given memory format, compiled in place: the names of its weights stay."""
-    if channels_last:
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d} if channels_last else {}
+    for weight in net.parameters():
+        if weight.ndim in formats:
+            weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
     if compile:
         net.compile()
     return net
