@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 from omegaconf import MISSING, DictConfig
 
-from kitsseg.config.command_line import run_command
 from kitsseg.config import resolvers
+from kitsseg.config.command_line import run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, PathsConfig, plain
 from kitsseg.system.files import replacing

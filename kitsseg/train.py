@@ -18,8 +18,8 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
-from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config import resolvers
+from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
 from kitsseg.jobs import job_folder, launch, sweep

@@ -67,9 +67,10 @@ class Segmenter:
             None: crop if no 2D network computes statistics of whole slices. 3D networks see patches.
         overlap: of adjacent patches of 3D networks as a share of their side, in [0, 1).
 
-    The attribute ``labels`` describes the classes, and ``has_3d`` is whether a network is 3D. ``computed``
-    holds device, precision, runtime of each network (``torch`` or ``onnx``), and crop. Raises `ValueError`
-    if an argument is out of range, the networks have different labels, or the device is missing or full.
+    The attribute ``labels`` describes the classes, and ``has_3d`` is whether a network is 3D.
+    ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``), and crop.
+    Raises `ValueError` if an argument is out of range, the networks have different labels, or the device
+    is missing or full.
     """
 
     def __init__(
@@ -182,8 +183,8 @@ class Segmenter:
 
         Slices without a voxel above `EMPTY_HU` are background without running a network. If a batch does
         not fit into the device's memory, the batch size is halved for the rest of the volume and for
-        later volumes. Raises `ValueError` if a single slice or patch does not fit, or if resampling for a
-        3D network needs more memory than is free.
+        later volumes. Raises `ValueError` if a single slice or patch does not fit, or if resampling for
+        a 3D network needs more memory than is free.
         """
         views = make_views(hu, spacing_mm, self._groups, EMPTY_HU if self.crop else None)
         volumes = [group.open(hu, spacing_mm) for group in self._volumes]

@@ -75,7 +75,7 @@ def evaluate(
                     len(data.labels.classes), device, autocast,
                 )  # fmt: skip
             else:
-                slices = data.store.grid(number[case])
+                slices: Any = data.store.grid(number[case])
                 label = segment_stored(
                     net, window, images, slices, data.neighbours, mirror_axes, device, autocast
                 )

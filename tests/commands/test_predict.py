@@ -130,7 +130,8 @@ def test_file_that_is_not_a_checkpoint_is_rejected(blocks: Path, tmp_path: Path)
         ("cases=300", "cases=300: must be within 0-299"),
         (
             "mirror_axes=[3]",
-            "mirror_axes=[3]: may contain 0 (rows), 1 (columns) and, for 3D networks, 2 (slices), each once",
+            "mirror_axes=[3]: may contain 0 (rows), 1 (columns) and, for 3D networks, 2 (slices), "
+            "each once",
         ),
         ("overlap=1", "overlap=1.0: must be at least 0 and below 1"),
         (

@@ -99,7 +99,8 @@ class SliceDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name}={value}: must be at least {least}")
         if not 0 <= background_keep <= 1:
             raise ValueError(f"background_keep={background_keep}: must be between 0 and 1")
-        augmentation.check_slices(neighbours)
+        if augmentation is not None:  # `kitsseg.prepare` checks its configuration without one
+            self._check_augmentation(augmentation, neighbours)
         self.root, self.source, self.splitter = Path(root).expanduser(), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours, self.labels = neighbours, labels
@@ -112,6 +113,9 @@ class SliceDataModule(pl.LightningDataModule):
         self.split: Split
         self.cases: dict[str, Case] = {}
         self._is_prepared = self._is_set_up = False
+
+    def _check_augmentation(self, augmentation: Augmentation, neighbours: int) -> None:
+        augmentation.check_slices(neighbours)
 
     def prepare_data(self) -> None:
         """Prepare the cases that are missing from the store.
