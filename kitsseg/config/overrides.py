@@ -14,8 +14,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kitsseg.config.components import arguments, closest, locate, suggestion
+from kitsseg.config.components import arguments, locate, renamed
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
+from kitsseg.data.names import closest, suggestion
 from kitsseg.jobs.failures import one_line
 from kitsseg.system.optional_packages import is_installed
 
@@ -180,6 +181,10 @@ def _unknown_key(override: Override, cfg: Any) -> str:
     accepted = set(arguments(locate(parent["_target_"])[0])) if "_target_" in parent else set()
     if key == prefix + part and part in accepted:
         return f"{key}: the configuration does not set it; add it with +{override.input_line}"
+    if not parent:
+        return f"{key}: no such key; add it with +{override.input_line}"
+    if new := renamed(part, prefix[:-1]):
+        return f"{key}: no such key{new}"
     siblings = {str(name) for name in parent if name != "hydra"}
     if (near := closest(part, siblings | accepted)) is not None:
         return f"{key}: no such key; did you mean {'' if near in siblings else '+'}{prefix}{near}?"
