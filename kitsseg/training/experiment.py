@@ -12,6 +12,7 @@ from torch import nn
 
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.sources.clinical import read_clinical
+from kitsseg.data.sources.kits import Kits19
 from kitsseg.evaluation import metrics
 from kitsseg.inference import checkpoint
 from kitsseg.models.window import Window
@@ -179,7 +180,8 @@ class Experiment:
         trainer: pl.Trainer,
     ) -> Record:
         """Write the record and the showcase; return the record."""
-        clinical = read_clinical(self.data.root)
+        is_kits = isinstance(self.data.source, Kits19)
+        clinical = read_clinical(self.data.root) if is_kits else {}
         record = Record(
             name=self.settings["name"],
             model=self.model,
