@@ -80,7 +80,7 @@ def run(cfg: DictConfig) -> int:
     predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
     output, source = Path(cfg.output).expanduser(), instantiate(cfg.source)
     labels = instantiate(cfg.labels)
-    found = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
+    found = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero", labels)
     chosen, pairs, missing, problems = found
     if cfg.strict:
         for case, reason in problems.items():

@@ -89,6 +89,8 @@ class Experiment:
         """
         phase("prepare", self.data.prepare_data, always=True)
         self.data.setup()
+        if self.finetune is not None:
+            self.data.for_target_slices()  # raises an error if there are none
         trainer = self.make_trainer("train", self.settings["trainer"]["max_epochs"])
         if trainer.world_size > 1:
             trainer.strategy.setup_environment()  # also needed if the stage is already trained

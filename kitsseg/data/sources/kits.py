@@ -29,7 +29,7 @@ class CaseNumbers:
     def choose(self, cases: object) -> list[int]:
         """Return the selected case numbers in ascending order.
 
-        ``cases`` is ``labelled``, ``test``, ``all``, a number, a range (``0-41``), an id or a list of these.
+        ``cases`` is ``labelled``, ``test``, ``all``, a number, a range (``0-41``), an id, or a list.
         Raises `ValueError` if the selection is malformed, empty, or outside the data set.
         """
         if isinstance(cases, list):
