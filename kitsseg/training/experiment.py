@@ -25,7 +25,7 @@ from kitsseg.training.evaluation import evaluate
 from kitsseg.training.finetune import FineTune
 from kitsseg.training.losses import Loss
 from kitsseg.training.stage import fit, initialize, load_best, stage_callbacks
-from kitsseg.training.task import SegmentationTask
+from kitsseg.training.task import SegmentationTask, fit_window
 
 log = logging.getLogger("kitsseg")
 
@@ -51,7 +51,7 @@ class Experiment:
         data: the slices.
         net: the network, compiled if ``compiled``.
         compiled: whether the network is compiled.
-        window: maps HU to the input of the network.
+        window: maps HU to the input of the network; `run` fits an `AutoWindow`.
         loss: the loss of both stages.
         optimizer: called with the parameters to train, and with ``lr`` in stage two.
         scheduler: called with the optimizer.
@@ -91,6 +91,7 @@ class Experiment:
         self.data.setup()
         if self.finetune is not None:
             self.data.for_target_slices()  # raises an error if there are none
+        self.window = fit_window(self.window, self.data)
         trainer = self.make_trainer("train", self.settings["trainer"]["max_epochs"])
         if trainer.world_size > 1:
             trainer.strategy.setup_environment()  # also needed if the stage is already trained
@@ -196,6 +197,7 @@ class Experiment:
             curves={stage: result["curve"] for stage, result in fitted.items()},
             clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
             labels=self.data.labels.as_dict(),
+            window=self.window.settings(),
             **about,
         )
         record.write(self.folder)  # first, so that a later failure does not lose the results
