@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from kitsseg.data.case import Case
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
+from kitsseg.data.slices.coverage import check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
 from kitsseg.data.split import Split, check_patients
@@ -123,8 +124,9 @@ class SliceDataModule(pl.LightningDataModule):
         if self._is_prepared:
             return
         cases = self._find_cases()
-        folder = self._store_folder(cases)
-        prepare(cases, folder, self.size, self.prepare_workers, self.skip_bad, self.labels)
+        prepare(
+            cases, self._store_folder(cases), self.size, self.prepare_workers, self.skip_bad, self.labels
+        )
         self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:
@@ -137,6 +139,8 @@ class SliceDataModule(pl.LightningDataModule):
         check_patients(self.split, cases)
         self.train_rows = self._rows_of(self.split.train)
         self.validation_rows = self._rows_of(self.split.validation)
+        sides = (self.train_rows, self.validation_rows)
+        check_regions(self.store.index, *sides, self.labels, self.target_repeat)
         self._is_set_up = True
 
     def open_store(self) -> Store:
@@ -170,10 +174,8 @@ class SliceDataModule(pl.LightningDataModule):
 
     def pixel_range_mm(self) -> tuple[float, float]:
         """Return the smallest and the largest height of a pixel in the stored training slices."""
-        cases = np.unique(self.store.index.case[self.train_rows])
-        mm = [
-            self.store.grid(c).stored_mm(self.store.cards[c]["spacing_mm"][1]) for c in map(int, cases)
-        ]
+        store, cases = self.store, np.unique(self.store.index.case[self.train_rows])
+        mm = [store.grid(c).stored_mm(store.cards[c]["spacing_mm"][1]) for c in map(int, cases)]
         return min(mm), max(mm)
 
     def for_target_slices(self) -> "SliceDataModule":
@@ -197,13 +199,11 @@ class SliceDataModule(pl.LightningDataModule):
         own = Index(*(values[self.train_rows] for values in (index.case, index.z, index.pixels)))
         has_target = own.contains(self.labels.ids(self.labels.target))
         if self.target_only:
-            target_rows: Rows = self.train_rows[has_target]
-            return target_rows
+            return np.asarray(self.train_rows[has_target])
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
         kept = keep_background(own, self.background_keep, seed)
         repeats = np.where(has_target[kept], self.target_repeat, 1)
-        rows: Rows = self.train_rows[np.repeat(kept, repeats)]
-        return rows
+        return np.asarray(self.train_rows[np.repeat(kept, repeats)])
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return shuffled batches; whose content depends only on seed, epoch and rank."""
