@@ -97,6 +97,7 @@ class Segmenter:
         self.precision = hardware.choose_precision(self.device.type, precision)
         self._autocast = hardware.autocast(self.device, self.precision)
         if isinstance(postprocess, PostProcessing):
+            postprocess.check(self.labels)
             postprocess = partial(postprocess, labels=self.labels)
         self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
         self.crop = bool(flat) and (all(member.local for member in flat) if crop is None else crop)

@@ -12,6 +12,7 @@ from torch import nn
 
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.sources.clinical import read_clinical
+from kitsseg.data.sources.kits import Kits19
 from kitsseg.evaluation import metrics
 from kitsseg.inference import checkpoint
 from kitsseg.models.window import Window
@@ -88,6 +89,8 @@ class Experiment:
         """
         phase("prepare", self.data.prepare_data, always=True)
         self.data.setup()
+        if self.finetune is not None:
+            self.data.for_target_slices()  # raises an error if there are none
         self.window = fit_window(self.window, self.data)
         trainer = self.make_trainer("train", self.settings["trainer"]["max_epochs"])
         if trainer.world_size > 1:
@@ -180,7 +183,8 @@ class Experiment:
         trainer: pl.Trainer,
     ) -> Record:
         """Write the record and the showcase; return the record."""
-        clinical = read_clinical(self.data.root)
+        is_kits = isinstance(self.data.source, Kits19)
+        clinical = read_clinical(self.data.root) if is_kits else {}
         record = Record(
             name=self.settings["name"],
             model=self.model,

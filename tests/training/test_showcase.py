@@ -38,7 +38,7 @@ WINDOW = Window(-79, 304, 101, 76.9)
     ],
 )
 def test_best_median_and_worst_by_hand(tumour: list[float | None], chosen: dict[str, int]) -> None:
-    assert training_showcase.choose_examples(figures(tumour)) == {
+    assert training_showcase.choose_examples(figures(tumour), "tumour") == {
         r: f"case_{n:05d}" for r, n in chosen.items()
     }
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from kitsseg.data.case import Case
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
+from kitsseg.data.slices.coverage import check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
 from kitsseg.data.slices.loader import default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
@@ -139,6 +140,8 @@ class SliceDataModule(pl.LightningDataModule):
         check_patients(self.split, cases)
         self.train_rows = self._rows_of(self.split.train)
         self.validation_rows = self._rows_of(self.split.validation)
+        sides = (self.train_rows, self.validation_rows)
+        check_regions(self.store.index, *sides, self.labels, self.target_repeat)
         self._is_set_up = True
 
     def open_store(self) -> Store:
@@ -190,11 +193,8 @@ class SliceDataModule(pl.LightningDataModule):
 
     def pixel_range_mm(self) -> tuple[float, float]:
         """Return the smallest and the largest height of a pixel in the stored training slices."""
-        mm = [
-            self.store.cards[case]["spacing_mm"][1] * grid.native[-2] / grid.scaled[-2]
-            for case in map(int, np.unique(self.store.index.case[self.train_rows]))
-            for grid in [self.store.grid(case)]
-        ]
+        store, cases = self.store, np.unique(self.store.index.case[self.train_rows])
+        mm = [store.grid(c).stored_mm(store.cards[c]["spacing_mm"][1]) for c in map(int, cases)]
         return min(mm), max(mm)
 
     def for_target_slices(self) -> "SliceDataModule":
@@ -218,13 +218,11 @@ class SliceDataModule(pl.LightningDataModule):
         own = Index(*(values[self.train_rows] for values in (index.case, index.z, index.pixels)))
         has_target = own.contains(self.labels.ids(self.labels.target))
         if self.target_only:
-            target_rows: Rows = self.train_rows[has_target]
-            return target_rows
+            return np.asarray(self.train_rows[has_target])
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
         kept = keep_background(own, self.background_keep, seed)
         repeats = np.where(has_target[kept], self.target_repeat, 1)
-        rows: Rows = self.train_rows[np.repeat(kept, repeats)]
-        return rows
+        return np.asarray(self.train_rows[np.repeat(kept, repeats)])
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return shuffled batches; whose content depends only on seed, epoch and rank."""
