@@ -18,7 +18,9 @@ FORMAT = 1
 # MONAI download weights from a URL among their arguments.
 OWN = "kitsseg.models."
 MONAI = "monai.networks.nets."
-TRUSTED = (f"{OWN}*", f"{MONAI}AttentionUnet", f"{MONAI}BasicUNet", f"{MONAI}SegResNet")
+TRUSTED = (
+    f"{OWN}*", f"{MONAI}AttentionUnet", f"{MONAI}BasicUNet", f"{MONAI}SegResNet", f"{MONAI}DynUNet",
+)  # fmt: skip
 # Layers of these networks whose statistics cover a whole slice.
 GLOBAL_LAYERS = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 # Limits far above real networks; larger values could exhaust memory.
