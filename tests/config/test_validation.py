@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -21,7 +22,8 @@ SHIPPED = sorted(
 )
 NO_ATN_UNET = (
     "model=atn_unet: no such choice; did you mean attn_unet? "
-    "(attn_unet, monai_attention_unet, monai_basic_unet, monai_segresnet, unet)"
+    "(attn_unet, attn_unet3d, monai_attention_unet, monai_basic_unet, monai_dynunet, monai_segresnet, "
+    "monai_segresnet3d, unet, unet3d)"
 )
 NO_BATCH = (
     "loss.dice.bacth: kitsseg.training.losses.SorensenDice has no such argument; did you mean loss.dice"
@@ -74,6 +76,22 @@ def test_zero_and_false_are_values() -> None:
     assert (data.background_keep, data.workers, data.seed) == (0, 0, 0)
     assert instantiate(cfg.loss).batch is False
     assert instantiate(cfg.optimizer).keywords["lr"] == 0
+
+
+@pytest.mark.parametrize("model", ["unet3d", "attn_unet3d", "monai_segresnet3d", "monai_dynunet"])
+def test_3d_models_map_volumes_to_logits(model: str) -> None:
+    cfg = composed(f"model={model}")
+    with torch.device("meta"):  # without computing
+        net = instantiate(cfg.model)
+        assert net(torch.zeros(1, 1, 16, 32, 32)).shape == (1, 3, 16, 32, 32)
+    assert all(net.get_submodule(name) for name in cfg.shallow)
+    if not model.startswith("monai"):
+        flat = composed(f"model={model}", "model.strides=[[1,2,2],[1,2,2],[2,2,2],[2,2,2]]")
+        assert instantiate(flat.model).strides[0] == [1, 2, 2]
+        plain = composed(f"model={model[:-2]}").model
+        assert {k: v for k, v in cfg.model.items() if k not in ("dims", "strides", "kernels")} == plain
+        (problem,) = find_problems("train", [f"model={model}", "model.strides=[[4,2,2]]"])
+        assert problem.startswith("model.strides=[[4, 2, 2]]: must hold 4 lists of 3 numbers")
 
 
 def test_finetune_none_is_an_empty_section() -> None:
