@@ -115,7 +115,7 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
     ("override", "problem"),
     [
         ("model=atn_unet", NO_ATN_UNET),
-        ("scheduler=x", "scheduler=x: no such choice (cosine, none, plateau)"),
+        ("scheduler=x", "scheduler=x: no such choice (cosine, none, plateau, poly)"),
         (
             "logger=null",
             "logger=null: no such choice (csv, mlflow, none, tensorboard, wandb); ~logger ",
