@@ -100,13 +100,11 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(
             block(2 * self.channels[level], self.channels[level], level) for level in levels
         )
-
-        def head(channels: int) -> nn.Module:
-            return make_head(channels, classes, class_prior, dims)
-
-        self.head = head(self.channels[0])
+        self.head = make_head(self.channels[0], classes, class_prior, dims)
         # From fine to coarse, in the order of the returned list.
-        self.coarse_heads = nn.ModuleList(map(head, self.channels[1 : supervised + 1]))
+        self.coarse_heads = nn.ModuleList(
+            make_head(n, classes, class_prior, dims) for n in self.channels[1 : supervised + 1]
+        )
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
         """Return ``skip`` ``[B, C, ...]`` for decoder step ``step`` (0 is the deepest level).
