@@ -25,7 +25,7 @@ import numpy.typing as npt
 from kitsseg.data.case import Case
 from kitsseg.data.io.nifti.read import read_label
 from kitsseg.data.io.scans import read_image
-from kitsseg.data.labels import AIR_HU, OFFICIAL, REGIONS
+from kitsseg.data.labels import AIR_HU, KITS19
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.inference import body_crop, checkpoint
 from kitsseg.inference.segmenter import Segmenter
@@ -49,7 +49,7 @@ def read_case(case: Case) -> Volume:
 
 def dice(label: Array, truth: Array, region: str) -> float:
     """Return the Dice of KiTS19's official script, NaN if the region is in neither volume."""
-    a, b = (np.isin(volume, list(REGIONS[region])) for volume in (label, truth))
+    a, b = (KITS19.mask(volume, region) for volume in (label, truth))
     total = a.sum() + b.sum()
     return float(2 * (a & b).sum() / total) if total else float("nan")
 
@@ -80,7 +80,10 @@ def compare(member: checkpoint.Loaded, volumes: Sequence[Volume], margins: Seque
         changed = sum(int((a != b).sum()) for a, b in zip(labels, whole, strict=True))
         labelled = sum(int((a | b).astype(bool).sum()) for a, b in zip(labels, whole, strict=True))
         pairs = list(zip(labels, (volume.label for volume in volumes), strict=True))
-        means = {region: np.nanmean([dice(*pair, region) for pair in pairs]) for region in OFFICIAL}
+        means = {
+            region: np.nanmean([dice(*pair, region) for pair in pairs])
+            for region in KITS19.table_regions
+        }
         print(
             f"  {'whole' if margin is None else f'margin {margin}':10} {changed:7} of {labelled} "
             f"labelled voxels differ ({changed / max(1, labelled):.2%}), "

@@ -30,7 +30,7 @@ import surface_distance
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
-from kitsseg.data.labels import KITS19, REGIONS
+from kitsseg.data.labels import KITS19
 from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.lesions import Matching
 from kitsseg.evaluation.scores import score_pair
@@ -65,17 +65,17 @@ def draw(seed: int, shift_mm: float) -> Array:
 
 def masks(label: Array) -> Masks:
     """Return the mask of each region."""
-    return {region: np.isin(label, classes) for region, classes in REGIONS.items()}
+    return {region: KITS19.mask(label, region) for region in KITS19.regions}
 
 
 def with_kitsseg(p: Masks, g: Masks) -> Metrics:
-    found = {region: surfaces(p[region], g[region], SPACING_MM) for region in REGIONS}
+    found = {region: surfaces(p[region], g[region], SPACING_MM) for region in KITS19.regions}
     return {region: (each.dice(TOLERANCE_MM), each.hausdorff_mm(95)) for region, each in found.items()}
 
 
 def with_surface_distance(p: Masks, g: Masks) -> Metrics:
     out = {}
-    for region in REGIONS:
+    for region in KITS19.regions:
         both = surface_distance.compute_surface_distances(g[region], p[region], SPACING_MM)
         out[region] = (
             float(surface_distance.compute_surface_dice_at_tolerance(both, TOLERANCE_MM)),
@@ -86,7 +86,7 @@ def with_surface_distance(p: Masks, g: Masks) -> Metrics:
 
 def with_monai(p: Masks, g: Masks) -> Metrics:
     out = {}
-    for region in REGIONS:
+    for region in KITS19.regions:
         a, b = (torch.from_numpy(mask[region])[None, None].float() for mask in (p, g))
         dice = compute_surface_dice(
             a, b, [TOLERANCE_MM], include_background=True, spacing=SPACING_MM, use_subvoxels=True
@@ -141,7 +141,7 @@ def main() -> None:
         for path, label in zip(paths, (prediction, truth), strict=True):
             nib.save(nib.Nifti1Image(label, affine), path)
         pair = Pair("case_00000", paths[0], paths[1])
-        tolerance_mm = dict.fromkeys(REGIONS, TOLERANCE_MM)
+        tolerance_mm = dict.fromkeys(KITS19.regions, TOLERANCE_MM)
         job = partial(score_pair, pair, KITS19.stored, tolerance_mm, Matching(), None)
         taken, (scores, problem) = seconds(job, repeats)
         assert scores is not None, problem

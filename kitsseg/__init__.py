@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kitsseg.inference.segmenter import Segmenter as Segmenter
     from kitsseg.models.unet import AttentionUNet as AttentionUNet
     from kitsseg.models.unet import UNet as UNet
+    from kitsseg.models.window import AutoWindow as AutoWindow
     from kitsseg.models.window import Window as Window
     from kitsseg.training.finetune import FineTune as FineTune
     from kitsseg.training.losses import DiceCrossEntropy as DiceCrossEntropy
@@ -41,6 +42,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 _MODULES = {
     "AttentionUNet": "kitsseg.models.unet",
     "Augmentation": "kitsseg.data.slices.augment",
+    "AutoWindow": "kitsseg.models.window",
     "ColumnSplit": "kitsseg.data.split",
     "DiceCrossEntropy": "kitsseg.training.losses",
     "FileSplit": "kitsseg.data.split",

@@ -37,6 +37,7 @@ class EvaluateConfig:
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of the values that belong to no component."""
     from kitsseg.evaluation.cases import parse_cases
+    from kitsseg.evaluation.postprocess import PostProcessing
 
     problems = outside(values, workers=(1, 64))
     if values["absent_dice"] is not None:
@@ -46,6 +47,11 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
             problems.append(f"tolerance_mm.{region}={mm}: must be at least 0 and finite")
     if values["missing"] not in ("error", "zero"):
         problems.append(f"missing={values['missing']}: must be error or zero")
+    if isinstance(rules := built.get("postprocess"), PostProcessing) and "labels" in built:
+        try:
+            rules.check(built["labels"])
+        except ValueError as error:
+            problems.append(str(error))
     if "source" in built:
         try:
             parse_cases(values["cases"], built["source"])
@@ -74,7 +80,7 @@ def run(cfg: DictConfig) -> int:
     predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
     output, source = Path(cfg.output).expanduser(), instantiate(cfg.source)
     labels = instantiate(cfg.labels)
-    found = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero")
+    found = find_pairs(predictions, truth, source, plain(cfg.cases), cfg.missing == "zero", labels)
     chosen, pairs, missing, problems = found
     if cfg.strict:
         for case, reason in problems.items():

@@ -17,7 +17,8 @@ from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
 from kitsseg.data.case import case_number, nifti_ending
-from kitsseg.data.sources.kits import parse_cases
+from kitsseg.data.names import suggestion
+from kitsseg.data.sources.kits import ALL_EDITIONS, RANGE, parse_cases
 from kitsseg.data.sources.table import Table
 
 if TYPE_CHECKING:
@@ -69,11 +70,10 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"checkpoint={paths}: must be a file or a list of files")
     if (precision := values["precision"]) not in PRECISIONS:
         problems.append(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
-    if values["cases"] is not None:
-        try:
-            parse_cases(values["cases"])
-        except ValueError as error:
-            problems.append(str(error))
+    cases = values["cases"]
+    items = cases if isinstance(cases, list) else [cases]
+    if cases is not None and not (items and all(isinstance(item, str | int) for item in items)):
+        problems.append(f"cases={cases}: must be a case id, a number, a range (0-41) or a list of these")
     return problems
 
 
@@ -100,8 +100,8 @@ def run(cfg: DictConfig) -> int:
     checkpoints = [Path(path).expanduser() for path in paths]
     source = Path(cfg.input).expanduser()
     found = find_in_table(source) if source.suffix.lower() == ".csv" else find_images(source)
-    numbers = requested_cases(plain(cfg.cases), cfg.submission)
-    scans, problems = select_cases(found.scans, found.problems, numbers)
+    requested = requested_cases(plain(cfg.cases), cfg.submission, found)
+    scans, problems = select_cases(found.scans, found.problems, requested)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     segmenter = Segmenter.load(
         checkpoints, cfg.mirror_axes, postprocess, cfg.device, cfg.precision, cfg.trusted, cfg.crop,
@@ -125,7 +125,7 @@ def run(cfg: DictConfig) -> int:
     remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files.label(s)))]
     if cfg.submission:
         (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
-    record.drop_problems({*problems, *(scan.name for scan in scans)}, numbers)
+    record.drop_problems({*problems, *(scan.name for scan in scans)}, requested)
     for name, problem in problems.items():
         report_problem(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
@@ -142,40 +142,70 @@ def find_in_table(path: Path) -> "Found":
     return with_unique_names([Scan(i, nifti_ending(f.name) or ".nii.gz", f) for i, f in images], [], ())
 
 
-def requested_cases(cases: Any, submission: bool) -> list[int] | None:
-    """Return the requested case numbers, by default those of a submission; None for all scans.
+@dataclass(frozen=True)
+class Requested:
+    """The cases that ``cases`` names: ids, and KiTS case numbers."""
 
-    ``cases`` is as in `parse_cases`. Raises `ValueError` if a submission would hold another case.
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the name or path of a scan or problem belongs to one of the cases."""
+        name = Path(str(key)).name
+        stem = name.removesuffix(nifti_ending(name) or "")
+        return bool({key, name, stem} & {*self.names}) or case_number(name) in self.numbers
+
+
+def requested_cases(cases: Any, submission: bool, found: "Found") -> Requested | None:
+    """Return the requested cases, by default those of a submission; None for all scans.
+
+    ``cases`` holds ids of ``found``, KiTS case numbers or ranges of them, or names of parts of KiTS19.
+    Raises `ValueError` for an unknown id, and if a submission would hold another case.
     """
     if cases is None and not submission:
         return None
-    numbers, test_cases = parse_cases("test" if cases is None else cases), parse_cases("test")
-    if submission and (labelled := set(numbers) - set(test_cases)):
+    known = {*(scan.name for scan in found.scans), *found.problems}
+    names, numbers = set[str](), set[int]()
+    for item in cases if isinstance(cases, list) else ["test" if cases is None else cases]:
+        if str(item) in known and not submission:
+            names.add(str(item))
+            continue
+        if RANGE.fullmatch(str(item)):
+            numbers.update(ALL_EDITIONS.choose(item))
+            continue
+        try:
+            numbers.update(parse_cases(item))
+        except ValueError as error:
+            raise ValueError(
+                f"cases={item}: the input has no such case{suggestion(str(item), known)}"
+            ) from error
+    if submission and (labelled := numbers - set(parse_cases("test"))):
         raise ValueError(f"cases: {min(labelled)} is not a test case; a submission holds 210-299")
-    return numbers
+    return Requested(tuple(sorted(names)), tuple(sorted(numbers)))
 
 
 def select_cases(
-    scans: "list[Scan]", problems: dict[str, str], numbers: Sequence[int] | None
+    scans: "list[Scan]", problems: dict[str, str], requested: Requested | None
 ) -> "tuple[list[Scan], dict[str, str]]":
     """Return the scans of these cases, and a problem for each case without a readable scan.
 
-    ``problems`` holds messages by name or path. If ``numbers`` is None, all scans are returned.
+    ``problems`` holds messages by name or path. If ``requested`` is None, all scans are returned.
     """
-    if numbers is None:
+    if requested is None:
         return scans, problems
-    explained = {key: number for key in problems if (number := case_number(Path(key).name)) in numbers}
+    explained = {key: problem for key, problem in problems.items() if key in requested}
+    numbers = {case_number(Path(key).name) for key in explained}
     missing: dict[str, str] = {}
-    chosen = []
-    for number in numbers:
+    chosen = [scan for scan in scans if scan.name in requested.names]
+    for number in requested.numbers:
         same = [scan for scan in scans if scan.number == number]
         if len(same) == 1:
-            chosen += same
-        elif number not in explained.values():
+            chosen += [scan for scan in same if scan not in chosen]
+        elif number not in numbers:
             files = " and ".join(str(scan.path) for scan in same)
             reason = f"{files} are the same case; remove all but one" if same else "not in the input"
             missing[f"case_{number:05d}"] = f"case_{number:05d}: {reason}"
-    return chosen, missing | {key: problems[key] for key in explained}
+    return chosen, missing | explained
 
 
 def segment_all(

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
@@ -19,10 +18,10 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
+from kitsseg.config import resolvers
 from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
-from kitsseg.data.labels import KITS19
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
@@ -35,22 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kitsseg")
 
 
-def _labels(root: Any) -> Any:
-    """Return the labels of a configuration."""
-    try:
-        return instantiate(plain(root.labels))
-    except Exception:  # the check of the section says why
-        return KITS19
-
-
-RESOLVERS: dict[str, Callable[..., Any]] = {
-    "classes": lambda *, _root_: len(_labels(_root_).classes),
-    "target_classes": lambda *, _root_: list((found := _labels(_root_)).ids(found.target)),
-    "channels": lambda neighbours: 2 * neighbours + 1,
-}
-for name, resolver in RESOLVERS.items():
-    OmegaConf.register_new_resolver(name, resolver, replace=True)
-
+resolvers.register()
 STOPPED = 128 + signal.SIGTERM  # exit code
 
 

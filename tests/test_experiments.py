@@ -1,10 +1,13 @@
 """The scripts of the experiments run, with fewer repetitions."""
 
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kitsseg.data.case import LABEL_NAME
+from kitsseg.data.sources.table import Table
 from tests import ROOT
 from tests.helpers.commands import find_problems
 
@@ -35,3 +38,13 @@ def test_populations_have_the_stated_means() -> None:
     for draw, truth in script.POPULATIONS.values():
         values = draw(rng, 100_000)
         assert values.mean() == pytest.approx(truth, abs=5 * values.std() / np.sqrt(len(values)))
+
+
+def test_the_table_of_a_folder_lists_its_labelled_cases(blocks: Path, tmp_path: Path) -> None:
+    script = importlib.import_module("experiments.06_kits23_regions.write_table")
+    assert script.write_table(blocks, tmp_path / "cases.csv", LABEL_NAME) == 6
+    cases = Table().find(tmp_path / "cases.csv")
+    assert [case.label for case in cases] == [case.image.with_name(LABEL_NAME) for case in cases]
+    with pytest.raises(SystemExit, match="segmentation_kits23"):
+        script.write_table(blocks, tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()

@@ -5,10 +5,9 @@ import inspect
 import json
 import pydoc
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,18 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
+from kitsseg.data.names import suggestion
 from kitsseg.jobs.failures import one_line
 
 PACKAGE = Path(__file__).parents[1]
+# New names of arguments.
+RENAMED = {
+    "largest_kidneys": "regions.kidney.largest",
+    "min_kidney_ml": "regions.kidney.min_ml",
+    "tumour_within_mm": "regions.tumour.within_mm",
+    "min_tumour_ml": "regions.tumour.min_ml",
+}
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
-MAX_LISTED = 12  # options in a message
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,9 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
         return [*problems, f"{key}._target_: {problem}"]
     hints, given = arguments(target), {*section.given, *section.offered}
     unknown = [n for n in node if n not in HYDRA_KEYS | hints.keys() | given and "**" not in hints]
-    if len(unknown) > 1:  # the arguments were written for another class
+    if len(unknown) > 1 and not RENAMED.keys() & set(
+        unknown
+    ):  # the arguments were written for another class
         removals = " ".join(f"'~{key}.{name}'" for name in unknown)
         named = f"{node['_target_']} has no arguments {', '.join(unknown)}"
         return [*problems, f"{key}: {named}; remove them: {removals}"]
@@ -84,7 +92,7 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
                 problems.append(f"{where}={node[name]!r}: {wrong}")
         elif "**" not in hints:
             options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
-            remedy = suggestion(str(name), options, f"{key}.")
+            remedy = renamed(str(name), key) or suggestion(str(name), options, f"{key}.")
             problems.append(f"{where}: {node['_target_']} has no such argument{remedy}")
     if node.get("_partial_") and not section.partial:  # its caller may pass the other arguments
         return problems
@@ -120,7 +128,8 @@ def build(node: Any, key: str, section: Section, given: dict[str, Any]) -> tuple
     except Exception as error:  # arbitrary classes raise arbitrary errors
         inner = [p for where, each in _inner(node, key) for p in build(each, where, Section(), {})[1]]
         reason = _reason(error)
-        named = reason.partition("=")[0].isidentifier()
+        name = reason.partition("=")[0]
+        named = name.isidentifier() or name.partition(".")[0] in node
         return None, inner or [f"{key}.{reason}" if named else f"{key}: {reason}"]
 
 
@@ -141,17 +150,9 @@ def _reason(error: BaseException) -> str:
 # ---- names and signatures
 
 
-def closest(name: str, options: Iterable[str]) -> str | None:
-    """Return the option closest to a mistyped name, or None."""
-    return next(iter(get_close_matches(name, sorted(set(options)), n=1, cutoff=0.65)), None)
-
-
-def suggestion(name: str, options: Iterable[str], prefix: str = "") -> str:
-    """Return the end of a message about an unknown name: the closest option, or all if there are few."""
-    public = sorted({option for option in options if name.startswith("_") or option[:1] != "_"})
-    if (match := closest(name, public)) is not None:
-        return f"; did you mean {prefix}{match}?"
-    return f" ({', '.join(public)})" if 0 < len(public) <= MAX_LISTED else ""
+def renamed(name: str, key: str) -> str:
+    """Return the end of a message about an argument that has a new name; empty for others."""
+    return f"; its name is now {key}.{RENAMED[name]}" if name in RENAMED else ""
 
 
 def join(key: str, part: Any) -> str:

@@ -14,8 +14,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kitsseg.config.components import arguments, closest, locate, suggestion
+from kitsseg.config.components import arguments, locate, renamed
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
+from kitsseg.data.names import closest, suggestion
 from kitsseg.jobs.failures import one_line
 from kitsseg.system.optional_packages import is_installed
 
@@ -169,17 +170,22 @@ def _reason(error: BaseException) -> str:
 def _unknown_key(override: Override, cfg: Any) -> str:
     """Return a message about an unknown key, with the closest valid key; empty if the key exists."""
     key, parent, prefix, part = override.key_or_group, cfg, "", ""
+    outer: dict[str, Any] = {}
     for part in key.split("."):
         if not isinstance(parent, dict):
             return f"{key}: no such key; {prefix[:-1]} is a value"
         if part not in parent:
             break
-        prefix, parent = f"{prefix}{part}.", parent[part]
+        prefix, outer, parent = f"{prefix}{part}.", parent, parent[part]
     else:
         return ""
     accepted = set(arguments(locate(parent["_target_"])[0])) if "_target_" in parent else set()
     if key == prefix + part and part in accepted:
         return f"{key}: the configuration does not set it; add it with +{override.input_line}"
+    if not parent and "_target_" in outer:  # a dict with names of the user's own
+        return f"{key}: no such key; add it with +{override.input_line}"
+    if new := renamed(part, prefix[:-1]):
+        return f"{key}: no such key{new}"
     siblings = {str(name) for name in parent if name != "hydra"}
     if (near := closest(part, siblings | accepted)) is not None:
         return f"{key}: no such key; did you mean {'' if near in siblings else '+'}{prefix}{near}?"

@@ -1,4 +1,4 @@
-"""Statistics of a case: pixels per slice and class, HU percentiles per class."""
+"""Statistics of a case: pixels per slice and class, HU percentiles per class, HU of the foreground."""
 
 from collections.abc import Sequence
 
@@ -31,3 +31,11 @@ def hu_percentiles(
         name: np.percentile(hu, PERCENTILES, method="inverted_cdf").tolist() if len(hu) else None
         for name, hu in zip(classes, values, strict=True)
     }
+
+
+def foreground_histogram(
+    image: npt.NDArray[np.int16], label: npt.NDArray[np.uint8]
+) -> tuple[list[int], list[int]]:
+    """Return the HU of all classes but the background, sorted, and the number of voxels of each."""
+    hu, counts = np.unique(image[label != BACKGROUND], return_counts=True)
+    return hu.tolist(), counts.tolist()

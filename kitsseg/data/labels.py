@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 AIR_HU = -1024
+BACKGROUND = 0  # class id
 MAX_CLASSES = 64
 MAX_VALUE = 65535  # in label files
 # The colour-blind safe palette of Okabe and Ito, without black.
@@ -132,8 +133,3 @@ KITS19 = Labels(
     table=("kidney", "tumour"),
     codes={"kidney": ("64033007", "Kidney"), "tumour": ("108369006", "Neoplasm")},
 )
-
-BACKGROUND, KIDNEY, TUMOUR = 0, 1, 2
-CLASSES = tuple(KITS19.classes)
-REGIONS = {region: KITS19.ids(region) for region in KITS19.regions}
-OFFICIAL = KITS19.table_regions

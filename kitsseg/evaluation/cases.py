@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kitsseg.data.case import LABEL_NAME, case_number, is_id, nifti_ending, volume_in
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.sources.source import Source
 from kitsseg.system.obstacles import is_file, obstacle
@@ -23,7 +24,12 @@ class Pair(NamedTuple):
 
 
 def find_pairs(
-    predictions: Path, truth: Path, source: Source, cases: object, missing_is_empty: bool
+    predictions: Path,
+    truth: Path,
+    source: Source,
+    cases: object,
+    missing_is_empty: bool,
+    labels: Labels = KITS19,
 ) -> tuple[list[str], list[Pair], list[str], dict[str, str]]:
     """Return the requested cases, their label volumes, cases without a prediction, and problems.
 
@@ -35,8 +41,8 @@ def find_pairs(
         truths, bad_truths = find_label_volumes(truth, names)
         known = set(truths)
     else:
-        labels, bad_truths = {case.id: case.label for case in source.cases(truth)}, {}
-        truths, known = {name: path for name, path in labels.items() if path is not None}, set(labels)
+        files, bad_truths = {case.id: case.label for case in source.cases(truth, labels)}, {}
+        truths, known = {name: path for name, path in files.items() if path is not None}, set(files)
     predicted, bad_predictions = find_label_volumes(predictions, (PREDICTION_NAME, *names), known)
     if not predicted | bad_predictions:
         raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")

@@ -1,8 +1,8 @@
-"""Connected components of a mask, and detection of tumours lesion by lesion.
+"""Connected components of a mask, and detection of the lesions of two masks.
 
 A lesion is a 26-connected component of at least ``min_ml``. A true lesion is found if at least
-``min_overlap`` of its voxels are predicted as tumour. A predicted lesion is a false positive if less
-than ``min_overlap`` of its voxels are tumour in the truth. Merged and split lesions count as found.
+``min_overlap`` of its voxels are predicted. A predicted lesion is a false positive if less than
+``min_overlap`` of its voxels are in the truth. Merged and split lesions count as found.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Lesions(NamedTuple):
 
 @dataclass(frozen=True)
 class Matching:
-    """Count lesions in two tumour masks. `ValueError` is raised for values out of range."""
+    """Count lesions in two masks. `ValueError` is raised for values out of range."""
 
     min_ml: float = 0.1  # volume of the smallest lesion
     min_overlap: float = 0.1  # minimum fraction of a lesion that overlaps the other mask, in (0, 1]
@@ -49,7 +49,7 @@ class Matching:
             raise ValueError(f"min_overlap={self.min_overlap}: must be in (0, 1]")
 
     def __call__(self, prediction: Mask, truth: Mask, voxel_ml: float) -> Lesions:
-        """Return the lesion counts of two tumour masks ``[S, H, W]``."""
+        """Return the lesion counts of two masks ``[S, H, W]``."""
         overlaps = []  # of each lesion in truth and prediction: the fraction that lies in both
         for mask in (truth, prediction):
             numbers, sizes = components(mask)

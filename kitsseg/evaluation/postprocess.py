@@ -1,12 +1,7 @@
-"""Clean label volumes by the size and position of their connected components.
+"""Clean label volumes by the size and position of the connected components of regions."""
 
-Each function takes a label volume ``[S, H, W]`` and returns a new one. A *kidney* is a connected
-component of all classes together, as in the official score of KiTS19. A *tumour* is one of the target
-region of the labels.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +10,7 @@ from scipy import ndimage
 
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.labels import BACKGROUND, KITS19, Labels
+from kitsseg.data.names import suggestion
 from kitsseg.evaluation.lesions import components
 from kitsseg.evaluation.surface import nearest_mm
 
@@ -22,25 +18,64 @@ Label = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class PostProcessing:
-    """Apply the rules that are set: kidneys first, then tumours, then holes.
+class Rules:
+    """Which components of a region are removed. `ValueError` is raised for values out of range.
 
-    `ValueError` is raised for values out of range.
+    The voxels of a removed component get the lowest class outside the region that it touches, otherwise
+    background.
     """
 
-    largest_kidneys: int | None = None  # number of largest kidneys to keep; None keeps all
-    min_kidney_ml: float = 0  # remove smaller kidneys
-    tumour_within_mm: float | None = None  # remove tumours farther from every kidney voxel; None: none
-    min_tumour_ml: float = 0  # relabel smaller tumours: kidney if they touch it, otherwise background
+    largest: int | None = None  # number of largest components to keep; None keeps all
+    min_ml: float = 0  # remove smaller components
+    within_mm: float | None = None  # remove components farther from every other class; None: none
+
+    def __post_init__(self) -> None:
+        if self.largest is not None and (self.largest < 1 or self.largest % 1):
+            raise ValueError(
+                f"largest={self.largest}: must be an integer of at least 1, or null for all"
+            )
+        _check_size("min_ml", self.min_ml)
+        if self.within_mm is not None:
+            _check_size("within_mm", self.within_mm)
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """Apply the rules of each region, in the order of ``regions``, then fill holes.
+
+    ``regions`` holds the arguments of `Rules` by name of the region, such as
+    ``{"kidney": {"largest": 2}}``. `ValueError` is raised for unknown names and values out of range.
+    """
+
+    regions: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     max_hole_ml: float = 0  # fill holes up to this volume
 
     def __post_init__(self) -> None:
-        largest = self.largest_kidneys
-        if largest is not None and largest < 1:
-            raise ValueError(f"largest_kidneys={largest}: must be at least 1, or null for all")
-        for name, value in vars(self).items():
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"{name}={value}: must be at least 0 and finite")
+        _check_size("max_hole_ml", self.max_hole_ml)
+        for region, settings in self.regions.items():
+            options = list(Rules.__annotations__)
+            for name in set(settings) - set(options):
+                remedy = suggestion(name, options)
+                raise ValueError(f"regions.{region}.{name}={settings[name]}: no such rule{remedy}")
+            try:
+                self._rules(region)
+            except ValueError as error:
+                raise ValueError(f"regions.{region}.{error}") from None
+
+    def _rules(self, region: str) -> Rules:
+        settings: Mapping[str, Any] = self.regions[region]
+        return Rules(**settings)
+
+    def check(self, labels: Labels) -> None:
+        """Raise `ValueError` if the labels lack a region, or have no class outside one that needs it."""
+        for region in self.regions:
+            key = f"postprocess.regions.{region}"
+            if region not in labels.regions:
+                remedy = suggestion(region, labels.regions, "postprocess.regions.")
+                raise ValueError(f"{key}: the labels have no such region{remedy}")
+            contains_all = {*labels.regions[region]} == {*labels.classes[1:]}
+            if self._rules(region).within_mm is not None and contains_all:
+                raise ValueError(f"{key}.within_mm: the region contains all classes; set it to null")
 
     def __call__(self, label: Label, spacing_mm: Sequence[float], labels: Labels = KITS19) -> Label:
         """Return a cleaned copy of ``label``; ``spacing_mm`` is that of slices, rows and columns."""
@@ -49,58 +84,49 @@ class PostProcessing:
         if box is None:
             return out
         part = np.ascontiguousarray(label[box])
-        voxel_ml = float(np.prod(spacing_mm)) / 1000
-        if self.largest_kidneys is not None or self.min_kidney_ml > 0:
-            part = keep_kidneys(part, self.largest_kidneys, self.min_kidney_ml / voxel_ml)
-        if self.tumour_within_mm is not None:
-            part = drop_far_tumours(part, spacing_mm, self.tumour_within_mm, labels)
-        if self.min_tumour_ml > 0:
-            part = drop_small_tumours(part, self.min_tumour_ml / voxel_ml, labels)
+        for region in self.regions:
+            if (rules := self._rules(region)) != Rules():
+                part = apply_rules(part, spacing_mm, labels.mask(part, region), rules)
         if self.max_hole_ml > 0:
-            part = fill_holes(part, self.max_hole_ml / voxel_ml)
+            part = fill_holes(part, self.max_hole_ml / _voxel_ml(spacing_mm))
         out[box] = part
         return out
 
 
-def keep_kidneys(label: Label, largest: int | None, min_voxels: float) -> Label:
-    """Keep the ``largest`` kidneys (None keeps all) of at least ``min_voxels``, tumours included."""
-    numbers, sizes = components(label > BACKGROUND)
-    keep = _reaches(sizes, min_voxels)
-    if largest is not None:
-        keep[np.argsort(-sizes, kind="stable")[largest:]] = False
-    return np.where(keep[numbers], label, np.uint8(BACKGROUND))
-
-
-def drop_far_tumours(
-    label: Label, spacing_mm: Sequence[float], within_mm: float, labels: Labels = KITS19
+def apply_rules(
+    label: Label, spacing_mm: Sequence[float], mask: NDArray[np.bool_], rules: Rules
 ) -> Label:
-    """Keep tumours that touch a kidney voxel or lie within ``within_mm`` of one, centre to centre.
-
-    Without kidney voxels, all tumours are removed.
-    """
-    tumours, others = _split(label, labels)
-    numbers, sizes = components(tumours)
-    keep = np.arange(len(sizes)) == 0
-    keep[_touching(numbers, others)] = True
-    # Distances start at voxels with a face on the outside.
-    edges = (mask & ~ndimage.binary_erosion(mask) for mask in (others, tumours))
-    kidney, tumour = (np.argwhere(edge) for edge in edges)
-    tumour = tumour[~keep[numbers[tuple(tumour.T)]]]
-    if len(kidney) and len(tumour):
-        near = nearest_mm(tumour, kidney, spacing_mm) <= within_mm
-        keep[numbers[tuple(tumour[near].T)]] = True
-    return np.where(keep[numbers], label, np.uint8(BACKGROUND))
-
-
-def drop_small_tumours(label: Label, min_voxels: float, labels: Labels = KITS19) -> Label:
-    """Relabel tumours below ``min_voxels``: the lowest other class they touch, otherwise background."""
-    tumours, others = _split(label, labels)
-    numbers, sizes = components(tumours)
-    small = ~_reaches(sizes, min_voxels)
+    """Return a label volume ``[S, H, W]`` without the components of ``mask`` that the rules remove."""
+    others = (label != BACKGROUND) & ~mask
+    numbers, sizes = components(mask)
+    keep = _reaches(sizes, rules.min_ml / _voxel_ml(spacing_mm))
+    if rules.within_mm is not None:
+        keep &= _near(numbers, len(sizes), others, spacing_mm, rules.within_mm)
+    if rules.largest is not None:
+        keep[np.argsort(-np.where(keep, sizes, 0), kind="stable")[rules.largest :]] = False
+    keep[0] = True
+    if keep.all():
+        return label
     becomes = np.zeros(len(sizes), np.uint8)
     for class_id in np.unique(label[others])[::-1]:
         becomes[_touching(numbers, label == class_id)] = class_id
-    return np.where(small[numbers], becomes[numbers], label)
+    return np.where(keep[numbers], label, becomes[numbers])
+
+
+def _near(
+    numbers: NDArray[Any], count: int, others: NDArray[np.bool_], spacing_mm: Sequence[float], mm: float
+) -> NDArray[np.bool_]:
+    """Return which components touch a voxel of ``others`` or lie within ``mm`` of one, by centres."""
+    near = np.zeros(count, bool)
+    near[_touching(numbers, others)] = True
+    # Distances start at voxels with a face on the outside.
+    edges = (mask & ~ndimage.binary_erosion(mask) for mask in (others, numbers > 0))
+    other, own = (np.argwhere(edge) for edge in edges)
+    own = own[~near[numbers[tuple(own.T)]]]
+    if len(other) and len(own):
+        close = nearest_mm(own, other, spacing_mm) <= mm
+        near[numbers[tuple(own[close].T)]] = True
+    return near
 
 
 def fill_holes(label: Label, max_voxels: float) -> Label:
@@ -123,10 +149,13 @@ def fill_holes(label: Label, max_voxels: float) -> Label:
     return np.where(hole[numbers], becomes[numbers], padded)[1:-1, 1:-1, 1:-1]
 
 
-def _split(label: Label, labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the masks of the target region and of all other classes but the background."""
-    tumours = labels.mask(label, labels.target)
-    return tumours, (label != BACKGROUND) & ~tumours
+def _check_size(name: str, value: float | None) -> None:
+    if value is None or not 0 <= value < float("inf"):
+        raise ValueError(f"{name}={value}: must be at least 0 and finite")
+
+
+def _voxel_ml(spacing_mm: Sequence[float]) -> float:
+    return float(np.prod(spacing_mm)) / 1000
 
 
 def _reaches(sizes: NDArray[np.int64], min_voxels: float) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 
 import kitsseg
-from kitsseg.data.case import case_number, name_key
+from kitsseg.data.case import name_key
 from kitsseg.data.io.dicom_seg import save_seg
 from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.nifti.write import save_volume
@@ -181,16 +181,16 @@ class PredictionRecord:
                     path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
 
-    def drop_problems(self, current: Collection[str], numbers: Collection[int] | None) -> None:
+    def drop_problems(self, current: Collection[str], requested: Container[str] | None) -> None:
         """Remove the problems that an earlier run found in the same input, and that no longer exist.
 
-        ``current`` holds the names of the scans and problems of this run, ``numbers`` the cases that it
+        ``current`` holds the names of the scans and problems of this run, ``requested`` those that it
         looks for; None for all.
         """
         with self._lock():
             kept = {}
             for name, entry in self._read(check=True).items():
-                is_requested = numbers is None or case_number(Path(name).name) in numbers
+                is_requested = requested is None or name in requested
                 if name in current or entry.get("searched") != self.searched or not is_requested:
                     kept[name] = entry
             self._write(kept)

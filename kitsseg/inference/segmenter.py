@@ -67,7 +67,7 @@ class Segmenter:
             None: crop if no 2D network computes statistics of whole slices. 3D networks see patches.
         overlap: of adjacent patches of 3D networks as a share of their side, in [0, 1).
 
-    The attribute ``labels`` describes the classes, and ``has_3d`` says whether a network is 3D.
+    The attribute ``labels`` describes the classes, and ``has_3d`` is whether a network is 3D.
     ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``), and crop.
     Raises `ValueError` if an argument is out of range, the networks have different labels, or the device
     is missing or full.
@@ -97,6 +97,7 @@ class Segmenter:
         self.precision = hardware.choose_precision(self.device.type, precision)
         self._autocast = hardware.autocast(self.device, self.precision)
         if isinstance(postprocess, PostProcessing):
+            postprocess.check(self.labels)
             postprocess = partial(postprocess, labels=self.labels)
         self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
         self.crop = bool(flat) and (all(member.local for member in flat) if crop is None else crop)
@@ -183,8 +184,8 @@ class Segmenter:
 
         Slices without a voxel above `EMPTY_HU` are background without running a network. If a batch does
         not fit into the device's memory, the batch size is halved for the rest of the volume and for
-        later volumes. Raises `ValueError` if a single slice or patch does not fit, or a volume that is
-        resampled for a 3D network.
+        later volumes. Raises `ValueError` if a single slice or patch does not fit, or if resampling for
+        a 3D network needs more memory than is free.
         """
         views = make_views(hu, spacing_mm, self._groups, EMPTY_HU if self.crop else None)
         volumes = [group.open(hu, spacing_mm) for group in self._volumes]

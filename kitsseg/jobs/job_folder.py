@@ -60,7 +60,7 @@ def find(folder: Path, settings: Mapping[str, Any]) -> Path:
     if not (folder / CONFIG).is_file():
         for path in sorted(folder.parent.glob(f"*/{CONFIG}")):
             with suppress(ValueError):  # a damaged file is reported by its own job
-                if not differences(json.loads(path.read_text()), settings, free=("paths", "logger")):
+                if not differences(_read(path), settings, free=("paths", "logger")):
                     return path.parent
     return folder
 
@@ -68,7 +68,7 @@ def find(folder: Path, settings: Mapping[str, Any]) -> Path:
 def changes(folder: Path, settings: Mapping[str, Any]) -> list[str]:
     """Return the differences between the configuration in the folder and ``settings``."""
     path = folder / CONFIG
-    return differences(json.loads(path.read_text()), settings) if path.is_file() else []
+    return differences(_read(path), settings) if path.is_file() else []
 
 
 def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
@@ -83,7 +83,7 @@ def changed_cases(folder: Path) -> str:
     Files that are gone do not count: a finished run does not need its data.
     """
     path = folder / CASES
-    cases = json.loads(path.read_text()) if path.is_file() else {}
+    cases = _read(path) if path.is_file() else {}
     changed = []
     for case, files in cases.items():
         with suppress(OSError):
@@ -125,6 +125,20 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[s
     ]
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Return what an earlier attempt wrote into a file; raise `ValueError` if it is damaged."""
+    try:
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict):
+            raise ValueError(f"it is a {type(values).__name__}, not an object")
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: is damaged ({error}); choose another name=, or remove {path.parent} to start from "
+            "scratch"
+        ) from error
+    return values
+
+
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
@@ -147,7 +161,7 @@ class Phases:
 
     def __init__(self, folder: Path, write: bool = True) -> None:
         self.path, self.write = folder / PHASES, write
-        self.done: dict[str, Any] = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self.done = _read(self.path) if self.path.is_file() else {}
 
     def __call__(self, name: str, work: Callable[[], Value], always: bool = False) -> Value:
         """Return the result of ``work`` (plain values), or the stored one if the phase has finished.

@@ -126,7 +126,7 @@ def _run_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any
 
 
 def objective(folder: Path) -> float | None:
-    """Return the objective of a search, the mean validation Dice of the tumour; None on failure."""
+    """Return the objective of a search, the mean validation Dice of the target; None on failure."""
     if not job_folder.is_complete(folder):
         return None
     record = run_record.read(folder / run_record.RESULT)

@@ -11,7 +11,7 @@ from kitsseg.system.files import write_json
 
 VERSION = 2
 ADDED_IN_2 = {"curves", "clinical"}  # version 1 also lacks the voxel volume of each case
-ADDED_LATER = {"labels"}  # without them, the record is of KiTS19's labels
+ADDED_LATER = {"labels", "window"}  # without labels, the record is of KiTS19's
 RESULT, STATUS = "result.json", "status.json"
 
 
@@ -29,6 +29,7 @@ class Record:
         curves: for each stage, one dict per epoch: ``epoch`` from 0, ``train/loss``, ``val/loss``, ….
         clinical: clinical fields by validation case; empty if unknown.
         labels: classes and regions as plain values, see `label_set`.
+        window: ``low_hu``, ``high_hu``, ``mean_hu`` and ``sd_hu``; empty if unknown.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Record:
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     clinical: dict[str, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=KITS19.as_dict)
+    window: dict[str, float] = field(default_factory=dict)
     version: int = VERSION
 
     @property

@@ -12,6 +12,7 @@ from torch import nn
 
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.sources.clinical import read_clinical
+from kitsseg.data.sources.kits import Kits19
 from kitsseg.evaluation import metrics
 from kitsseg.inference import checkpoint
 from kitsseg.models.window import Window
@@ -24,7 +25,7 @@ from kitsseg.training.evaluation import evaluate
 from kitsseg.training.finetune import FineTune
 from kitsseg.training.losses import Loss
 from kitsseg.training.stage import fit, initialize, load_best, stage_callbacks
-from kitsseg.training.task import SegmentationTask
+from kitsseg.training.task import SegmentationTask, fit_window
 
 log = logging.getLogger("kitsseg")
 
@@ -50,7 +51,7 @@ class Experiment:
         data: the slices.
         net: the network, compiled if ``compiled``.
         compiled: whether the network is compiled.
-        window: maps HU to the input of the network.
+        window: maps HU to the input of the network; `run` fits an `AutoWindow`.
         loss: the loss of both stages.
         optimizer: called with the parameters to train, and with ``lr`` in stage two.
         scheduler: called with the optimizer.
@@ -88,6 +89,9 @@ class Experiment:
         """
         phase("prepare", self.data.prepare_data, always=True)
         self.data.setup()
+        if self.finetune is not None:
+            self.data.for_target_slices()  # raises an error if there are none
+        self.window = fit_window(self.window, self.data)
         trainer = self.make_trainer("train", self.settings["trainer"]["max_epochs"])
         if trainer.world_size > 1:
             trainer.strategy.setup_environment()  # also needed if the stage is already trained
@@ -179,7 +183,8 @@ class Experiment:
         trainer: pl.Trainer,
     ) -> Record:
         """Write the record and the showcase; return the record."""
-        clinical = read_clinical(self.data.root)
+        is_kits = isinstance(self.data.source, Kits19)
+        clinical = read_clinical(self.data.root) if is_kits else {}
         record = Record(
             name=self.settings["name"],
             model=self.model,
@@ -192,6 +197,7 @@ class Experiment:
             curves={stage: result["curve"] for stage, result in fitted.items()},
             clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
             labels=self.data.labels.as_dict(),
+            window=self.window.settings(),
             **about,
         )
         record.write(self.folder)  # first, so that a later failure does not lose the results

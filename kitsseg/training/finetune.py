@@ -1,4 +1,4 @@
-"""Stage two (paper section 2.3): train on tumour slices only, with the shallow layers frozen."""
+"""Stage two (paper section 2.3): train on slices with the target, with the shallow layers frozen."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ class FineTune:
 
     Args:
         frozen: names of the submodules to freeze, batch norms included.
-        epochs: passes over the tumour slices.
+        epochs: passes over the slices with the target region.
         lr: learning rate, which replaces the one of stage one.
 
     Raises:

@@ -25,7 +25,7 @@ MARGIN_SLICES, MARGIN_PIXELS = 3, 4
 Array = npt.NDArray[Any]
 
 
-def choose_examples(scores: dict[str, dict[str, Any]], region: str = "tumour") -> dict[str, str]:
+def choose_examples(scores: dict[str, dict[str, Any]], region: str) -> dict[str, str]:
     """Return ``{role: case}`` by the Dice of a region: ``best``, ``worst`` and ``median``.
 
     Each case appears once. Of cases with equal Dice, the one with the larger region ranks lower.

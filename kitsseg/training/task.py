@@ -1,6 +1,8 @@
 """The LightningModule: training steps, validation per case, optimizer and scheduler."""
 
+import copy
 import inspect
+import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,12 +20,27 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import dice, mean_over_cases
 from kitsseg.inference.checkpoint import header, load
-from kitsseg.models.window import Window
+from kitsseg.models.window import AutoWindow, Window
 from kitsseg.training.losses import Loss, SorensenDice
 from kitsseg.training.pixel_counts import region_counts
 
 PAPER_ADAM = partial(Adam, lr=1e-3)
 KITS_WINDOW = {"low_hu": -79, "high_hu": 304, "mean_hu": 101, "sd_hu": 76.9}
+
+log = logging.getLogger("kitsseg")
+
+
+def fit_window(window: Window, data: Any) -> Window:
+    """Return ``window``, or a fitted copy if it is an `AutoWindow` that is not fitted yet.
+
+    ``data`` is a `SliceDataModule` after `setup`. Only its training cases are used.
+    """
+    if not isinstance(window, AutoWindow) or window.is_fitted:
+        return window
+    fitted = copy.deepcopy(window).fit(*data.store.foreground_hu(data.split.train))
+    values = ", ".join(f"{name}={value:.6g}" for name, value in fitted.settings().items())
+    log.info(f"window of the foreground of {len(data.split.train)} training cases: {values}")
+    return fitted
 
 
 class SegmentationTask(pl.LightningModule):
@@ -39,7 +56,8 @@ class SegmentationTask(pl.LightningModule):
         net: maps images ``[B, K, H, W]`` to logits ``[B, C, H, W]``, or in 3D ``[B, 1, D, H, W]`` to
             ``[B, C, D, H, W]``.
         loss: see `kitsseg.training.losses.Loss`; by default the paper's.
-        window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``.
+        window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``. An
+            `AutoWindow` is fitted when the Trainer has set up the data.
         optimizer: called with the parameters that are not frozen; by default Adam with the paper's rate.
         scheduler: called with the optimizer; by default `ReduceLROnPlateau`. A scheduler with an
             argument ``total_steps`` is stepped after every batch, any other one after every epoch.
@@ -75,6 +93,11 @@ class SegmentationTask(pl.LightningModule):
         self._validation_loss: float | None = None
         # Lightning keeps the mode of each module when it starts fitting.
         self.train()
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "store"):
+            self.window = fit_window(self.window, data)
 
     def forward(self, image_hu: Tensor) -> Tensor:
         """Map HU ``[B, K, H, W]`` to logits ``[B, C, H, W]``."""

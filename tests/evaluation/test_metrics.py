@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import DiceMetric
 
-from kitsseg.data.labels import REGIONS, Labels
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.lesions import Matching
 from kitsseg.evaluation.metrics import case_mean, dice, mean_over_cases, volume_counts
 from kitsseg.evaluation.scores import score
@@ -49,7 +49,9 @@ def test_equals_the_official_formula_and_monai() -> None:
     figures = score_case(prediction, truth)["dice"]
     assert (figures["kidney"], figures["tumour"]) == pytest.approx(official(truth, prediction))
     masks = [
-        torch.from_numpy(np.stack([np.isin(v, classes) for classes in REGIONS.values()])[None])
+        torch.from_numpy(
+            np.stack([np.isin(v, classes) for classes in map(KITS19.ids, KITS19.regions)])[None]
+        )
         for v in (prediction, truth)
     ]
     theirs = DiceMetric(reduction="none")(*(m.float() for m in masks))[0]
@@ -69,7 +71,7 @@ def test_empty_regions() -> None:
     nothing = np.zeros((1, 2, 2), np.uint8)
     tumour = nothing.copy()
     tumour[0, 0, 0] = 2
-    assert score_case(nothing, nothing)["dice"] == dict.fromkeys(REGIONS)  # undefined: None
+    assert score_case(nothing, nothing)["dice"] == dict.fromkeys(KITS19.regions)  # undefined: None
     assert score_case(tumour, nothing)["dice"]["tumour"] == 0  # invented
     assert score_case(nothing, tumour)["dice"]["tumour"] == 0  # missed
     figures = {"a": score_case(nothing, nothing), "b": score_case(tumour, tumour)}

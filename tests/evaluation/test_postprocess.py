@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-from kitsseg.data.labels import Labels
-from kitsseg.evaluation.postprocess import (
-    PostProcessing,
-    drop_far_tumours,
-    drop_small_tumours,
-    fill_holes,
-    keep_kidneys,
-)
+from kitsseg.data.labels import KITS19, Labels
+from kitsseg.evaluation.postprocess import PostProcessing, fill_holes
 from tests.data.test_labels import KITS23
 
 SPACING_MM = (5.0, 1.0, 2.0)  # a voxel is 0.01 ml
+ALL = {"kidney": {"largest": 2, "min_ml": 0.05}, "tumour": {"within_mm": 2, "min_ml": 0.02}}
+
+
+def clean(label: np.ndarray, labels: Labels = KITS19, **regions: dict) -> np.ndarray:
+    return PostProcessing(regions)(label, SPACING_MM, labels)
 
 
 def volume() -> np.ndarray:
@@ -41,7 +40,7 @@ def volume() -> np.ndarray:
 )
 def test_kidneys(largest: int | None, min_voxels: float, kept: set[int]) -> None:
     label = volume()
-    out = keep_kidneys(label, largest, min_voxels)
+    out = clean(label, kidney={"largest": largest, "min_ml": min_voxels / 100})
     parts = {60: (..., slice(0, 9)), 48: (..., slice(9, 17)), 2: (..., slice(17, 20))}
     for size, part in parts.items():
         assert np.array_equal(out[part], label[part] if size in kept else label[part] * 0)
@@ -59,15 +58,15 @@ def test_tumours_away_from_any_kidney() -> None:
         (3, [corner, beside]),
         (9.9, [corner, beside]),
     ):
-        out = drop_far_tumours(label, SPACING_MM, within_mm)
+        out = clean(label, tumour={"within_mm": within_mm})
         assert [where for where in (corner, beside, below) if out[where] == 2] == kept
         assert out[4, 4, 4] == 1
-    assert np.array_equal(drop_far_tumours(label, SPACING_MM, 10), label)
+    assert np.array_equal(clean(label, tumour={"within_mm": 10}), label)
 
 
 def test_without_a_kidney_every_tumour_goes() -> None:
     label = np.full((2, 2, 2), 2, np.uint8)
-    assert not drop_far_tumours(label, SPACING_MM, 100).any()
+    assert not clean(label, tumour={"within_mm": 100}).any()
 
 
 def test_small_tumours_become_what_they_lie_in() -> None:
@@ -75,9 +74,9 @@ def test_small_tumours_become_what_they_lie_in() -> None:
     label[1:4, 1:5, 1:5] = 1
     label[2, 2, 2:4] = 2  # two voxels in the kidney
     label[2, 8, 8] = 2  # one alone
-    out = drop_small_tumours(label, 2)
+    out = clean(label, tumour={"min_ml": 0.02})
     assert (out[2, 2, 2], out[2, 8, 8]) == (2, 0)
-    out = drop_small_tumours(label, 3)
+    out = clean(label, tumour={"min_ml": 0.03})
     assert (out[2, 2, 2], out[2, 2, 3], out[2, 8, 8]) == (1, 1, 0)
     assert np.array_equal(out[1:4, 1:5, 1:5], np.ones((3, 4, 4)))
 
@@ -109,7 +108,7 @@ def test_all_rules_in_ml_and_the_input_stays() -> None:
     before = label.copy()
     for order in "CF":
         given = label.copy(order=order)
-        out = PostProcessing(2, 0.05, 2, 0.02, 0.01)(given, SPACING_MM)
+        out = PostProcessing(ALL, 0.01)(given, SPACING_MM)
         assert np.array_equal(given, before) and out.dtype == np.uint8
         expected = volume()
         expected[7] = 0
@@ -119,21 +118,46 @@ def test_all_rules_in_ml_and_the_input_stays() -> None:
 def test_nothing_asked_or_nothing_there_changes_nothing() -> None:
     assert np.array_equal(PostProcessing()(volume(), SPACING_MM), volume())
     nothing = np.zeros((3, 4, 5), np.uint8)
-    assert np.array_equal(PostProcessing(2, 1, 1, 1, 1)(nothing, SPACING_MM), nothing)
+    assert np.array_equal(PostProcessing(ALL, 1)(nothing, SPACING_MM), nothing)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("rules", "message"),
     [
-        ({"largest_kidneys": 0}, "largest_kidneys=0: must be at least 1, or null for all"),
-        ({"min_kidney_ml": -1}, "min_kidney_ml=-1: must be at least 0"),
-        ({"tumour_within_mm": float("nan")}, "tumour_within_mm=nan: must be at least 0"),
-        ({"max_hole_ml": float("inf")}, "max_hole_ml=inf: must be at least 0"),
+        ({"largest": 0}, "largest=0: must be an integer of at least 1, or null for all"),
+        ({"largest": 1.5}, "largest=1.5: must be an integer"),
+        ({"min_ml": -1}, "min_ml=-1: must be at least 0 and finite"),
+        ({"min_ml": None}, "min_ml=None: must be at least 0 and finite"),
+        ({"within_mm": float("nan")}, "within_mm=nan: must be at least 0"),
+        ({"larges": 2}, r"larges=2: no such rule; did you mean largest\?"),
+        ({"size": 2}, r"size=2: no such rule \(largest, min_ml, within_mm\)"),
     ],
 )
-def test_ranges(arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        PostProcessing(**arguments)
+def test_mistakes_are_one_line(rules: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^regions.kidney.{message}"):
+        PostProcessing({"kidney": rules})
+    with pytest.raises(ValueError, match="^max_hole_ml=inf: must be at least 0"):
+        PostProcessing({}, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        ({"tumor": {}}, r"tumor: the labels have no such region; did you mean .*regions.tumour\?"),
+        (
+            {"liver": {}},
+            r"liver: the labels have no such region \(kidney_and_masses, masses, tumour\)",
+        ),
+        (
+            {"kidney_and_masses": {"within_mm": 1}},
+            "kidney_and_masses.within_mm: the region contains all classes; set it to null",
+        ),
+    ],
+)
+def test_rules_that_do_not_fit_the_labels_are_refused(regions: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^postprocess.regions.{message}"):
+        PostProcessing(regions).check(Labels(**KITS23))
+    PostProcessing({"kidney_and_masses": {}, "masses": {"within_mm": 1}}).check(Labels(**KITS23))
 
 
 def test_rules_follow_the_labels() -> None:
@@ -144,10 +168,23 @@ def test_rules_follow_the_labels() -> None:
     label[0, 3, 7] = 0  # a hole in the cyst
     label[0, 1, 14] = 2  # far from everything
     labels = Labels(**KITS23)
-    rules = PostProcessing(tumour_within_mm=2, min_tumour_ml=0.003, max_hole_ml=0.001)
+    rules = PostProcessing({"tumour": {"within_mm": 2, "min_ml": 0.003}}, max_hole_ml=0.001)
     out = rules(np.repeat(label, 3, 0)[1:2], (1, 1, 1), labels)
     assert out[0, 1, 14] == 0
     assert (out[0, 3:5, 5] == 1).all()  # below 0.003 ml: the lowest class that it touches
     in_3d = np.pad(label, ((1, 1), (0, 0), (0, 0)))
     in_3d[[0, 2], 2:6, 6:9] = 3
     assert rules(in_3d, (1, 1, 1), labels)[1, 3, 7] == 3
+
+
+def test_regions_are_cleaned_one_after_the_other() -> None:
+    """The largest mass near the kidney stays; one that is removed becomes the class it touches."""
+    label = np.zeros((1, 3, 20), np.uint8)
+    label[0, 1, 1:4] = 1
+    label[0, 1, 4:6] = 3  # beside the kidney
+    label[0, 1, 7] = 2  # 3 columns from the kidney: 6 mm
+    label[0, 1, 14:18] = 2
+    out = clean(label, Labels(**KITS23), masses={"within_mm": 10, "largest": 1})
+    assert out[0, 1].tolist() == [0, 1, 1, 1, 3, 3, *[0] * 14]
+    both = {"masses": {"largest": 1}, "kidney_and_masses": {"largest": 1}}
+    assert clean(label, Labels(**KITS23), **both)[0, 1].tolist() == [0, *[1] * 5, *[0] * 14]

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -26,8 +27,14 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__])
 
 
-def run(home: Path, *arguments: str, env: dict[str, str] | None = None, ranks: int = 1) -> list[int]:
-    """Run `python -m kitsseg.train` in ``home``, with ``ranks`` processes as torchrun starts them.
+def run(
+    home: Path,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    ranks: int = 1,
+    name: str = "kitsseg.train",
+) -> list[int]:
+    """Run `python -m NAME` in ``home``, with ``ranks`` processes as torchrun starts them.
 
     ``KILL_OPENING`` in ``env`` names a folder in ``home``: see `_kill_opening`.
 
@@ -41,7 +48,7 @@ def run(home: Path, *arguments: str, env: dict[str, str] | None = None, ranks: i
     for rank, each in enumerate(about if ranks > 1 else ()):
         each |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
         each |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [_context.Process(target=_command, args=(home, arguments, each)) for each in about]
+    processes = [_context.Process(target=_command, args=(home, arguments, each, name)) for each in about]
     for process in processes:
         process.start()
     waiting = list(processes)
@@ -59,9 +66,9 @@ def run(home: Path, *arguments: str, env: dict[str, str] | None = None, ranks: i
     return [int(process.exitcode) for process in processes]  # type: ignore[arg-type]
 
 
-def _command(home: Path, arguments: Sequence[str], env: dict[str, str]) -> None:
-    for name in [n for n in os.environ if n.startswith(("WANDB", "KITSSEG", "PYTEST"))]:
-        del os.environ[name]
+def _command(home: Path, arguments: Sequence[str], env: dict[str, str], name: str) -> None:
+    for key in [n for n in os.environ if n.startswith(("WANDB", "KITSSEG", "PYTEST"))]:
+        del os.environ[key]
     os.environ.update(env)
     os.chdir(home)
     said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -71,8 +78,11 @@ def _command(home: Path, arguments: Sequence[str], env: dict[str, str]) -> None:
     tqdm.tqdm.set_lock(threading.RLock())  # the default lock's semaphore would outlive a killed process
     if "KILL_OPENING" in env:
         sys.addaudithook(_kill_opening(home / env["KILL_OPENING"]))
-    sys.argv = ["train.py", *arguments]
-    train.main()
+    sys.argv = [f"{name.split('.')[-1]}.py", *arguments]
+    if name == "kitsseg.train":
+        train.main()
+    else:
+        runpy.run_module(name, run_name="__main__")
 
 
 def _kill_opening(folder: Path) -> Callable[[str, Any], None]:

@@ -19,7 +19,8 @@ from kitsseg.training.task import SegmentationTask
 def make_data(root: Path, prepared: Path, **options: Any) -> SliceDataModule:
     """Return a data module of the cases in ``root`` after `setup`; two of six are validation cases."""
     settings = {"batch_size": 4, **options}
-    data = SliceDataModule(root, Kits19(), Seeded(0.33), Augmentation([]), prepared, **settings)
+    split = settings.pop("split", Seeded(0.33))
+    data = SliceDataModule(root, Kits19(), split, Augmentation([]), prepared, **settings)
     data.prepare_data()
     data.setup()
     return data

@@ -12,6 +12,7 @@ import torch
 from kitsseg.data.case import Case
 from kitsseg.data.drawing import HEADER, bgr
 from kitsseg.data.labels import Labels
+from kitsseg.evaluation.lesions import components
 from kitsseg.inference import checkpoint
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.models.unet import UNet
@@ -72,3 +73,16 @@ def test_a_checkpoint_states_its_labels(four: Path) -> None:
     torch.save(content, four)
     with pytest.raises(ValueError, match="labels: target: liver must be one of"):
         checkpoint.load(four)
+
+
+def test_rules_for_other_labels_are_refused_before_the_first_volume(
+    four: Path, block_cases: list[Case], tmp_path: Path
+) -> None:
+    image, out = block_cases[0].image, tmp_path / "out"
+    with pytest.raises(ValueError, match=r"^postprocess.regions.kidney: the labels have no such region"):
+        predict(four, image, out, "postprocess=kidneys")
+    assert not out.exists()
+    remedy = ["postprocess=regions", "+postprocess.regions.kidney_and_masses.largest=1"]
+    assert predict(four, image, out, *remedy) == 0
+    label = np.asanyarray(nib.load(next(out.glob("*.nii.gz"))).dataobj)
+    assert components(label > 0)[1].size == 2  # the outside and the largest component

@@ -215,11 +215,13 @@ def test_pixels_that_are_not_square_are_made_so() -> None:
 def test_post_processing_comes_last() -> None:
     image = np.full((3, 64, 64), -50, np.int16)
     image[:, 5:25, 5:25] = image[1, 50:52, 50:52] = 60
-    cleaned = make(member(Threshold()), postprocess=PostProcessing(largest_kidneys=1))
+    cleaned = make(member(Threshold()), postprocess=PostProcessing({"kidney": {"largest": 1}}))
     assert cleaned(image, (1, 1, 1)).sum() == 3 * 400
     assert make(member(Threshold()))(image).sum() == 3 * 400 + 4
     with pytest.raises(ValueError, match="spacing_mm: required for post-processing"):
         cleaned(image)
+    with pytest.raises(ValueError, match=r"regions.kidne: the labels have no such region; did you mean"):
+        make(member(Threshold()), postprocess=PostProcessing({"kidne": {"largest": 1}}))
 
 
 def test_arrays_of_other_types() -> None:

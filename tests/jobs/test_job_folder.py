@@ -1,6 +1,7 @@
 """The configuration, lock, status and phases in the folder of a job."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -142,3 +143,30 @@ def test_cases_that_changed_since_the_run(tmp_path: Path, caplog: pytest.LogCapt
     assert "case_00007: changed since this run was started; choose another name= to train" in caplog.text
     image.unlink()  # a finished run does not need its data
     assert job_folder.changed_cases(folder) == ""
+
+
+@pytest.mark.parametrize("content", ['{"seed":', "[1]", "", "\xff"])
+@pytest.mark.parametrize("name", [job_folder.CONFIG, job_folder.CASES, job_folder.PHASES])
+def test_a_damaged_file_beside_a_job_is_one_line(
+    tmp_path: Path, content: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "job"
+    (folder / "checkpoints").mkdir(parents=True)
+    job_folder.claim(folder, SETTINGS)
+    (folder / name).write_bytes(content.encode("latin-1"))
+
+    def work() -> None:
+        job_folder.Phases(folder)
+
+    assert not sweep.guard(work, folder, SETTINGS, {})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"kitsseg.train: {folder / name}: is damaged (")
+    assert line.endswith(f"; choose another name=, or remove {folder} to start from scratch")
+    # Another job beside it is not affected, and the remedy works.
+    (tmp_path / "other").mkdir()
+    assert job_folder.find(tmp_path / "other", SETTINGS) == tmp_path / (
+        "other" if name == job_folder.CONFIG else "job"
+    )
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert sweep.guard(work, folder, SETTINGS, {})

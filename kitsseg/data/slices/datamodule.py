@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from kitsseg.data.case import Case
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
+from kitsseg.data.slices.coverage import check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
 from kitsseg.data.slices.loader import default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
@@ -99,8 +100,8 @@ class SliceDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name}={value}: must be at least {least}")
         if not 0 <= background_keep <= 1:
             raise ValueError(f"background_keep={background_keep}: must be between 0 and 1")
-        if neighbours:
-            augmentation.check_neighbours()
+        if augmentation is not None:  # `kitsseg.prepare` checks its configuration without one
+            self._check_augmentation(augmentation, neighbours)
         self.root, self.source, self.splitter = Path(root).expanduser(), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours, self.labels = neighbours, labels
@@ -113,6 +114,9 @@ class SliceDataModule(pl.LightningDataModule):
         self.split: Split
         self.cases: dict[str, Case] = {}
         self._is_prepared = self._is_set_up = False
+
+    def _check_augmentation(self, augmentation: Augmentation, neighbours: int) -> None:
+        augmentation.check_slices(neighbours)
 
     def prepare_data(self) -> None:
         """Prepare the cases that are missing from the store.
@@ -136,6 +140,8 @@ class SliceDataModule(pl.LightningDataModule):
         check_patients(self.split, cases)
         self.train_rows = self._rows_of(self.split.train)
         self.validation_rows = self._rows_of(self.split.validation)
+        sides = (self.train_rows, self.validation_rows)
+        check_regions(self.store.index, *sides, self.labels, self.target_repeat)
         self._is_set_up = True
 
     def open_store(self) -> Store:
@@ -187,11 +193,8 @@ class SliceDataModule(pl.LightningDataModule):
 
     def pixel_range_mm(self) -> tuple[float, float]:
         """Return the smallest and the largest height of a pixel in the stored training slices."""
-        mm = [
-            self.store.cards[case]["spacing_mm"][1] * grid.native[-2] / grid.scaled[-2]
-            for case in map(int, np.unique(self.store.index.case[self.train_rows]))
-            for grid in [self.store.grid(case)]
-        ]
+        store, cases = self.store, np.unique(self.store.index.case[self.train_rows])
+        mm = [store.grid(c).stored_mm(store.cards[c]["spacing_mm"][1]) for c in map(int, cases)]
         return min(mm), max(mm)
 
     def for_target_slices(self) -> "SliceDataModule":
@@ -215,13 +218,11 @@ class SliceDataModule(pl.LightningDataModule):
         own = Index(*(values[self.train_rows] for values in (index.case, index.z, index.pixels)))
         has_target = own.contains(self.labels.ids(self.labels.target))
         if self.target_only:
-            target_rows: Rows = self.train_rows[has_target]
-            return target_rows
+            return np.asarray(self.train_rows[has_target])
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
         kept = keep_background(own, self.background_keep, seed)
         repeats = np.where(has_target[kept], self.target_repeat, 1)
-        rows: Rows = self.train_rows[np.repeat(kept, repeats)]
-        return rows
+        return np.asarray(self.train_rows[np.repeat(kept, repeats)])
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return shuffled batches; whose content depends only on seed, epoch and rank."""

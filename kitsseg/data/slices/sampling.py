@@ -22,7 +22,7 @@ class Draw(NamedTuple):
 
 
 def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> Rows:
-    """Return the rows of ``index`` to train on: all with kidney or tumour, and a share of the others.
+    """Return the rows of ``index`` to train on: all with any class, and a share of the others.
 
     "We downsampled the training examples containing only the background class to a randomly selected
     2%, while preserving all the training examples containing either of the kidney and tumour

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case, case_folders, volume_in
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case, case_folders, case_number, volume_in
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.source import Source
 from kitsseg.system.obstacles import is_file, obstacle
@@ -29,13 +29,15 @@ class CaseNumbers:
     def choose(self, cases: object) -> list[int]:
         """Return the selected case numbers in ascending order.
 
-        ``cases`` is ``labelled``, ``test``, ``all``, a number, a range (``0-41``) or a list of these.
+        ``cases`` is ``labelled``, ``test``, ``all``, a number, a range (``0-41``), an id, or a list.
         Raises `ValueError` if the selection is malformed, empty, or outside the data set.
         """
         if isinstance(cases, list):
             if not cases:
                 raise ValueError("cases=[]: must contain at least one case")
             return sorted({number for item in cases for number in self.choose(item)})
+        if isinstance(cases, str) and (number := case_number(cases)) is not None:
+            cases = number
         named = {"labelled": self.labelled, "test": self.test, "all": self.all}
         if isinstance(cases, str) and cases in named:
             if not named[cases]:
@@ -71,6 +73,7 @@ def parse_ranges(texts: Sequence[str]) -> list[int]:
 
 
 NUMBERS = CaseNumbers(tuple(range(210)), tuple(range(210, 300)))  # of KiTS19
+ALL_EDITIONS = CaseNumbers((*NUMBERS.labelled, *range(400, 589)), NUMBERS.test)  # of KiTS19, 21, 23
 parse_cases = NUMBERS.choose
 
 

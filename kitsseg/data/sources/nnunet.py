@@ -24,6 +24,7 @@ class NnUNet(Source):
         path, content = root / DATASET, _read(root)
         try:
             _check_format(path, content)
+            _check_names(path, content, labels)
             training = _listed(root, content) if _is_list(content) else _in_folders(root, content)
             test = _test_images(root, content)
         except (TypeError, AttributeError, LookupError) as error:
@@ -118,6 +119,35 @@ def _check_format(path: Path, content: Mapping[str, Any]) -> None:
         raise ValueError(f"{path}: file_ending={ending}: must be .nii.gz or .nii; convert the files")
 
 
+def _check_names(path: Path, content: Mapping[str, Any], labels: Labels) -> None:
+    """Raise `ValueError` if the labels give a value another name than ``dataset.json``.
+
+    The spelling may differ. If the labels have ``values``, these may merge and rename classes.
+    """
+    try:
+        values = _values_by_name(content.get("labels", {}))
+    except ValueError as error:
+        raise ValueError(f"{path}: its labels cannot be read ({error}); correct them") from error
+    shared = [value for ids in values.values() for value in ids]
+    own = {_spelled(name) for name in labels.classes}
+    for name, ids in values.items():
+        for value in ids:
+            # Value 0 is the background, and a value of several regions has the names of all.
+            if value > 0 and value in labels.stored and shared.count(value) == 1:
+                read = labels.classes[labels.stored[value]]
+                is_renamed = labels.values is not None and _spelled(name) not in own
+                if _spelled(name) != _spelled(read) and not is_renamed:
+                    raise ValueError(
+                        f"{path}: value {value} is {name}, but the labels read it as {read}; set "
+                        f"labels=nnunet labels.root={path.parent}, or labels of your own with values"
+                    )
+
+
+def _spelled(name: str) -> str:
+    """Return what the spellings of a name have in common, such as Tumors and tumour."""
+    return re.sub(r"[\W_]", "", name.lower()).replace("tumour", "tumor").rstrip("s")
+
+
 def _is_list(content: Mapping[str, Any]) -> bool:
     """Whether the cases are listed, as by version 1 and the Decathlon."""
     return "training" in content and "channel_names" not in content
@@ -148,12 +178,19 @@ def _images_in(folder: Path, ending: str) -> dict[str, Path]:
 
 
 def _listed(root: Path, content: Mapping[str, Any]) -> list[tuple[str, Path, Path]]:
-    """Return the training cases that version 1 and the Decathlon list: id, image and label."""
+    """Return the training cases that version 1 and the Decathlon list: id, image and label.
+
+    Raises `ValueError` if ``labelsTr`` has a file that is not listed.
+    """
     cases = []
     for entry in content["training"]:
         label = root / entry["label"]
         name, image = _named(root / entry["image"])
         cases.append((_stem(label) if name == f"{_stem(label)}{CHANNEL}" else name, image, label))
+    found = {path.name for ending in ENDINGS for path in (root / LABELS).glob(f"[!.]*{ending}")}
+    if extra := sorted(found - {label.name for _, _, label in cases}):
+        problem = f"training does not list {shown(extra)} of {LABELS}"
+        raise ValueError(f"{root / DATASET}: {problem}; list it, or move it to another folder")
     return cases
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kitsseg.data.case import Case, shown
 from kitsseg.data.labels import KITS19, Labels
+from kitsseg.data.names import suggestion
 from kitsseg.system.obstacles import is_file
 
 
@@ -45,7 +46,8 @@ class Source(ABC):
         """Return the found cases with these ids."""
         by_id = {case.id: case for case in found}
         if unknown := [name for name in ids if name not in by_id]:
-            raise ValueError(f"cases: the data set has no case {shown(unknown)}")
+            remedy = suggestion(unknown[0], by_id)
+            raise ValueError(f"cases: the data set has no case {shown(unknown)}{remedy}")
         return [by_id[name] for name in ids]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.case import Case
-from kitsseg.data.case_statistics import hu_percentiles, pixels_by_slice
+from kitsseg.data.case_statistics import foreground_histogram, hu_percentiles, pixels_by_slice
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import missing_files
@@ -23,7 +23,7 @@ from kitsseg.data.store.store import CARD, IMAGE, LABEL, Resolution, Store, make
 from kitsseg.system.files import remove_abandoned
 from kitsseg.system.locks import locked
 
-VERSION = 2  # of a stored case: since 2, equal areas are no longer always the lower class
+VERSION = 3  # of a stored case: since 3, with the histogram of the foreground
 
 log = logging.getLogger("kitsseg")
 
@@ -86,21 +86,15 @@ def is_current(case: Case, folder: Path, labels: Labels = KITS19) -> bool:
     try:
         card = json.loads((stored / CARD).read_text())
         return bool(
-            card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
+            card["version"] == VERSION
+            and card["bytes"] == [(stored / name).stat().st_size for name in (IMAGE, LABEL)]
             and card["files"] == file_versions(case)
-            and _stored(card) == case.stored
+            and dict(card["stored"]) == case.stored
             and list(card["hu"]) == ["range", *labels.classes]
-            # Older cards have neither; labels at native size have not changed.
-            and card.get("offset_hu", 0) == case.offset_hu
-            and (card.get("version", 1) == VERSION or card["size"] is None)
+            and card["offset_hu"] == case.offset_hu
         )
     except (OSError, ValueError, KeyError):
         return False
-
-
-def _stored(card: dict[str, Any]) -> dict[int, int]:
-    """Return the class id of each value in the label file; older cards list those of 0, 1, ..."""
-    return dict(card["stored"] if "stored" in card else enumerate(card["classes"]))
 
 
 def prepare_case(
@@ -148,6 +142,7 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
         writes.append(writer.submit(_save, folder / LABEL, label))
         pixels = pixels_by_slice(label, len(labels.classes)).tolist()
         percentiles = hu_percentiles(image.hu, mask.label, labels.classes)
+        histogram = foreground_histogram(image.hu, mask.label)
         for write in writes:
             write.result()
     card = {
@@ -162,6 +157,7 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
         "size": resolution,
         "spacing_mm": image.layout.spacing_mm,
         "hu": {"range": image.range_hu, **percentiles},
+        "foreground_hu": histogram,
         "pixels": pixels,
     }
     (folder / CARD).write_text(json.dumps(card))

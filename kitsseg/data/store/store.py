@@ -97,6 +97,11 @@ class Store:
             return make_grid(card["native"], card["spacing_mm"], tuple(card["size"]))
         return make_grid((len(card["pixels"]), *card["native"]), card["spacing_mm"], card["size"])
 
+    def foreground_hu(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Return ``[2, N]``: the HU of the foreground of cases, and the number of voxels of each."""
+        found = (self.cards[self.ids.index(i)]["foreground_hu"] for i in ids)
+        return np.concatenate([np.asarray(each, np.int64) for each in found], axis=1)
+
     def with_target(self, cases: Iterable[Case], classes: Sequence[int]) -> list[Case]:
         """Return the store's cases with the column ``target``: classes ``present`` or ``absent``."""
         present = np.bincount(self.index.case, self.index.contains(classes)) > 0

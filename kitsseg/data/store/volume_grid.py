@@ -51,6 +51,10 @@ class VolumeGrid:
         """The stored shape; a stored volume has no padding."""
         return self.stored
 
+    def stored_mm(self, row_mm: float) -> float:
+        """Return the height of a stored pixel, given that of a native pixel."""
+        return row_mm * self.native[1] / self.stored[1]
+
     def fit_image(
         self, image: npt.NDArray[np.int16], first: int = 0, last: int | None = None
     ) -> npt.NDArray[np.int16]:

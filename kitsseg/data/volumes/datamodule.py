@@ -84,10 +84,14 @@ class PatchDataModule(SliceDataModule):
             triple = isinstance(values, list) and len(values) == 3 and all(value > 0 for value in values)
             if not (triple or values == "auto" or (values is None and name == "spacing_mm")):
                 raise ValueError(f"{name}={values}: must be auto or three numbers above 0")
-        augmentation.check_volumes()
+        if augmentation is not None:
+            augmentation.check_volumes(*([] if isinstance(patch, str) else [patch]))
         self.spacing_mm, self.patch = spacing_mm, patch
         self.patches_per_epoch, self.centred = patches_per_epoch, centred
         self._plan: Plan | None = None
+
+    def _check_augmentation(self, augmentation: Augmentation, neighbours: int) -> None:
+        """Do nothing: the transforms are checked on volumes, not on slices."""
 
     @property
     def plan(self) -> Plan:

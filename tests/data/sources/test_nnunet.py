@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kitsseg.data.case import Case
-from kitsseg.data.labels import KITS19
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.nnunet import NnUNet, read_labels
 from tests.helpers.sources import decathlon, link, nnunet, write_json
 
@@ -64,6 +64,10 @@ def test_a_list_may_name_the_channel(block_cases: list[Case], tmp_path: Path) ->
         ({"numTraining": 7}, "numTraining=7, but there are 6 training cases; correct it, or add the"),
         ({"channel_names": 3}, "is not in nnU-Net's format"),
         ({"dataset": {"a": {"label": "x"}}}, r"is not in nnU-Net's format \(KeyError\('images'\)\)"),
+        (
+            {"dataset": {i: {"images": ["x"], "label": "x"} for i in "aA"}},
+            "case id 'A': differs from 'a' in case only; rename one",
+        ),
         ({"dataset": {"a/b": {"images": ["x"], "label": "x"}}}, "case id 'a/b': must be a file name"),
         (
             {"dataset": {i: {"images": ["x.nii"], "label": "y.nii"} for i in "abc"}},
@@ -182,3 +186,71 @@ def test_labels_decide_the_stored_values(block_cases: list[Case], tmp_path: Path
     found = NnUNet().find(root, read_labels(root))[0]
     assert found.stored == {0: 0, 1: 1, 2: 2}
     assert json.loads((root / "dataset.json").read_text())["numTraining"] == 6
+
+
+# ---- labels of the user's own
+
+
+def own(classes: str, values: dict[int, str] | None = None, target: str = "kidney") -> Labels:
+    names = ["background", *classes.split()]
+    return Labels(names, {name: [name] for name in names[1:]}, target, values=values)
+
+
+MERGED = {0: "background", 1: "kidney", 2: "kidney"}
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ({"background": 0, "Kidneys": 1, "Tumor": 2}, KITS19),
+        ({"air": 0, "kidney": 1, "tumour": 2, "renal cyst": 3}, KITS19),  # 3 is refused where it occurs
+        ({"background": 0, "kidney": 1, "tumor": 2}, own("kidney", MERGED)),
+        ({"background": 0, "left": 1, "right": 2}, own("kidney", MERGED)),
+        (
+            {"background": 0, "all": [1, 2, 3], "masses": [2, 3], "tumor": 2},
+            own("all tumour cyst", target="cyst"),
+        ),
+        ({}, KITS19),
+    ],
+)  # fmt: skip
+def test_names_that_agree(
+    block_cases: list[Case], tmp_path: Path, names: dict[str, Any], labels: Labels
+) -> None:
+    assert len(NnUNet().cases(nnunet(tmp_path, block_cases, labels=names), labels)) == 6
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "problem"),
+    [
+        ({"background": 0, "liver": 1}, KITS19, "value 1 is liver, but the labels read it as kidney"),
+        ({"0": "background", "2": "kidney"}, KITS19, "value 2 is kidney, but the labels read it as tum"),
+        (
+            {"background": 0, "kidney": 2, "tumour": 1},
+            own("kidney tumour", {0: "background", 1: "kidney", 2: "tumour"}),
+            "value 2 is kidney, but the labels read it as tumour",
+        ),
+        ({"background": 0, "all": [1, 2], "lesion": 2}, KITS19, "value 1 is all, but the labels read"),
+        ({"background": 0, "a": "one"}, KITS19, "its labels cannot be read"),
+    ],
+)
+def test_labels_that_contradict_dataset_json(
+    block_cases: list[Case], tmp_path: Path, names: dict[str, Any], labels: Labels, problem: str
+) -> None:
+    root = nnunet(tmp_path, block_cases, labels=names)
+    with pytest.raises(ValueError) as error:
+        NnUNet().find(root, labels)
+    assert str(error.value).startswith(f"{root / 'dataset.json'}: {problem}")
+    assert "\n" not in str(error.value)
+    if "liver" in names:
+        assert len(NnUNet().find(root, read_labels(root))) == 6
+        assert len(NnUNet().find(root, own("kidney", MERGED))) == 6
+
+
+def test_files_that_a_list_leaves_out(block_cases: list[Case], tmp_path: Path) -> None:
+    root = decathlon(tmp_path, block_cases)
+    (root / "labelsTr" / "._case_00000.nii.gz").touch()
+    assert len(NnUNet().cases(root)) == 6
+    link(block_cases[0].label, root / "labelsTr" / "other.nii.gz")
+    problem = "dataset.json: training does not list other.nii.gz of labelsTr; list it, or move it"
+    with pytest.raises(ValueError, match=problem):
+        NnUNet().cases(root)

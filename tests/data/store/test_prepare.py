@@ -85,13 +85,31 @@ def test_other_labels_prepare_again(blocks: Path, tmp_path: Path) -> None:
     assert not any(is_current(case, folder, renamed) for case in Kits19().find(blocks, renamed))
 
 
-def test_a_case_prepared_before_labels_were_objects_is_current(blocks: Path, tmp_path: Path) -> None:
-    cases = Kits19(extra_values={3: "kidney"}).find(blocks)
-    prepare(cases, tmp_path, None)
-    card = json.loads((tmp_path / "case_00001" / CARD).read_text())
-    assert card.pop("stored") == [[0, 0], [1, 1], [2, 2], [3, 1]]
-    (tmp_path / "case_00001" / CARD).write_text(json.dumps({**card, "classes": [0, 1, 2, 1]}))
-    assert is_current(cases[1], tmp_path) and not is_current(Kits19().find(blocks)[1], tmp_path)
+@pytest.mark.parametrize("size", [None, 64])
+@pytest.mark.parametrize("version", [None, 2])  # the first version had no number
+def test_a_case_of_an_earlier_version_is_prepared_again(
+    blocks: Path, tmp_path: Path, size: int | None, version: int | None
+) -> None:
+    cases = Kits19().find(blocks)
+    prepare(cases, tmp_path, size)
+    path = tmp_path / "case_00001" / CARD
+    written = path.read_text()
+    card = json.loads(written)
+    del card["version"], card["foreground_hu"]
+    path.write_text(json.dumps(card if version is None else {**card, "version": version}))
+    assert not is_current(cases[1], tmp_path)
+    prepare(cases, tmp_path, size)
+    assert path.read_text() == written
+
+
+@pytest.mark.parametrize("size", [None, 32])
+def test_histogram_counts_the_voxels_of_the_files(
+    block_cases: list[Case], tmp_path: Path, size: int | None
+) -> None:
+    store = prepare(block_cases, tmp_path, size)
+    hu, counts = store.foreground_hu([block_cases[4].id, block_cases[1].id])
+    voxels = [image[label > 0] for image, label in map(blocky, (4, 1))]
+    assert np.array_equal(np.repeat(hu, counts), np.concatenate([np.sort(v) for v in voxels]))
 
 
 def test_any_number_of_classes_is_stored(tmp_path: Path) -> None:

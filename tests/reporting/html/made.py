@@ -69,7 +69,7 @@ def write_run(folder: Path, run: Record, gates: int = 0) -> Path:
     folder.mkdir(parents=True)
     run.write(folder)
     status(folder, "complete")
-    for role, name in training_showcase.choose_examples(run.final["validation"]).items():
+    for role, name in training_showcase.choose_examples(run.final["validation"], "tumour").items():
         training_showcase.save(folder / showcase.FOLDER, shown(role, name, gates))
     return folder
 

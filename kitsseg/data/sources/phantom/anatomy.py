@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from kitsseg.data.labels import KIDNEY, TUMOUR
+from kitsseg.data.labels import KITS19
 from kitsseg.data.sources.phantom.patient import FAR_MM, FAT_HU, Blob, Field, Lesion, Patient, Waves
 
 VERSION = 1  # increase it with every change of the rendered voxels
 
+KIDNEY, TUMOUR = map(KITS19.classes.index, ("kidney", "tumour"))
 AIR_HU, GAS_HU, LUNG_HU, CORTICAL_HU = -1000, -930, -840, 480
 WALL_MM = 13.0  # thickness of the abdominal wall
 

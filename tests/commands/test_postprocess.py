@@ -1,0 +1,71 @@
+"""`postprocess=` of `kitsseg.evaluate`."""
+
+from pathlib import Path
+
+import pytest
+
+from kitsseg.config.validation import CONFIG_DIR
+from tests.helpers.commands import find_problems
+from tests.helpers.evaluating import evaluate, record
+
+pytest_plugins = ("tests.helpers.evaluating",)
+
+GIVEN = ["predictions=a", "truth=b", "output=c"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (
+            ["postprocess=all", "postprocess.max_hole_ml=-1"],
+            "max_hole_ml=-1: must be at least 0 and finite",
+        ),
+        (
+            ["postprocess=all", "postprocess.regions.kidney.largest=0"],
+            "regions.kidney.largest=0: must be an integer of at least 1, or null for all",
+        ),
+        (
+            ["postprocess=kidneys", "+postprocess.regions.kidney.larges=2"],
+            "regions.kidney.larges=2: no such rule; did you mean largest?",
+        ),
+        (
+            ["postprocess=regions", "+postprocess.regions.kidny.largest=1"],
+            "regions.kidny: the labels have no such region; did you mean postprocess.regions.kidney?",
+        ),
+        (
+            ["postprocess=all", "labels=kits23"],
+            "regions.kidney: the labels have no such region (kidney_and_masses, masses, tumour)",
+        ),
+        (
+            ["postprocess=regions", "postprocess.regions.tumour.min_ml=1"],
+            "regions.tumour.min_ml: no such key; add it with +postprocess.regions.tumour.min_ml=1",
+        ),
+        (
+            ["postprocess=kidneys", "postprocess.largest_kidneys=1"],
+            "largest_kidneys: no such key; its name is now postprocess.regions.kidney.largest",
+        ),
+    ],
+)
+def test_mistake_is_reported_in_one_line(overrides: list[str], problem: str) -> None:
+    assert find_problems("evaluate", [*GIVEN, *overrides]) == [f"postprocess.{problem}"]
+
+
+def test_the_names_of_version_0_1_get_the_new_ones() -> None:
+    """In a YAML file with all of them, too."""
+    old = ["largest_kidneys", "min_kidney_ml", "tumour_within_mm", "min_tumour_ml"]
+    new = ["kidney.largest", "kidney.min_ml", "tumour.within_mm", "tumour.min_ml"]
+    lines = [*GIVEN, "postprocess=regions", *(f"+postprocess.{name}=1" for name in old)]
+    found = sorted(line.partition(" argument; ")[2] for line in find_problems("evaluate", lines))
+    assert found == sorted(f"its name is now postprocess.regions.{name}" for name in new)
+    remedy = [f"+postprocess.regions.{name}=1" for name in new]
+    assert find_problems("evaluate", [*GIVEN, "postprocess=regions", *remedy]) == []
+
+
+@pytest.mark.parametrize("choice", sorted(path.stem for path in CONFIG_DIR.glob("postprocess/*.yaml")))
+def test_every_shipped_post_processing_is_valid_and_runs(
+    choice: str, blocks: Path, predicted: Path, tmp_path: Path
+) -> None:
+    assert find_problems("evaluate", [*GIVEN, f"postprocess={choice}"]) == []
+    given = [f"postprocess={choice}", "cases=0"]
+    assert evaluate(predicted, blocks, tmp_path / "out", *given) == 0
+    assert ("postprocessed" in record(tmp_path / "out")["cases"]["case_00000"]) == (choice != "none")
