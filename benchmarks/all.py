@@ -47,6 +47,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
         "A training step of each network": networks,
         "Memory settings": memory,
         "An epoch compared with a bare loop": training + (small if quick else full),
+        "Augmenting 3D patches": ["augmentation.py", *(["--repeats", "2"] if quick else [])],
         "Preparing cases": prepare,
         **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),
         "The store": store,

@@ -55,7 +55,8 @@ def measure(args: argparse.Namespace) -> tuple[float, float]:
 
     import networks
 
-    step = networks.make_step(*networks.networks(args.width, compiled=False)["attn_unet"], args)
+    args.dims, args.size = 2, [args.size] * 2
+    step = networks.make_step(*networks.networks(2, args.width, compiled=False)["attn_unet"], args)
     step()
     seconds = []
     for _ in range(STEPS):

@@ -33,8 +33,8 @@ from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.store.grid import Grid
 from kitsseg.inference import checkpoint, export_formats
-from kitsseg.inference.body_crop import MARGIN, crop_on_stored_grid, find_body
-from kitsseg.inference.segmenter import EMPTY_HU, Segmenter
+from kitsseg.inference.body_crop import EMPTY_HU, MARGIN, crop_on_stored_grid, find_body
+from kitsseg.inference.segmenter import Segmenter
 from kitsseg.models.unet import UNet
 from kitsseg.models.window import Window
 from kitsseg.system.hardware import choose_precision

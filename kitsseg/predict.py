@@ -37,6 +37,7 @@ class PredictConfig:
     output: str = MISSING
     cases: Any = None
     mirror_axes: list[int] = MISSING
+    overlap: float = MISSING
     submission: bool = MISSING
     crop: bool | None = None
     skip_existing: bool = MISSING
@@ -55,8 +56,14 @@ class PredictConfig:
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of the values that belong to no component."""
     problems = outside(values, offset_hu=(-32768, 32767))
-    if sorted(axes := values["mirror_axes"]) not in ([], [0], [1], [0, 1]):
-        problems.append(f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once")
+    axes = values["mirror_axes"]
+    if not set(axes) <= {0, 1, 2} or len(set(axes)) < len(axes):
+        problems.append(
+            f"mirror_axes={axes}: may contain 0 (rows), 1 (columns) and, for 3D networks, 2 (slices), "
+            "each once"
+        )
+    if not 0 <= values["overlap"] < 1:
+        problems.append(f"overlap={values['overlap']}: must be at least 0 and below 1")
     paths = values["checkpoint"]
     listed = isinstance(paths, list) and paths and all(isinstance(path, str) for path in paths)
     if not (listed or isinstance(paths, str)):
@@ -97,8 +104,9 @@ def run(cfg: DictConfig) -> int:
     scans, problems = select_cases(found.scans, found.problems, requested)
     postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     segmenter = Segmenter.load(
-        checkpoints, cfg.mirror_axes, postprocess, cfg.device, cfg.precision, cfg.trusted, cfg.crop
-    )
+        checkpoints, cfg.mirror_axes, postprocess, cfg.device, cfg.precision, cfg.trusted, cfg.crop,
+        cfg.overlap,
+    )  # fmt: skip
     files = OutputFiles(
         Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
         cfg.quicklook, cfg.dicom_seg, cfg.upright, segmenter.labels,
@@ -108,6 +116,7 @@ def run(cfg: DictConfig) -> int:
         "checkpoints": [fingerprint(path) for path in checkpoints],
         "postprocess": None if postprocess is None else plain(cfg.postprocess),
         **{key: plain(cfg[key]) for key in SETTINGS},
+        "overlap": cfg.overlap if segmenter.has_3d else None,
     }
     about = {"checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed}
     searched = os.path.abspath(source)

@@ -6,9 +6,10 @@ from typing import Any
 import cv2
 from omegaconf import MISSING, DictConfig
 
+from kitsseg.config import resolvers
 from kitsseg.config.command_line import run_command
 from kitsseg.config.components import Section, instantiate
-from kitsseg.config.validation import Command, PathsConfig
+from kitsseg.config.validation import Command, PathsConfig, plain
 from kitsseg.system.files import replacing
 
 
@@ -19,10 +20,17 @@ class PrepareConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     labels: dict[str, Any] = MISSING
     data: dict[str, Any] = MISSING
+    model: dict[str, Any] | None = None
+    shallow: list[str] | None = None
 
 
+resolvers.register()
 GIVEN = ("split", "augmentation", "seed", "labels")
-COMMAND = Command("prepare", PrepareConfig, {"labels": Section(), "data": Section(given=GIVEN)})
+COMMAND = Command(
+    "prepare",
+    PrepareConfig,
+    {"labels": Section(), "data": Section(given=GIVEN), "model": Section(optional=True)},
+)
 
 
 def run(cfg: DictConfig) -> None:
@@ -33,9 +41,13 @@ def run(cfg: DictConfig) -> None:
 
     labels = instantiate(cfg.labels)
     data = instantiate(cfg.data, split=Seeded(), augmentation=Augmentation([]), seed=0, labels=labels)
+    network = None if cfg.model is None else plain(cfg.model)
+    if network is not None:
+        data.adapt(network)
     data.prepare_data()
     store = data.open_store()
-    summary = f"{data_card.markdown(store, labels)}\n"
+    plan = "".join(f"{name}: {value}\n" for name, value in data.chosen.items())
+    summary = f"{data_card.markdown(store, labels)}\n{plan}"
     print(summary)
     _, picture = cv2.imencode(".png", data_card.contact_sheet(store, labels))
     for name, content in (("dataset.md", summary.encode()), ("dataset.png", picture.tobytes())):

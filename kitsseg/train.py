@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
@@ -19,10 +18,10 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
+from kitsseg.config import resolvers
 from kitsseg.config.command_line import check_command_line, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
-from kitsseg.data.labels import KITS19
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable
@@ -35,22 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kitsseg")
 
 
-def _labels(root: Any) -> Any:
-    """Return the labels of a configuration."""
-    try:
-        return instantiate(plain(root.labels))
-    except Exception:  # the check of the section says why
-        return KITS19
-
-
-RESOLVERS: dict[str, Callable[..., Any]] = {
-    "classes": lambda *, _root_: len(_labels(_root_).classes),
-    "target_classes": lambda *, _root_: list((found := _labels(_root_)).ids(found.target)),
-    "channels": lambda neighbours: 2 * neighbours + 1,
-}
-for name, resolver in RESOLVERS.items():
-    OmegaConf.register_new_resolver(name, resolver, replace=True)
-
+resolvers.register()
 STOPPED = 128 + signal.SIGTERM  # exit code
 
 
@@ -108,7 +92,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     if "labels" in built:
         monitors = ["val/loss", *(f"val/{region}_dice" for region in built["labels"].regions)]
         problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"], monitors)
-    problems += check_mirror_axes(values["mirror_axes"])
+    problems += check_mirror_axes(values["mirror_axes"], built.get("data"))
     problems += check_trainer(values["trainer"], values["callbacks"], bool(values["logger"]))
     try:
         launch.requested_ranks(values["trainer"])
@@ -185,13 +169,17 @@ def make_experiment(
     compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
     if cfg.finetune and not is_on(cfg.finetune):
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
+    data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels)
+    settings = plain(cfg)
+    settings["model"] = data.adapt(settings["model"])
+    settings["data"] |= data.chosen
     return Experiment(
-        settings=plain(cfg),
+        settings=settings,
         folder=folder,
         model=model,
         overrides=overrides,
-        data=instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels),
-        net=hardware.optimize(instantiate(cfg.model), cfg.channels_last, compiled),
+        data=data,
+        net=hardware.optimize(instantiate(settings["model"]), cfg.channels_last, compiled),
         compiled=compiled,
         window=instantiate(cfg.window),
         loss=instantiate(cfg.loss),

@@ -16,6 +16,8 @@ DATA = ["data.source.cases=10", "data.source.slices=8", "data.source.size=64", "
     "line",
     [
         ["networks.py", "--size=32", "--batch=2", "--width=4", "--repeats=1"],
+        ["augmentation.py", "--size", "8", "32", "32", "--repeats=1", "--patches=2"],
+        ["networks.py", "--dims=3", "--size", "16", "32", "32", "--batch=1", "--width=2", "--repeats=1"],
         ["memory.py", "--size=32", "--batch=2", "--width=4", "--repeats=1"],
         ["training.py", "--epochs=2", "--steps=1", *DATA, "model.width=4", "data.source.workers=1"],
     ],

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
+from kitsseg.inference.description import first_line, parse_description, parse_window
 from kitsseg.models.window import Window
 
 FORMAT = 1
@@ -18,11 +20,13 @@ FORMAT = 1
 # MONAI download weights from a URL among their arguments.
 OWN = "kitsseg.models."
 MONAI = "monai.networks.nets."
-TRUSTED = (f"{OWN}*", f"{MONAI}AttentionUnet", f"{MONAI}BasicUNet", f"{MONAI}SegResNet")
+TRUSTED = (
+    f"{OWN}*", f"{MONAI}AttentionUnet", f"{MONAI}BasicUNet", f"{MONAI}SegResNet", f"{MONAI}DynUNet",
+)  # fmt: skip
 # Layers of these networks whose statistics cover a whole slice.
 GLOBAL_LAYERS = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
-# Limits far above real networks; larger values could exhaust memory.
-MAX_NUMBER, MAX_ITEMS, MAX_SIZE, MAX_NEIGHBOURS, MAX_HU = 16384, 64, 4096, 32, 1 << 20
+# Limit of numbers and lists among the arguments of a network.
+MAX_NUMBER, MAX_ITEMS = 16384, 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Loaded:
     """A trained network in evaluation mode and what is needed to apply it.
 
     Attributes:
-        net: normalised slices ``[B, 2 neighbours + 1, H, W]`` -> logits ``[B, classes, H, W]``.
+        net: normalised slices ``[B, 2 neighbours + 1, H, W]`` -> logits ``[B, classes, H, W]``; in 3D,
+            normalised patches ``[B, 1, D, H, W]`` -> logits ``[B, classes, D, H, W]``.
         window: normalisation of HU.
         size: side of the stored slices in pixels; None for the native grid.
         neighbours: adjacent slices on either side that the network sees.
@@ -38,6 +43,9 @@ class Loaded:
         local: whether the logits of a pixel are known to depend on nearby pixels only.
         labels: classes and regions.
         pixel_mm: smallest and largest pixel height of the training slices; None if unknown.
+        patch: slices, rows and columns of the patches of a 3D network; None for a 2D network.
+        spacing_mm: of slices, rows and columns to which volumes are resampled for a 3D network; None
+            for the grid of each volume.
     """
 
     net: nn.Module
@@ -48,11 +56,14 @@ class Loaded:
     local: bool = False
     pixel_mm: tuple[float, float] | None = None
     labels: Labels = KITS19
+    patch: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
 
 
 def header(
     network: dict[str, Any], window: Window, size: int | None, neighbours: int,
     provenance: dict[str, Any], pixel_mm: tuple[float, float] | None = None, labels: Labels = KITS19,
+    patch: tuple[int, int, int] | None = None, spacing_mm: tuple[float, float, float] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the description that makes a checkpoint self-contained, as plain values; see `Loaded`.
 
@@ -68,6 +79,8 @@ def header(
         "labels": labels.as_dict(),
         "provenance": provenance,
         "pixel_mm": None if pixel_mm is None else list(pixel_mm),
+        "patch": None if patch is None else list(patch),
+        "spacing_mm": None if spacing_mm is None else list(spacing_mm),
     }
 
 
@@ -106,59 +119,13 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
         raise ValueError(f"{path}: no description of format {FORMAT} under 'kitsseg'; train again")
     try:
         about = parse_description(description, "network", "window")
-        window = _parse_window(description["window"])
+        window = parse_window(description["window"])
         net = _restore(description["network"], weights(content), trusted)
-        check_output(net, about["neighbours"], len(about["labels"].classes))
+        # The forward pass of a 3D patch takes long, so only its shape is computed.
+        check_output(net if about["patch"] is None else deepcopy(net).to("meta"), about)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Loaded(net, window, local=is_local(net), **about)
-
-
-def parse_description(description: dict[str, Any], *more: str) -> dict[str, Any]:
-    """Return the checked values of `header` under their names in `Loaded`, without network and window.
-
-    Raises `ValueError` if one is out of range, or if it or a key of ``more`` is missing.
-    """
-    names = ("size", "neighbours", "classes", "provenance")
-    if missing := {*names, *more} - set(description):
-        raise ValueError(f"the description lacks {', '.join(sorted(missing))}; train again")
-    size, neighbours, classes, provenance = (description[name] for name in names)
-    if size is not None and not (type(size) is int and DIVISOR <= size <= MAX_SIZE):
-        raise ValueError(f"size={size!r}: must be in [{DIVISOR}, {MAX_SIZE}] or be None")
-    if not (type(neighbours) is int and 0 <= neighbours <= MAX_NEIGHBOURS):
-        raise ValueError(f"neighbours={neighbours!r}: must be in [0, {MAX_NEIGHBOURS}]")
-    labels = _parse_labels(description.get("labels"))
-    if classes != list(labels.classes):
-        raise ValueError(f"classes={classes!r} must be {list(labels.classes)}")
-    if not isinstance(provenance, dict):
-        raise ValueError("provenance must be a dict; train again")
-    about: dict[str, Any] = {
-        "size": size, "neighbours": neighbours, "provenance": provenance, "labels": labels
-    }  # fmt: skip
-    mm = description.get("pixel_mm")  # missing in older files
-    if isinstance(mm, list) and len(mm) == 2 and all(type(value) in (int, float) for value in mm):
-        about["pixel_mm"] = (float(mm[0]), float(mm[1])) if 0 < mm[0] <= mm[1] < MAX_NUMBER else None
-    return about
-
-
-def _parse_labels(values: Any) -> Labels:
-    if values is None:  # of an older file
-        return KITS19
-    try:
-        return Labels(**values)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"labels: {first_line(error)}") from error
-
-
-def _parse_window(window: Any) -> Window:
-    if not isinstance(window, dict) or not all(
-        type(value) in (int, float) and abs(value) < MAX_HU for value in window.values()
-    ):
-        raise ValueError(f"window={window!r}: the values must be finite numbers")
-    try:
-        return Window(**window)
-    except TypeError as error:
-        raise ValueError(f"window={window!r}: not the arguments of Window ({error})") from error
 
 
 def is_local(net: nn.Module) -> bool:
@@ -248,18 +215,17 @@ def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 @torch.inference_mode()
-def check_output(net: nn.Module, neighbours: int, classes: int) -> None:
-    """Raise `ValueError` unless the network maps slices to logits of all classes."""
-    side = 2 * DIVISOR
+def check_output(net: nn.Module, about: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless the network maps its input to logits of all classes.
+
+    ``about`` is from `parse_description`.
+    """
+    neighbours, classes = about["neighbours"], len(about["labels"].classes)
+    sides = (2 * DIVISOR, 2 * DIVISOR) if about["patch"] is None else about["patch"]
+    device = next(net.parameters(), torch.empty(0)).device
     try:
-        shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, side, side)).shape)
+        shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, *sides, device=device)).shape)
     except Exception as error:  # arbitrary networks
         raise ValueError(f"the network cannot be applied ({first_line(error)})") from error
-    if shape != (1, classes, side, side):
-        raise ValueError(f"the network returns {shape}, not (1, {classes}, {side}, {side})")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error message, or the name of its type, at most 200 characters."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    if shape != (1, classes, *sides):
+        raise ValueError(f"the network returns {shape}, not {(1, classes, *sides)}")

@@ -2,6 +2,9 @@
 
 Input ``image_hu``: float32 HU, ``[slices, 2 neighbours + 1, rows, columns]``, of any size. Output
 ``logits``: ``[slices, classes, rows, columns]``. The graph includes the window and the padding.
+
+In 3D, the input is ``[patches, 1, D, H, W]`` and the output ``[patches, classes, D, H, W]``. The size of
+the patch is that of the training, and the graph has no padding.
 """
 
 import json
@@ -19,7 +22,8 @@ from kitsseg.data.io.nifti.voxels import INT16
 from kitsseg.data.labels import AIR_HU
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.inference import checkpoint
-from kitsseg.inference.checkpoint import MAX_SIZE, Loaded, first_line
+from kitsseg.inference.checkpoint import Loaded
+from kitsseg.inference.description import MAX_SIZE, first_line, parse_description
 from kitsseg.models.window import Window
 from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
@@ -30,14 +34,17 @@ TOLERANCE = 1e-3  # relative to the largest logit; rounding errors are far small
 
 
 class FromHU(nn.Module):
-    """A network preceded by its window and by padding with air to multiples of `DIVISOR`."""
+    """A network preceded by its window and, in 2D, by padding with air to multiples of `DIVISOR`."""
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__()
         self.window, self.net = loaded.window, loaded.net
 
     def forward(self, image_hu: Tensor) -> Tensor:
-        """Return the logits of slices in HU."""
+        """Return the logits of slices or patches in HU."""
+        if image_hu.ndim == 5:
+            patches: Tensor = self.net(self.window(image_hu))
+            return patches
         rows, columns = image_hu.shape[-2:]
         # Padding by a variable number, or slicing the logits, would make torch.export distinguish
         # whether there is any padding.
@@ -62,7 +69,7 @@ class OnnxNet(nn.Module):
         self.session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def forward(self, image_hu: Tensor) -> Tensor:
-        """Return the logits of slices in HU."""
+        """Return the logits of slices or patches in HU."""
         values = np.ascontiguousarray(image_hu.float().cpu().numpy())
         (logits,) = self.session.run([OUTPUT], {INPUT: values})
         return torch.from_numpy(logits).to(image_hu.device)
@@ -144,12 +151,12 @@ def load_onnx(path: Path) -> Loaded:
     if not isinstance(description, dict) or description.get("format") != checkpoint.FORMAT:
         raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export")
     try:
-        about = checkpoint.parse_description({"provenance": {}} | description)
+        about = parse_description({"provenance": {}} | description)
     except ValueError as error:
         raise ValueError(f"{path}: invalid metadata ({error}); write it by kitsseg.export") from error
     try:
         net = OnnxNet(content)
-        checkpoint.check_output(net, about["neighbours"], len(about["labels"].classes))
+        checkpoint.check_output(net, about)
     except Exception as error:  # ONNX Runtime errors
         raise ValueError(f"{path}: cannot be run ({first_line(error)})") from error
     window = Window(INT16.min, INT16.max, 0, 1)
@@ -159,7 +166,7 @@ def load_onnx(path: Path) -> Loaded:
 def _description(loaded: Loaded) -> str:
     about = checkpoint.header(
         {}, loaded.window, loaded.size, loaded.neighbours, loaded.provenance, loaded.pixel_mm,
-        loaded.labels,
+        loaded.labels, loaded.patch, loaded.spacing_mm,
     )  # fmt: skip
     del about["network"], about["window"]  # the graph contains them
     return json.dumps(about | {"local": loaded.local})
@@ -178,6 +185,9 @@ def _has_external_data(model: Any, external: int) -> bool:
 
 def _example(loaded: Loaded) -> dict[str, Any]:
     """Return an example image, and which of its axes may vary, as arguments of an export."""
+    if loaded.patch is not None:
+        batch = torch.export.Dim("patches", min=1, max=MAX_SIZE)
+        return {"args": (torch.randn(2, 1, *loaded.patch) * 100,), "dynamic_shapes": ({0: batch},)}
     # torch.export would treat sizes of 1, and equal sizes, as constants.
     image = torch.randn(2, 2 * loaded.neighbours + 1, 3 * DIVISOR + 5, 5 * DIVISOR + 7) * 100
     names = {0: "slices", 2: "rows", 3: "columns"}
@@ -187,8 +197,9 @@ def _example(loaded: Loaded) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _difference(net: nn.Module, exported: Any, loaded: Loaded) -> float:
-    """Return the relative difference on an image of another shape than the example."""
-    image = torch.randn(1, 2 * loaded.neighbours + 1, 2 * DIVISOR + 9, DIVISOR - 3) * 100
+    """Return the relative difference on an image of another shape or batch than the example."""
+    sides = (2 * DIVISOR + 9, DIVISOR - 3) if loaded.patch is None else loaded.patch
+    image = torch.randn(1, 2 * loaded.neighbours + 1, *sides) * 100
     expected, actual = net(image), exported(image)
     difference = float((expected - actual).abs().max() / expected.abs().max().clamp_min(1e-6))
     if not difference <= TOLERANCE:

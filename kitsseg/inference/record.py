@@ -86,7 +86,10 @@ def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFi
     cannot be segmented, and `OSError` on other failures to write.
     """
     layout, paths = image.layout, files.optional(scan)
-    result = segmenter.segment(image.hu, layout.spacing_mm, files.maps)
+    try:
+        result = segmenter.segment(image.hu, layout.spacing_mm, files.maps)
+    except ValueError as error:
+        raise ValueError(f"{scan.path}: {error}") from error
     label, written = result.label, [files.label(scan)]
     save_volume(files.label(scan), label, layout)
     for name, values in result.maps.items():

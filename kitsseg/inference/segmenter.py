@@ -19,13 +19,13 @@ from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import neighbourhood
 from kitsseg.evaluation.postprocess import PostProcessing
 from kitsseg.inference import checkpoint, export_formats, slicewise
-from kitsseg.inference.body_crop import View, make_views
+from kitsseg.inference.body_crop import EMPTY_HU, View, make_views
 from kitsseg.inference.checkpoint import Loaded
+from kitsseg.inference.volumewise import NativeSlices, VolumeNetworks
 from kitsseg.system import hardware
 
 log = logging.getLogger("kitsseg")
 
-EMPTY_HU = -500  # a slice without a voxel above this contains only air
 # Pixels of the network's input per batch. Larger batches need more memory and are not faster.
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
 PIXEL_FACTOR = 1.5  # a network is applied without warning to pixels smaller or larger by this factor
@@ -57,29 +57,39 @@ class Segmenter:
     """Segment volumes by one network or by the average probabilities of several.
 
     Args:
-        members: networks with their preprocessing, from `checkpoint.load` or `load_onnx`.
+        members: networks with their preprocessing, from `checkpoint.load` or `load_onnx`, in 2D and 3D.
         mirror_axes: average over slices and their mirror images along these axes (0 rows, 1 columns)
-            and their combinations.
+            and their combinations. If all networks are 3D, also 2 (slices).
         postprocess: function of a label volume and its spacing in mm; None for no post-processing.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``. ONNX files always run on the CPU.
         precision: ``auto``, ``32-true``, ``bf16-mixed`` or ``16-mixed``. ONNX files run in float32.
         crop: crop slices to the body and at least 16 pixels around it; other pixels are background.
-            None: crop if no network computes statistics of whole slices.
+            None: crop if no 2D network computes statistics of whole slices. 3D networks see patches.
+        overlap: of adjacent patches of 3D networks as a share of their side, in [0, 1).
 
-    The attribute ``labels`` describes the classes. ``computed`` holds device, precision, runtime of each
-    network (``torch`` or ``onnx``), and crop. Raises `ValueError` if an argument is out of range, the
-    networks have different labels, or the device is missing or full.
+    The attribute ``labels`` describes the classes, and ``has_3d`` is whether a network is 3D.
+    ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``), and crop.
+    Raises `ValueError` if an argument is out of range, the networks have different labels, or the device
+    is missing or full.
     """
 
     def __init__(
         self, members: Sequence[Loaded], mirror_axes: Sequence[int] = (),
         postprocess: PostProcess | None = None, device: str = "auto", precision: str = "auto",
-        crop: bool | None = None,
+        crop: bool | None = None, overlap: float = 0.5,
     ) -> None:  # fmt: skip
         if not members:
             raise ValueError("members: must hold at least one network")
-        if not set(mirror_axes) <= {0, 1} or len(set(mirror_axes)) < len(mirror_axes):
-            raise ValueError(f"mirror_axes={list(mirror_axes)} may hold 0 and 1, each once")
+        flat = [member for member in members if member.patch is None]
+        axes = {0, 1} if flat else {0, 1, 2}
+        if not set(mirror_axes) <= axes or len(set(mirror_axes)) < len(mirror_axes):
+            allowed = "0 and 1" if flat else "0, 1 and 2"
+            raise ValueError(
+                f"mirror_axes={list(mirror_axes)} may hold {allowed}, each once"
+                + ("; 2 is for 3D networks only" if flat and 2 in mirror_axes else "")
+            )
+        if not 0 <= overlap < 1:
+            raise ValueError(f"overlap={overlap}: must be at least 0 and below 1")
         self.labels = members[0].labels
         if any(member.labels.as_dict() != self.labels.as_dict() for member in members):
             raise ValueError("members: the networks have different classes or regions")
@@ -90,7 +100,7 @@ class Segmenter:
             postprocess.check(self.labels)
             postprocess = partial(postprocess, labels=self.labels)
         self.mirror_axes, self.postprocess = tuple(mirror_axes), postprocess
-        self.crop = all(member.local for member in members) if crop is None else crop
+        self.crop = bool(flat) and (all(member.local for member in flat) if crop is None else crop)
         runtimes = ["onnx" if isinstance(m.net, export_formats.OnnxNet) else "torch" for m in members]
         self.computed: dict[str, Any] = {
             "device": str(self.device), "precision": self.precision, "runtime": runtimes,
@@ -98,22 +108,31 @@ class Segmenter:
         }  # fmt: skip
         on_cpu = self.device.type == "cpu"
         self._pixels_per_batch = PIXELS_PER_BATCH_CPU if on_cpu else PIXELS_PER_BATCH_GPU
-        # Networks of one size share the stored slices and the resampling to the native grid.
-        self._groups: dict[int | None, list[Loaded]] = {}
         for member in members:
-            self._groups.setdefault(member.size, []).append(member)
             try:
                 hardware.optimize(member.net.to(self.device).eval(), channels_last=True, compile=False)
             except RuntimeError as error:
                 if not hardware.is_out_of_memory(error):
                     raise
-                raise self._out_of_memory("the network") from error
+                raise hardware.out_of_memory(self.device, "the network") from error
+        # Networks of one size share the stored slices and the resampling to the native grid.
+        self._groups: dict[int | None, list[Loaded]] = {}
+        for member in flat:
+            self._groups.setdefault(member.size, []).append(member)
+        self._volumes = [
+            VolumeNetworks(
+                group, overlap, self.mirror_axes, len(self.labels.classes), self.device,
+                self._autocast, self._pixels_per_batch,
+            )
+            for group in VolumeNetworks.groups(members)
+        ]  # fmt: skip
+        self.has_3d, self._networks = bool(self._volumes), len(members)
 
     @classmethod
     def load(
         cls, paths: str | Path | Sequence[str | Path], mirror_axes: Sequence[int] = (),
         postprocess: PostProcess | None = None, device: str = "auto", precision: str = "auto",
-        trusted: Sequence[str] = (), crop: bool | None = None,
+        trusted: Sequence[str] = (), crop: bool | None = None, overlap: float = 0.5,
     ) -> "Segmenter":  # fmt: skip
         """Return a segmenter of one or several files.
 
@@ -126,7 +145,7 @@ class Segmenter:
             export_formats.load_onnx(path) if path.suffix == ".onnx" else checkpoint.load(path, trusted)
             for path in (Path(file).expanduser() for file in files)
         ]
-        return cls(members, mirror_axes, postprocess, device, precision, crop)
+        return cls(members, mirror_axes, postprocess, device, precision, crop, overlap)
 
     def __call__(
         self, image: ImageLike, spacing_mm: Sequence[float] | None = None, offset_hu: int = 0
@@ -141,15 +160,18 @@ class Segmenter:
             image: a NIfTI file; an image of nibabel or SimpleITK; or an array or tensor in HU,
                 ``[S, H, W]``: slices from head to foot, rows from front to back, columns towards the
                 patient's left.
-            spacing_mm: of slices, rows and columns of an array, which is required for post-processing;
-                by default, 1 mm. Files and images have their own.
+            spacing_mm: of slices, rows and columns of an array; required for post-processing and for 3D
+                networks that resample volumes; by default, 1 mm. Files and images have their own.
             offset_hu: added to each voxel; -1024 for CT stored as unsigned numbers.
         """
         if isinstance(image, (str, Path)):
             name, volume = str(image), read_image(Path(image).expanduser(), offset_hu, EXPORT)
         else:
-            if self.postprocess is not None and spacing_mm is None and not has_own_spacing(image):
-                raise ValueError("spacing_mm: required for post-processing of an array")
+            resampled = any(group.spacing_mm is not None for group in self._volumes)
+            user = "post-processing of an array" if self.postprocess is not None else "3D networks"
+            needed = self.postprocess is not None or resampled
+            if needed and spacing_mm is None and not has_own_spacing(image):
+                raise ValueError(f"spacing_mm: required for {user}")
             name, volume = "image", in_memory(image, spacing_mm, offset_hu)
         result = self.segment(volume.hu, volume.layout.spacing_mm)
         for warning in (*volume.warnings, *result.warnings):
@@ -162,18 +184,23 @@ class Segmenter:
 
         Slices without a voxel above `EMPTY_HU` are background without running a network. If a batch does
         not fit into the device's memory, the batch size is halved for the rest of the volume and for
-        later volumes. Raises `ValueError` if a single slice does not fit.
+        later volumes. Raises `ValueError` if a single slice or patch does not fit, or if resampling for
+        a 3D network needs more memory than is free.
         """
         views = make_views(hu, spacing_mm, self._groups, EMPTY_HU if self.crop else None)
+        volumes = [group.open(hu, spacing_mm) for group in self._volumes]
         arrays = {name: np.zeros(hu.shape, np.uint8) for name in maps}
-        doubts = tuple(self._doubts(views, spacing_mm))
-        result = Segmentation(np.zeros(hu.shape, np.uint8), arrays, doubts)
-        pixels = max(view.grid.stored[0] * view.grid.stored[1] for view in views)
+        doubts = [*self._doubts(views, spacing_mm)]
+        for group in self._volumes:
+            doubts += group.doubts(hu.shape, spacing_mm)
+        result = Segmentation(np.zeros(hu.shape, np.uint8), arrays, tuple(doubts))
+        planes = [*(view.grid.stored for view in views), *(each.grid.stored[1:] for each in volumes)]
+        pixels = max(rows * columns for rows, columns in planes)
         remaining = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
         while len(remaining):
             z = remaining[: max(1, self._pixels_per_batch // pixels)]
             try:
-                self._segment_slices(result, hu, z, views)
+                self._segment_slices(result, hu, z, views, volumes)
             except RuntimeError as error:
                 if not hardware.is_out_of_memory(error):
                     raise
@@ -198,12 +225,16 @@ class Segmenter:
                         f"to {high:.3g} mm; the labels may be wrong; resample it"
                     )
 
-    def _segment_slices(self, result: Segmentation, hu: Hu, z: Indices, views: Sequence[View]) -> None:
+    def _segment_slices(
+        self, result: Segmentation, hu: Hu, z: Indices, views: Sequence[View],
+        volumes: Sequence[NativeSlices],
+    ) -> None:  # fmt: skip
         """Write the labels and maps of slices ``z`` to ``result``."""
-        sums = [
-            reduce(torch.add, (self._predict(member, hu, z, view) for member in self._groups[view.size]))
-            for view in views
-        ]
+        sums = []
+        for view in views:
+            predictions = (self._predict(member, hu, z, view) for member in self._groups[view.size])
+            sums.append(reduce(torch.add, predictions)[..., *view.grid.inside])
+        sums += [volume.slices(z) for volume in volumes]
         if not result.maps:
             # Skip resampling where all stored slices are background: where it has the highest
             # probability at all neighbours of a point, it has it there after interpolation too.
@@ -211,9 +242,9 @@ class Segmenter:
             rows = torch.stack(found).any(0).cpu().numpy()
             if not rows.all():
                 z, sums = z[rows], [total[rows] for total in sums]
-        networks = sum(map(len, self._groups.values()))
-        pairs = [(total, view.grid) for total, view in zip(sums, views, strict=True)]
-        for part, native in slicewise.average_on_native_grid(pairs, networks, self._pixels_per_batch):
+        for part, native in slicewise.average_on_native_grid(
+            sums, (hu.shape[1], hu.shape[2]), self._networks, self._pixels_per_batch
+        ):
             result.label[z[part]] = slicewise.argmax(native).cpu().numpy()
             for name, values in result.maps.items():
                 values[z[part]] = slicewise.make_map(native, name, self.labels)
@@ -231,14 +262,10 @@ class Segmenter:
         with self._autocast():
             return view.uncrop(slicewise.predict_probabilities(member.net, image, self.mirror_axes))
 
-    def _out_of_memory(self, what: str) -> ValueError:
-        lack = f"device={self.device}: not enough memory for {what}"
-        return ValueError(f"{lack}; free memory or use device=cpu")
-
     def _halve_batch(self, slices: int, pixels: int) -> None:
         """Halve the batch size after a batch did not fit; raise `ValueError` for a single slice."""
         if slices == 1:
-            raise self._out_of_memory(f"a slice of {pixels} pixels")
+            raise hardware.out_of_memory(self.device, f"a slice of {pixels} pixels")
         self._pixels_per_batch = slices // 2 * pixels
         lack = f"device={self.device}: not enough memory for {slices} slices per batch"
         log.warning(f"{lack}; continuing with {slices // 2}")

@@ -41,7 +41,8 @@ def segment_stored(
         batch = torch.from_numpy(images[neighbourhood(z, len(images), neighbours)])
         with autocast():
             stored = predict_probabilities(net, window(pad(batch.to(device))), mirror_axes)
-        for part, native in average_on_native_grid([(stored, grid)], 1, NATIVE_PIXELS_PER_BATCH):
+        inner = stored[..., *grid.inside]
+        for part, native in average_on_native_grid([inner], grid.native, 1, NATIVE_PIXELS_PER_BATCH):
             out[start:][part] = argmax(native).cpu().numpy()
     return out
 
@@ -53,8 +54,11 @@ def pad(image_hu: Tensor) -> Tensor:
 
 
 def predict_probabilities(net: nn.Module, image: Tensor, mirror_axes: Sequence[int]) -> Tensor:
-    """Return softmax ``[B, C, H, W]`` in float32, averaged over ``image`` and its mirror images."""
-    dims = [axis + 2 for axis in mirror_axes]
+    """Return softmax ``[B, C, H, W]`` in float32, averaged over ``image`` and its mirror images.
+
+    In 3D, it is ``[B, C, D, H, W]``. ``mirror_axes``: 0 rows, 1 columns, 2 slices.
+    """
+    dims = [(-2, -1, -3)[axis] for axis in mirror_axes]
     flips = [axes for count in range(len(dims) + 1) for axes in combinations(dims, count)]
     predictions = (net(image.flip(axes)).float().softmax(1).flip(axes) for axes in flips)
     total: Tensor = reduce(torch.add, predictions)  # needs less memory than a stack
@@ -62,24 +66,24 @@ def predict_probabilities(net: nn.Module, image: Tensor, mirror_axes: Sequence[i
 
 
 def average_on_native_grid(
-    sums: Sequence[tuple[Tensor, Grid]], networks: int, pixels_per_batch: int
+    sums: Sequence[Tensor], native: tuple[int, int], networks: int, pixels_per_batch: int
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield ranges of the B slices, and averages ``[b, C, H, W]`` of ``networks`` on the native grid.
 
-    ``sums`` holds for each stored grid the sum of the probabilities of its networks, ``[B, C, h, w]``.
-    They may be overwritten, and each average by the next one. A range has up to ``pixels_per_batch``
-    native pixels, but at least one slice.
+    ``sums`` holds for each stored grid the sum of the probabilities of its networks, ``[B, C, h, w]``
+    without padding. They may be overwritten, and each average by the next one. A range has up to
+    ``pixels_per_batch`` native pixels, but at least one slice.
     """
-    first_sum, grid = sums[0]
-    step = max(1, pixels_per_batch // (grid.native[0] * grid.native[1]))
+    first = sums[0]
+    step = max(1, pixels_per_batch // (native[0] * native[1]))
     buffer = None
-    if first_sum.device.type == "cpu":  # allocating can take longer than resampling
-        buffer = torch.empty(min(step, len(first_sum)), first_sum.shape[1], *grid.native)
-    for start in range(0, len(first_sum), step):
-        part = slice(start, min(start + step, len(first_sum)))
-        total = to_native(first_sum[part], grid, None if buffer is None else buffer[: part.stop - start])
-        for other_sum, other_grid in sums[1:]:
-            total += to_native(other_sum[part], other_grid)
+    if first.device.type == "cpu":  # allocating can take longer than resampling
+        buffer = torch.empty(min(step, len(first)), first.shape[1], *native)
+    for start in range(0, len(first), step):
+        part = slice(start, min(start + step, len(first)))
+        total = to_native(first[part], native, None if buffer is None else buffer[: part.stop - start])
+        for other in sums[1:]:
+            total += to_native(other[part], native)
         yield part, total if networks == 1 else total.div_(networks)
 
 
@@ -95,20 +99,21 @@ def argmax(probabilities: Tensor) -> Tensor:
     return label
 
 
-def to_native(probabilities: Tensor, grid: Grid, buffer: Tensor | None = None) -> Tensor:
-    """Return probabilities ``[B, C, h, w]`` of stored, perhaps padded slices on the native grid.
+def to_native(probabilities: Tensor, native: tuple[int, int], buffer: Tensor | None = None) -> Tensor:
+    """Return probabilities ``[B, C, h, w]`` of stored slices without padding on the native grid.
 
     They are interpolated bilinearly. The result ``[B, C, H, W]`` may be in ``buffer``, a CPU tensor.
     """
-    inner = probabilities[..., grid.inside[0], grid.inside[1]]
-    if grid.scaled == grid.native:
-        return inner
-    if inner.device.type != "cpu":
-        return F.interpolate(inner, grid.native, mode="bilinear", align_corners=False)
+    if probabilities.shape[2:] == native:
+        return probabilities
+    if probabilities.device.type != "cpu":
+        return F.interpolate(probabilities, native, mode="bilinear", align_corners=False)
     # On a CPU, OpenCV is ten times as fast as torch.
-    out = torch.empty(*inner.shape[:2], *grid.native) if buffer is None else buffer
-    for stored, native in zip(inner.flatten(0, 1).numpy(), out.flatten(0, 1).numpy(), strict=True):
-        cv2.resize(stored, grid.native[::-1], dst=native, interpolation=cv2.INTER_LINEAR)
+    out = torch.empty(*probabilities.shape[:2], *native) if buffer is None else buffer
+    for stored, plane in zip(
+        probabilities.flatten(0, 1).numpy(), out.flatten(0, 1).numpy(), strict=True
+    ):
+        cv2.resize(stored, native[::-1], dst=plane, interpolation=cv2.INTER_LINEAR)
     return out
 
 

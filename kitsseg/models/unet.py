@@ -1,28 +1,45 @@
-"""2D U-Net and attention U-Net (the paper's section 2, Fig. 1, and section 2.1)."""
+"""U-Net and attention U-Net (the paper's section 2, Fig. 1, and section 2.1) in 2D and 3D.
+
+Shapes: B batch, C channels, ``...`` the spatial axes, ``H, W`` or ``D, H, W``.
+"""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from kitsseg.models.blocks import AttentionGate, ConvBlock, check_input, make_upsample
+from kitsseg.models.blocks import (
+    CONVOLUTION,
+    MAX_POOL,
+    AttentionGate,
+    ConvBlock,
+    check_input,
+    check_levels,
+    make_upsample,
+)
 
 
 class UNet(nn.Module):
-    """Symmetric 2D U-Net: image ``[B, in_channels, H, W]`` -> logits ``[B, classes, H, W]``.
+    """Symmetric U-Net: image ``[B, in_channels, ...]`` -> logits ``[B, classes, ...]``.
 
     In training mode with ``supervised > 0``, it returns a list of logits from the finest to the coarsest
-    level; each level halves the size (deep supervision: Lee et al. 2015, arXiv:1409.5185).
+    level (deep supervision: Lee et al. 2015, arXiv:1409.5185).
 
     Args:
         width: channels of the first level; doubled at each level below.
-        depth: number of poolings; H and W must be multiples of ``2 ** depth``.
+        depth: number of poolings; each side of the input must be a multiple of the product of the
+            strides along its axis, by default ``2 ** depth``.
         norm: ``batch``, ``instance``, ``group`` or ``none``.
-        up: ``transpose`` (learned) or ``bilinear``.
+        up: ``transpose`` (learned) or ``bilinear``, which is trilinear in 3D.
         dropout: probability of dropping a channel after each block of the two deepest levels.
         supervised: number of decoder levels below the finest that return logits in training mode.
         class_prior: fraction of pixels per class, to whose logits the bias of the head is initialised
             (Lin et al. 2017, arXiv:1708.02002, section 3.3). None: PyTorch's random bias.
+        dims: number of spatial axes, 2 or 3.
+        strides: pooling after each of the ``depth`` levels, per axis 1 or 2. None: 2. Coarse slices
+            can be pooled later: ``[[1, 2, 2], [2, 2, 2], ...]``.
+        kernels: size of the convolutions of the ``depth + 1`` levels, per axis 1 or 3. None: 3.
 
     Raises:
         ValueError: an argument is out of range, or the input has a wrong shape.
@@ -39,6 +56,9 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         supervised: int = 0,
         class_prior: Sequence[float] | None = (),
+        dims: int = 2,
+        strides: Sequence[Sequence[int]] | None = None,
+        kernels: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         for name, value in dict(in_channels=in_channels, width=width, depth=depth).items():
@@ -49,55 +69,58 @@ class UNet(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout}: must be in [0, 1)")
         if not 0 <= supervised < depth:
-            raise ValueError(
-                f"supervised={supervised}: must be in [0, depth={depth}), a number of decoder levels"
-            )
+            raise ValueError(f"supervised={supervised}: must be in [0, depth={depth}) (decoder levels)")
         self.in_channels, self.depth = in_channels, depth
+        self.strides = check_levels("strides", strides, depth, dims, (1, 2))
+        sizes = check_levels("kernels", kernels, depth + 1, dims, (1, 3))
         self.settings: dict[str, object] = {  # the arguments, for checkpoints
             "in_channels": in_channels, "classes": classes, "width": width, "depth": depth,
             "norm": norm, "up": up, "dropout": dropout, "supervised": supervised,
             "class_prior": [] if class_prior is None else list(class_prior),
+            "dims": dims, "strides": strides if strides is None else self.strides,
+            "kernels": kernels if kernels is None else sizes,
         }  # fmt: skip
         self.channels = [width * 2**level for level in range(depth + 1)]
 
         def block(ins: int, outs: int, level: int) -> ConvBlock:
-            return ConvBlock(ins, outs, norm, dropout if level >= depth - 1 else 0.0)
+            return ConvBlock(ins, outs, norm, dropout if level >= depth - 1 else 0.0, sizes[level])
 
         inputs = [in_channels, *self.channels]
         self.encoder = nn.ModuleList(
             block(inputs[level], self.channels[level], level) for level in range(depth)
         )
         self.bottleneck = block(self.channels[-2], self.channels[-1], depth)
-        self.pool = nn.MaxPool2d(2)
+        self.pools = nn.ModuleList(MAX_POOL[dims](tuple(stride)) for stride in self.strides)
         # From the deepest to the finest level, in the order of computation.
         levels = range(depth - 1, -1, -1)
         self.upsample = nn.ModuleList(
-            make_upsample(self.channels[level + 1], self.channels[level], up) for level in levels
+            make_upsample(self.channels[level + 1], self.channels[level], up, self.strides[level])
+            for level in levels
         )
         self.decoder = nn.ModuleList(
             block(2 * self.channels[level], self.channels[level], level) for level in levels
         )
-        self.head = make_head(self.channels[0], classes, class_prior)
+        self.head = make_head(self.channels[0], classes, class_prior, dims)
         # From fine to coarse, in the order of the returned list.
         self.coarse_heads = nn.ModuleList(
-            make_head(self.channels[level], classes, class_prior) for level in range(1, supervised + 1)
+            make_head(n, classes, class_prior, dims) for n in self.channels[1 : supervised + 1]
         )
 
     def select(self, step: int, skip: Tensor, below: Tensor) -> Tensor:
-        """Return ``skip`` ``[B, C, H, W]`` for decoder step ``step`` (0 is the deepest level).
+        """Return ``skip`` ``[B, C, ...]`` for decoder step ``step`` (0 is the deepest level).
 
-        Subclasses may gate it with ``below``, the features one level below, ``[B, 2 C, H / 2, W / 2]``.
+        Subclasses may gate it with ``below``, the features one level below, ``[B, 2 C, ...]``.
         """
         return skip
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Return logits, or a list of logits from fine to coarse (see the class)."""
-        check_input(image, self.in_channels, 2**self.depth)
+        check_input(image, self.in_channels, [prod(axis) for axis in zip(*self.strides, strict=True)])
         features, skips = image, []
-        for block in self.encoder:
+        for block, pool in zip(self.encoder, self.pools, strict=True):
             features = block(features)
             skips.append(features)
-            features = self.pool(features)
+            features = pool(features)
         features = self.bottleneck(features)
         coarse: list[Tensor] = []
         for step, (upsample, block) in enumerate(zip(self.upsample, self.decoder, strict=True)):
@@ -110,9 +133,11 @@ class UNet(nn.Module):
         return [logits, *coarse] if coarse else logits
 
 
-def make_head(channels: int, classes: int, class_prior: Sequence[float] | None) -> nn.Conv2d:
+def make_head(
+    channels: int, classes: int, class_prior: Sequence[float] | None, dims: int
+) -> nn.Conv2d | nn.Conv3d:
     """Return the 1 x 1 convolution to logits. If given, ``class_prior`` is the softmax of its bias."""
-    head = nn.Conv2d(channels, classes, 1)
+    head: nn.Conv2d | nn.Conv3d = CONVOLUTION[dims](channels, classes, 1)
     if class_prior is not None and len(class_prior) > 0:  # older checkpoints hold None
         shares = torch.tensor(class_prior, dtype=torch.float64, device="cpu")
         if len(shares) != classes or not (shares > 0).all() or abs(float(shares.sum()) - 1) > 1e-6:
@@ -132,7 +157,7 @@ class AttentionUNet(UNet):
 
     Args:
         gate_ratio: inner channels of a gate divided by the channels of its skip, in (0, 4].
-        gate_stride: 2 computes the coefficients on the coarse grid, 1 on every pixel.
+        gate_stride: 2 computes the coefficients on the grid of the level below, 1 on every pixel.
         gate_norm: normalisation inside the gate; ``none`` as in Oktay et al.
         gate_first: gate the skip at full resolution too, as MONAI does. Oktay et al. do not.
 
@@ -155,14 +180,22 @@ class AttentionUNet(UNet):
         gate_stride: int = 2,
         gate_norm: str = "none",
         gate_first: bool = False,
+        dims: int = 2,
+        strides: Sequence[Sequence[int]] | None = None,
+        kernels: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        super().__init__(in_channels, classes, width, depth, norm, up, dropout, supervised, class_prior)
+        super().__init__(
+            in_channels, classes, width, depth, norm, up, dropout, supervised, class_prior,
+            dims, strides, kernels,
+        )  # fmt: skip
         self.settings |= {
             "gate_ratio": gate_ratio, "gate_stride": gate_stride, "gate_norm": gate_norm,
             "gate_first": gate_first,
         }  # fmt: skip
         if not 0 < gate_ratio <= 4:
             raise ValueError(f"gate_ratio={gate_ratio}: must be in (0, 4]")
+        if gate_stride not in (1, 2):
+            raise ValueError(f"gate_stride={gate_stride}: must be 1 (every pixel) or 2 (coarse grid)")
         if depth == 1 and not gate_first:
             raise ValueError("gate_first=false: a network with depth=1 has no gate; set gate_first=true")
         self.gates = nn.ModuleList(
@@ -170,7 +203,7 @@ class AttentionUNet(UNet):
                 self.channels[level],
                 self.channels[level + 1],
                 max(1, round(gate_ratio * self.channels[level])),
-                gate_stride,
+                self.strides[level] if gate_stride == 2 else [1] * dims,
                 gate_norm,
             )
             for level in range(depth - 1, -1 if gate_first else 0, -1)

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from kitsseg.data.labels import AIR_HU
 from kitsseg.data.store.grid import neighbourhood
+from kitsseg.data.volumes.dataset import cut, tile_starts
 from kitsseg.inference.slicewise import pad
 from kitsseg.models.window import Window
 
@@ -42,6 +46,47 @@ def attention_maps(
     with torch.inference_mode(), eager, autocast(), _collecting(net) as maps:
         net(window(pad(torch.from_numpy(chunk).to(trainer.strategy.root_device))))
     return [alpha[0, 0].float().cpu().numpy() for alpha in maps]
+
+
+def attention_maps_3d(
+    net: nn.Module,
+    window: Window,
+    images: npt.NDArray[np.int16],
+    z: int,
+    patch: tuple[int, int, int],
+    trainer: pl.Trainer,
+) -> list[tuple[npt.NDArray[np.float32], tuple[int, int]]]:
+    """Return the coefficients of each gate on slice ``z``, from patches that cover the slice.
+
+    The other arguments are those of `attention_maps`.
+
+    Returns:
+        Per gate, the map ``[H, W]`` of the slice, and the rows and columns of its coefficients in a
+        patch.
+    """
+    depth, height, width = patch
+    tops, lefts = map(tile_starts, images.shape[1:], (height, width))
+    free = len(images) - depth
+    first = min(max(0, z - depth // 2), free) if free > 0 else free // 2
+    autocast = trainer.strategy.precision_plugin.forward_context
+    planes: list[npt.NDArray[np.float32]] = []
+    sides: list[tuple[int, int]] = []
+    with torch.inference_mode(), torch.compiler.set_stance("force_eager"), autocast():
+        for top, left in product(tops, lefts):
+            hu = cut(images, (first, top, left), patch, AIR_HU)
+            with _collecting(net) as maps:
+                net(window(torch.from_numpy(hu)[None, None].to(trainer.strategy.root_device)))
+            planes = planes or [np.zeros(images.shape[1:], np.float32) for _ in maps]
+            sides = [(int(alpha.shape[-2]), int(alpha.shape[-1])) for alpha in maps]
+            for plane, alpha in zip(planes, maps, strict=True):
+                index = int((z - first + 0.5) * alpha.shape[2] / depth)
+                coefficients = alpha[0, 0, index].float().cpu().numpy()
+                tile = cv2.resize(coefficients, (width, height), interpolation=cv2.INTER_NEAREST)
+                rows, columns = max(0, top), max(0, left)
+                inside = tile[rows - top :, columns - left :]
+                inside = inside[: plane.shape[0] - rows, : plane.shape[1] - columns]
+                plane[rows : rows + inside.shape[0], columns : columns + inside.shape[1]] = inside
+    return list(zip(planes, sides, strict=True))
 
 
 @contextmanager

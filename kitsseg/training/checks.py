@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
+from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.inference import checkpoint
 from kitsseg.system.distributed import uses_gpus
 from kitsseg.training.finetune import check_frozen
@@ -63,10 +64,12 @@ def check_monitor(monitor: str, callbacks: Mapping[str, Any], monitors: Sequence
     ]
 
 
-def check_mirror_axes(axes: Sequence[int]) -> list[str]:
-    """Return a problem if the axes of test-time mirroring are not distinct in-plane axes."""
-    valid = sorted(axes) in ([], [0], [1], [0, 1])
-    return [] if valid else [f"mirror_axes={axes}: may contain 0 (rows) and 1 (columns), each once"]
+def check_mirror_axes(axes: Sequence[int], data: object = None) -> list[str]:
+    """Return a problem if the axes of test-time mirroring are not distinct axes of the images."""
+    names = ["0 (rows)", "1 (columns)", "2 (slices)"][: 3 if isinstance(data, PatchDataModule) else 2]
+    if set(axes) <= set(range(len(names))) and len(set(axes)) == len(axes):
+        return []
+    return [f"mirror_axes={list(axes)}: may contain {' and '.join(names)}, each once"]
 
 
 def _check_callbacks(callbacks: Mapping[str, Any], has_logger: bool) -> Iterator[str]:
@@ -79,6 +82,7 @@ def _check_callbacks(callbacks: Mapping[str, Any], has_logger: bool) -> Iterator
 
 
 SIDE = 4 * DIVISOR
+PATCH = (64, 64, 64)  # can be pooled six times
 
 
 def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:
@@ -91,7 +95,9 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     net, problems = built["model"], []
     checks: list[Callable[[], None]] = []
     if "data" in built:
-        checks.append(partial(check_output, net, built["data"].neighbours, built["data"].labels))
+        data = built["data"]
+        shape = PATCH if isinstance(data, PatchDataModule) else (SIDE, SIDE)
+        checks.append(partial(check_output, net, data.neighbours, data.labels, shape))
     if "loss" in built:
         checks.append(partial(check_loss, built["loss"]))
     if (finetune := built.get("finetune")) is not None:
@@ -108,37 +114,43 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     return problems
 
 
-def check_output(net: nn.Module, neighbours: int, labels: Labels = KITS19) -> None:
-    """Raise `ValueError` unless ``net`` maps slices to one logit per class and pixel.
+def check_output(
+    net: nn.Module,
+    neighbours: int,
+    labels: Labels = KITS19,
+    shape: tuple[int, ...] = (SIDE, SIDE),
+) -> None:
+    """Raise `ValueError` unless ``net`` maps images to one logit per class and pixel.
 
     Args:
         net: on the meta device, where a forward pass costs nothing, or on the CPU.
         neighbours: number of slices on either side in the network's input.
+        shape: of an image; three numbers for a patch.
     """
     channels, training = 2 * neighbours + 1, net.training
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     try:
         with torch.inference_mode():
-            out = net.eval()(torch.zeros(2, channels, SIDE, SIDE, device=device))
+            out = net.eval()(torch.zeros(2, channels, *shape, device=device))
     except NotImplementedError:  # an operation without an implementation on the meta device
         return
     except Exception as error:  # arbitrary networks raise arbitrary errors
         text = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"model: {type(net).__name__} cannot be applied to {channels} input channels "
-            f"({type(error).__name__}: {text})"
+            f"model: {type(net).__name__} cannot be applied to {len(shape)}D images with {channels} "
+            f"channels ({type(error).__name__}: {text})"
         ) from error
     finally:
         net.train(training)
-    expected = (2, len(labels.classes), SIDE, SIDE)
+    expected = (2, len(labels.classes), *shape)
     if not isinstance(out, Tensor):
         raise ValueError(
             f"model: {type(net).__name__} returns a {type(out).__name__}; kitsseg needs a tensor of "
-            "logits [B, classes, H, W]; return only this tensor"
+            "logits [B, classes, ...]; return only this tensor"
         )
     if tuple(out.shape) != expected:
         raise ValueError(
-            f"model: {type(net).__name__} maps [2, {channels}, {SIDE}, {SIDE}] to {list(out.shape)}; "
+            f"model: {type(net).__name__} maps {[2, channels, *shape]} to {list(out.shape)}; "
             f"kitsseg needs {list(expected)}: one logit for each of {', '.join(labels.classes)}"
         )
 

@@ -2,13 +2,15 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
+import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -16,10 +18,14 @@ from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.datamodule import SliceDataModule
+from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.evaluation import metrics
 from kitsseg.inference.slicewise import segment_stored
+from kitsseg.inference.volumewise import segment_stored_volume
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
+
+OVERLAP = 0.5  # of adjacent patches of 3D networks
 
 log = logging.getLogger("kitsseg")
 
@@ -63,10 +69,7 @@ def evaluate(
         own: metrics.CaseScores = {}
         hidden = distributed.rank() > 0 or None
         for case in tqdm(mine, desc=title, unit="case", leave=False, disable=hidden):
-            images, grid = data.store.images(number[case]), data.store.grid(number[case])
-            label = segment_stored(
-                net, window, images, grid, data.neighbours, mirror_axes, device, autocast
-            )
+            label = segment_case(net, window, data, number[case], mirror_axes, device, autocast)
             source = data.cases[case]
             truth = read_mask(source.truth, source.stored)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
@@ -80,6 +83,26 @@ def evaluate(
         )
         log.info(f"{title}: {', '.join(means)}")
     return split_scores
+
+
+def segment_case(
+    net: nn.Module,
+    window: Window,
+    data: SliceDataModule,
+    number: int,
+    mirror_axes: Sequence[int],
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> npt.NDArray[np.uint8]:
+    """Return the class ids ``[S, H, W]`` of a stored case on its native grid."""
+    images = data.store.images(number)
+    if isinstance(data, PatchDataModule):
+        return segment_stored_volume(
+            net, window, images, data.grid(number), data.plan.patch, OVERLAP, mirror_axes,
+            len(data.labels.classes), device, autocast,
+        )  # fmt: skip
+    grid: Any = data.store.grid(number)
+    return segment_stored(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
 
 
 def score_case(

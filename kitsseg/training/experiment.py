@@ -98,7 +98,7 @@ class Experiment:
         about = self.describe(trainer)
         network, data = self.settings["model"], self.data
         header = checkpoint.header(
-            network, self.window, data.size, data.neighbours, about, data.pixel_range_mm(), data.labels
+            network, self.window, provenance=about, labels=data.labels, **data.inputs()
         )
         task = partial(
             SegmentationTask, self.net, self.loss, self.window, header=header, labels=data.labels
@@ -161,8 +161,8 @@ class Experiment:
         device, precision = trainer.strategy.root_device, str(trainer.precision)
         log.info(
             f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} training cases with "
-            f"{len(data.rows(0))} slices, {len(data.split.validation)} validation cases; {precision}; "
-            f"{self.folder}"
+            f"{len(data.rows(0))} {data.samples}, {len(data.split.validation)} validation cases; "
+            f"{precision}; {self.folder}"
         )
         environment = provenance.describe_environment(device, precision, self.compiled)
         return {"environment": environment, "config": self.settings, "split": split}

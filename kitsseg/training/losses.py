@@ -1,5 +1,6 @@
-"""Losses over logits ``[B, C, H, W]`` and class ids ``[B, H, W]``, computed in float32.
+"""Losses over logits ``[B, C, ...]`` and class ids ``[B, ...]``, computed in float32.
 
+``...`` are the spatial axes: ``H, W`` of slices or ``D, H, W`` of patches, which count as slices below.
 A loss consists of *terms* that are summed over slices and a *reduction* of the sums. The same formula
 therefore gives the loss of a batch and of a whole case. The loss of a case does not depend on the batch
 size or on the number of ranks.
@@ -21,7 +22,7 @@ def dice_terms(probabilities: Tensor, onehot: Tensor) -> Tensor:
     """Return the three sums of equation 1 of the paper per slice and class.
 
     Args:
-        probabilities, onehot: ``[B, C, H, W]``, float32.
+        probabilities, onehot: ``[B, C, ...]``, float32.
 
     Returns:
         ``[B, C, 3]``: the sums of p g, of p squared and of g squared over the pixels.
@@ -67,15 +68,17 @@ def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Te
 
     Args:
         loss: the loss at one resolution.
-        logits: ``[B, C, H / n, W / n]`` for n = 1, 2, 4 and so on.
-        target: ``[B, H, W]``; see `shrink_label` for the coarser targets.
+        logits: ``[B, C, ...]`` from fine to coarse.
+        target: ``[B, ...]``, each side a multiple of that of the logits; see `shrink_label` for the
+            coarser targets.
     """
-    steps = [2**level for level in range(len(logits))]
-    parts = [
-        loss(each, target if n == 1 else shrink_label(target, n, each.shape[1])) / n
-        for each, n in zip(logits, steps, strict=True)
-    ]
-    total: Tensor = torch.stack(parts).sum() / sum(1 / n for n in steps)
+    weights = [1 / 2**level for level in range(len(logits))]
+    parts = []
+    for each, weight in zip(logits, weights, strict=True):
+        n = [a // b for a, b in zip(target.shape[1:], each.shape[2:], strict=True)]
+        label = target if max(n) == 1 else shrink_label(target, n, each.shape[1])
+        parts.append(loss(each, label) * weight)
+    total: Tensor = torch.stack(parts).sum() / sum(weights)
     return total
 
 
@@ -102,7 +105,7 @@ class SorensenDice(Loss):
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         # F.one_hot would synchronise with the device and return int64.
         ids = torch.arange(logits.shape[1], device=target.device, dtype=target.dtype)
-        onehot = (target[:, None] == ids[:, None, None]).to(logits.dtype)
+        onehot = (target[:, None] == ids.view(-1, *[1] * (target.ndim - 1))).to(logits.dtype)
         terms = dice_terms(logits.softmax(1), onehot)
         if not self.background:
             terms = terms[:, 1:]
@@ -121,8 +124,8 @@ class SliceMean(Loss):
     """The mean over slices of any loss ``loss(logits, target) -> scalar``.
 
     Args:
-        loss: a module that is called with one slice at a time, ``[1, C, H, W]``, and its target.
-        channel: pass the target as ``[1, 1, H, W]`` (as MONAI's losses expect) instead of ``[1, H, W]``.
+        loss: a module that is called with one slice at a time, ``[1, C, ...]``, and its target.
+        channel: pass the target as ``[1, 1, ...]`` (as MONAI's losses expect) instead of ``[1, ...]``.
     """
 
     def __init__(self, loss: nn.Module, channel: bool = False) -> None:

@@ -12,10 +12,11 @@ from torch import nn
 from kitsseg.data.io.nifti.read import read_label
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.store.grid import DIVISOR, Grid
+from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.models.window import Window
 from kitsseg.reporting.showcase import FOLDER, ExampleCase
 from kitsseg.system.files import replacing
-from kitsseg.training.attention_maps import attention_maps
+from kitsseg.training.attention_maps import attention_maps, attention_maps_3d
 
 MAX_SIDE, MAX_SLICES = 256, 80
 # Margin around the labels in slices, and around the body in pixels.
@@ -79,18 +80,26 @@ def write(
     labels = data.labels
     for role, case in choose_examples(scores, labels.target).items():
         number = data.store.ids.index(case)
-        stored, grid = data.store.images(number), data.store.grid(number)
-        native = _label_volumes(folder / "predictions", case, data)
-        z = select_slices(*native.values())
-        area = labels.mask(native["truth"][z], labels.target).sum((1, 2))
+        stored = data.store.images(number)
+        volumes = _label_volumes(folder / "predictions", case, data)
+        if isinstance(data, PatchDataModule):  # slices of the resampled volume
+            volumes = {name: data.grid(number).fit_label(mask) for name, mask in volumes.items()}
+        z = select_slices(*volumes.values())
+        masks = {name: mask[z] for name, mask in volumes.items()}
+        area = labels.mask(masks["truth"], labels.target).sum((1, 2))
         if not area.any():
-            area = labels.mask(native["prediction"][z], labels.target).sum((1, 2))
+            area = labels.mask(masks["prediction"], labels.target).sum((1, 2))
         start = int(area.argmax())
-        maps = attention_maps(net, window, stored, int(z[start]), data.neighbours, trainer)
         image = to_grey(np.asarray(stored[z]), window.low_hu, window.high_hu)
-        masks = {name: grid.fit_label(mask[z]) for name, mask in native.items()}
-        gates = [resize_map(alpha, image.shape[1:]) for alpha in maps]
-        grids = [(alpha.shape[0], alpha.shape[1]) for alpha in maps]
+        if isinstance(data, PatchDataModule):
+            found = attention_maps_3d(net, window, stored, int(z[start]), data.plan.patch, trainer)
+            gates, grids = [plane for plane, _ in found], [side for _, side in found]
+            z = np.asarray((z + 0.5) * data.grid(number).native[0] / len(stored), int)
+        else:
+            masks = {name: data.store.grid(number).fit_label(mask) for name, mask in masks.items()}
+            maps = attention_maps(net, window, stored, int(z[start]), data.neighbours, trainer)
+            gates = [resize_map(alpha, image.shape[1:]) for alpha in maps]
+            grids = [(alpha.shape[0], alpha.shape[1]) for alpha in maps]
         image, masks, gates = _shrink(*_crop(image, masks, gates))
         save(folder / FOLDER, ExampleCase(role, case, z, image, masks, start, gates, grids))
 

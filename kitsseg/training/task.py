@@ -53,7 +53,8 @@ class SegmentationTask(pl.LightningModule):
     Callbacks receive the metrics under these names in every stage. Loggers receive them with ``prefix``.
 
     Args:
-        net: maps images ``[B, K, H, W]`` to logits ``[B, C, H, W]``.
+        net: maps images ``[B, K, H, W]`` to logits ``[B, C, H, W]``, or in 3D ``[B, 1, D, H, W]`` to
+            ``[B, C, D, H, W]``.
         loss: see `kitsseg.training.losses.Loss`; by default the paper's.
         window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``. An
             `AutoWindow` is fitted when the Trainer has set up the data.
@@ -224,12 +225,10 @@ class SegmentationTask(pl.LightningModule):
         """Return the header for one of kitsseg's networks in a plain script; None for others."""
         settings = getattr(self.net, "settings", None)
         data: Any = getattr(self.trainer, "datamodule", None)
-        if settings is None or not hasattr(data, "pixel_range_mm"):
+        if settings is None or not hasattr(data, "inputs"):
             return None
         network = {"_target_": f"{type(self.net).__module__}.{type(self.net).__name__}", **settings}
-        return header(
-            network, self.window, data.size, data.neighbours, {}, data.pixel_range_mm(), self.labels
-        )
+        return header(network, self.window, provenance={}, labels=self.labels, **data.inputs())
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

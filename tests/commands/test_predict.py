@@ -129,7 +129,12 @@ def test_file_that_is_not_a_checkpoint_is_rejected(blocks: Path, tmp_path: Path)
         ("checkpoint=[]", "checkpoint=[]: must be a file or a list of files"),
         ("cases=[]", "cases=[]: must be a case id, a number, a range (0-41) or a list of these"),
         ("cases=[1.5]", "cases=[1.5]: must be a case id, a number, a range (0-41) or a list of these"),
-        ("mirror_axes=[2]", "mirror_axes=[2]: may contain 0 (rows) and 1 (columns), each once"),
+        (
+            "mirror_axes=[3]",
+            "mirror_axes=[3]: may contain 0 (rows), 1 (columns) and, for 3D networks, 2 (slices), "
+            "each once",
+        ),
+        ("overlap=1", "overlap=1.0: must be at least 0 and below 1"),
         (
             "offset_hu=1.5",
             "offset_hu=1.5: Value '1.5' of type 'float' could not be converted to Integer",

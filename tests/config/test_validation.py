@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.data.slices.augment import Augmentation
 from tests.helpers import commands
 from tests.helpers.commands import check_command_line, find_problems
 from tests.helpers.sources import nnunet
@@ -20,7 +22,8 @@ SHIPPED = sorted(
 )
 NO_ATN_UNET = (
     "model=atn_unet: no such choice; did you mean attn_unet? "
-    "(attn_unet, monai_attention_unet, monai_basic_unet, monai_segresnet, unet)"
+    "(attn_unet, attn_unet3d, monai_attention_unet, monai_basic_unet, monai_dynunet, monai_segresnet, "
+    "monai_segresnet3d, unet, unet3d)"
 )
 NO_BATCH = (
     "loss.dice.bacth: kitsseg.training.losses.SorensenDice has no such argument; did you mean loss.dice"
@@ -69,10 +72,26 @@ def test_zero_and_false_are_values() -> None:
     assert find_problems("train", overrides) == []
     cfg = composed(*overrides)
     assert cfg.seed == 0 and cfg.channels_last is False
-    data = instantiate(cfg.data, split=None, augmentation=None, seed=cfg.seed)
+    data = instantiate(cfg.data, split=None, augmentation=Augmentation([]), seed=cfg.seed)
     assert (data.background_keep, data.workers, data.seed) == (0, 0, 0)
     assert instantiate(cfg.loss).batch is False
     assert instantiate(cfg.optimizer).keywords["lr"] == 0
+
+
+@pytest.mark.parametrize("model", ["unet3d", "attn_unet3d", "monai_segresnet3d", "monai_dynunet"])
+def test_3d_models_map_volumes_to_logits(model: str) -> None:
+    cfg = composed(f"model={model}")
+    with torch.device("meta"):  # without computing
+        net = instantiate(cfg.model)
+        assert net(torch.zeros(1, 1, 16, 32, 32)).shape == (1, 3, 16, 32, 32)
+    assert all(net.get_submodule(name) for name in cfg.shallow)
+    if not model.startswith("monai"):
+        flat = composed(f"model={model}", "model.strides=[[1,2,2],[1,2,2],[2,2,2],[2,2,2]]")
+        assert instantiate(flat.model).strides[0] == [1, 2, 2]
+        plain = composed(f"model={model[:-2]}").model
+        assert {k: v for k, v in cfg.model.items() if k not in ("dims", "strides", "kernels")} == plain
+        (problem,) = find_problems("train", [f"model={model}", "model.strides=[[4,2,2]]"])
+        assert problem.startswith("model.strides=[[4, 2, 2]]: must hold 4 lists of 3 numbers")
 
 
 def test_finetune_none_is_an_empty_section() -> None:
@@ -96,7 +115,7 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
     ("override", "problem"),
     [
         ("model=atn_unet", NO_ATN_UNET),
-        ("scheduler=x", "scheduler=x: no such choice (cosine, none, plateau)"),
+        ("scheduler=x", "scheduler=x: no such choice (cosine, none, plateau, poly)"),
         (
             "logger=null",
             "logger=null: no such choice (csv, mlflow, none, tensorboard, wandb); ~logger ",

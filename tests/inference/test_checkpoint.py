@@ -109,6 +109,23 @@ def network(target: object, **arguments: Any) -> dict[str, Any]:
         (describe(window={**WINDOW.settings(), "sd_hu": 10**400}), "must be finite numbers"),
         (describe(window={**WINDOW.settings(), "sd_hu": 0}), "sd_hu=0: must be above 0"),
         (describe(provenance=[]), "provenance must be a dict"),
+        (
+            describe(patch=[32, 32, 32]),
+            "patch=.32, 32, 32.: a 3D network has size=None and neighbours=0",
+        ),
+        (describe(patch=[32, 32]), "patch=.32, 32.: must be three sides with at most 33554432 voxels"),
+        (describe(patch=[32, 0, 32]), "patch=.*: must be three sides"),
+        (describe(patch=[10**9] * 3), "patch=.*: must be three sides"),
+        (describe(patch=["32"] * 3), "patch=.*: must be three sides"),
+        (describe(size=None, patch=[32, 32, 32]), "the network cannot be applied"),  # it is 2D
+        (
+            describe(spacing_mm=[1, 1, 1]),
+            r"spacing_mm=.*: must be three numbers in \[0.1, 100\] of a 3D",
+        ),
+        (
+            describe(size=None, patch=[32, 32, 32], spacing_mm=[1, 1, 0.01]),
+            "spacing_mm=.1, 1, 0.01.: must be three numbers",
+        ),
     ],
 )
 def test_foreign_descriptions_are_refused(tmp_path: Path, about: object, text: str) -> None:

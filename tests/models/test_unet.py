@@ -30,7 +30,7 @@ def test_every_option_trains_every_parameter(norm: str, up: str) -> None:
 def test_up_convolution_equals_conv_transpose_in_both_memory_formats(
     batch: int, height: int, width: int
 ) -> None:
-    layer = UpConvolution(6, 4).double()
+    layer = UpConvolution(6, 4, [2, 2]).double()
     plain = nn.ConvTranspose2d(6, 4, 2, stride=2).double()
     plain.load_state_dict(layer.state_dict())
     for memory_format in (torch.contiguous_format, torch.channels_last):
@@ -65,7 +65,7 @@ def test_parameter_count_of_the_classical_network() -> None:
 
 
 def hand_gate(stride: int) -> AttentionGate:
-    gate = AttentionGate(1, 1, 1, stride, "none")
+    gate = AttentionGate(1, 1, 1, [stride, stride], "none")
     with torch.no_grad():
         gate.from_skip.weight.fill_(1.0)
         gate.from_gating.weight.fill_(2.0)
@@ -95,7 +95,7 @@ def test_gate_by_hand_on_the_coarse_grid() -> None:
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_one_coefficient_per_pixel_in_0_1(stride: int) -> None:
-    gate = AttentionGate(6, 12, 3, stride, "batch")
+    gate = AttentionGate(6, 12, 3, [stride, stride], "batch")
     alpha = gate.coefficients(torch.randn(2, 6, 8, 12) * 50, torch.randn(2, 12, 4, 6) * 50)
     assert alpha.shape == (2, 1, 8, 12)
     assert alpha.min() >= 0 and alpha.max() <= 1
@@ -195,7 +195,7 @@ def test_values_out_of_range_raise(arguments: dict[str, object], text: str) -> N
 
 
 def test_error_for_a_wrong_input_size_gives_a_valid_size() -> None:
-    with pytest.raises(ValueError, match="50 x 64 .* multiples of 16: pad to 64 x 64"):
+    with pytest.raises(ValueError, match="50 x 64 .* multiples of 16 x 16: pad to 64 x 64"):
         UNet(width=4)(torch.zeros(1, 1, 50, 64))
-    with pytest.raises(ValueError, match=r"expected \[B, 1, H, W\]"):
+    with pytest.raises(ValueError, match=r"expects \[B, 1, H, W\]"):
         UNet(width=4)(torch.zeros(1, 3, 64, 64))

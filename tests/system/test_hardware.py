@@ -1,5 +1,6 @@
 """What the machine is asked to do, and what is said about it."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -72,6 +73,27 @@ def test_compiling_keeps_the_names_of_weights() -> None:
     ready = hardware.optimize(net, channels_last=True, compile=True)
     assert list(ready.state_dict()) == names  # no _orig_mod in checkpoints
     assert ready.head.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_every_level_of_a_3d_network_returns_channels_last() -> None:
+    net = UNet(width=8, depth=2, dims=3)
+    image = torch.randn(2, 1, 16, 32, 32)  # for a batch of 1, PyTorch may choose another convolution
+    expected = net(image)
+    ready = hardware.optimize(net, channels_last=True, compile=False)
+    seen = []
+    for layer in (*ready.encoder, ready.bottleneck, *ready.decoder):
+        layer.register_forward_hook(lambda layer, given, out: seen.append(out))
+    torch.testing.assert_close(ready(image), expected, atol=1e-4, rtol=1e-4)
+    assert len(seen) == 5
+    assert all(out.is_contiguous(memory_format=torch.channels_last_3d) for out in seen)
+
+
+def test_2d_weights_have_the_strides_of_module_to() -> None:
+    net = UNet(width=4, depth=2)
+    expected = copy.deepcopy(net).to(memory_format=torch.channels_last)
+    ready = hardware.optimize(net, channels_last=True, compile=False)
+    for weight, other in zip(ready.parameters(), expected.parameters(), strict=True):
+        assert weight.stride() == other.stride() and torch.equal(weight, other)
 
 
 def test_environment_is_plain_text() -> None:

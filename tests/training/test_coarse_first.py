@@ -44,6 +44,28 @@ def test_pooling_equals_counting_for_random_labels() -> None:
     assert shrink_label(torch.from_numpy(label), 2).tolist() == expected
 
 
+@pytest.mark.parametrize("n", [(2, 2, 2), (1, 2, 2), (2, 1, 4)])
+def test_pooling_of_volumes_equals_counting(n: tuple[int, int, int]) -> None:
+    label = np.random.default_rng(1).integers(0, 3, (2, 4, 6, 8))
+    found = shrink_label(torch.from_numpy(label), n).numpy()
+    assert found.shape == (2, 4 // n[0], 6 // n[1], 8 // n[2])
+    for at in np.ndindex(found.shape):
+        block = label[at[0]][tuple(slice(i * k, (i + 1) * k) for i, k in zip(at[1:], n, strict=True))]
+        counts = np.bincount(block.ravel(), minlength=3)
+        winners = np.flatnonzero(counts == counts.max())
+        assert found[at] == winners[-1 if sum(at[1:]) % 2 else 0]
+
+
+@pytest.mark.parametrize("n", [(2, 2, 2), (1, 2, 2), (2, 4, 4)])
+def test_volumes_of_patches_are_preserved_on_average(n: tuple[int, int, int]) -> None:
+    """Blobs are smooth within slices and constant over four slices, as thick slices resampled."""
+    label = np.stack([np.repeat(blobs(seed, 24), 4, axis=0) for seed in range(20)])
+    shrunk = shrink_label(torch.from_numpy(label), n).numpy()
+    for lowest in (1, 2):
+        before, after = (label >= lowest).sum(), (shrunk >= lowest).sum() * np.prod(n)
+        assert abs(after / before - 1) < 0.005
+
+
 def blobs(seed: int, sd: float) -> np.ndarray:
     """Return ``[8, 128, 128]``: smooth random kidneys, with smooth random tumours in them."""
     noise = np.random.default_rng(seed).standard_normal((8, 128, 128))

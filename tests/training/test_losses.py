@@ -131,6 +131,25 @@ def test_deep_supervision_halves_the_weight_per_level(
         torch.testing.assert_close(loss([logits], target), loss(logits, target))
 
 
+@pytest.mark.parametrize("loss", [SorensenDice(), SorensenDice(batch=False), DiceCrossEntropy()])
+def test_loss_of_patches_is_that_of_slices_with_the_same_voxels(loss: Loss) -> None:
+    logits = torch.randn(2, 3, 4, 8, 10)
+    target = torch.randint(0, 3, (2, 4, 8, 10), dtype=torch.uint8)
+    expected = loss(logits.flatten(2, 3), target.flatten(1, 2))
+    torch.testing.assert_close(loss(logits, target), expected)
+    each = SliceMean(loss)(logits, target)
+    torch.testing.assert_close(each, (loss(logits[:1], target[:1]) + loss(logits[1:], target[1:])) / 2)
+
+
+def test_deep_supervision_of_levels_with_different_strides_per_axis() -> None:
+    logits = [torch.randn(2, 3, *side) for side in ((4, 8, 12), (4, 4, 6), (2, 2, 6))]
+    target = torch.randint(0, 3, (2, 4, 8, 12), dtype=torch.uint8)
+    loss = SorensenDice()
+    labels = [target, shrink_label(target, [1, 2, 2]), shrink_label(target, [2, 4, 2])]
+    a, b, c = (loss(*each) for each in zip(logits, labels, strict=True))
+    torch.testing.assert_close(loss(logits, target), (4 * a + 2 * b + c) / 7)
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [

@@ -68,8 +68,8 @@ def test_coefficients_equal_those_of_the_gates_in_order_of_computation() -> None
     with torch.inference_mode():  # the encoder by hand, up to the deepest gate
         x = WINDOW(torch.from_numpy(images[1:2, None]))
         first = net.encoder[0](x)
-        second = net.encoder[1](net.pool(first))
-        bottom = net.bottleneck(net.pool(second))
+        second = net.encoder[1](net.pools[0](first))
+        bottom = net.bottleneck(net.pools[1](second))
         expected = net.gates[0].coefficients(second, bottom)[0, 0].numpy()
     np.testing.assert_allclose(deep, expected, atol=1e-6)
     assert not net.gates[0]._forward_hooks  # the hooks are removed

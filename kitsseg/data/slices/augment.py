@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
-from kitsseg.data.slices.hu_transforms import check_neighbours, prepare_transforms
+from kitsseg.data.slices.hu_transforms import SHAPE, check_slices, check_volumes, prepare_transforms
 
 
 class Augmentation:
@@ -37,18 +37,27 @@ class Augmentation:
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the augmented image ``[K, H, W]`` int16 HU and label ``[H, W]`` uint8 class ids.
 
-        ``seed`` holds the integers that seed this sample.
+        In 3D, the image is ``[1, D, H, W]`` or ``[D, H, W]`` and the label ``[D, H, W]``. All slices are
+        changed alike, except by noise. ``seed`` holds the integers that seed this sample.
         """
         if not self.chain.transforms:
             return image, label
         # SeedSequence mixes them, so that neighbouring positions get unrelated generators.
         self.chain.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        if label.ndim == 3:
+            out = self.chain(volume=image.reshape(label.shape), mask3d=label)
+            volume = out["volume"].reshape(*image.shape[:-3], *out["volume"].shape)
+            return np.ascontiguousarray(volume), np.ascontiguousarray(out["mask3d"])
         out = self.chain(image=np.ascontiguousarray(image.transpose(1, 2, 0)), mask=label)
         return np.ascontiguousarray(out["image"].transpose(2, 0, 1)), np.ascontiguousarray(out["mask"])
 
-    def check_neighbours(self) -> None:
-        """Raise `ValueError` if a transform cannot be applied to slices with neighbours as channels."""
-        check_neighbours(self.chain.transforms)
+    def check_slices(self, neighbours: int = 0) -> None:
+        """Raise `ValueError` if a transform cannot be applied to slices with so many neighbours."""
+        check_slices(self.chain.transforms, neighbours)
+
+    def check_volumes(self, shape: Sequence[int] = SHAPE) -> None:
+        """Raise `ValueError` if a transform cannot be applied to patches ``[D, H, W]`` of this shape."""
+        check_volumes(self.chain.transforms, shape)
 
 
 def _ordered(name: str, limits: Sequence[float]) -> tuple[float, float]:
@@ -122,6 +131,26 @@ def _like(values: npt.NDArray[Any], image: npt.NDArray[Any]) -> npt.NDArray[Any]
     return rounded
 
 
+class FlipSlices(A.DualTransform):
+    """Reverse the order of slices: of a volume, or of a slice and its neighbours.
+
+    Args:
+        p: probability of applying the transform.
+    """
+
+    def apply(self, img: npt.NDArray[Any], **params: Any) -> npt.NDArray[Any]:
+        return img[..., ::-1]
+
+    def apply_to_mask(self, mask: npt.NDArray[Any], **params: Any) -> npt.NDArray[Any]:
+        return mask
+
+    def apply_to_volume(self, volume: npt.NDArray[Any], **params: Any) -> npt.NDArray[Any]:
+        return volume[::-1]
+
+    def apply_to_mask3d(self, mask3d: npt.NDArray[Any], **params: Any) -> npt.NDArray[Any]:
+        return mask3d[::-1]
+
+
 class CropToBody(A.DualTransform):
     """Crop a square around the body.
 
@@ -146,7 +175,8 @@ class CropToBody(A.DualTransform):
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        body = (data["image"] > self.threshold_hu).any(axis=-1)
+        volume = "volume" in data  # the slices of a volume are on its first axis
+        body = (data["volume" if volume else "image"] > self.threshold_hu).any(axis=0 if volume else -1)
         corner = []
         for axis in (0, 1):
             occupied = np.flatnonzero(body.any(axis=1 - axis))

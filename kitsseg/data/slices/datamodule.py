@@ -1,32 +1,29 @@
 """The LightningDataModule: find, prepare, split, sample and load slices."""
 
 import copy
-import multiprocessing
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from kitsseg.data.case import Case
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
 from kitsseg.data.slices.coverage import check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
+from kitsseg.data.slices.loader import default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
 from kitsseg.data.split import Split, check_patients
 from kitsseg.data.store.prepare import is_current, prepare
-from kitsseg.data.store.store import Index, Store, store_folder
-from kitsseg.system import signals
+from kitsseg.data.store.store import Index, Resolution, Store, store_folder
 from kitsseg.system.obstacles import is_file
 
 # Not an option: in reduced precision, the size of a batch can change the last bit of a result.
 VALIDATION_BATCH = 16
-# A loader process loads some 300 slices of 256 x 256 per second; a GPU trains on about a thousand.
-MAX_WORKERS = 8
 
 
 class Source(Protocol):
@@ -67,6 +64,8 @@ class SliceDataModule(pl.LightningDataModule):
         ValueError: a value is out of range; from `prepare_data` and `setup`, a problem of the data.
     """
 
+    samples = "slices"  # what a batch consists of
+
     def __init__(
         self,
         root: str | Path,
@@ -101,8 +100,8 @@ class SliceDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name}={value}: must be at least {least}")
         if not 0 <= background_keep <= 1:
             raise ValueError(f"background_keep={background_keep}: must be between 0 and 1")
-        if neighbours:
-            augmentation.check_neighbours()
+        if augmentation is not None:  # `kitsseg.prepare` checks its configuration without one
+            self._check_augmentation(augmentation, neighbours)
         self.root, self.source, self.splitter = Path(root).expanduser(), source, split
         self.augmentation, self.prepared, self.size = augmentation, prepared, size
         self.neighbours, self.labels = neighbours, labels
@@ -116,6 +115,9 @@ class SliceDataModule(pl.LightningDataModule):
         self.cases: dict[str, Case] = {}
         self._is_prepared = self._is_set_up = False
 
+    def _check_augmentation(self, augmentation: Augmentation, neighbours: int) -> None:
+        augmentation.check_slices(neighbours)
+
     def prepare_data(self) -> None:
         """Prepare the cases that are missing from the store.
 
@@ -124,9 +126,8 @@ class SliceDataModule(pl.LightningDataModule):
         if self._is_prepared:
             return
         cases = self._find_cases()
-        prepare(
-            cases, self._store_folder(cases), self.size, self.prepare_workers, self.skip_bad, self.labels
-        )
+        folder = self._store_folder(cases)
+        prepare(cases, folder, self.resolution, self.prepare_workers, self.skip_bad, self.labels)
         self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:
@@ -166,11 +167,29 @@ class SliceDataModule(pl.LightningDataModule):
     def _store_folder(self, cases: Sequence[Case]) -> Path:
         # A table lists any folders; the phantom writes its cases into a folder of its own below root.
         root = self.root if is_file(self.root) else cases[0].image.parent.parent
-        return store_folder(self.prepared, root, self.size, self.labels)
+        return store_folder(self.prepared, root, self.resolution, self.labels)
 
     def _rows_of(self, ids: Sequence[str]) -> Rows:
         number = {case: i for i, case in enumerate(self.store.ids)}
         return np.flatnonzero(np.isin(self.store.index.case, [number[case] for case in ids]))
+
+    @property
+    def resolution(self) -> Resolution:
+        """The resolution of the store."""
+        return self.size
+
+    def adapt(self, network: dict[str, Any]) -> dict[str, Any]:
+        """Return the configuration of a network, with what it leaves to the data."""
+        return network
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The arguments that were chosen from the data, for the record."""
+        return {}
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what a network sees, as arguments of `kitsseg.inference.checkpoint.header`."""
+        return {"size": self.size, "neighbours": self.neighbours, "pixel_mm": self.pixel_range_mm()}
 
     def pixel_range_mm(self) -> tuple[float, float]:
         """Return the smallest and the largest height of a pixel in the stored training slices."""
@@ -210,28 +229,39 @@ class SliceDataModule(pl.LightningDataModule):
         rank, ranks = self._rank()
         if len(self.rows(0)) < ranks:
             raise ValueError(
-                f"{len(self.rows(0))} training slices are too few for {ranks} ranks; use fewer devices"
+                f"{len(self.rows(0))} training {self.samples} are too few for {ranks} ranks; use fewer "
+                "devices"
             )
         batches = TrainBatches(
             self.rows, self._epoch, self.batch_size, self.seed, rank, ranks, self._batches_done
         )
-        return self._loader(
-            SliceDataset(self.store, self.neighbours, self.augmentation, self.seed), batches
+        return self._loader(self._training_samples(), batches)
+
+    def _training_samples(self) -> Dataset[Sample]:
+        return SliceDataset(self.store, self.neighbours, self.augmentation, self.seed)
+
+    def _validation_samples(self) -> tuple[Dataset[Sample], Rows, npt.NDArray[np.int64], int]:
+        """Return all validation samples, their rows and cases, and how many of them form a batch."""
+        rows = self.validation_rows
+        return (
+            SliceDataset(self.store, self.neighbours),
+            rows,
+            self.store.index.case[rows],
+            VALIDATION_BATCH,
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return every validation slice once, in order; the ranks share the batches."""
         rank, ranks = self._rank()
-        rows = self.validation_rows
-        in_case = self.store.index.case[rows]
+        dataset, rows, in_case, size = self._validation_samples()
         batches = []
         for case in np.unique(in_case):  # a batch holds slices of one case, so they have one size
             draws = [Draw(0, 0, int(r)) for r in rows[in_case == case]]
-            batches += [draws[i : i + VALIDATION_BATCH] for i in range(0, len(draws), VALIDATION_BATCH)]
+            batches += [draws[i : i + size] for i in range(0, len(draws), size)]
         own = batches[rank::ranks]
         # Lightning skips validation on a rank without batches, and the others would wait for it. The
         # task counts each row once.
-        return self._loader(SliceDataset(self.store, self.neighbours), own if own else batches[:1])
+        return self._loader(dataset, own if own else batches[:1])
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Return the validation slices, for `Trainer.test`."""
@@ -259,42 +289,7 @@ class SliceDataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(
-        self, dataset: SliceDataset, batches: TrainBatches | list[list[Draw]]
+        self, dataset: Dataset[Sample], batches: TrainBatches | list[list[Draw]]
     ) -> DataLoader[Sample]:
         pinned = bool(self.trainer and self.trainer.strategy.root_device.type == "cuda")
-        options: dict[str, Any] = {}
-        if self.workers:
-            # Forking this process itself could copy a lock that one of its threads holds.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["kitsseg.data.slices.dataset"])
-            options = {
-                "num_workers": self.workers,
-                "multiprocessing_context": context,
-                "worker_init_fn": _follow_parent,
-                "persistent_workers": True,
-            }
-        return SliceLoader(
-            dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pinned, **options
-        )
-
-
-class SliceLoader(DataLoader[Sample]):
-    """A DataLoader whose processes ignore the signals that a cluster sends to a job."""
-
-    def __iter__(self) -> Any:
-        with signals.blocked(*signals.CLUSTER_SIGNALS):
-            return super().__iter__()
-
-
-def default_workers() -> int:
-    """Return the number of loader processes per device for this machine.
-
-    Each device has its share of the processors, of which one is left to the training process. With two
-    or fewer, slices are loaded between the steps.
-    """
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(cores - 1, MAX_WORKERS) if cores > 2 else 0
-
-
-def _follow_parent(worker: int) -> None:
-    signals.follow_parent()
+        return make_loader(dataset, batches, self.workers, pinned)

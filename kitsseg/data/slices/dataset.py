@@ -49,7 +49,10 @@ class SliceDataset(Dataset[Sample]):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack slices, padded with air to the largest of them and to multiples of `DIVISOR`."""
+    """Stack patches, or slices padded with air to the largest and to multiples of `DIVISOR`."""
+    if samples[0]["label"].ndim == 3:
+        numbers = {name: torch.tensor([s[name] for s in samples]) for name in ("row", "case")}
+        return {name: torch.stack([s[name] for s in samples]) for name in ("image", "label")} | numbers
     longest = [max(s["label"].shape[axis] for s in samples) for axis in (0, 1)]
     size = [-(-n // DIVISOR) * DIVISOR for n in longest]
     channels = len(samples[0]["image"])

@@ -65,6 +65,8 @@ class RandomPatch(A.DualTransform):
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
+        if "volume" in data:
+            raise ValueError("it crops slices, and data.patch is the shape of 3D patches")
         image, mask = data["image"], data["mask"]
         side = max(SIDE_STEP, SIDE_STEP * round(self.share * max(mask.shape) / SIDE_STEP))
         angle = math.radians(self.py_random.uniform(*self.rotate))

@@ -57,8 +57,8 @@ def case_values(store: Store, labels: Labels = KITS19) -> dict[str, npt.NDArray[
     voxel_ml = spacing.prod(axis=1) * scales / 1000
     out = {
         "slices": np.bincount(index.case),
-        "height": [grid.native[0] for grid in grids],
-        "width": [grid.native[1] for grid in grids],
+        "height": [grid.native[-2] for grid in grids],
+        "width": [grid.native[-1] for grid in grids],
         "slice distance, mm": spacing[:, 0],
         "pixel, mm": spacing[:, 1],
         **{f"{c}, ml": voxels[:, i] * voxel_ml for i, c in enumerate(labels.classes) if i},

@@ -19,8 +19,7 @@ from kitsseg.data.case_statistics import foreground_histogram, hu_percentiles, p
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import missing_files
-from kitsseg.data.store.grid import Grid
-from kitsseg.data.store.store import CARD, IMAGE, LABEL, Store
+from kitsseg.data.store.store import CARD, IMAGE, LABEL, Resolution, Store, make_grid
 from kitsseg.system.files import remove_abandoned
 from kitsseg.system.locks import locked
 
@@ -36,7 +35,7 @@ class BadCasesError(ValueError):
 def prepare(
     cases: list[Case],
     folder: Path,
-    size: int | None,
+    resolution: Resolution,
     workers: int = 1,
     skip_bad: bool = False,
     labels: Labels = KITS19,
@@ -44,8 +43,8 @@ def prepare(
     """Prepare missing and outdated cases in ``folder``, and return the opened store.
 
     Several processes may prepare the same store at once; each case is prepared by one of them. After an
-    interruption, prepared cases are kept. For ``size``, see `kitsseg.data.store.grid.Grid`. Each of the
-    ``workers`` processes needs up to three times the size of a volume as int16.
+    interruption, prepared cases are kept. For ``resolution``, see `make_grid`. Each of the ``workers``
+    processes needs up to three times the size of a volume as int16.
 
     Raises:
         BadCasesError: some cases cannot be used. With ``skip_bad``, they are left out with a warning.
@@ -55,7 +54,7 @@ def prepare(
     missing = [c for c in cases if not is_current(c, folder, labels)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        job = partial(prepare_case, folder=folder, size=size, labels=labels)
+        job = partial(prepare_case, folder=folder, resolution=resolution, labels=labels)
         outcomes = list(over_cases(job, missing, workers, "preparing cases")) if missing else []
     except OSError as error:
         reason = f"{error.filename or folder}: {error.strerror or error}"
@@ -99,7 +98,7 @@ def is_current(case: Case, folder: Path, labels: Labels = KITS19) -> bool:
 
 
 def prepare_case(
-    case: Case, folder: Path, size: int | None, labels: Labels = KITS19
+    case: Case, folder: Path, resolution: Resolution, labels: Labels = KITS19
 ) -> tuple[str, list[str]]:
     """Prepare one case unless another process has done so; raise `OSError` if it cannot be written.
 
@@ -112,7 +111,7 @@ def prepare_case(
             return "", []
         temporary.mkdir()
         try:
-            notes = _write_case(case, temporary, size, labels)
+            notes = _write_case(case, temporary, resolution, labels)
             shutil.rmtree(target, ignore_errors=True)  # os.replace cannot overwrite a folder
             os.replace(temporary, target)
             return "", notes
@@ -124,7 +123,7 @@ def prepare_case(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_case(case: Case, folder: Path, size: int | None, labels: Labels) -> list[str]:
+def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels) -> list[str]:
     """Read, check and write one case into ``folder``; return warnings."""
     # nibabel is slow to import, and a prepared store does not need it.
     from kitsseg.data.io.nifti.read import check_same_grid, read_mask
@@ -134,8 +133,7 @@ def _write_case(case: Case, folder: Path, size: int | None, labels: Labels) -> l
         raise ValueError(problems[0])
     files = file_versions(case)
     image = read_image(case.image, case.offset_hu)
-    height, width = image.hu.shape[1:]
-    grid = Grid((height, width), size)
+    grid = make_grid(image.hu.shape, image.layout.spacing_mm, resolution)
     with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
         writes = [writer.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
         mask = read_mask(case.truth, case.stored)
@@ -156,7 +154,7 @@ def _write_case(case: Case, folder: Path, size: int | None, labels: Labels) -> l
         "warnings": image.warnings,
         "bytes": [(folder / name).stat().st_size for name in (IMAGE, LABEL)],
         "native": grid.native,
-        "size": size,
+        "size": resolution,
         "spacing_mm": image.layout.spacing_mm,
         "hu": {"range": image.range_hu, **percentiles},
         "foreground_hu": histogram,

@@ -14,18 +14,26 @@ import numpy.typing as npt
 from kitsseg.data.case import Case
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import Grid
+from kitsseg.data.store.volume_grid import VolumeGrid
 
 VERSION = 2
+# Side of slices in pixels; spacing of resampled volumes in mm; or None for the grid of each case.
+Resolution = int | tuple[float, float, float] | None
 IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 
-def store_folder(prepared: str | Path, root: Path, size: int | None, labels: Labels = KITS19) -> Path:
+def store_folder(
+    prepared: str | Path, root: Path, resolution: Resolution, labels: Labels = KITS19
+) -> Path:
     """Return the folder of the store of a data set; each case's card has the versions of its files."""
-    root, about = root.resolve(), [VERSION, str(root.resolve()), size]
+    root, about = root.resolve(), [VERSION, str(root.resolve()), resolution]
     if (list(labels.classes), labels.stored) != (list(KITS19.classes), KITS19.stored):
         about += [list(labels.classes), sorted(labels.stored.items())]
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
-    return Path(prepared) / f"{root.name}-{'native' if size is None else size}-{key}"
+    name = "native" if resolution is None else str(resolution)
+    if isinstance(resolution, tuple):
+        name = "x".join(f"{mm:.4g}" for mm in resolution) + "mm"
+    return Path(prepared) / f"{root.name}-{name}-{key}"
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,16 @@ class Index:
     def contains(self, classes: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Return ``[N]``, whether the slice contains one of these class ids."""
         return np.asarray(self.pixels[:, list(classes)].any(axis=1))
+
+
+def make_grid(
+    native: Sequence[int], spacing_mm: Sequence[float], resolution: Resolution
+) -> Grid | VolumeGrid:
+    """Return the mapping of a native volume ``[S, H, W]`` with that spacing to its stored version."""
+    slices, height, width = native
+    if isinstance(resolution, tuple):
+        return VolumeGrid.at_spacing((slices, height, width), spacing_mm, resolution)
+    return Grid((height, width), resolution)
 
 
 class Store:
@@ -72,10 +90,12 @@ class Store:
         """Return the class ids ``[S, H, W]`` of a case, memory-mapped."""
         return self._open(case, LABEL)
 
-    def grid(self, case: int) -> Grid:
-        """Return the mapping between the native and the stored slices of a case."""
-        height, width = self.cards[case]["native"]
-        return Grid((height, width), self.cards[case]["size"])
+    def grid(self, case: int) -> Grid | VolumeGrid:
+        """Return the mapping between native and stored slices, or the resampled volume, of a case."""
+        card = self.cards[case]
+        if isinstance(card["size"], list):
+            return make_grid(card["native"], card["spacing_mm"], tuple(card["size"]))
+        return make_grid((len(card["pixels"]), *card["native"]), card["spacing_mm"], card["size"])
 
     def foreground_hu(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
         """Return ``[2, N]``: the HU of the foreground of cases, and the number of voxels of each."""

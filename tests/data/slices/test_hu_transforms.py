@@ -58,6 +58,7 @@ def test_it_works_on_hu_or_is_refused(kind: type) -> None:
             pytest.skip("needs arguments")
         try:
             augmentation = Augmentation([transform])
+            augmentation.check_slices()
         except ValueError as error:
             assert str(error).startswith(f"{kind.__name__}: ") and "\n" not in str(error)
             return
@@ -94,10 +95,11 @@ def test_neighbours_are_no_colours(kind: type) -> None:
         warnings.simplefilter("ignore")
         try:
             augmentation = Augmentation([make(kind)])
+            augmentation.check_slices()
         except Exception:  # it is refused for single slices already, or needs arguments
             return
         try:
-            augmentation.check_neighbours()
+            augmentation.check_slices(1)
         except ValueError as error:
             assert "cannot be applied to slices with neighbours" in str(error)
             return

@@ -95,6 +95,12 @@ def read_label(path: Path, stored: Mapping[int, int] = KITS19.stored) -> npt.NDA
     return read_mask(path, stored).label
 
 
+def read_layout(path: Path, remedy: str = FETCH) -> Layout:
+    """Return the layout of a NIfTI file from its header, without reading voxels."""
+    with _opened(path, remedy) as stream:
+        return parse_layout(stream)
+
+
 def _read(path: Path, convert: ToHu | ToClasses, remedy: str) -> tuple[npt.NDArray[Any], Layout]:
     """Return all voxels, converted and in `ORIENTATION`."""
     with _opened(path, remedy) as stream:

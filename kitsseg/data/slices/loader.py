@@ -1,0 +1,55 @@
+"""The DataLoader of slices and patches, and its processes."""
+
+import multiprocessing
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from kitsseg.data.slices.dataset import Sample, collate
+from kitsseg.data.slices.sampling import Draw
+from kitsseg.system import signals
+
+# A loader process loads some 300 slices of 256 x 256 per second; a GPU trains on about a thousand.
+MAX_WORKERS = 8
+
+
+def make_loader(
+    dataset: Dataset[Sample], batches: Iterable[list[Draw]], workers: int, pinned: bool
+) -> DataLoader[Sample]:
+    """Return the loader of these batches, with ``workers`` processes, from pinned memory or not."""
+    options: dict[str, Any] = {}
+    if workers:
+        # Forking this process itself could copy a lock that one of its threads holds.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["kitsseg.data.slices.dataset"])
+        options = {
+            "num_workers": workers,
+            "multiprocessing_context": context,
+            "worker_init_fn": _follow_parent,
+            "persistent_workers": True,
+        }
+    return SliceLoader(dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pinned, **options)
+
+
+class SliceLoader(DataLoader[Sample]):
+    """A DataLoader whose processes ignore the signals that a cluster sends to a job."""
+
+    def __iter__(self) -> Any:
+        with signals.blocked(*signals.CLUSTER_SIGNALS):
+            return super().__iter__()
+
+
+def default_workers() -> int:
+    """Return the number of loader processes per device for this machine.
+
+    Each device has its share of the processors, of which one is left to the training process. With two
+    or fewer, slices are loaded between the steps.
+    """
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(cores - 1, MAX_WORKERS) if cores > 2 else 0
+
+
+def _follow_parent(worker: int) -> None:
+    signals.follow_parent()

@@ -1,0 +1,226 @@
+"""Spacing, patch and poolings for 3D, from the geometry of the cases.
+
+The rules are those of nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z; the default planner
+of version 2), for a fixed number of poolings.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Triple = tuple[float, float, float]
+Shape = tuple[int, int, int]
+
+ANISOTROPIC = 3.0
+TYPICAL_VOXELS = 256**3  # of a patch before it is reduced to fit into memory
+MIN_SIDE = 4  # voxels of a patch at the coarsest level
+# Values in the convolutions' outputs for which a training step needs REFERENCE_GB of memory (nnU-Net).
+REFERENCE_VALUES, REFERENCE_GB = 2 * 560_000_000, 8.0
+BYTES_PER_VOXEL = 7  # of a volume while it is resampled: int16 HU, uint8 classes, float32 shares
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a 3D network sees.
+
+    Attributes:
+        spacing_mm: of the stored volumes; None: that of each case.
+        patch: shape of a patch in voxels.
+        strides: pooling after each level of the encoder, per axis.
+        kernels: size of the convolutions at each level and at the bottom, per axis.
+    """
+
+    spacing_mm: Triple | None
+    patch: Shape
+    strides: list[list[int]]
+    kernels: list[list[int]]
+
+
+def median_spacing(shapes: Sequence[Shape], spacings: Sequence[Triple]) -> Triple:
+    """Return the median spacing over cases.
+
+    If the slices of the median case are more than `ANISOTROPIC` times as thick as its pixels are wide,
+    and there are as many times fewer of them, the spacing of slices is the 10th percentile.
+    """
+    mm = np.asarray(spacings, float)
+    target, size = np.median(mm, axis=0), np.median(np.asarray(shapes, float), axis=0)
+    worst = int(target.argmax())
+    others = [axis for axis in range(3) if axis != worst]
+    finest = target[others].max()
+    if target[worst] > ANISOTROPIC * finest and ANISOTROPIC * size[worst] < size[others].min():
+        target[worst] = max(float(np.percentile(mm[:, worst], 10)), finest)
+    z, y, x = (round(float(value), 4) for value in target)
+    return z, y, x
+
+
+def median_shape(
+    shapes: Sequence[Shape], spacings: Sequence[Triple], spacing_mm: Triple | None
+) -> npt.NDArray[np.float64]:
+    """Return the median shape of the volumes after resampling to ``spacing_mm``."""
+    native = np.asarray(shapes, float)
+    scale = 1.0 if spacing_mm is None else np.asarray(spacings, float) / np.asarray(spacing_mm)
+    return np.asarray(np.median(np.rint(native * scale), axis=0))
+
+
+def poolings(
+    spacing_mm: Sequence[float], patch: Sequence[int], depth: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the strides and kernels of a network with ``depth`` poolings.
+
+    An axis is pooled while it has at least ``2 * MIN_SIDE`` voxels and its voxels are less than twice as
+    long as those of the finest axis that can be pooled. Kernels are 1 along axes that are still coarser.
+
+    Raises:
+        ValueError: the patch is too small for so many poolings.
+    """
+    mm, sides = np.array(spacing_mm, float), np.array(patch)
+    strides: list[list[int]] = []
+    kernels: list[list[int]] = []
+    convolved = np.zeros(3, bool)
+    for level in range(depth + 1):
+        convolved |= mm < 2 * mm.min()
+        kernels.append([3 if wide else 1 for wide in convolved])
+        if level == depth:
+            break
+        possible = (sides >= 2 * MIN_SIDE) & (sides % 2 == 0)
+        if not possible.any():
+            raise ValueError(
+                f"data.patch={list(patch)}: is too small for model.depth={depth}; set a larger patch, "
+                f"or model.depth={max(1, level)}"
+            )
+        pooled = possible & (mm < 2 * mm[possible].min())
+        strides.append([2 if each else 1 for each in pooled])
+        mm, sides = np.where(pooled, 2 * mm, mm), np.where(pooled, sides // 2, sides)
+    return strides, kernels
+
+
+def values_of_step(patch: Sequence[int], strides: list[list[int]], width: int, batch: int) -> float:
+    """Return the number of values in the convolutions' outputs of one training step."""
+    voxels, total = float(np.prod(patch)), 0.0
+    for level, stride in enumerate([*strides, [1, 1, 1]]):
+        blocks = 2 if level == len(strides) else 4 + 1  # encoder, decoder, upsampling
+        total += blocks * voxels * width * 2**level
+        voxels /= float(np.prod(stride))
+    return total * batch
+
+
+def choose_patch(
+    spacing_mm: Sequence[float],
+    shape: Sequence[float],
+    depth: int,
+    width: int,
+    batch: int,
+    memory_gb: float,
+) -> Shape:
+    """Return the largest patch with the proportions of the volumes whose training fits into memory.
+
+    Args:
+        spacing_mm: spacing of the volumes.
+        shape: their median shape.
+        depth, width: of the network.
+        batch: patches per step.
+        memory_gb: memory of the device.
+
+    Raises:
+        ValueError: no patch fits.
+    """
+    mm, limit = np.asarray(spacing_mm, float), REFERENCE_VALUES * memory_gb / REFERENCE_GB
+    cube = (1 / mm) * (TYPICAL_VOXELS / np.prod(1 / mm)) ** (1 / 3)
+    patch = np.maximum(1, np.rint(np.minimum(cube, shape))).astype(int)
+    while True:
+        # An axis is pooled at most while it keeps MIN_SIDE voxels; its side is a multiple of that.
+        counts = np.clip(np.log2(patch / MIN_SIDE), 0, depth).astype(int)
+        factors = 2**counts
+        patch = -(-patch // factors) * factors
+        strides = poolings(mm.tolist(), patch.tolist(), depth)[0]
+        if values_of_step(patch.tolist(), strides, width, batch) <= limit:
+            z, y, x = patch.tolist()
+            return z, y, x
+        smaller = patch - factors
+        others = [max(np.delete(counts, axis)) for axis in range(3)]  # one axis must keep all poolings
+        keeps = np.maximum(others, np.log2(np.maximum(smaller, 1) / MIN_SIDE)) >= depth
+        reducible = (smaller >= MIN_SIDE) & keeps
+        if not reducible.any():
+            raise ValueError(
+                f"data.patch=auto: no patch fits into {memory_gb:.3g} GB with model.width={width} and "
+                f"data.batch_size={batch}; set smaller ones"
+            )
+        axis = int(np.where(reducible, patch / np.asarray(shape, float), -1).argmax())
+        patch[axis] -= factors[axis]
+
+
+def device_memory_gb() -> float:
+    """Return the memory for a training step: of the smallest GPU, or nnU-Net's 8 GB without one."""
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    sizes = [torch.cuda.get_device_properties(gpu).total_memory / 2**30 for gpu in gpus]
+    return 0.9 * min(sizes) if sizes else REFERENCE_GB
+
+
+def make_plan(
+    shapes: Sequence[Shape],
+    spacings: Sequence[Triple],
+    spacing_mm: Sequence[float] | str | None,
+    patch: Sequence[int] | str,
+    depth: int,
+    width: int,
+    batch: int,
+    strides: Sequence[Sequence[int]] | None = None,
+) -> Plan:
+    """Return the plan; ``auto`` for ``spacing_mm`` or ``patch`` chooses them.
+
+    Args:
+        shapes, spacings: of the native volumes of all cases.
+        spacing_mm: of the stored volumes; None: that of each case.
+        patch: in voxels.
+        depth, width: number of poolings and channels of the first level of the network.
+        batch: patches per step.
+        strides: of the network; None chooses them.
+
+    Raises:
+        ValueError: the patch does not fit the network, or the volumes do not fit into memory.
+    """
+    target = median_spacing(shapes, spacings) if spacing_mm == "auto" else _triple(spacing_mm)
+    mm = target or np.median(np.asarray(spacings, float), axis=0).tolist()
+    check_volume_size(shapes, spacings, target)
+    if isinstance(patch, str):
+        shape = median_shape(shapes, spacings, target).tolist()
+        chosen = choose_patch(mm, shape, depth, width, batch, device_memory_gb())
+    else:
+        chosen = (patch[0], patch[1], patch[2])
+    if strides is None:
+        return Plan(target, chosen, *poolings(mm, chosen, depth))
+    factors = np.prod(np.asarray(strides), axis=0).tolist()
+    fit = [-(-side // factor) * factor for side, factor in zip(chosen, factors, strict=True)]
+    if isinstance(patch, str):
+        chosen = (fit[0], fit[1], fit[2])
+    elif fit != list(chosen):
+        raise ValueError(
+            f"data.patch={list(chosen)}: must be multiples of {factors}, the poolings of the network; "
+            f"set data.patch={fit}"
+        )
+    return Plan(target, chosen, [list(stride) for stride in strides], [[3] * 3] * (len(strides) + 1))
+
+
+def check_volume_size(
+    shapes: Sequence[Shape], spacings: Sequence[Triple], spacing_mm: Triple | None
+) -> None:
+    """Raise `ValueError` if the largest resampled volume needs more than half of the memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    scale = 1.0 if spacing_mm is None else np.asarray(spacings) / np.asarray(spacing_mm)
+    largest = float(np.prod(np.asarray(shapes) * scale, axis=1).max()) * BYTES_PER_VOXEL
+    if largest > memory / 2:
+        raise ValueError(
+            f"data.spacing_mm={list(spacing_mm or ())}: the largest volume needs {largest / 2**30:.3g} "
+            f"GB, more than half of the {memory / 2**30:.3g} GB of memory; set a coarser spacing"
+        )
+
+
+def _triple(spacing_mm: Sequence[float] | str | None) -> Triple | None:
+    if spacing_mm is None or isinstance(spacing_mm, str):
+        return None
+    z, y, x = map(float, spacing_mm)
+    return z, y, x
