@@ -88,6 +88,7 @@ def test_2d_and_3d_networks_share_a_table(tmp_path: Path) -> None:
         (["model=unet3d", "model.dims=2"], "cannot be applied to 3D images"),
         (["model=unet3d", "data.neighbours=1"], "neighbours=1: must be 0"),
         (["model=unet3d", "augmentation=patch"], "RandomPatch"),
+        (["model=unet3d", "callbacks=coarse"], "is for 2D networks; remove it: ~callbacks.coarse"),
         (["model=unet3d", "data.patch=[64,64]"], "patch=[64, 64]: must be auto or three numbers"),
         (["model=unet", "data.patch=[64,64,64]"], "data.patch"),
         (["model=unet3d", "mirror_axes=[3]"], "may contain 0 (rows) and 1 (columns) and 2 (slices)"),
