@@ -1,11 +1,12 @@
 """Overhead of prediction beside the network, by runtime, and memory for the largest case.
 
-    python benchmarks/predict.py [--repeats 3] [--slices 300] [--largest 1059]
+    python benchmarks/predict.py [--repeats 3] [--slices 300] [--largest 1059] [--only 2d 3d memory]
 
 A volume of 512 x 512 x 300 is read, segmented and written by the parts of `kitsseg.predict`. The
-forward passes of the network alone, over the same slices, are measured in turn. Then the command
-runs on two volumes of 512 x 512 x 1059 (KiTS19's largest), so that it reads one while it computes
-on the other, and its peak memory is measured.
+forward passes of the network alone, over the same slices, are measured in turn. A 3D network is
+compared with MONAI's sliding window over the same patches. Then the command runs on two volumes of
+512 x 512 x 1059 (KiTS19's largest), so that it reads one while it computes on the other, and its
+peak memory is measured.
 """
 
 import os
@@ -27,11 +28,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+import ratios
 import torch
 
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.store.grid import Grid
+from kitsseg.data.store.volume_grid import Shape
 from kitsseg.inference import checkpoint, export_formats
 from kitsseg.inference.body_crop import EMPTY_HU, MARGIN, crop_on_stored_grid, find_body
 from kitsseg.inference.segmenter import Segmenter
@@ -40,6 +43,7 @@ from kitsseg.models.window import Window
 from kitsseg.system.hardware import choose_precision
 
 Array = npt.NDArray[Any]
+Triple = tuple[float, float, float]
 
 ROOT = Path(__file__).parents[1]
 AFFINE = np.array([[0, 0, -0.8, 0], [0, -0.8, 0, 0], [-1.0, 0, 0, 0], [0, 0, 0, 1]])
@@ -153,12 +157,80 @@ def runtimes(folder: Path, width: int) -> None:
     print(f"width {width}, ms per slice of 256 x 256: {'; '.join(line)}", flush=True)
 
 
-def memory(folder: Path, slices: int, width: int) -> None:
+def write_checkpoint_3d(path: Path, patch: Shape, width: int, spacing_mm: Triple | None) -> None:
+    """Write an untrained 3D network."""
+    from monai.networks.nets import BasicUNet
+
+    torch.manual_seed(0)
+    features = [width, width, 2 * width, 4 * width, 8 * width, width]
+    arguments: dict[str, Any] = {
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "out_channels": 3,
+        "features": features,
+    }
+    network = {"_target_": "monai.networks.nets.BasicUNet", **arguments}
+    about = checkpoint.header(network, WINDOW, None, 0, {}, patch=patch, spacing_mm=spacing_mm)
+    state = {f"net.{k}": v for k, v in BasicUNet(**arguments).state_dict().items()}
+    torch.save({"state_dict": state, "kitsseg": about}, path)
+
+
+@torch.inference_mode()
+def monai_label(hu: Array, loaded: checkpoint.Loaded, segmenter: Segmenter) -> Array:
+    """Return the label volume by MONAI's sliding window with the bare network."""
+    from monai.inferers import sliding_window_inference
+
+    def predict(image: torch.Tensor) -> torch.Tensor:
+        with segmenter._autocast():
+            logits: torch.Tensor = loaded.net(image.contiguous(memory_format=torch.channels_last_3d))
+        return logits.float().softmax(1)
+
+    assert loaded.patch is not None
+    image = WINDOW(torch.from_numpy(hu))[None, None]
+    batch = max(1, segmenter._pixels_per_batch // math.prod(loaded.patch))
+    likely: Any = sliding_window_inference(image, loaded.patch, batch, predict, 0.5, mode="gaussian")
+    return np.asarray(likely.argmax(1)[0].to(torch.uint8))
+
+
+def overhead_3d(folder: Path, slices: int, patch: Shape, width: int, repeats: int) -> None:
+    """Print the ratio of reading, segmenting and writing to the same with MONAI's sliding window.
+
+    The volume is 256 x 256 pixels of body, so that no patch is left out, on its own grid.
+    """
+    path, image = folder / "3d.ckpt", folder / "body.nii.gz"
+    write_checkpoint_3d(path, patch, width, None)
+    segmenter = Segmenter.load(path, device="cpu")
+    (loaded,) = segmenter._volumes[0].members  # in the same memory format for both
+    nib.save(nib.Nifti1Image(draw(slices)[:, 128:384, 128:384], AFFINE), image)
+
+    def whole(label: Callable[[Array, Any], Array]) -> Array:
+        read = read_image(image)
+        found = label(read.hu, read.layout.spacing_mm)
+        save_volume(folder / "out.nii.gz", found, read.layout)
+        return found
+
+    ours, monais = [], []
+    for _ in range(repeats):
+        taken, found = seconds(lambda: whole(lambda hu, mm: segmenter.segment(hu, mm).label))
+        ours.append(taken)
+        taken, wanted = seconds(lambda: whole(lambda hu, mm: monai_label(hu, loaded, segmenter)))
+        monais.append(taken)
+    values = [a / b for a, b in zip(ours, monais, strict=True)]
+    ratios.store("prediction in 3D / MONAI's sliding window, with files", values, "<= 1.15")
+    print(
+        f"3D, patch {patch}, width {width}: {np.median(ours):.2f} s; MONAI {np.median(monais):.2f} s: "
+        f"{np.median(values):5.3f} x ({min(values):.3f} to {max(values):.3f}); "
+        f"{(found != wanted).mean():.1e} of the labels differ",
+        flush=True,
+    )
+
+
+def memory(folder: Path, slices: int, what: str) -> None:
     """Print the peak memory of the command on two volumes, the second of which is read ahead."""
-    write_checkpoint(folder / "x.ckpt", 256, width)
-    (folder / "two").mkdir()
-    nib.save(nib.Nifti1Image(draw(slices), AFFINE), folder / "two" / "a.nii.gz")
-    os.link(folder / "two" / "a.nii.gz", folder / "two" / "b.nii.gz")
+    if not (folder / "two").is_dir():
+        (folder / "two").mkdir()
+        nib.save(nib.Nifti1Image(draw(slices), AFFINE), folder / "two" / "a.nii.gz")
+        os.link(folder / "two" / "a.nii.gz", folder / "two" / "b.nii.gz")
     arguments = [
         f"checkpoint={folder}/x.ckpt",
         f"input={folder}/two",
@@ -178,7 +250,7 @@ def memory(folder: Path, slices: int, width: int) -> None:
         time.sleep(0.05)
     assert process.returncode == 0
     print(
-        f"the command on two volumes of {slices} slices, width {width}: peak {peak:.2f} GB, "
+        f"the command on two volumes of {slices} slices, {what}: peak {peak:.2f} GB, "
         f"{time.monotonic() - start:.0f} s"
     )
 
@@ -188,16 +260,31 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--largest", type=int, default=1059)
+    parser.add_argument("--only", nargs="+", default=["2d", "3d", "memory"])
     args = parser.parse_args()
     precision = choose_precision("cpu")
     print(f"torch {torch.__version__}, one core, {precision}; processor time, median of {args.repeats}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for size, width, air in ((256, 32, 0), (256, 16, 0), (128, 16, 0), (256, 16, args.slices // 3)):
-            overhead(folder, args.slices, air, size, width, args.repeats)
-        for width in (32, 16):
-            runtimes(folder, width)
-        memory(folder, args.largest, 16)
+        if "2d" in args.only:
+            for size, width, air in (
+                (256, 32, 0),
+                (256, 16, 0),
+                (128, 16, 0),
+                (256, 16, args.slices // 3),
+            ):
+                overhead(folder, args.slices, air, size, width, args.repeats)
+            for width in (32, 16):
+                runtimes(folder, width)
+        if "3d" in args.only:
+            for width in (16, 8):
+                overhead_3d(folder, 64, (32, 64, 64), width, args.repeats)
+        if "memory" in args.only:
+            write_checkpoint(folder / "x.ckpt", 256, 16)
+            memory(folder, args.largest, "width 16")
+            for mm in (None, (3.22, 1.62, 1.62), (0.8, 0.6, 0.6)):
+                write_checkpoint_3d(folder / "x.ckpt", (64, 128, 128), 1, mm)
+                memory(folder, args.largest, f"3D, width 1, resampled to {mm} mm")
 
 
 if __name__ == "__main__":

@@ -97,9 +97,10 @@ class Labels:
 
     def mask(self, label: npt.NDArray[np.uint8], region: str) -> npt.NDArray[np.bool_]:
         """Return where ``label``, an array of class ids, belongs to a region."""
-        lookup = np.zeros(MAX_CLASSES, bool)
-        lookup[list(self.ids(region))] = True
-        return np.asarray(lookup.take(label))
+        mask = np.zeros(np.shape(label), bool)
+        for class_id in self.ids(region):  # indexing a table would need 8 bytes per voxel
+            mask |= label == class_id
+        return mask
 
     def colour(self, class_id: int) -> str:
         """Return the colour of a class as ``#rrggbb``."""
