@@ -36,6 +36,8 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
     training = ["training.py", "--epochs", "2" if quick else "4", "model=attn_unet", "data.workers=0"]
     networks = ["networks.py", *(["--size", "128", "--repeats", "3"] if quick else [])]
+    volumes = ["networks.py", "--dims", "3", "--batch", "2", "--width", "16", "--size"]
+    volumes += ["16", "32", "32", "--repeats", "3"] if quick else ["32", "96", "96", "--repeats", "20"]
     prepare = ["prepare.py", "--folder", f"{folder}/prepare"]
     prepare += ["--cases", "2", "--repeats", "1"] if quick else ["--long"]
     few = ["--cases", "4", "--repeats", "1"]  # nnU-Net takes half a minute per case
@@ -45,6 +47,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     scaling += ["--figure", str(HERE / "SCALING.png")]
     found = {
         "A training step of each network": networks,
+        "A training step of each 3D network": volumes,
         "Memory settings": memory,
         "An epoch compared with a bare loop": training + (small if quick else full),
         "Augmenting 3D patches": ["augmentation.py", *(["--repeats", "2"] if quick else [])],

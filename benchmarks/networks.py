@@ -8,12 +8,15 @@ The networks take steps in turn, so that all are measured under the same load. A
 of the ratios of consecutive measurements. On a GPU, set --steps to measure several steps at once.
 "As users run it" is MONAI's network in float32 and PyTorch's default memory format. `--compile`
 adds all networks compiled and in the precision that the hardware supports, as kitsseg trains on
-GPUs.
+GPUs. On a CPU that other processes use as well, `--processor-time` gives steadier ratios if the
+environment variable OMP_WAIT_POLICY is PASSIVE.
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 import ratios
@@ -50,24 +53,26 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs="+", default=[256], help="one number, or one per axis")
     parser.add_argument("--steps", type=int, default=1, help="steps per measurement")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--processor-time", action="store_true", help="of all threads, on a CPU")
     args = parser.parse_args()
     if len(args.size) == 1:
         args.size *= args.dims
+    clock = time.process_time if args.processor_time else partial(now, DEVICE)
     made = networks(args.dims, args.width, args.compile)
     steps = {name: make_step(*how, args) for name, how in made.items()}
     first: dict[str, float] = {}
     for name, step in steps.items():
-        start = now(DEVICE)
+        start = clock()
         step()  # the first step allocates memory and chooses algorithms
-        first[name] = now(DEVICE) - start
+        first[name] = clock() - start
         step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(args.repeats):
         for name, step in steps.items():
-            start = now(DEVICE)
+            start = clock()
             for _ in range(args.steps):
                 step()
-            seconds[name].append((now(DEVICE) - start) / args.steps)
+            seconds[name].append((clock() - start) / args.steps)
     device = provenance.describe_environment(DEVICE, "", False)["device"]
     size = " x ".join(map(str, args.size))
     print(

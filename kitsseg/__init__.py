@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kitsseg.data.split import MLPerf42 as MLPerf42
     from kitsseg.data.split import Seeded as Seeded
     from kitsseg.data.split import Stratified as Stratified
+    from kitsseg.data.volumes.datamodule import PatchDataModule as PatchDataModule
     from kitsseg.inference.segmenter import Segmenter as Segmenter
     from kitsseg.models.unet import AttentionUNet as AttentionUNet
     from kitsseg.models.unet import UNet as UNet
@@ -58,6 +59,7 @@ _MODULES = {
     "SegmentationTask": "kitsseg.training.task",
     "Segmenter": "kitsseg.inference.segmenter",
     "SliceDataModule": "kitsseg.data.slices.datamodule",
+    "PatchDataModule": "kitsseg.data.volumes.datamodule",
     "SliceMean": "kitsseg.training.losses",
     "SorensenDice": "kitsseg.training.losses",
     "Stratified": "kitsseg.data.split",

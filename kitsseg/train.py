@@ -3,6 +3,7 @@
 ``python -m kitsseg.train --help`` lists the configuration. ``-m`` runs a sweep and writes Table 1.
 """
 
+import json
 import logging
 import os
 import signal
@@ -24,7 +25,7 @@ from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
-from kitsseg.system.files import check_writable
+from kitsseg.system.files import check_writable, write_json
 from kitsseg.system.optional_packages import missing_packages
 
 # torch and Lightning are imported only when a job runs, so that --help is fast.
@@ -169,9 +170,14 @@ def make_experiment(
     compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
     if cfg.finetune and not is_on(cfg.finetune):
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
+    plan = folder / "plan.json"
+    if plan.is_file():  # of an earlier attempt, whose device may have had more memory
+        cfg.data.update(json.loads(plan.read_text()))
     data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels)
     settings = plain(cfg)
     settings["model"] = data.adapt(settings["model"])
+    if data.chosen and distributed.rank() == 0:
+        write_json(plan, data.chosen)
     settings["data"] |= data.chosen
     return Experiment(
         settings=settings,

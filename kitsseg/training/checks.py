@@ -98,6 +98,12 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
         data = built["data"]
         shape = PATCH if isinstance(data, PatchDataModule) else (SIDE, SIDE)
         checks.append(partial(check_output, net, data.neighbours, data.labels, shape))
+        targets = {key: str((node or {}).get("_target_")) for key, node in values["callbacks"].items()}
+        coarse = [key for key, target in targets.items() if target.endswith(".CoarseFirst")]
+        if coarse and isinstance(data, PatchDataModule):
+            problems.append(
+                f"callbacks.{coarse[0]}: is for 2D networks; remove it: ~callbacks.{coarse[0]}"
+            )
     if "loss" in built:
         checks.append(partial(check_loss, built["loss"]))
     if (finetune := built.get("finetune")) is not None:

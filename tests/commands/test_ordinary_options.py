@@ -112,7 +112,7 @@ OWN = "tests.commands.test_ordinary_options"
             ["model=unet", "model.classes=4"],
             "kitsseg needs .*: one logit for each of",
         ),
-        (["model=unet", "model.in_channels=3"], "cannot be applied to 1 input channels"),
+        (["model=unet", "model.in_channels=3"], "cannot be applied to 2D images with 1 channels"),
         ([f"model={{_target_: {OWN}.Pair}}"], "has no arguments .*; remove them: '~model"),
         (["init_from=nosuch.ckpt"], "nosuch.ckpt: No such file"),
         (["resume_from=nosuch.ckpt"], "no such file; name the last.ckpt of a run"),

@@ -41,6 +41,18 @@ def test_the_record_tells_what_the_network_saw(run_3d: Path) -> None:
     assert "attn_unet3d" in page and "<svg" in page
 
 
+def test_a_later_attempt_keeps_the_plan(run_3d: Path, tmp_path: Path) -> None:
+    assert json.loads((run_3d / "run/plan.json").read_text())["patch"] == [8, 32, 32]
+    (tmp_path / "data").symlink_to(run_3d / "data")
+    (tmp_path / "run").mkdir()
+    plan = {"spacing_mm": [10, 6, 6], "patch": [8, 16, 32]}
+    (tmp_path / "run/plan.json").write_text(json.dumps(plan))
+    small = [*SMALL, "model=unet3d", "trainer.max_epochs=1", "finetune=none", "hydra.run.dir=run"]
+    assert forks.run(tmp_path, *small) == [0]
+    run = run_record.read(tmp_path / "run/result.json")
+    assert {name: run.config["data"][name] for name in plan} == plan
+
+
 def test_a_killed_run_resumes_bit_identically(run_3d: Path, tmp_path: Path) -> None:
     assert forks.run(tmp_path, *RUN, env={"KILL": "train:2"}) == [-signal.SIGKILL]
     assert forks.run(tmp_path, *RUN) == [0]
@@ -76,6 +88,7 @@ def test_2d_and_3d_networks_share_a_table(tmp_path: Path) -> None:
         (["model=unet3d", "model.dims=2"], "cannot be applied to 3D images"),
         (["model=unet3d", "data.neighbours=1"], "neighbours=1: must be 0"),
         (["model=unet3d", "augmentation=patch"], "RandomPatch"),
+        (["model=unet3d", "callbacks=coarse"], "is for 2D networks; remove it: ~callbacks.coarse"),
         (["model=unet3d", "data.patch=[64,64]"], "patch=[64, 64]: must be auto or three numbers"),
         (["model=unet", "data.patch=[64,64,64]"], "data.patch"),
         (["model=unet3d", "mirror_axes=[3]"], "may contain 0 (rows) and 1 (columns) and 2 (slices)"),

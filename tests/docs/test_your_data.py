@@ -49,8 +49,9 @@ def run_commands(section: str, home: Path) -> int:
         assert codes == [0], f"{line}\n{said.read_text()}"
         if name == "kitsseg.train":
             (home / "RUN").unlink(missing_ok=True)
-            first = next(line for line in said.read_text().splitlines() if "training cases" in line)
-            (home / "RUN").symlink_to(first.rsplit("; ", 1)[1])
+            lines = said.read_text().splitlines()
+            (start,) = (line for line in lines if " attn_unet, seed 0: " in line)
+            (home / "RUN").symlink_to(start.rsplit("; ", 1)[1])
     return len(commands)
 
 
