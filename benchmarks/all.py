@@ -51,6 +51,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
         "Memory settings": memory,
         "An epoch compared with a bare loop": training + (small if quick else full),
         "Augmenting 3D patches": ["augmentation.py", *(["--repeats", "2"] if quick else [])],
+        "Predicting in 3D": ["predict.py", "--only", "3d", *(["--repeats", "1"] if quick else [])],
         "Preparing cases": prepare,
         **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),
         "The store": store,

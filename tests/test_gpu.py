@@ -21,6 +21,7 @@ from tests.commands.test_train import SMALL, command
 from tests.helpers import forks
 from tests.helpers.parts import make_data, make_task
 from tests.helpers.records import find_records
+from tests.inference.test_checkpoint_3d import trained3d
 from tests.inference.test_segmenter import trained
 from tests.jobs.test_resume import RUN, same
 from tests.training.test_task import trainer
@@ -144,6 +145,14 @@ def test_checkpoint_gives_the_same_labels_on_cpu_and_gpu(run: Path) -> None:
     image = np.random.default_rng(0).integers(-200, 300, (5, 64, 64)).astype(np.int16)
     on = {d: Segmenter.load(path, device=d, precision="32-true") for d in ("cpu", "cuda")}
     labels = {name: each(image) for name, each in on.items()}
+    assert (labels["cpu"] != labels["cuda"]).mean() < 1e-3
+
+
+def test_a_3d_network_gives_the_same_labels_on_cpu_and_gpu(tmp_path: Path) -> None:
+    path = trained3d(tmp_path / "x.ckpt")
+    image = np.random.default_rng(0).integers(-200, 300, (30, 40, 44)).astype(np.int16)
+    on = {d: Segmenter.load(path, device=d, precision="32-true") for d in ("cpu", "cuda")}
+    labels = {name: each(image, (2, 1, 1)) for name, each in on.items()}
     assert (labels["cpu"] != labels["cuda"]).mean() < 1e-3
 
 

@@ -9,26 +9,23 @@ import torch
 
 from kitsseg.inference import checkpoint, export_formats
 from kitsseg.inference.segmenter import Segmenter
+from kitsseg.models.unet import AttentionUNet
 from kitsseg.models.window import Window
 from tests.inference.test_segmenter import trained
 
 WINDOW = Window(-79, 304, 101, 76.9)
-PATCH, SPACING = (16, 32, 32), (2.0, 1.0, 1.0)
-NETWORK = {
-    "_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3,
-    "features": [4, 4, 4, 4, 4, 4],
-}  # fmt: skip
+PATCH, SPACING = (8, 16, 16), (2.0, 1.0, 1.0)
+ARGUMENTS: dict[str, Any] = {"width": 4, "depth": 2, "dims": 3, "strides": [[1, 2, 2], [2, 2, 2]]}
+NETWORK = {"_target_": "kitsseg.models.unet.AttentionUNet", **ARGUMENTS}
 
 
 def trained3d(path: Path, patch: tuple[int, int, int] = PATCH, **changes: Any) -> Path:
     """A checkpoint of a 3D network that knows nothing, but sees all classes about as often."""
-    from monai.networks.nets import BasicUNet
-
     torch.manual_seed(0)
-    net = BasicUNet(**{k: v for k, v in NETWORK.items() if k != "_target_"}).eval()
+    net = AttentionUNet(**ARGUMENTS).eval()
     with torch.no_grad():
         logits = net(WINDOW(torch.randn(1, 1, 16, 32, 32) * 50))
-        net.final_conv.bias -= logits.mean(dim=(0, 2, 3, 4))
+        net.head.bias -= logits.mean(dim=(0, 2, 3, 4))
     header = checkpoint.header(NETWORK, WINDOW, None, 0, {}, patch=patch, spacing_mm=SPACING) | changes
     state = {f"net.{k}": v for k, v in net.state_dict().items()}
     torch.save({"state_dict": state, "kitsseg": header}, path)
@@ -52,13 +49,13 @@ def test_patch_and_spacing_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"patch": [9, 32, 32]}, "the network cannot be applied"),
+        ({"patch": [9, 16, 16]}, "the network cannot be applied"),
         (
             {"patch": None},
             r"spacing_mm=.2.0, 1.0, 1.0.: must be three numbers .* of a 3D network, or None",
         ),
         ({"patch": None, "spacing_mm": None}, "the network cannot be applied"),
-        ({"size": 64}, "patch=.16, 32, 32.: a 3D network has size=None and neighbours=0"),
+        ({"size": 64}, "patch=.8, 16, 16.: a 3D network has size=None and neighbours=0"),
         ({"neighbours": 1}, "patch=.*: a 3D network has size=None and neighbours=0"),
         ({"classes": ["background", "kidney"]}, "classes=.* must be"),
     ],
