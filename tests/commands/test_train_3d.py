@@ -110,3 +110,20 @@ def test_what_only_the_data_tell_is_one_line_too(run_3d: Path, tmp_path: Path) -
     old = run_3d / "run/checkpoints/train/best.ckpt"
     done = command(tmp_path, *SMALL, "model=attn_unet", f"init_from={old}")
     assert done.returncode == 2 and "set the same model" in done.stderr
+
+
+def test_two_ranks_train_on_the_same_patches(tmp_path: Path) -> None:
+    """Instance norm: on CPUs, each rank normalises its own batch."""
+    line = [
+        *SMALL, "model=unet3d", *VOLUMES, "trainer.max_epochs=2", "finetune=none", "hydra.run.dir=run",
+        "model.norm=instance", "trainer.precision=32-true",
+    ]  # fmt: skip
+    one, two = tmp_path / "one", tmp_path / "two"
+    for home in (one, two):
+        home.mkdir()
+    assert forks.run(one, *line) == [0]
+    assert forks.run(two, *line, "data.batch_size=1", "trainer=ddp", "trainer.devices=2",
+                     "trainer.accelerator=cpu", ranks=2) == [0, 0]  # fmt: skip
+    runs = [run_record.read(home / "run/result.json") for home in (one, two)]
+    curves = [[row["val/loss"] for row in run.curves["train"]] for run in runs]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-3)
