@@ -7,8 +7,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from kitsseg import SegmentationTask, Segmenter
+from kitsseg import Augmentation, PatchDataModule, SegmentationTask, Segmenter
 from kitsseg.data.case import Case
+from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.split import Seeded
 from kitsseg.models.unet import AttentionUNet
 from kitsseg.training.callbacks.learning_curve import LearningCurve
 from tests.helpers.parts import make_data
@@ -38,6 +40,19 @@ def test_train_test_predict_and_load(block_cases: list[Case], tmp_path: Path) ->
     label = Segmenter.load(tmp_path / "best.ckpt", device="cpu")(block_cases[0].image)
     assert label.shape == (6, 64, 64)
     trainer(tmp_path, max_epochs=1).fit(loaded, datamodule=data)  # training continues
+
+
+def test_a_3d_network_is_trained_and_applied(blocks: Path, tmp_path: Path) -> None:
+    augmentation, split = Augmentation([]), Seeded(0.33)
+    data = PatchDataModule(blocks, Kits19(), split, augmentation, tmp_path, patch=[4, 64, 64])
+    net = AttentionUNet(width=4, dims=3, strides=data.plan.strides, kernels=data.plan.kernels)
+    saved = ModelCheckpoint(tmp_path, filename="best", monitor="val/loss")
+    runner = trainer(tmp_path, max_epochs=1, callbacks=[saved])
+    runner.fit(SegmentationTask(net), datamodule=data)
+    (predicted, *_) = runner.predict(SegmentationTask(net), datamodule=data)
+    assert predicted.shape == (2, 4, 64, 64) and predicted.dtype == torch.uint8
+    image = next(blocks.rglob("imaging.nii.gz"))
+    assert Segmenter.load(tmp_path / "best.ckpt", device="cpu")(image).shape == (6, 64, 64)
 
 
 def test_a_run_that_ended_within_an_epoch_resumes_with_the_next_batch(
