@@ -18,14 +18,25 @@ def _labels(root: Any) -> Any:
         return KITS19
 
 
+def _target_classes(*, _root_: Any) -> list[int]:
+    labels = _labels(_root_)
+    return list(labels.ids(labels.target))
+
+
+def _regions(*, _root_: Any) -> list[list[int]]:
+    labels = _labels(_root_)
+    return [list(labels.ids(region)) for region in labels.table_regions]
+
+
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "classes": lambda *, _root_: len(_labels(_root_).classes),
-    "target_classes": lambda *, _root_: list((found := _labels(_root_)).ids(found.target)),
+    "target_classes": _target_classes,
+    "regions": _regions,
     "channels": lambda neighbours: 2 * neighbours + 1,
 }
 
 
 def register() -> None:
-    """Register ``${classes:}``, ``${target_classes:}`` and ``${channels:NEIGHBOURS}``."""
+    """Register ``${classes:}``, ``${target_classes:}``, ``${regions:}`` and ``${channels:N}``."""
     for name, resolver in RESOLVERS.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

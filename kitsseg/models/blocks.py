@@ -5,7 +5,7 @@ rows, columns). Kernels and strides hold one number per spatial axis.
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import log, prod
 from typing import Any
 
 import torch
@@ -135,6 +135,8 @@ class AttentionGate(nn.Module):
         stride: that of the level computes alpha on the grid of ``g`` and interpolates it (Oktay's grid
             attention); 1 interpolates the projection of ``g`` and computes alpha on each pixel of ``x``.
         norm: normalisation after each projection; ``none`` as in Oktay et al.
+        start: coefficient of an untrained gate whose projections give 0, in (0, 1). None: PyTorch's
+            random bias, which gives about 0.5.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class AttentionGate(nn.Module):
         inner_channels: int,
         stride: Sequence[int],
         norm: str,
+        start: float | None = None,
     ) -> None:
         super().__init__()
         dims, stride = len(stride), tuple(stride)
@@ -153,6 +156,8 @@ class AttentionGate(nn.Module):
         self.norm_skip = make_norm(norm, inner_channels, dims)
         self.norm_gating = make_norm(norm, inner_channels, dims)
         self.psi = conv(inner_channels, 1, 1)
+        if start is not None:
+            nn.init.constant_(self.psi.bias, log(start / (1 - start)))
 
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
         """Return alpha, ``[B, 1, ...]`` in [0, 1]."""

@@ -35,7 +35,8 @@ class UNet(nn.Module):
         dropout: probability of dropping a channel after each block of the two deepest levels.
         supervised: number of decoder levels below the finest that return logits in training mode.
         class_prior: fraction of pixels per class, to whose logits the bias of the head is initialised
-            (Lin et al. 2017, arXiv:1708.02002, section 3.3). None: PyTorch's random bias.
+            (Lin et al. 2017, arXiv:1708.02002, section 3.3). A number is the fraction of background;
+            the other classes share the rest. None or empty: PyTorch's random bias.
         dims: number of spatial axes, 2 or 3.
         strides: pooling after each of the ``depth`` levels, per axis 1 or 2. None: 2. Coarse slices
             can be pooled later: ``[[1, 2, 2], [2, 2, 2], ...]``.
@@ -55,28 +56,21 @@ class UNet(nn.Module):
         up: str = "transpose",
         dropout: float = 0.0,
         supervised: int = 0,
-        class_prior: Sequence[float] | None = (),
+        class_prior: Sequence[float] | float | None = (),
         dims: int = 2,
         strides: Sequence[Sequence[int]] | None = None,
         kernels: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
-        for name, value in dict(in_channels=in_channels, width=width, depth=depth).items():
-            if value < 1:
-                raise ValueError(f"{name}={value}: must be at least 1")
-        if classes < 2:
-            raise ValueError(f"classes={classes}: must be at least 2 (softmax over the classes)")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout}: must be in [0, 1)")
-        if not 0 <= supervised < depth:
-            raise ValueError(f"supervised={supervised}: must be in [0, depth={depth}) (decoder levels)")
+        check_numbers(in_channels, classes, width, depth, dropout, supervised)
         self.in_channels, self.depth = in_channels, depth
         self.strides = check_levels("strides", strides, depth, dims, (1, 2))
         sizes = check_levels("kernels", kernels, depth + 1, dims, (1, 3))
+        prior = class_prior if isinstance(class_prior, (int, float)) else list(class_prior or ())
         self.settings: dict[str, object] = {  # the arguments, for checkpoints
             "in_channels": in_channels, "classes": classes, "width": width, "depth": depth,
             "norm": norm, "up": up, "dropout": dropout, "supervised": supervised,
-            "class_prior": [] if class_prior is None else list(class_prior),
+            "class_prior": prior,
             "dims": dims, "strides": strides if strides is None else self.strides,
             "kernels": kernels if kernels is None else sizes,
         }  # fmt: skip
@@ -133,11 +127,28 @@ class UNet(nn.Module):
         return [logits, *coarse] if coarse else logits
 
 
+def check_numbers(
+    in_channels: int, classes: int, width: int, depth: int, dropout: float, supervised: int
+) -> None:
+    """Raise `ValueError` if a number is out of range."""
+    for name, value in dict(in_channels=in_channels, width=width, depth=depth).items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: must be at least 1")
+    if classes < 2:
+        raise ValueError(f"classes={classes}: must be at least 2 (softmax over the classes)")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}: must be in [0, 1)")
+    if not 0 <= supervised < depth:
+        raise ValueError(f"supervised={supervised}: must be in [0, depth={depth}) (decoder levels)")
+
+
 def make_head(
-    channels: int, classes: int, class_prior: Sequence[float] | None, dims: int
+    channels: int, classes: int, class_prior: Sequence[float] | float | None, dims: int
 ) -> nn.Conv2d | nn.Conv3d:
     """Return the 1 x 1 convolution to logits. If given, ``class_prior`` is the softmax of its bias."""
     head: nn.Conv2d | nn.Conv3d = CONVOLUTION[dims](channels, classes, 1)
+    if isinstance(class_prior, (int, float)):
+        class_prior = [class_prior] + [(1 - class_prior) / (classes - 1)] * (classes - 1)
     if class_prior is not None and len(class_prior) > 0:  # older checkpoints hold None
         shares = torch.tensor(class_prior, dtype=torch.float64, device="cpu")
         if len(shares) != classes or not (shares > 0).all() or abs(float(shares.sum()) - 1) > 1e-6:
@@ -160,6 +171,7 @@ class AttentionUNet(UNet):
         gate_stride: 2 computes the coefficients on the grid of the level below, 1 on every pixel.
         gate_norm: normalisation inside the gate; ``none`` as in Oktay et al.
         gate_first: gate the skip at full resolution too, as MONAI does. Oktay et al. do not.
+        gate_start: coefficient with which the gates start, in (0, 1). None: random, about 0.5.
 
     Raises:
         ValueError: an argument is out of range.
@@ -175,7 +187,7 @@ class AttentionUNet(UNet):
         up: str = "transpose",
         dropout: float = 0.0,
         supervised: int = 0,
-        class_prior: Sequence[float] | None = (),
+        class_prior: Sequence[float] | float | None = (),
         gate_ratio: float = 0.5,
         gate_stride: int = 2,
         gate_norm: str = "none",
@@ -183,6 +195,7 @@ class AttentionUNet(UNet):
         dims: int = 2,
         strides: Sequence[Sequence[int]] | None = None,
         kernels: Sequence[Sequence[int]] | None = None,
+        gate_start: float | None = None,
     ) -> None:
         super().__init__(
             in_channels, classes, width, depth, norm, up, dropout, supervised, class_prior,
@@ -190,12 +203,14 @@ class AttentionUNet(UNet):
         )  # fmt: skip
         self.settings |= {
             "gate_ratio": gate_ratio, "gate_stride": gate_stride, "gate_norm": gate_norm,
-            "gate_first": gate_first,
+            "gate_first": gate_first, "gate_start": gate_start,
         }  # fmt: skip
         if not 0 < gate_ratio <= 4:
             raise ValueError(f"gate_ratio={gate_ratio}: must be in (0, 4]")
         if gate_stride not in (1, 2):
             raise ValueError(f"gate_stride={gate_stride}: must be 1 (every pixel) or 2 (coarse grid)")
+        if gate_start is not None and not 0 < gate_start < 1:
+            raise ValueError(f"gate_start={gate_start}: must be between 0 and 1")
         if depth == 1 and not gate_first:
             raise ValueError("gate_first=false: a network with depth=1 has no gate; set gate_first=true")
         self.gates = nn.ModuleList(
@@ -205,6 +220,7 @@ class AttentionUNet(UNet):
                 max(1, round(gate_ratio * self.channels[level])),
                 self.strides[level] if gate_stride == 2 else [1] * dims,
                 gate_norm,
+                gate_start,
             )
             for level in range(depth - 1, -1 if gate_first else 0, -1)
         )

@@ -85,30 +85,50 @@ def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Te
 class SorensenDice(Loss):
     """One minus the Sørensen-Dice coefficient with squared denominators (paper section 2.2, eq. 1).
 
-    The softmax probabilities give one coefficient per class; the loss takes their mean over classes.
+    The softmax probabilities give one coefficient per class or region; the loss takes their mean.
 
     Args:
         batch: compute the coefficient over all pixels of the batch; otherwise per slice, averaged.
         background: include the background as a class.
         smooth: added to numerator and denominator; must be above 0.
+        regions: class ids of each region, such as ``[[1, 2], [2]]``. The probability of a region is the
+            sum over its classes. None: each class but the background is a region.
 
     Raises:
-        ValueError: ``smooth`` is not above 0.
+        ValueError: ``smooth`` is not above 0, or a region has no class, the background or a class twice.
     """
 
-    def __init__(self, batch: bool = True, background: bool = False, smooth: float = SMOOTH) -> None:
+    def __init__(
+        self,
+        batch: bool = True,
+        background: bool = False,
+        smooth: float = SMOOTH,
+        regions: Sequence[Sequence[int]] | None = None,
+    ) -> None:
         super().__init__()
         if not smooth > 0:
             raise ValueError(f"smooth={smooth}: must be above 0, or an absent class gives 0 / 0")
         self.batch, self.background, self.smooth = batch, background, smooth
+        self.regions = None if regions is None else [list(region) for region in regions]
+        for region in self.regions or []:
+            if not region or min(region) < 1 or len(set(region)) < len(region):
+                raise ValueError(
+                    f"regions={self.regions}: must hold lists of different class ids above 0"
+                )
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         # F.one_hot would synchronise with the device and return int64.
         ids = torch.arange(logits.shape[1], device=target.device, dtype=target.dtype)
         onehot = (target[:, None] == ids.view(-1, *[1] * (target.ndim - 1))).to(logits.dtype)
-        terms = dice_terms(logits.softmax(1), onehot)
-        if not self.background:
-            terms = terms[:, 1:]
+        p, g = logits.softmax(1), onehot
+        if self.regions is not None:
+            if max(map(max, self.regions)) >= logits.shape[1]:
+                raise ValueError(f"regions={self.regions}: there are {logits.shape[1]} classes")
+            groups = [*([[0]] if self.background else []), *self.regions]
+            p, g = (torch.stack([x[:, ids].sum(1) for ids in groups], dim=1) for x in (p, g))
+        elif not self.background:
+            p, g = p[:, 1:], g[:, 1:]
+        terms = dice_terms(p, g)
         if self.batch:
             return terms.flatten(1)
         loss = 1 - dice_from_terms(terms, self.smooth).mean(1, keepdim=True)

@@ -23,7 +23,7 @@ SHIPPED = sorted(
 NO_ATN_UNET = (
     "model=atn_unet: no such choice; did you mean attn_unet? "
     "(attn_unet, attn_unet3d, monai_attention_unet, monai_basic_unet, monai_dynunet, monai_segresnet, "
-    "monai_segresnet3d, unet, unet3d)"
+    "monai_segresnet3d, unet, unet25d, unet3d)"
 )
 NO_BATCH = (
     "loss.dice.bacth: kitsseg.training.losses.SorensenDice has no such argument; did you mean loss.dice"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -163,11 +164,25 @@ def test_coarser_logits_come_from_their_own_level() -> None:
     assert [float(logits.mean()) for logits in found] == [0.0, 1.0, 2.0]
 
 
-def test_head_predicts_the_class_prior_for_zero_features() -> None:
-    net = UNet(width=4, depth=2, class_prior=[0.9, 0.07, 0.03], supervised=1)
+@pytest.mark.parametrize(
+    ("prior", "shares"), [([0.9, 0.07, 0.03], [0.9, 0.07, 0.03]), (0.9, [0.9, 0.05, 0.05])]
+)
+def test_head_predicts_the_class_prior_for_zero_features(prior: Any, shares: list[float]) -> None:
+    net = UNet(width=4, depth=2, class_prior=prior, supervised=1)
+    assert net.settings["class_prior"] == prior
     for head in (net.head, *net.coarse_heads):
         predicted = head(torch.zeros(1, head.in_channels, 1, 1)).softmax(1).flatten()
-        torch.testing.assert_close(predicted, torch.tensor([0.9, 0.07, 0.03]))
+        torch.testing.assert_close(predicted, torch.tensor(shares))
+
+
+def test_gates_start_where_told() -> None:
+    net = AttentionUNet(width=4, depth=2, gate_start=0.9)
+    (gate,) = net.gates
+    skip, below = torch.zeros(1, 8, 4, 4), torch.zeros(1, 16, 2, 2)
+    for projection in (gate.from_skip, gate.from_gating):
+        for parameter in projection.parameters():
+            torch.nn.init.zeros_(parameter)
+    torch.testing.assert_close(gate.coefficients(skip, below), torch.full((1, 1, 4, 4), 0.9))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +202,8 @@ def test_head_predicts_the_class_prior_for_zero_features() -> None:
         ({"class_prior": [0.9, 0.1]}, "must hold 3 fractions above 0 that sum to 1"),
         ({"class_prior": [0.9, 0.1, 0.1]}, "must hold 3 fractions above 0 that sum to 1"),
         ({"class_prior": [0.9, 0.1, 0.0]}, "must hold 3 fractions above 0 that sum to 1"),
+        ({"class_prior": 1}, "must hold 3 fractions above 0 that sum to 1"),
+        ({"gate_start": 1.0}, "gate_start=1.0: must be between 0 and 1"),
     ],
 )
 def test_values_out_of_range_raise(arguments: dict[str, object], text: str) -> None:

@@ -70,6 +70,21 @@ def test_loss_of_perfect_and_empty_predictions() -> None:
     assert SorensenDice()(sure, target).item() == pytest.approx(0.5, abs=1e-5)  # tumour missed
 
 
+def test_regions_are_sums_of_classes() -> None:
+    logits, target = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    p = logits.softmax(1)
+    expected = []
+    for truth, share in ((target == 0, p[:, 0]), (target > 0, p[:, 1:].sum(1)), (target == 2, p[:, 2])):
+        g = truth.float()
+        expected.append(1 - 2 * (share * g).sum() / ((share**2).sum() + g.sum()))
+    found = SorensenDice(regions=[[1, 2], [2]], background=True)(logits, target)
+    torch.testing.assert_close(found, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
+    classes = SorensenDice(regions=[[1], [2]])(logits, target)
+    assert classes == SorensenDice()(logits, target)
+    with pytest.raises(ValueError, match="there are 3 classes"):
+        SorensenDice(regions=[[3]])(logits, target)
+
+
 def test_dice_cross_entropy_is_the_weighted_sum(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     logits, target = batch
     expected = 0.5 * F.cross_entropy(logits, target.long()) + 2 * SorensenDice()(logits, target)
@@ -154,6 +169,8 @@ def test_deep_supervision_of_levels_with_different_strides_per_axis() -> None:
     ("make", "text"),
     [
         (lambda: SorensenDice(smooth=0), "smooth=0: must be above 0"),
+        (lambda: SorensenDice(regions=[[0, 1]]), "must hold lists of different class ids above 0"),
+        (lambda: SorensenDice(regions=[[]]), "must hold lists of different class ids above 0"),
         (lambda: DiceCrossEntropy(dice_weight=0, ce_weight=0), "one must be above 0"),
         (lambda: DiceCrossEntropy(ce_weight=-1), "must not be negative, and one"),
     ],

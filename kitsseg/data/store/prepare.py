@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from kitsseg.system.files import remove_abandoned
 from kitsseg.system.locks import locked
 
 VERSION = 3  # of a stored case: since 3, with the histogram of the foreground
+
+Note = tuple[Path, str]  # a file, and what is doubtful about it
 
 log = logging.getLogger("kitsseg")
 
@@ -63,8 +66,8 @@ def prepare(
         done = f"{sum(is_current(c, folder, labels) for c in cases)} of {len(cases)} cases are prepared"
         raise ValueError(f"{reason}; {done}; run the same command again to resume") from error
     problems = {c.id: problem for c, (problem, _) in zip(missing, outcomes, strict=True) if problem}
-    for note in (note for _, notes in outcomes for note in notes):
-        log.warning(note)
+    for line in _merge(note for _, notes in outcomes for note in notes):
+        log.warning(line)
     if problems and not skip_bad:
         raise BadCasesError("\n".join(problems.values()))
     for problem in problems.values():
@@ -99,10 +102,10 @@ def is_current(case: Case, folder: Path, labels: Labels = KITS19) -> bool:
 
 def prepare_case(
     case: Case, folder: Path, resolution: Resolution, labels: Labels = KITS19
-) -> tuple[str, list[str]]:
+) -> tuple[str, list[Note]]:
     """Prepare one case unless another process has done so; raise `OSError` if it cannot be written.
 
-    Returns why the case cannot be used (empty if it can), and warnings, one line each.
+    Returns why the case cannot be used (empty if it can), and warnings.
     """
     target, temporary = folder / case.id, folder / f".{case.id}-new"
     with locked(target, Event(), lambda note: None):
@@ -123,7 +126,7 @@ def prepare_case(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels) -> list[str]:
+def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels) -> list[Note]:
     """Read, check and write one case into ``folder``; return warnings."""
     # nibabel is slow to import, and a prepared store does not need it.
     from kitsseg.data.io.nifti.read import check_same_grid, read_mask
@@ -161,10 +164,21 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
         "pixels": pixels,
     }
     (folder / CARD).write_text(json.dumps(card))
-    notes = [f"{case.image}: {warning}" for warning in image.warnings]
+    notes = [(case.image, warning) for warning in image.warnings]
     if not any(percentiles[name] for name in labels.classes[1:]):
-        notes.append(f"{case.label}: contains only background; fetch it again, or exclude the case")
+        notes.append((case.truth, "contains only background; fetch it again, or exclude the case"))
     return notes
+
+
+def _merge(notes: Iterable[Note]) -> Iterator[str]:
+    """Write warnings about files one per line, and those with the same text in one line."""
+    files: dict[str, list[Path]] = {}
+    for path, text in notes:
+        files.setdefault(text, []).append(path)
+    for text, paths in files.items():
+        n = len(paths) - 1
+        others = f" and {n} other file{'s' * (n > 1)}" if n else ""
+        yield f"{paths[0]}{others}: {text}"
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
