@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow install clean
+.PHONY: demo test test-slow site install clean
 
 demo: install  ## train both models on the embedded data set and print Table 1
 	$(BIN)/python -m kitsseg.train -m experiment=demo model=unet,attn_unet
@@ -19,6 +19,9 @@ test: $(VENV)/.test  ## what continuous integration runs
 test-slow: $(VENV)/.test  ## kill loops, SLURM and the browser, which continuous integration runs as well
 	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
+site: $(VENV)/.docs  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
 install: $(VENV)/.run
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -30,6 +33,10 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.run
 	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 clean:

@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": "apply a checkpoint to CT images",
     "evaluate": "compare label volumes with the truth",
     "report": "write tables and the report of any runs",
+    "plan": "how many cases and seeds a comparison needs",
     "dashboard": "save a W&B workspace and report",
     "export": "write ONNX and torch.export files",
 }

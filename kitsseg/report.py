@@ -19,6 +19,7 @@ class ReportConfig:
 
     runs: Any = MISSING
     output: str | None = None
+    margin: float = 0.02
 
 
 def check_folders(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
@@ -26,6 +27,8 @@ def check_folders(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     folders = values["runs"] if isinstance(values["runs"], list) else [values["runs"]]
     if not folders or not all(isinstance(folder, str) for folder in folders):
         return [f"runs={values['runs']}: must be a folder or a list of folders"]
+    if not values["margin"] > 0:
+        return [f"margin={values['margin']}: must be above 0; a difference in Dice, such as 0.02"]
     return [f"runs={f}: no such folder" for f in folders if not Path(f).expanduser().is_dir()]
 
 
@@ -42,7 +45,7 @@ def run(cfg: DictConfig) -> None:
     default = folders[0] if len(folders) == 1 else Path("report")
     output = default if cfg.output is None else Path(cfg.output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
-    paths = page.publish(jobs, output)
+    paths = page.publish(jobs, output, cfg.margin)
     print(f"{sum(job.record is not None for job in jobs)} of {len(jobs)} runs have results")
     for job in jobs:
         if job.reason:

@@ -5,13 +5,19 @@ from dataclasses import astuple, dataclass
 from itertools import combinations
 
 from kitsseg.evaluation import stats
-from kitsseg.evaluation.stats import Paired
+from kitsseg.evaluation.stats import Interval, Paired
 from kitsseg.reporting.formats import csv_text, interval, number, p_value, words
 from kitsseg.reporting.table_rows import Row
 
 ALL_PAIRS = 4  # compare all pairs up to this number of rows, otherwise only with the first row
-HEAD = ("Comparison", "Region", "Cases", "Difference [95 %]", "p", "p (Holm)", "Effect")
+MARGIN = 0.02  # of Dice, below which a difference does not matter
+HEAD = ("Comparison", "Region", "Verdict", "Cases", "Difference [95 %]", "p", "p (Holm)", "Effect")
 NOTE = (
+    "Verdict on the first model. Better or worse: the interval excludes 0, and p (Holm) is below 0.05. "
+    "Equivalent: the 90 % interval lies within ±{margin:g} (two one-sided tests at 5 %). Undecided: "
+    "neither. "
+    "With one seed, the verdict is at most that these weights differ: another seed can give another "
+    "result. "
     "Paired differences of validation Dice over the cases that both models validated and for which "
     "both Dice values are defined. Scores are averaged over seeds per case. Brackets: 95 % bootstrap "
     "interval of the mean difference (resampling cases, and seeds where there are several). p: "
@@ -29,7 +35,9 @@ class Comparison:
     second: Row
     region: str
     paired: Paired
+    narrow: Interval  # of the difference, 90 %
     validated: tuple[int, int]
+    margin: float
     p_holm: float
 
     @property
@@ -37,10 +45,42 @@ class Comparison:
         return f"{self.first.label} − {self.second.label}"
 
     @property
-    def is_significant(self) -> bool:
-        """Whether the interval excludes 0 and the corrected p value is below 0.05."""
-        difference = self.paired.difference
-        return (difference.low > 0 or difference.high < 0) and self.p_holm < 0.05
+    def verdict(self) -> str:
+        """What the evidence says of the first row: see `decide`. Empty without common cases."""
+        if not self.paired.cases:
+            return ""
+        seeds = min(len(self.first.seeds), len(self.second.seeds))
+        return decide(self.paired.difference, self.narrow, self.p_holm, seeds, self.margin)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether one of the two rows is better."""
+        return self.verdict in ("better", "worse")
+
+
+def decide(difference: Interval, narrow: Interval, p: float, seeds: int, margin: float) -> str:
+    """Return the verdict on a mean difference.
+
+    Equivalence takes precedence: a difference that is certainly smaller than matters is not one.
+
+    Args:
+        difference: its 95 % interval.
+        narrow: its 90 % interval; within ±``margin``, both one-sided tests at 5 % reject a difference
+            of ``margin`` (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987).
+        p: corrected for the number of comparisons.
+        seeds: the smaller number of seeds of the two models.
+
+    Returns:
+        ``better``, ``worse``, ``equivalent``, ``undecided`` or ``these weights differ``.
+    """
+    differs = (difference.low > 0 or difference.high < 0) and p < 0.05
+    if seeds < 2:
+        return "these weights differ" if differs else "undecided"
+    if -margin < narrow.low and narrow.high < margin:
+        return "equivalent"
+    if differs:
+        return "better" if difference.mean > 0 else "worse"
+    return "undecided"
 
 
 def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -50,16 +90,23 @@ def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
     return [(row, rows[0]) for row in rows[1:]]
 
 
-def compare(rows: Sequence[Row]) -> list[Comparison]:
-    """Return the differences of final validation Dice, with p values corrected over all of them."""
+def compare(rows: Sequence[Row], margin: float = MARGIN) -> list[Comparison]:
+    """Return the differences of final validation Dice, with p values corrected over all of them.
+
+    Rows whose difference is certainly within ±``margin`` are equivalent.
+    """
+    if not margin > 0:
+        raise ValueError(f"margin={margin}: must be above 0")
     found = []
     for first, second in row_pairs(rows):
         for region in rows[0].labels.table_regions:
             a, b = (row.scores("validation", region) for row in (first, second))
             common = sorted(set(a.cases) & set(b.cases))
-            paired = stats.paired(a.select(common).values, b.select(common).values)
-            found.append((first, second, region, paired, (len(a.cases), len(b.cases))))
-    corrected = stats.holm([paired.p for *_, paired, _ in found])
+            values = a.select(common).values, b.select(common).values
+            narrow = stats.paired(*values, confidence=0.9).difference
+            counts = (len(a.cases), len(b.cases))
+            found.append((first, second, region, stats.paired(*values), narrow, counts, margin))
+    corrected = stats.holm([paired.p for _, _, _, paired, *_ in found])
     return [Comparison(*parts, p) for parts, p in zip(found, corrected, strict=True)]
 
 
@@ -70,16 +117,40 @@ def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:
         common, (first, second) = c.paired.cases, c.validated
         cases = f"{common}" if common == first == second else f"{common} of {first} and {second}"
         values = [interval(c.paired.difference, "+"), p_value(c.paired.p), p_value(c.p_holm)]
-        lines.append([c.label, words(c.region), cases, *values, number(c.paired.effect, "+.2f")])
+        lines.append(
+            [c.label, words(c.region), c.verdict, cases, *values, number(c.paired.effect, "+.2f")]
+        )
     return lines
+
+
+def note(comparisons: Sequence[Comparison]) -> str:
+    """Return the text under the table."""
+    return NOTE.format(margin=comparisons[0].margin)
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     """Return a CSV file with one line per comparison and full precision; undefined values are empty."""
-    head = ["first", "second", "region", "cases", "first validated", "second validated"]
+    head = [
+        "first",
+        "second",
+        "region",
+        "verdict",
+        "margin",
+        "cases",
+        "first validated",
+        "second validated",
+    ]
     head += ["difference", "low", "high", "p", "p holm", "effect"]
     body: list[list[object]] = []
     for c in comparisons:
-        line = [c.first.label, c.second.label, c.region, c.paired.cases, *c.validated]
+        line = [
+            c.first.label,
+            c.second.label,
+            c.region,
+            c.verdict,
+            c.margin,
+            c.paired.cases,
+            *c.validated,
+        ]
         body.append([*line, *astuple(c.paired.difference), c.paired.p, c.p_holm, c.paired.effect])
     return csv_text(head, body)

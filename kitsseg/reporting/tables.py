@@ -54,11 +54,16 @@ class Study:
         return self.rows[0].labels
 
 
-def study(records: Sequence[Record], missing: Sequence[Job] = ()) -> Study:
+def study(
+    records: Sequence[Record], missing: Sequence[Job] = (), margin: float = comparisons.MARGIN
+) -> Study:
     """Return the statistics of ``records`` for all tables, which also list the ``missing`` jobs.
 
+    Args:
+        margin: difference in Dice below which rows are equivalent.
+
     Raises:
-        ValueError: the records differ in their classes or regions.
+        ValueError: the records differ in their classes or regions, or ``margin`` is not above 0.
     """
     regions.check_equal(records)
     rows = group_runs(records)
@@ -67,7 +72,8 @@ def study(records: Sequence[Record], missing: Sequence[Job] = ()) -> Study:
         [[row.scores(c.part, c.region, after).cell() for c in columns] for row in rows]
         for after in (True, False)
     )
-    return Study(rows, final, before, comparisons.compare(rows), strata.divide_cases(rows), missing)
+    compared = comparisons.compare(rows, margin)
+    return Study(rows, final, before, compared, strata.divide_cases(rows), missing)
 
 
 def note(done: Study) -> str:
@@ -118,7 +124,9 @@ def texts(done: Study) -> dict[str, str]:
     if done.comparisons:
         cells = comparisons.comparison_cells(done.comparisons)
         files["differences.csv"] = comparisons.comparison_csv(done.comparisons)
-        files["differences.tex"] = formats.latex(comparisons.HEAD, [cells], comparisons.NOTE)
+        files["differences.tex"] = formats.latex(
+            comparisons.HEAD, [cells], comparisons.note(done.comparisons)
+        )
     if done.strata:
         files["strata.csv"] = strata.strata_csv(done.strata)
     return files
@@ -134,7 +142,8 @@ def table1_markdown(done: Study) -> str:
     parts += ["", note(done)]
     if done.comparisons:
         lines = comparisons.comparison_cells(done.comparisons)
-        parts += ["\n## Differences\n", formats.markdown(comparisons.HEAD, lines), "", comparisons.NOTE]
+        parts += ["\n## Differences\n", formats.markdown(comparisons.HEAD, lines), ""]
+        parts.append(comparisons.note(done.comparisons))
     for groups in done.strata:
         parts += [f"\n## {groups.name}\n", formats.markdown(*strata.stratum_table(groups))]
     return "\n".join([*parts, ""])

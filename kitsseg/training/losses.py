@@ -167,7 +167,8 @@ class DiceCrossEntropy(Loss):
 
     Args:
         dice: the Dice loss; by default `SorensenDice` with its defaults.
-        dice_weight, ce_weight: weights of the two losses; not negative, and not both 0.
+        dice_weight: weight of the Dice loss, not negative.
+        ce_weight: weight of the cross-entropy, not negative. One of the two must be above 0.
 
     Raises:
         ValueError: a weight is out of range.

@@ -15,7 +15,7 @@ from tests.reporting.html.made import record, sweep, write_run
 
 
 def run(runs: object, output: Path | None) -> None:
-    report.run(OmegaConf.create({"runs": runs, "output": None if output is None else str(output)}))
+    report.run(OmegaConf.create({"runs": runs, "output": output and str(output), "margin": 0.02}))
 
 
 def test_report_of_one_folder_is_written_into_it(
@@ -44,6 +44,7 @@ def test_report_of_several_folders_is_written_to_the_output_folder(tmp_path: Pat
         (["runs=[]"], "runs=[]: must be a folder or a list of folders"),
         (["runs=3"], "runs=3: must be a folder or a list of folders"),
         (["runs=.", "outputs=x"], "outputs: no such key; did you mean output?"),
+        (["runs=.", "margin=0"], "margin=0.0: must be above 0; a difference in Dice, such as 0.02"),
     ],
 )
 def test_invalid_overrides_are_reported(overrides: list[str], problem: str) -> None:

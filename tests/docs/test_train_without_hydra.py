@@ -9,7 +9,7 @@ from tests import ROOT
 
 
 def test_training_without_hydra(blocks: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "docs/train_without_hydra.py", str(blocks), str(tmp_path), "1"]
+    command = [sys.executable, "docs/how-to/train_without_hydra.py", str(blocks), str(tmp_path), "1"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

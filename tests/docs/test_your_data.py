@@ -1,4 +1,4 @@
-"""The commands of ``docs/your-data.md`` run as printed, with small sizes appended."""
+"""The commands of ``docs/how-to/your-data.md`` run as printed, with small sizes appended."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from tests.conftest import blocky, write_case
 from tests.helpers import forks
 from tests.helpers.sources import link, nnunet, write_json
 
-PAGE = (ROOT / "docs" / "your-data.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "your-data.md").read_text()
 SECTIONS = {part.split("\n", 1)[0]: part for part in PAGE.split("\n## ")}
 SMALL = {
     "train": [

@@ -71,6 +71,7 @@ def _command(home: Path, arguments: Sequence[str], env: dict[str, str], name: st
         del os.environ[key]
     os.environ.update(env)
     os.chdir(home)
+    sys.path.insert(0, str(home))  # as python -m does
     said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)

@@ -30,21 +30,14 @@ def test_only_common_cases_count() -> None:
     assert kidney.paired.difference.mean == pytest.approx((0.7 + 0.4) / 2)
     assert kidney.paired.effect == 1 and kidney.paired.p == 0.5
     assert (kidney.p_holm, tumour.p_holm) == (1.0, 1.0)
-    line = ["b − a", "kidney", "2 of 4 and 3", "+0.550 [+0.400, +0.700]", "0.500", "1.000", "+1.00"]
-    assert comparisons.comparison_cells([kidney]) == [line]
+    line = ["b − a", "kidney", "undecided", "2 of 4 and 3", "+0.550 [+0.400, +0.700]", "0.500", "1.000"]
+    assert comparisons.comparison_cells([kidney]) == [[*line, "+1.00"]]
 
 
 def test_no_common_case() -> None:
     found = comparisons.compare(group_runs([validated("a", [0.1]), validated("b", [0.9], first=1)]))
-    assert comparisons.comparison_cells(found)[0] == [
-        "b − a",
-        "kidney",
-        "0 of 1 and 1",
-        "–",
-        "–",
-        "–",
-        "–",
-    ]
+    cells = comparisons.comparison_cells(found)[0]
+    assert cells == ["b − a", "kidney", "", "0 of 1 and 1", "–", "–", "–", "–"]
     (first, _) = csv.DictReader(io.StringIO(comparisons.comparison_csv(found)))
     assert first["cases"] == "0" and first["p"] == first["difference"] == ""
 
@@ -83,3 +76,33 @@ def test_last_stage_is_compared() -> None:
         group_runs([validated("a", [0.5]), replace(validated("b", [0.4]), after=tuned)])
     )
     assert kidney.paired.difference.mean == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("gain", "noise", "seeds", "verdict"),
+    [
+        (0.1, 0.02, 2, "better"),
+        (-0.1, 0.02, 2, "worse"),
+        (0.0, 0.001, 2, "equivalent"),
+        (0.005, 0.001, 2, "equivalent"),  # certainly better, by less than matters
+        (0.01, 0.1, 2, "undecided"),
+        (0.1, 0.02, 1, "these weights differ"),
+        (0.0, 0.001, 1, "undecided"),
+    ],
+)
+def test_the_verdict(gain: float, noise: float, seeds: int, verdict: str) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.random(12) * 0.5 + 0.2
+    runs = [
+        validated(name, list(base + more + rng.normal(0, noise, 12)), seed=seed)
+        for name, more in (("a", 0.0), ("b", gain))
+        for seed in range(seeds)
+    ]
+    found = comparisons.compare(group_runs(runs))
+    assert found[0].verdict == verdict
+    assert verdict in comparisons.comparison_csv(found) and "±0.02" in comparisons.note(found)
+
+
+def test_the_margin_must_be_above_0() -> None:
+    with pytest.raises(ValueError, match="margin=0: must be above 0"):
+        comparisons.compare([], margin=0)

@@ -52,7 +52,7 @@ def test_four_classes_and_three_regions(tmp_path: Path) -> None:
     assert files["table1.tex"].count(r"\midrule") == 1
     differences = csv.DictReader(files["differences.csv"].splitlines())
     assert [line["region"] for line in differences] == list(KITS23.regions)
-    assert "| low − high | kidney and masses | 3 " in table
+    assert "| low − high | kidney and masses | undecided | 3 " in table
     assert "| Tumour volume " in table and "Val kidney and masses [95 %]" in table
 
 

@@ -114,12 +114,15 @@ def test_several_models_are_compared(tmp_path: Path) -> None:
     text = (tmp_path / "table1.md").read_text()
     assert text == tables.table1_markdown(tables.study(runs))
     assert (
-        "| attn_unet − unet | tumour | 3     | +0.200 [+0.100, +0.300] | 0.250 | 0.500    | +1.00"
-        in text
+        "| attn_unet − unet | tumour | undecided | 3     | +0.200 [+0.100, +0.300] | 0.250 | 0.500    | "
+        "+1.00" in text
     )
     assert "Wilcoxon signed-rank" in text
     assert "Wilcoxon" not in tables.table1_markdown(tables.study(runs[:1]))
-    assert r"attn\_unet $-$ unet & tumour & 3 & +0.200" in (tmp_path / "differences.tex").read_text()
+    assert (
+        r"attn\_unet $-$ unet & tumour & undecided & 3 & +0.200"
+        in (tmp_path / "differences.tex").read_text()
+    )
 
 
 def test_strata_by_volume(tmp_path: Path) -> None:

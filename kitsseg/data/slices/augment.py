@@ -20,7 +20,8 @@ class Augmentation:
     Args:
         transforms: albumentations transforms. Those that fill a border must fill it with air. Those of
             the library that change intensities get float32 in [0, 1] for the HU between the limits.
-        low_hu, high_hu: these limits.
+        low_hu: the lower limit.
+        high_hu: the upper limit.
 
     Raises:
         ValueError: a transform fills its border with another value, or cannot be applied to HU.

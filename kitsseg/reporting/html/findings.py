@@ -41,28 +41,31 @@ def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list
     if len(scored) < 2:
         return [text for *_, text in scored]
     _, row, text = max(scored, key=lambda item: item[0])
-    unclear = [c for c in comparisons if row in (c.first, c.second) and not c.is_significant]
+    unclear = [c for c in comparisons if row in (c.first, c.second) and not c.is_decided]
     similar = " or ".join((c.second if c.first is row else c.first).label for c in unclear)
-    limit = f" It does not differ significantly from {similar}." if unclear else ""
+    limit = f" Whether it is better than {similar} is undecided." if unclear else ""
     return [f"Highest mean {words(target)} Dice: {text}{limit}"]
 
 
 def describe_comparison(c: Comparison) -> str:
-    """Return the difference between two rows and whether it is significant."""
+    """Return the verdict on two rows and their difference."""
     d = c.paired.difference
     text = (
-        f"{c.first.label} minus {c.second.label}: {signed(d.mean)} {words(c.region)} Dice"
-        f"{interval_text(d)} on {plural(c.paired.cases, 'common case')}"
+        f"{signed(d.mean)} {words(c.region)} Dice{interval_text(d)} on "
+        f"{plural(c.paired.cases, 'common case')}"
     )
+    first, second = c.first.label, c.second.label
     if np.isnan(d.low):
-        return f"{text}; one case is too few for a test."
-    p = f"p = {p_value(c.p_holm)}".replace("= <", "< ")
-    if not c.is_significant:
-        return f"{text}; no significant difference ({p})."
-    text += f"; {(c.first if d.mean > 0 else c.second).label} is significantly better ({p})."
-    if min(len(row.seeds) for row in (c.first, c.second)) > 1:
-        return text
-    return f"{text} With one seed, this result does not account for variation between seeds."
+        return f"{first} minus {second}: {text}; one case is too few for a test."
+    text += f", p = {p_value(c.p_holm)}.".replace("= <", "< ")
+    verdicts = {
+        "better": f"{first} is better than {second}",
+        "worse": f"{first} is worse than {second}",
+        "equivalent": f"{first} and {second} are equivalent within {c.margin:g}",
+        "undecided": f"{first} against {second}: undecided",
+        "these weights differ": f"The weights of {first} and {second} differ; another seed may not",
+    }
+    return f"{verdicts[c.verdict]}: {text}"
 
 
 def describe_fine_tuning(row: Row) -> str:

@@ -12,6 +12,7 @@ from string import Template, ascii_uppercase
 from typing import Any
 
 from kitsseg.reporting import tables
+from kitsseg.reporting.comparisons import MARGIN
 from kitsseg.reporting.formats import title
 from kitsseg.reporting.html import findings, outlines, sections, slices
 from kitsseg.reporting.html.markup import Html, el, join
@@ -26,10 +27,13 @@ FOLDER = Path(__file__).parent
 MAX_LABEL = 26  # a longer label of any row shortens all
 
 
-def publish(jobs: Sequence[Job], folder: Path) -> list[Path]:
-    """Write all tables and then the page into ``folder`` and return the paths."""
+def publish(jobs: Sequence[Job], folder: Path, margin: float = MARGIN) -> list[Path]:
+    """Write all tables and then the page into ``folder`` and return the paths.
+
+    Rows whose difference in Dice is certainly below ``margin`` are equivalent.
+    """
     missing = [job for job in jobs if job.record is None]
-    study = tables.study([job.record for job in jobs if job.record is not None], missing)
+    study = tables.study([job.record for job in jobs if job.record is not None], missing, margin)
     texts = tables.texts(study)
     texts[NAME] = render(jobs, study, texts)
     for name, text in texts.items():

@@ -87,13 +87,13 @@ def uncertainty(study: Study) -> Iterator[Html]:
         pairs = [[c for c in found if c.region == region] for region in ordered]
         text = (
             "Mean difference of Dice between two rows on their common cases. If the bar crosses the "
-            "dashed line, the difference is not significant."
+            "dashed line, the data do not show which row is better."
         )
         yield join(el("h3", "Paired differences"), el("p", text))
         yield plot_grid(*((plots.plot_differences(pair), "") for pair in pairs if pair))
         cells = comparisons.comparison_cells(found)
         yield html_table(comparisons.HEAD, cells, "Differences", "figures")
-        yield el("p", comparisons.NOTE, class_="note")
+        yield el("p", comparisons.note(found), class_="note")
 
 
 def case_by_case(rows: Sequence[Row]) -> Iterator[Html]:

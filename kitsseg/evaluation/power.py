@@ -1,0 +1,99 @@
+"""How many cases and seeds a comparison of two models needs.
+
+A pilot gives the differences between two models for each seed and case. They are taken as the sum of a
+mean, an effect of the case, an effect of the seed, and a rest (two-way random effects without
+replication: Searle, Casella and McCulloch, *Variance Components*, 1992, section 4.2). New studies are
+drawn from these effects, and tested as the tables test them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kitsseg.evaluation import stats
+
+Floats = NDArray[np.float64]
+DRAWS = 499  # bootstrap samples per simulated study
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The parts of a difference between two models.
+
+    Attributes:
+        cases: effect of each case of the pilot ``[cases]``; its mean is 0.
+        seed_sd: standard deviation between seeds.
+        rest_sd: standard deviation of what neither the case nor the seed explains.
+    """
+
+    cases: Floats
+    seed_sd: float
+    rest_sd: float
+
+    @property
+    def case_sd(self) -> float:
+        """Standard deviation between cases."""
+        return float(self.cases.std())
+
+
+def estimate(differences: ArrayLike) -> Effects:
+    """Return the effects in the differences ``[seeds, cases]`` of a pilot, NaN where undefined.
+
+    Only cases with a value for every seed are used. The effects of the cases are shrunk, so that their
+    variance is the estimated one.
+
+    Raises:
+        ValueError: there are fewer than two seeds or four common cases.
+    """
+    table = np.atleast_2d(np.asarray(differences, np.float64))
+    table = table[:, ~np.isnan(table).any(axis=0)]
+    seeds, cases = table.shape
+    if seeds < 2:
+        raise ValueError("the pilot has one seed: run at least two, such as seed=0,1")
+    if cases < 4:
+        raise ValueError(f"the pilot has {cases} cases with a value in every run: at least 4 are needed")
+    by_case, by_seed = table.mean(axis=0), table.mean(axis=1)
+    rest = table - by_case - by_seed[:, None] + table.mean()
+    rest_variance = float((rest**2).sum() / ((seeds - 1) * (cases - 1)))
+    seed_variance = max(0.0, float(by_seed.var(ddof=1)) - rest_variance / cases)
+    observed = float(by_case.var(ddof=1))
+    case_variance = max(0.0, observed - rest_variance / seeds)
+    centred = by_case - by_case.mean()
+    spread = float(centred.std())
+    shrunk = centred * (np.sqrt(case_variance) / spread) if spread > 0 else centred
+    return Effects(shrunk, float(np.sqrt(seed_variance)), float(np.sqrt(rest_variance)))
+
+
+def draw(effects: Effects, gain: float, seeds: int, cases: int, rng: np.random.Generator) -> Floats:
+    """Return the differences ``[seeds, cases]`` of a new study, whose true mean is ``gain``."""
+    by_case = rng.choice(effects.cases, cases)
+    by_seed = rng.normal(0, effects.seed_sd, (seeds, 1))
+    drawn: Floats = gain + by_case + by_seed + rng.normal(0, effects.rest_sd, (seeds, cases))
+    return drawn
+
+
+def power(
+    effects: Effects, gain: float, seeds: int, cases: int, studies: int, rng: np.random.Generator
+) -> float:
+    """Return the share of ``studies`` in which a true difference of ``gain`` is found.
+
+    It is found if the 95 % interval excludes 0 on the right side and p is below 0.05.
+    """
+    found = 0
+    for _ in range(studies):
+        differences = draw(effects, gain, seeds, cases, rng)
+        test = stats.paired(differences, np.zeros_like(differences), draws=DRAWS)
+        side = test.difference.low > 0 if gain > 0 else test.difference.high < 0
+        found += side and test.p < 0.05
+    return found / studies
+
+
+def smallest(powers: Sequence[float], cases: Sequence[int], aim: float) -> int | None:
+    """Return the number of ``cases`` from which on ``powers`` are at least ``aim``; None if none are."""
+    reached = [value >= aim for value in powers]
+    for i, number in enumerate(cases):
+        if all(reached[i:]):
+            return number
+    return None
