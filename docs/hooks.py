@@ -90,8 +90,8 @@ def commands() -> str:
     parts = [
         "# Commands\n",
         "`kitsseg NAME ...`, `python -m kitsseg NAME ...` and `python -m kitsseg.NAME ...` are "
-        "equivalent. Values are set as `key=value`. `--help` lists the keys with their current values. The "
-        "choices of groups are on the page [Configuration](configuration.md).\n",
+        "equivalent. Values are set as `key=value`. `--help` lists the keys with their current values. "
+        "The choices of groups are on the page [Configuration](configuration.md).\n",
     ]
     for name in COMMANDS:
         source = (ROOT / "kitsseg" / f"{name}.py").read_text()
@@ -109,8 +109,8 @@ def configuration() -> str:
     parts = [
         "# Configuration\n",
         "Each group has one file per choice. `GROUP=CHOICE` selects it, and `GROUP.KEY=VALUE` sets a "
-        "value. `_target_` names the class, whose arguments are the other keys. Any of its arguments can be "
-        "added with `+`.\n",
+        "value. `_target_` names the class, whose arguments are the other keys. Any of its arguments can "
+        "be added with `+`.\n",
     ]
     public = {f"{module}.{name}" for name, module in api_modules().items()}
     for group in GROUPS:
