@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow site install clean
+.PHONY: demo test test-slow site audit dist image install clean
 
 demo: install  ## train both models on the embedded data set and print Table 1
 	$(BIN)/python -m kitsseg.train -m experiment=demo model=unet,attn_unet
@@ -21,6 +21,17 @@ test-slow: $(VENV)/.test  ## kill loops, SLURM and the browser, which continuous
 
 site: $(VENV)/.docs  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
+
+audit: $(VENV)/.test  ## licences and known vulnerabilities of the packages in constraints.txt
+	$(BIN)/pip-licenses --packages $$(sed -n 's/==.*//p' constraints.txt)
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+dist: $(VENV)/.test  ## the source distribution, and the wheel that is built from it
+	rm -rf dist
+	$(BIN)/python -m build
+
+image:  ## a container image for CPUs; with TORCH_INDEX=https://pypi.org/simple for CUDA
+	docker build --file containers/Dockerfile --tag kitsseg --build-arg TORCH_INDEX .
 
 install: $(VENV)/.run
 
@@ -40,4 +51,4 @@ $(VENV)/.docs: $(VENV)/.run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist *.egg-info

@@ -116,7 +116,8 @@ def prediction(device: torch.device, size: int, width: int, slices: int) -> str:
     start = time.perf_counter()
     segmenter.segment(hu, (1.0, 0.8, 0.8))
     taken = time.perf_counter() - start
-    return f"{slices} slices of 512 x 512 at {size} x {size}: {taken:.2f} s, {slices / taken:.0f} per second"
+    rate = f"{taken:.2f} s, {slices / taken:.0f} per second"
+    return f"{slices} slices of 512 x 512 at {size} x {size}: {rate}"
 
 
 def run(name: str, arguments: list[str], output: Path, limit_s: int) -> str:

@@ -109,8 +109,8 @@ def configuration() -> str:
     parts = [
         "# Configuration\n",
         "Each group has one file per choice. `GROUP=CHOICE` selects it, and `GROUP.KEY=VALUE` sets a "
-        "value. `_target_` names the class, whose arguments are the other keys. Any of its arguments can "
-        "be added with `+`.\n",
+        "value. `_target_` names the class, whose arguments are the other keys. Any of its "
+        "arguments can be added with `+`.\n",
     ]
     public = {f"{module}.{name}" for name, module in api_modules().items()}
     for group in GROUPS:

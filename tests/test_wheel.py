@@ -1,8 +1,9 @@
-"""A wheel built from the repository contains the configuration files and works in another folder."""
+"""The source distribution is the repository. The wheel built from it works in another folder."""
 
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -10,20 +11,41 @@ import pytest
 
 from tests import ROOT
 
+pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
 
-@pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not a checkout")
-def test_wheel_contains_the_configs_and_runs(tmp_path: Path) -> None:
-    pytest.importorskip("setuptools", "77")
-    # Build from a copy, because setuptools leaves a build folder.
-    source = tmp_path / "source"
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
-    for name in files.stdout.decode().split("\0"):
-        if name.startswith(("kitsseg/", "conf/", "pyproject", "README", "LICENSE")):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w"]
-    subprocess.run([*pip, tmp_path, source], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+
+def list_files() -> set[str]:
+    """Return the files of the repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    return {name for name in listed.stdout.decode().split("\0") if (ROOT / name).is_file()}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the command of `make dist` in a copy, because setuptools leaves a build folder."""
+    folder = tmp_path_factory.mktemp("dist")
+    for name in list_files():
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "source"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_source_distribution_is_the_repository(dist: Path) -> None:
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
+    generated = {"PKG-INFO", "setup.cfg"}
+    assert {n for n in names if not n.startswith("kitsseg.egg-info/")} == list_files() | generated
+
+
+def test_wheel_contains_the_configs_and_runs(dist: Path, tmp_path: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     shipped = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
