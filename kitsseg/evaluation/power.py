@@ -1,8 +1,7 @@
 """How many cases and seeds a comparison of two models needs.
 
 A pilot gives the differences between two models for each seed and case. They are taken as the sum of a
-mean, an effect of the case, an effect of the seed, and a rest (two-way random effects without
-replication: Searle, Casella and McCulloch, *Variance Components*, 1992, section 4.2). New studies are
+mean, an effect of the case, an effect of the seed, and a rest (see `random_effects`). New studies are
 drawn from these effects, and tested as the tables test them.
 """
 
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kitsseg.evaluation import stats
+from kitsseg.evaluation import random_effects, stats
 
 Floats = NDArray[np.float64]
 DRAWS = 499  # bootstrap samples per simulated study
@@ -54,16 +53,11 @@ def estimate(differences: ArrayLike) -> Effects:
         raise ValueError("the pilot has one seed: run at least two, such as seed=0,1")
     if cases < 4:
         raise ValueError(f"the pilot has {cases} cases with a value in every run: at least 4 are needed")
-    by_case, by_seed = table.mean(axis=0), table.mean(axis=1)
-    rest = table - by_case - by_seed[:, None] + table.mean()
-    rest_variance = float((rest**2).sum() / ((seeds - 1) * (cases - 1)))
-    seed_variance = max(0.0, float(by_seed.var(ddof=1)) - rest_variance / cases)
-    observed = float(by_case.var(ddof=1))
-    case_variance = max(0.0, observed - rest_variance / seeds)
-    centred = by_case - by_case.mean()
+    case, seed, rest = random_effects.mean_squares(table).variances
+    centred = table.mean(axis=0) - table.mean()
     spread = float(centred.std())
-    shrunk = centred * (np.sqrt(case_variance) / spread) if spread > 0 else centred
-    return Effects(shrunk, float(np.sqrt(seed_variance)), float(np.sqrt(rest_variance)))
+    shrunk = centred * (np.sqrt(case) / spread) if spread > 0 else centred
+    return Effects(shrunk, float(np.sqrt(seed)), float(np.sqrt(rest)))
 
 
 def draw(effects: Effects, gain: float, seeds: int, cases: int, rng: np.random.Generator) -> Floats:

@@ -7,7 +7,8 @@ fixed random seed:
 - With one seed, cases are resampled, and the interval describes the weights of that run. With several
   seeds, cases and seeds are resampled independently (pigeonhole bootstrap: Owen, Ann. Appl. Stat. 1,
   2007), and the interval describes the training recipe. It is conservative (Owen and Eckles, Ann. Appl.
-  Stat. 6, 2012), but two or three seeds underestimate the variance between seeds.
+  Stat. 6, 2012), but two or three seeds underestimate the variance between seeds. The interval of a
+  difference between two models with common seeds therefore uses `random_effects`.
 - The limits are bias-corrected and accelerated (BCa: Efron, JASA 82, 1987), because Dice is skewed. For
   few cases, the tails are widened by Student's t and by sqrt(n / (n - 1)) (Hesterberg, American
   Statistician 69, 2015). experiments/03_intervals compares the coverage with that of other intervals.
@@ -21,8 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special  # scipy.stats is slow to import
 
+from kitsseg.evaluation import random_effects
+
 DRAWS = 9999
 CONFIDENCE = 0.95
+MIN_COMPLETE = 4  # cases with a value for every seed, below which variances are not estimated
 DECIMALS = 12  # rounds differences, so that floating-point noise does not break ties
 
 Floats = NDArray[np.float64]
@@ -62,12 +66,14 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, draws: int 
 def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Paired:
     """Compare two models on the same cases.
 
-    The interval resamples seeds if there are several, and so describes the two recipes. The p value uses
-    the means over seeds: it describes these weights on other patients, not other seeds.
+    If both have the same number of seeds, and at least two, the interval is that of `random_effects`,
+    and describes the two recipes. Otherwise it is a bootstrap interval. The p value uses the means over
+    seeds: it describes these weights on other patients, not other seeds.
 
     ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with the same cases in
-    the same order. If both have the same number of seeds, row i is the same seed in both; otherwise,
-    seeds are resampled independently. Only cases with a value in both are compared. Without such cases,
+    the same order. If both have the same number of seeds, row i is the same seed in both. Only cases
+    with a value in both are compared; the variances use those with a value for every seed, and the
+    bootstrap is used if there are fewer than `MIN_COMPLETE`. Without common cases,
     the result is NaN and 0 cases. `ValueError` is raised for arguments out of range and for different
     numbers of cases.
     """
@@ -78,7 +84,14 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
     both = ~np.isnan(case_means(left)) & ~np.isnan(case_means(right))
     left, right = left[:, both], right[:, both]
     difference = case_means(left) - case_means(right)
-    interval = _interval(difference, [left, right], confidence, draws)
+    complete = (
+        (left - right)[:, ~np.isnan(left - right).any(axis=0)] if len(left) == len(right) else left[:0]
+    )
+    if len(complete) > 1 and complete.shape[1] >= MIN_COMPLETE:
+        mean, half = float(difference.mean()), random_effects.half_width(complete, confidence)
+        interval = Interval(mean, mean - half, mean + half)
+    else:
+        interval = _interval(difference, [left, right], confidence, draws)
     return Paired(interval, *signed_rank(difference), int(both.sum()))
 
 
