@@ -63,7 +63,7 @@ def test_train_predict_evaluate_and_report(
 ) -> None:
     folder, csv_file = sources
     options = ["data=table", f"data.root={csv_file}", "labels=kits23", "loss=dice_ce", "data.size=64"]
-    done = command(tmp_path, *options, *SMALL)
+    done = command(tmp_path, *options, "model.class_prior=[]", *SMALL)
     assert done.returncode == 0, done.stderr
     run = next(tmp_path.rglob("result.json")).parent
     assert run_record.read(run / "result.json").label_set.regions == KITS23.regions

@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
         program = os.environ.get("KITSSEG_CHROMIUM") or shutil.which("chromium")
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1100, "height": 1250})
-        page.goto((folder / "outputs/demo/report.html").resolve().as_uri())
+        page.goto((folder / "outputs/first/report.html").resolve().as_uri())
         page.screenshot(path=folder / "report.png")
         browser.close()
     shrink(folder / "report.png", "report.png", 900, 1100)

@@ -166,7 +166,12 @@ def test_keys_are_added_to_a_dictionary_with_a_plus() -> None:
 
 
 def test_a_validation_within_an_epoch_can_be_the_best(tmp_path: Path) -> None:
-    options = ["+trainer.val_check_interval=1", "optimizer.lr=0", "trainer.max_epochs=1"]
+    options = [
+        "+trainer.val_check_interval=1",
+        "optimizer.lr=0",
+        "trainer.max_epochs=1",
+        "model.norm=none",
+    ]
     done = command(tmp_path, *SMALL, "model=unet", "logger=none", "finetune=none", *options)
     assert done.returncode == 0, done.stderr
     (best,) = tmp_path.rglob("best.ckpt")

@@ -15,7 +15,7 @@ from tests.helpers.sources import nnunet
 
 def test_first_run(tmp_path: Path) -> None:
     assert pages.run(pages.read("tutorials/first-run.md"), tmp_path) == 3
-    assert (tmp_path / "outputs/demo/report.html").is_file()
+    assert (tmp_path / "outputs/first/report.html").is_file()
     assert len(list((tmp_path / "predictions").glob("*.nii.gz"))) == 2
 
 

@@ -45,7 +45,7 @@ def test_power_grows_with_cases_and_is_5_percent_without_a_difference() -> None:
     rng = np.random.default_rng(1)
     few, many = (power.power(effects, 0.05, 3, cases, 200, rng) for cases in (12, 96))
     assert few < 0.5 < many
-    assert power.power(effects, -0.05, 3, 96, 200, rng) == pytest.approx(many, abs=0.12)
+    assert power.power(effects, -0.05, 3, 96, 200, rng) == pytest.approx(many, abs=0.17)
     assert power.power(effects, 1e-9, 3, 24, 200, rng) < 0.07  # on the one side that is asked for
 
 

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.stats import Interval
@@ -122,7 +123,28 @@ def test_seeds_add_no_cases() -> None:
     assert (a.mean, a.low, a.high) == pytest.approx((b.mean, b.low, b.high))
     thrice, once = stats.paired([one] * 3, [one**2] * 3), stats.paired(one, one**2)
     assert (thrice.cases, thrice.p, thrice.effect) == (12, once.p, once.effect)
-    assert thrice.difference.high == pytest.approx(once.difference.high)
+    # The seeds add nothing to Student's interval over cases.
+    difference = one - one**2
+    half = special.stdtrit(11, 0.975) * difference.std(ddof=1) / np.sqrt(12)
+    assert thrice.difference.mean == pytest.approx(once.difference.mean)
+    assert thrice.difference.high - thrice.difference.mean == pytest.approx(half)
+
+
+def test_seeds_that_differ_leave_few_degrees_of_freedom() -> None:
+    """Cases are equal and three seeds differ: Student's interval over the three seeds."""
+    rng = np.random.default_rng(0)
+    seeds = np.array([0.1, 0.2, 0.4])
+    table = seeds[:, None] + rng.normal(0, 1e-6, (3, 40))
+    found = stats.paired(table, np.zeros_like(table)).difference
+    half = special.stdtrit(2, 0.975) * seeds.std(ddof=1) / np.sqrt(3)
+    assert found.high - found.mean == pytest.approx(half, rel=1e-3)
+
+
+def test_few_complete_cases_are_resampled() -> None:
+    table = np.random.default_rng(0).random((2, 5))
+    table[0, :2] = NAN
+    found = stats.paired(table, np.zeros_like(table)).difference
+    assert found.high - found.mean != pytest.approx(found.mean - found.low)  # not symmetric
 
 
 def test_two_seeds_of_one_case_difficulty_differ_by_their_luck() -> None:

@@ -40,7 +40,7 @@ def main(blocks: Path, out: Path) -> None:
         plugins=[distributed.cluster_environment()],
     )  # fmt: skip
     # On CPUs, batch norms are not synchronised over ranks.
-    net = UNet(width=4, depth=2, norm="instance")
+    net = UNet(width=4, depth=2, norm="instance", class_prior=None)
     if count > 1:
         trainer.strategy.setup_environment()
     task = make_task(net, optimizer=partial(torch.optim.SGD, lr=0.1))

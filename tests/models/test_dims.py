@@ -73,7 +73,7 @@ def test_2d_is_bit_equal_to_plain_layers() -> None:
     torch.manual_seed(5)
     expected = Reference(8, 3)
     torch.manual_seed(5)
-    net = AttentionUNet(width=8, depth=3)
+    net = AttentionUNet(width=8, depth=3, class_prior=None)
     assert list(net.state_dict()) == list(expected.state_dict())
     for name, weight in net.state_dict().items():
         assert torch.equal(weight, expected.state_dict()[name]), name
