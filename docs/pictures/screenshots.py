@@ -14,12 +14,12 @@ from playwright.sync_api import sync_playwright
 HERE = Path(__file__).parent
 
 
-def shrink(source: Path, name: str, width: int, height: int) -> None:
+def shrink(source: Path, name: str, width: int, height: int, few_colours: bool = False) -> None:
     """Write the upper part of a picture, ``width`` pixels wide and at most ``height`` high."""
     with Image.open(source) as picture:
         scaled = picture.convert("RGB").resize((width, round(picture.height * width / picture.width)))
         top = scaled.crop((0, 0, width, min(height, scaled.height)))
-        top.quantize(128).save(HERE / name, optimize=True)
+        (top.quantize(64) if few_colours else top).save(HERE / name, optimize=True)
 
 
 def main(folder: Path) -> None:
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
         page.goto((folder / "outputs/first/report.html").resolve().as_uri())
         page.screenshot(path=folder / "report.png")
         browser.close()
-    shrink(folder / "report.png", "report.png", 900, 1100)
+    shrink(folder / "report.png", "report.png", 900, 1100, few_colours=True)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,8 @@ def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
     yield el("ul", *(el("li", sentence) for sentence in found), class_="findings")
     note = (
         f"Dice of the {regions.explain(study.labels)} on the validation cases "
-        "after the last stage. Significant: the 95 % interval excludes 0 and p < 0.05. "
-        "p: two-sided Wilcoxon signed-rank test over cases, corrected by Holm's method for all "
-        "comparisons on this page. The weights with the best validation loss were selected, so all "
+        "after the last stage. The note below the differences explains the verdicts; p is corrected "
+        "for all comparisons on this page. The weights with the best validation loss were selected, so all "
         "validation scores are optimistically biased."
     )
     yield el("p", note, class_="note")
