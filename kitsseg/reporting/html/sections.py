@@ -52,8 +52,8 @@ def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
     note = (
         f"Dice of the {regions.explain(study.labels)} on the validation cases "
         "after the last stage. The note below the differences explains the verdicts; p is corrected "
-        "for all comparisons on this page. The weights with the best validation loss were selected, so all "
-        "validation scores are optimistically biased."
+        "for all comparisons on this page. The weights with the best validation loss were selected, so "
+        "all validation scores are optimistically biased."
     )
     yield el("p", note, class_="note")
 
