@@ -50,11 +50,12 @@ def mean_squares(table: Floats) -> MeanSquares:
 def half_width(table: Floats, confidence: float) -> float:
     """Return half the width of the interval of the mean of ``[seeds, cases]`` without NaN."""
     found = mean_squares(table)
-    total = max(found.rest, found.case + found.seed - found.rest)
+    # Without an effect of the case, the mean square of the seed is the variance, and conversely.
+    total = max(found.case, found.seed, found.case + found.seed - found.rest)
     if total == 0:
         return 0.0
     seeds, cases = found.seeds - 1, found.cases - 1
     spread = found.case**2 / cases + found.seed**2 / seeds + found.rest**2 / (cases * seeds)
-    freedom = max(1.0, total**2 / spread)
+    freedom = max(min(seeds, cases), total**2 / spread)
     width = special.stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(total / table.size)
     return float(width)

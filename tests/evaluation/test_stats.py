@@ -140,6 +140,13 @@ def test_seeds_that_differ_leave_few_degrees_of_freedom() -> None:
     assert found.high - found.mean == pytest.approx(half, rel=1e-3)
 
 
+def test_cases_that_vary_less_than_chance() -> None:
+    """The variance of the cases cannot be negative: Student's interval over two seeds."""
+    table = np.array([[0.0, 1.0] * 6, [1.0, 0.0] * 6]) + [[0.0], [0.5]]
+    found = stats.paired(table, np.zeros_like(table)).difference
+    assert found.high - found.mean == pytest.approx(special.stdtrit(1, 0.975) * 0.25)
+
+
 def test_few_complete_cases_are_resampled() -> None:
     table = np.random.default_rng(0).random((2, 5))
     table[0, :2] = NAN
