@@ -130,30 +130,6 @@ def test_seeds_add_no_cases() -> None:
     assert thrice.difference.high - thrice.difference.mean == pytest.approx(half)
 
 
-def test_seeds_that_differ_leave_few_degrees_of_freedom() -> None:
-    """Cases are equal and three seeds differ: Student's interval over the three seeds."""
-    rng = np.random.default_rng(0)
-    seeds = np.array([0.1, 0.2, 0.4])
-    table = seeds[:, None] + rng.normal(0, 1e-6, (3, 40))
-    found = stats.paired(table, np.zeros_like(table)).difference
-    half = special.stdtrit(2, 0.975) * seeds.std(ddof=1) / np.sqrt(3)
-    assert found.high - found.mean == pytest.approx(half, rel=1e-3)
-
-
-def test_cases_that_vary_less_than_chance() -> None:
-    """The variance of the cases cannot be negative: Student's interval over two seeds."""
-    table = np.array([[0.0, 1.0] * 6, [1.0, 0.0] * 6]) + [[0.0], [0.5]]
-    found = stats.paired(table, np.zeros_like(table)).difference
-    assert found.high - found.mean == pytest.approx(special.stdtrit(1, 0.975) * 0.25)
-
-
-def test_few_complete_cases_are_resampled() -> None:
-    table = np.random.default_rng(0).random((2, 5))
-    table[0, :2] = NAN
-    found = stats.paired(table, np.zeros_like(table)).difference
-    assert found.high - found.mean != pytest.approx(found.mean - found.low)  # not symmetric
-
-
 def test_two_seeds_of_one_case_difficulty_differ_by_their_luck() -> None:
     """All cases equal, two seeds 0.4 and 0.6: three of four draws of seeds give 0.4, 0.5, 0.6."""
     found = stats.mean_interval([[0.4] * 20, [0.6] * 20])
