@@ -30,8 +30,8 @@ dist: $(VENV)/.test  ## the source distribution, and the wheel that is built fro
 	rm -rf dist
 	$(BIN)/python -m build
 
-image:  ## a container image for CPUs; with TORCH_INDEX=https://pypi.org/simple for CUDA
-	docker build --file containers/Dockerfile --tag kitsseg --build-arg TORCH_INDEX .
+image:  ## a container image; containers/Dockerfile describes the smaller one for CPUs
+	docker build --file containers/Dockerfile --tag kitsseg --build-arg PIP_EXTRA_INDEX_URL .
 
 install: $(VENV)/.run
 

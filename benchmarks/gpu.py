@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from clock import now
+from networks import make_step
 from predict import draw, write_checkpoint
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -66,24 +67,11 @@ def share_of_peak(device: torch.device, size: int, batch: int, width: int) -> st
     compiled = hardware.choose_compile(device.type, None)
     precision = hardware.choose_precision(device.type)
     plain = AttentionUNet(width=width).to(device)
-    image = torch.randn(batch, 1, size, size, device=device).contiguous(
-        memory_format=torch.channels_last
-    )
-    label = torch.randint(0, 3, (batch, size, size), device=device)
-    net = hardware.optimize(AttentionUNet(width=width).to(device), True, compiled)
-    optimizer = torch.optim.Adam(net.parameters())
-    autocast = hardware.autocast(device, precision)
-
-    def step() -> None:
-        with autocast():
-            logits = net(image)
-        loss = nn.functional.cross_entropy(logits.float(), label)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
+    image = torch.randn(1, 1, size, size, device=device)
+    about = argparse.Namespace(batch=batch, size=[size, size], dims=2)
+    step = make_step(lambda: AttentionUNet(width=width), True, compiled, about)
     layers = []
-    for layer, shape in convolutions(plain, image[:1]):
+    for layer, shape in convolutions(plain, image):
         data = torch.randn(batch, *shape[1:], device=device, dtype=torch.bfloat16)
         data = data.contiguous(memory_format=torch.channels_last).requires_grad_()
         half: Any = layer.to(torch.bfloat16)
