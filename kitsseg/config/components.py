@@ -5,7 +5,7 @@ import inspect
 import json
 import pydoc
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +60,18 @@ def check_section(node: Any, key: str, section: Section) -> list[str]:
     if section.many:
         return [p for name in node for p in check_section(node[name], f"{key}.{name}", Section())]
     if "_target_" not in node:
-        removals = ", ".join(f"~{key}.{name}" for name in node)
+        removals = _removals(node, key, node)
         return [f"{key}: has no _target_{f'; to omit it: {removals}' if removals else ''}"]
     problems = check_component(node, key, section)
     if section.partial and node.get("_partial_") is not True:
         problems.append(f"{key}._partial_: must be true; the command passes {', '.join(section.given)}")
     return problems
+
+
+def _removals(names: Iterable[str], key: str, node: dict[str, Any]) -> str:
+    """Return the overrides that remove keys; Hydra removes none whose value is null."""
+    first = {name: f"{key}.{name}=0 " if node[name] is None else "" for name in names}
+    return " ".join(f"{first[name]}'~{key}.{name}'" for name in names)
 
 
 def check_component(node: dict[str, Any], key: str, section: Section) -> list[str]:
@@ -79,9 +85,8 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
     if len(unknown) > 1 and not RENAMED.keys() & set(
         unknown
     ):  # the arguments were written for another class
-        removals = " ".join(f"'~{key}.{name}'" for name in unknown)
         named = f"{node['_target_']} has no arguments {', '.join(unknown)}"
-        return [*problems, f"{key}: {named}; remove them: {removals}"]
+        return [*problems, f"{key}: {named}; remove them: {_removals(unknown, key, node)}"]
     for name in node.keys() - HYDRA_KEYS:
         where = f"{key}.{name}"
         if name in given:

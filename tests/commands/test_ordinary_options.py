@@ -27,6 +27,12 @@ class Tiny(nn.Module):
         return self.head(image)
 
 
+class Tiny3d(Tiny):
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__(classes)
+        self.head = nn.Conv3d(1, classes, 3, padding=1)  # type: ignore[assignment]
+
+
 class Pair(Tiny):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         return self.head(image), image
@@ -191,12 +197,15 @@ def test_unreachable_mlflow_server_is_disabled(tmp_path: Path) -> None:
     assert time.monotonic() - start < 120  # without the limit, it took 752 s
 
 
-@pytest.mark.parametrize("model", ["unet", "attn_unet"])
-def test_own_network_on_the_command_line_by_the_printed_remedy(model: str) -> None:
-    own = [f"model={model}", f"model._target_={OWN}.Tiny", "finetune=none"]
-    (problem,) = find_problems("train", ["experiment=demo", *own])
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [("unet", "Tiny"), ("attn_unet", "Tiny"), ("unet3d", "Tiny3d")],  # unet3d has null values
+)
+def test_own_network_on_the_command_line_by_the_printed_remedy(model: str, own: str) -> None:
+    options = [f"model={model}", f"model._target_={OWN}.{own}", "finetune=none"]
+    (problem,) = find_problems("train", ["experiment=demo", *options])
     remedy = problem.partition("remove them: ")[2].replace("'", "").split(" ")
-    assert find_problems("train", ["experiment=demo", *own, *remedy]) == []
+    assert find_problems("train", ["experiment=demo", *options, *remedy]) == []
 
 
 def test_torch_loss_is_rejected_with_a_remedy() -> None:
