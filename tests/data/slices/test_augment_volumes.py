@@ -190,7 +190,7 @@ def test_transforms_of_volumes(transform: A.BasicTransform) -> None:
         chain.check_slices()
 
 
-@pytest.mark.parametrize("name", ["none", "paper", "strong", "strong3d"])
+@pytest.mark.parametrize("name", ["none", "paper", "strong", "strong3d", "flip3d"])
 def test_shipped_choices(name: str) -> None:
     chain = instantiate(OmegaConf.load(Path(CONFIG_DIR) / f"augmentation/{name}.yaml"))
     chain.check_volumes((8, 48, 64))
