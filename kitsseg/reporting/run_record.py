@@ -11,7 +11,7 @@ from kitsseg.system.files import write_json
 
 VERSION = 2
 ADDED_IN_2 = {"curves", "clinical"}  # version 1 also lacks the voxel volume of each case
-ADDED_LATER = {"labels", "window"}  # without labels, the record is of KiTS19's
+ADDED_LATER = {"labels", "window", "optimism"}  # without labels, the record is of KiTS19's
 RESULT, STATUS = "result.json", "status.json"
 
 
@@ -27,6 +27,8 @@ class Record:
         epochs: for each stage, the number of epochs (``run``) and the best epoch (``best``).
         seconds: duration of each phase.
         curves: for each stage, one dict per epoch: ``epoch`` from 0, ``train/loss``, ``val/loss``, ….
+        optimism: for each stage, by how much the choice of the epoch raised the mean validation Dice of
+            each region (`kitsseg.evaluation.optimism`); without regions for which this is unknown.
         clinical: clinical fields by validation case; empty if unknown.
         labels: classes and regions as plain values, see `label_set`.
         window: ``low_hu``, ``high_hu``, ``mean_hu`` and ``sd_hu``; empty if unknown.
@@ -44,6 +46,7 @@ class Record:
     environment: dict[str, Any]
     seconds: dict[str, float]
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    optimism: dict[str, dict[str, float]] = field(default_factory=dict)
     clinical: dict[str, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=KITS19.as_dict)
     window: dict[str, float] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from torch import nn
 
 from kitsseg.inference import checkpoint
 from kitsseg.training import checks
+from kitsseg.training.callbacks import case_curves
+from kitsseg.training.callbacks.case_curves import CaseCurves
 from kitsseg.training.callbacks.learning_curve import LearningCurve
 from kitsseg.training.callbacks.resume import KeepStopped, SeedSteps
 from kitsseg.training.task import SegmentationTask
@@ -43,7 +45,7 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 def stage_callbacks(folder: Path, stage: str, seed: int, monitor: str, mode: str) -> list[pl.Callback]:
-    """Return the callbacks that write checkpoints, make a stage resumable and record its curve.
+    """Return the callbacks that write checkpoints, make a stage resumable and record its curves.
 
     Args:
         folder: folder of the job.
@@ -60,7 +62,7 @@ def stage_callbacks(folder: Path, stage: str, seed: int, monitor: str, mode: str
         checkpoint_folder(folder, stage), "last", save_on_train_epoch_end=True,
         enable_version_counter=False,
     )  # fmt: skip
-    return [SeedSteps(seed, stage), KeepStopped(), LearningCurve(), best, last]
+    return [SeedSteps(seed, stage), KeepStopped(), LearningCurve(), CaseCurves(folder, stage), best, last]
 
 
 def fit(
@@ -96,6 +98,9 @@ def fit(
         if resume is resume_from and others.is_file() and trainer.is_global_zero:
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(others, best)
+            earlier = case_curves.read(resume.parent / ".." / ".." / case_curves.NAME)
+            if rows := [row for row in earlier if row["stage"] == stage]:
+                case_curves.write(folder / case_curves.NAME, rows)
     elif trainer.is_global_zero:
         best.unlink(missing_ok=True)  # left by an attempt that ended within its first epoch
     trainer.fit(task, datamodule=data, ckpt_path=resume)

@@ -89,6 +89,7 @@ class SegmentationTask(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
         self.labels = labels
+        self.case_metrics: dict[str, Any] = {}  # of the latest validation: `case` and the logged names
         self._outputs: list[tuple[Tensor, ...]] = []
         self._validation_loss: float | None = None
         # Lightning keeps the mode of each module when it starts fitting.
@@ -129,7 +130,8 @@ class SegmentationTask(pl.LightningModule):
         # without a batch repeats one, so duplicate rows are removed.
         order = np.unique(rows, return_index=True)[1]
         cases, terms, counts = cases[order], terms[order], counts[order]
-        groups = [cases == case for case in np.unique(cases)]
+        numbers = np.unique(cases)
+        groups = [cases == number for number in numbers]
         losses = [self.loss.reduce(torch.from_numpy(terms[g].sum(0))).item() for g in groups]
         scores = dice(np.stack([counts[g].sum(0) for g in groups]))
         logged = {"val/loss": float(np.mean(losses))}
@@ -138,8 +140,9 @@ class SegmentationTask(pl.LightningModule):
                 f"val/loss is {logged['val/loss']} after epoch {self.current_epoch + 1}; try a "
                 "smaller optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true"
             )
-        for i, region in enumerate(self.labels.regions):
-            logged[f"val/{region}_dice"] = mean_over_cases(scores[:, i])
+        by_region = {f"val/{region}_dice": scores[:, i] for i, region in enumerate(self.labels.regions)}
+        logged |= {name: mean_over_cases(values) for name, values in by_region.items()}
+        self.case_metrics = {"case": numbers, "val/loss": losses, **by_region}
         self._log(logged)
         if not self.trainer.sanity_checking:
             self._validation_loss = logged["val/loss"]
