@@ -72,9 +72,11 @@ SETTINGS = ("source", "cases", "missing", "absent_dice", "tolerance_mm", "lesion
 
 def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code."""
+    from kitsseg.data.case import TEST
     from kitsseg.data.parallel import over_cases
+    from kitsseg.data.split import parse_part
     from kitsseg.evaluation.cases import find_pairs
-    from kitsseg.evaluation.record import VERSION, summarise, write
+    from kitsseg.evaluation.record import VERSION, count_look, summarise, write
     from kitsseg.evaluation.scores import score_pair
 
     predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
@@ -101,6 +103,8 @@ def run(cfg: DictConfig) -> int:
             raise ValueError(f"{pair.id}: {problem}")
         else:
             problems[pair.id] = problem
+    part = parse_part(cfg.cases)
+    looks = None if part is None or part[1] != TEST else count_look(part[0], chosen, predictions)
     evaluation = {
         "name": predictions.resolve().name if cfg.name is None else cfg.name,
         "predictions": str(predictions),
@@ -116,6 +120,7 @@ def run(cfg: DictConfig) -> int:
         "kitsseg": kitsseg.__version__,
         "version": VERSION,
         "summary": summarise(scores, labels),
+        **({} if looks is None else {"test_looks": looks}),
     }
     write(output, evaluation)
     return report(evaluation, len(chosen), output)
@@ -134,6 +139,8 @@ def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:
         print(f"\npost-processed\n{table(summary[POSTPROCESSED])}")
     else:
         print(table(summary["as_predicted"]))
+    if looks := evaluation.get("test_looks"):
+        print(f"\nthese test cases were evaluated {looks} time{'s' if looks > 1 else ''}")
     print(f"\n{output / JSON}\n{output / CSV}")
     for name, reason in evaluation["problems"].items():
         print_error("evaluate", f"{name}: {reason}")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from kitsseg.data.case import case_number, nifti_ending
 from kitsseg.data.names import suggestion
 from kitsseg.data.sources.kits import ALL_EDITIONS, RANGE, parse_cases
 from kitsseg.data.sources.table import Table
+from kitsseg.data.split import parse_part, read_part
 
 if TYPE_CHECKING:
     from kitsseg.data.io.scan import Found, Scan
@@ -159,14 +161,17 @@ class Requested:
 def requested_cases(cases: Any, submission: bool, found: "Found") -> Requested | None:
     """Return the requested cases, by default those of a submission; None for all scans.
 
-    ``cases`` holds ids of ``found``, KiTS case numbers or ranges of them, or names of parts of KiTS19.
+    ``cases`` holds ids of ``found``, KiTS case numbers or ranges of them, names of parts of KiTS19, or a
+    run's ``split.json``, with ``:test`` for its test cases.
     Raises `ValueError` for an unknown id, and if a submission would hold another case.
     """
     if cases is None and not submission:
         return None
     known = {*(scan.name for scan in found.scans), *found.problems}
     names, numbers = set[str](), set[int]()
-    for item in cases if isinstance(cases, list) else ["test" if cases is None else cases]:
+    items = cases if isinstance(cases, list) else ["test" if cases is None else cases]
+    parts = ([item] if (p := parse_part(item)) is None else read_part(*p) for item in items)
+    for item in chain.from_iterable(parts):
         if str(item) in known and not submission:
             names.add(str(item))
             continue

@@ -1,9 +1,11 @@
-"""Split cases into training and validation cases."""
+"""Split cases into training, validation and test cases."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ class Split:
 
     train: list[str]
     validation: list[str]
+    test: list[str] = field(default_factory=list)
 
 
 # Columns of the cases. In training, `target` is `present` or `absent`, by the labels.
@@ -33,25 +36,28 @@ PARTS = (TRAIN, VALIDATION, TEST)  # values of the column `split`
 
 
 def check_patients(split: Split, cases: Iterable[Case]) -> None:
-    """Raise `ValueError` if cases of one patient, by the column ``patient``, are on both sides."""
+    """Raise `ValueError` if cases of one patient, by the column ``patient``, are on several sides."""
     patients = {case.id: case.about[PATIENT] for case in cases if case.about.get(PATIENT)}
-    sides = [
-        {patients[name] for name in ids if name in patients} for ids in (split.train, split.validation)
-    ]
-    if both := sorted(sides[0] & sides[1]):
-        raise ValueError(
-            f"patient {shown(both)}: has training and validation cases; set split=grouped, or put all "
-            "cases of a patient on one side"
-        )
+    sides = {"training": split.train, "validation": split.validation, "test": split.test}
+    found = {side: {patients[name] for name in ids if name in patients} for side, ids in sides.items()}
+    for first, second in combinations(found, 2):
+        if both := sorted(found[first] & found[second]):
+            raise ValueError(
+                f"patient {shown(both)}: has {first} and {second} cases; set split=grouped, or put all "
+                "cases of a patient on one side"
+            )
 
 
 def _divide(
-    cases: Sequence[Case], validation: Collection[str], train: Collection[str] | None = None
+    cases: Sequence[Case],
+    validation: Collection[str],
+    train: Collection[str] | None = None,
+    test: Iterable[str] = (),
 ) -> Split:
     """Return the split with these validation cases; the others, or ``train``, are training cases."""
     ids = {case.id for case in cases}
     rest = ids - set(validation) if train is None else set(train)
-    split = Split(sorted(rest), sorted(ids & set(validation)))
+    split = Split(sorted(rest), sorted(ids & set(validation)), sorted(test))
     if not split.train or not split.validation:
         raise ValueError(
             f"the split of {len(ids)} cases has {len(split.train)} training and {len(split.validation)} "
@@ -61,7 +67,24 @@ def _divide(
     return split
 
 
-def _shuffled(names: Iterable[str], seed: int) -> list[str]:
+def _hold_out(
+    cases: Sequence[Case], share: float, seed: int, column: str = PATIENT
+) -> tuple[Sequence[Case], list[str]]:
+    """Return the cases for training and validation, and the ids of the test cases.
+
+    The test cases are those of a share of the patients, or of the values of another column, drawn by
+    ``seed``. A case without a value is a patient of its own.
+    """
+    if share == 0:
+        return cases, []
+    value_of = {case.id: case.about.get(column) or case.id for case in cases}
+    values = _shuffled(set(value_of.values()), (seed, 1))
+    drawn = set(values[: max(1, round(share * len(values)))])
+    test = [name for name, value in value_of.items() if value in drawn]
+    return [case for case in cases if value_of[case.id] not in drawn], test
+
+
+def _shuffled(names: Iterable[str], seed: int | tuple[int, int]) -> list[str]:
     shuffled: list[str] = np.random.default_rng(seed).permutation(sorted(names)).tolist()
     return shuffled
 
@@ -82,16 +105,28 @@ def _check_fraction(validation: float) -> None:
         raise ValueError(f"validation={validation}: must be between 0 and 1")
 
 
-class Seeded:
-    """Random split with the fraction ``validation`` of validation cases; the paper uses 42 of 210."""
+def _check_test(test: float) -> None:
+    if not 0 <= test < 1:
+        raise ValueError(f"test={test}: must be at least 0 and below 1")
 
-    def __init__(self, validation: float = 0.2, seed: int = 42) -> None:
+
+class Seeded:
+    """Random split with the fraction ``validation`` of validation cases; the paper uses 42 of 210.
+
+    ``test`` is the share of the patients whose cases are set aside before, here and in the other random
+    splits.
+    """
+
+    def __init__(self, validation: float = 0.2, seed: int = 42, test: float = 0.0) -> None:
         _check_fraction(validation)
-        self.validation, self.seed = validation, seed
+        _check_test(test)
+        self.validation, self.seed, self.test = validation, seed, test
 
     def __call__(self, cases: Sequence[Case]) -> Split:
+        cases, test = _hold_out(cases, self.test, self.seed)
         count = max(1, round(self.validation * len(cases)))
-        return _divide(cases, _shuffled((case.id for case in cases), self.seed)[:count])
+        chosen = _shuffled((case.id for case in cases), self.seed)[:count]
+        return _divide(cases, chosen, test=test)
 
 
 class MLPerf42:
@@ -102,31 +137,42 @@ class MLPerf42:
 
 
 class KFold:
-    """Fold ``fold`` of a cross-validation: each case is a validation case in exactly one fold."""
+    """Fold ``fold`` of a cross-validation: each case is a validation case in exactly one fold.
 
-    def __init__(self, folds: int = 5, fold: int = 0, seed: int = 42) -> None:
+    The ``test`` cases are the same for all folds.
+    """
+
+    def __init__(self, folds: int = 5, fold: int = 0, seed: int = 42, test: float = 0.0) -> None:
+        _check_test(test)
         if folds < 2:
             raise ValueError(f"folds={folds}: must be at least 2")
         if not 0 <= fold < folds:
             raise ValueError(f"fold={fold}: must be between 0 and {folds - 1} (folds={folds})")
-        self.folds, self.fold, self.seed = folds, fold, seed
+        self.folds, self.fold, self.seed, self.test = folds, fold, seed, test
 
     def __call__(self, cases: Sequence[Case]) -> Split:
+        cases, test = _hold_out(cases, self.test, self.seed)
         shuffled = _shuffled((case.id for case in cases), self.seed)
-        return _divide(cases, shuffled[self.fold :: self.folds])
+        return _divide(cases, shuffled[self.fold :: self.folds], test=test)
 
 
 class Grouped:
     """Random split that keeps the cases with one value of ``column`` together.
 
     The number of validation cases is as close to the fraction ``validation`` as whole groups allow.
+    ``test`` is a share of the groups.
     """
 
-    def __init__(self, column: str = PATIENT, validation: float = 0.2, seed: int = 42) -> None:
+    def __init__(
+        self, column: str = PATIENT, validation: float = 0.2, seed: int = 42, test: float = 0.0
+    ) -> None:
         _check_fraction(validation)
-        self.column, self.validation, self.seed = column, validation, seed
+        _check_test(test)
+        self.column, self.validation, self.seed, self.test = column, validation, seed, test
 
     def __call__(self, cases: Sequence[Case]) -> Split:
+        _by_column(cases, self.column)  # raises an error if a value is missing
+        cases, test = _hold_out(cases, self.test, self.seed, self.column)
         group_of = _by_column(cases, self.column)
         groups: dict[str, list[str]] = defaultdict(list)
         for name, group in group_of.items():
@@ -140,7 +186,7 @@ class Grouped:
                     chosen[larger] = (*names, *groups[group])
         counts = (count for count in chosen if 0 < count < len(cases))
         best = min(counts, key=lambda count: (abs(count - target), count), default=0)
-        return _divide(cases, chosen[best])
+        return _divide(cases, chosen[best], test=test)
 
 
 class Stratified:
@@ -150,11 +196,15 @@ class Stratified:
     that of `Seeded`. A value that only one case has is therefore on one side, by chance.
     """
 
-    def __init__(self, column: str = TARGET, validation: float = 0.2, seed: int = 42) -> None:
+    def __init__(
+        self, column: str = TARGET, validation: float = 0.2, seed: int = 42, test: float = 0.0
+    ) -> None:
         _check_fraction(validation)
-        self.column, self.validation, self.seed = column, validation, seed
+        _check_test(test)
+        self.column, self.validation, self.seed, self.test = column, validation, seed, test
 
     def __call__(self, cases: Sequence[Case]) -> Split:
+        cases, test = _hold_out(cases, self.test, self.seed)
         value_of = _by_column(cases, self.column)
         shuffled = _shuffled(value_of, self.seed)
         values = list(dict.fromkeys(value_of[name] for name in shuffled))
@@ -162,7 +212,7 @@ class Stratified:
         total, count = len(shuffled), max(1, round(self.validation * len(shuffled)))
         # Equally spaced places: as many in each stratum as its size says, rounded.
         places = (i for i in range(total) if (i + 1) * count // total > i * count // total)
-        return _divide(cases, {shuffled[i] for i in places})
+        return _divide(cases, {shuffled[i] for i in places}, test=test)
 
 
 class ColumnSplit:
@@ -204,8 +254,12 @@ class FileSplit:
             raise ValueError(f"fold={fold}: {path} holds one split; remove fold")
         self.train = _ids_in(content, (TRAIN,), self.path)
         self.validation = _ids_in(content, (VALIDATION, "val"), self.path)
-        if both := sorted({*self.train} & {*self.validation}):
-            raise ValueError(f"path={path}: has case {shown(both)} on both sides; remove it from one")
+        self.test = _ids_in(content, (TEST,), self.path) if TEST in content else []
+        for first, second in combinations((self.train, self.validation, self.test), 2):
+            if both := sorted({*first} & {*second}):
+                raise ValueError(
+                    f"path={path}: has case {shown(both)} on both sides; remove it from one"
+                )
 
     def __call__(self, cases: Sequence[Case]) -> Split:
         listed = {*self.train, *self.validation}
@@ -214,7 +268,7 @@ class FileSplit:
                 f"{self.path}: names case {shown(unknown)}, which the data set does not have, or only "
                 "as test, bad or excluded cases; remove it from the file"
             )
-        return _divide(cases, self.validation, self.train)
+        return _divide(cases, self.validation, self.train, self.test)
 
 
 def _ids_in(content: Any, names: tuple[str, ...], path: Path) -> list[str]:
@@ -226,3 +280,26 @@ def _ids_in(content: Any, names: tuple[str, ...], path: Path) -> list[str]:
     ):
         raise ValueError(f"path={path}: must contain a list of case ids as {' or '.join(names)}")
     return found[0]
+
+
+def parse_part(text: object) -> tuple[Path, str] | None:
+    """Return file and part of ``split.json`` or ``split.json:test``; None for another text.
+
+    The part is ``validation`` by default.
+    """
+    match = re.fullmatch(r"(.+\.json)(?::(\w*))?", text) if isinstance(text, str) else None
+    return None if match is None else (Path(match[1]).expanduser(), match[2] or VALIDATION)
+
+
+def read_part(path: Path, part: str) -> list[str]:
+    """Return the sorted case ids of a part in a run's ``split.json``; raise `ValueError` without any."""
+    if part not in PARTS:
+        raise ValueError(f"cases={path}:{part}: the part must be one of {', '.join(PARTS)}")
+    try:
+        ids = sorted(map(str, json.loads(path.read_text()).get(part, [])))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"cases={path}: is not the split.json of a run ({error})") from error
+    if not ids:
+        remedy = "; train with split.test=0.2" if part == TEST else ""
+        raise ValueError(f"cases={path}:{part}: the split has no {part} cases{remedy}")
+    return ids

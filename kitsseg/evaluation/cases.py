@@ -1,6 +1,5 @@
 """Find label volumes, select the cases to evaluate and pair each prediction with its ground truth."""
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from kitsseg.data.case import LABEL_NAME, case_number, is_id, nifti_ending, volu
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.sources.source import Source
+from kitsseg.data.split import parse_part, read_part
 from kitsseg.system.obstacles import is_file, obstacle
 
 ALL, PREDICTED = "all", "predicted"
@@ -69,16 +69,13 @@ def find_pairs(
 def parse_cases(cases: object, source: Source) -> list[str] | str:
     """Return the case ids that the setting ``cases`` selects, or `ALL` or `PREDICTED`.
 
-    The path of a run's ``split.json`` selects its validation cases. Raises `ValueError` for other text.
+    The path of a run's ``split.json`` selects its validation cases, and with ``:test`` its test cases.
+    Raises `ValueError` for other text.
     """
     if cases in (ALL, PREDICTED):
         return str(cases)
-    if isinstance(cases, str) and cases.endswith(".json"):
-        path = Path(cases).expanduser()
-        try:
-            return sorted(map(str, json.loads(path.read_text())["validation"]))
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ValueError(f"cases={path}: is not the split.json of a run ({error})") from error
+    if (found := parse_part(cases)) is not None:
+        return read_part(*found)
     try:
         return source.choose(cases)
     except ValueError as error:

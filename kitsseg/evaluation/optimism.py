@@ -1,10 +1,11 @@
 """By how much the best of several candidates is too good on the cases that chose it.
 
-The candidates are the epochs of a run or the recipes of a table. Their means over cases are compared and
-the best is chosen, so part of its lead is luck. The bootstrap repeats the choice: a candidate is chosen on
-a sample of the cases, drawn with replacement, and evaluated on the cases that the sample lacks. The mean
-over samples estimates what the chosen candidate achieves on new cases (Tsamardinos, Greasidou and
-Borboudakis, Machine Learning 107, 2018; the leave-one-out bootstrap of Efron, JASA 78, 1983).
+The candidates are the epochs of a run or the recipes of a table. Their means over cases are compared
+and the best is chosen, so part of its lead is luck. The bootstrap repeats the choice: a candidate is
+chosen on a sample of the cases, drawn with replacement, and evaluated on the cases that the sample
+lacks. The mean over samples estimates what the chosen candidate achieves on new cases (Tsamardinos,
+Greasidou and Borboudakis, Machine Learning 107, 2018; the leave-one-out bootstrap of Efron, JASA 78,
+1983).
 experiments/03_intervals compares its bias with that of other estimators.
 """
 
@@ -28,8 +29,8 @@ def optimism(
         draws: number of bootstrap samples.
 
     Returns:
-        The optimism in the unit of ``values``, by chance below 0; 0 with a single candidate. NaN if fewer
-        than two cases have a value.
+        The optimism in the unit of ``values``, by chance below 0; 0 with a single candidate. NaN if
+        fewer than two cases have a value.
     """
     scores = np.asarray(values, np.float64)
     choosing = scores if monitored is None else np.asarray(monitored, np.float64)
@@ -55,7 +56,7 @@ def optimism(
 
 
 def _means(values: Floats, weights: Floats) -> Floats:
-    """Return ``[draws, candidates]``: means of ``[cases, candidates]``, weighted by ``[draws, cases]``."""
+    """Return ``[draws, candidates]``: means of ``[cases, candidates]``, weights ``[draws, cases]``."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no case of a sample has a value
         return np.asarray((weights @ np.where(known, values, 0)) / (weights @ known))

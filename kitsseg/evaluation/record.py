@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +19,7 @@ from kitsseg.evaluation.stats import mean_interval
 from kitsseg.system.files import write_json, write_text
 
 VERSION = 1
+LOOKS = "test_looks.json"  # in the folder of a run
 JSON, CSV = "evaluation.json", "evaluation.csv"
 BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}  # title: key
 POSTPROCESSED = "postprocessed"
@@ -26,6 +29,28 @@ def write(folder: Path, evaluation: Mapping[str, Any]) -> None:
     """Write both files atomically, the JSON last: if it exists, the results are complete."""
     write_text(folder / CSV, to_csv(evaluation["cases"], evaluation["problems"]))
     write_json(folder / JSON, evaluation)
+
+
+def count_look(split: Path, cases: Sequence[str], predictions: Path) -> int:
+    """Record that test cases are evaluated; return how often they have been, this time included.
+
+    Each evaluation is an entry in ``test_looks.json`` beside ``split``, the ``split.json`` of a run.
+    Entries of the runs in the same folder count if they have a case in common with these.
+    """
+    path = split.absolute().parent / LOOKS
+    looks = {other: _read_looks(other) for other in {path, *path.parent.parent.glob(f"*/{LOOKS}")}}
+    when = time.strftime("%Y-%m-%dT%H:%M:%S")
+    looks[path].append({"time": when, "predictions": str(predictions), "cases": sorted(cases)})
+    write_json(path, looks[path])
+    return sum(not {*cases}.isdisjoint(look["cases"]) for found in looks.values() for look in found)
+
+
+def _read_looks(path: Path) -> list[dict[str, Any]]:
+    try:
+        looks = json.loads(path.read_text()) if path.is_file() else []
+        return [look for look in looks if iter(look["cases"])]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); restore it from a copy") from error
 
 
 def summarise(cases: CaseScores, labels: Labels = KITS19) -> dict[str, Any]:

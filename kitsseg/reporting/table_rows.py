@@ -3,7 +3,7 @@
 import re
 from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kitsseg.data.labels import Labels
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.metrics import mean_over_cases
+from kitsseg.evaluation.optimism import optimism
 from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.run_record import Record
@@ -19,11 +20,15 @@ from kitsseg.reporting.run_record import Record
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over cases with its interval, standard deviation over seeds and number of cases."""
+    """A mean over cases with its interval, standard deviation over seeds and number of cases.
+
+    ``corrected`` is the mean minus the optimism of the choice of the epoch, NaN if this is unknown.
+    """
 
     mean: Interval
     sd: float
     cases: int
+    corrected: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,20 @@ class Row:
             values[seeds.index(seed), cases.index(case)] = mean
         return Scores(cases, values)
 
+    def cell(self, part: str, region: str, after: bool = True) -> Cell:
+        """Return the mean of `scores`, corrected for the choice of the epoch on validation cases."""
+        cell = self.scores(part, region, after).cell()
+        if part != "validation":
+            return cell
+        return replace(cell, corrected=cell.mean.mean - self.optimism(region, after))
+
+    def optimism(self, region: str, after: bool = True) -> float:
+        """Return the mean optimism of the runs, of the last stage or of stage one; NaN if unknown."""
+        stages = ["train" if run.after is None or not after else "finetune" for run in self.runs]
+        pairs = zip(self.runs, stages, strict=True)
+        found = [run.optimism.get(stage, {}).get(region, float("nan")) for run, stage in pairs]
+        return float(np.mean(found))
+
     def validation_dice(self, region: str, after: bool = True) -> dict[str, float]:
         """Return each case's validation Dice, averaged over seeds, of the last stage or of stage one."""
         return self.scores("validation", region, after).by_case()
@@ -106,6 +125,35 @@ class Row:
     def cases(self, part: str) -> dict[str, dict[str, Any]]:
         """Return each case's entry from the first run that has it, for values shared by all runs."""
         return dict(ChainMap(*(run.final.get(part, {}) for run in self.runs)))
+
+
+@dataclass(frozen=True)
+class Best:
+    """The row with the highest mean validation Dice of a region on the cases that all rows validated.
+
+    ``corrected`` is the mean minus the optimism of the choice of the row, and of the choice of its
+    epochs if this is known.
+    """
+
+    row: Row
+    region: str
+    mean: float
+    corrected: float
+    cases: int
+
+
+def best_row(rows: Sequence[Row], region: str) -> Best | None:
+    """Return the best of several rows in a region; None with one row or fewer than two common cases."""
+    scores = [row.scores("validation", region) for row in rows]
+    common = sorted(set.intersection(*(set(s.by_case()) for s in scores))) if len(rows) > 1 else []
+    if len(common) < 2:
+        return None
+    values = np.transpose([stats.case_means(s.select(common).values) for s in scores])
+    means = values.mean(axis=0)
+    row, mean = rows[int(means.argmax())], float(means.max())
+    of_epoch = row.optimism(region)
+    corrected = mean - optimism(values) - (0 if np.isnan(of_epoch) else of_epoch)
+    return Best(row, region, mean, corrected, len(common))
 
 
 def target_words(rows: Sequence[Row]) -> str:

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from kitsseg.data.labels import Labels
 from kitsseg.evaluation.metrics import case_mean
 from kitsseg.reporting import comparisons, formats, regions, strata
 from kitsseg.reporting.comparisons import Comparison
-from kitsseg.reporting.formats import interval
+from kitsseg.reporting.formats import interval, number, words
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.strata import Strata
-from kitsseg.reporting.table_rows import Cell, Row, group_runs, target_words
+from kitsseg.reporting.table_rows import Best, Cell, Row, best_row, group_runs, target_words
 
 # Rathnayaka et al., "Kidney Tumor Detection using Attention based U-Net", Table 1.
 PAPER = (
@@ -46,12 +48,19 @@ class Study:
     before: list[list[Cell]]  # the same after stage one
     comparisons: list[Comparison]
     strata: list[Strata]
+    best: list[Best]  # of several rows with common cases, by region, the target first
     missing: Sequence[Job]  # without a record
 
     @property
     def labels(self) -> Labels:
         """The classes and the scored regions of all rows, of which there must be one."""
         return self.rows[0].labels
+
+    @property
+    def corrected(self) -> list[int]:
+        """The columns of which a row has a mean that is corrected for the choice of the epoch."""
+        columns = zip(*self.final, *self.before, strict=True)
+        return [i for i, cells in enumerate(columns) if any(c.corrected == c.corrected for c in cells)]
 
 
 def study(
@@ -69,11 +78,12 @@ def study(
     rows = group_runs(records)
     columns = regions.columns(rows[0].labels) if rows else []
     final, before = (
-        [[row.scores(c.part, c.region, after).cell() for c in columns] for row in rows]
-        for after in (True, False)
+        [[row.cell(c.part, c.region, after) for c in columns] for row in rows] for after in (True, False)
     )
     compared = comparisons.compare(rows, margin)
-    return Study(rows, final, before, compared, strata.divide_cases(rows), missing)
+    ordered = regions.target_first(rows[0].labels) if rows else []
+    best = [found for region in ordered if (found := best_row(rows, region)) is not None]
+    return Study(rows, final, before, compared, strata.divide_cases(rows), best, missing)
 
 
 def note(done: Study) -> str:
@@ -109,6 +119,11 @@ def note(done: Study) -> str:
         "The weights with the best validation loss were selected, so the validation scores are "
         "optimistically biased; the intervals do not account for this."
     )
+    if done.corrected:
+        text += (
+            " Corrected means are the mean minus this bias, estimated by a bootstrap over cases that "
+            "repeats the choice of the epoch."
+        )
     if paper(done.labels):
         text += " The paper does not state how its values were computed."
     return text
@@ -118,8 +133,8 @@ def texts(done: Study) -> dict[str, str]:
     """Return the content of all table files by file name; nothing without any run."""
     if not done.rows:
         return {}
-    blocks = [block for block in (_final_lines(done), paper(done.labels)) if block]
-    latex = formats.latex(head(done.labels), blocks, note(done))
+    blocks = [block for block in (_final_lines(done), paper_lines(done)) if block]
+    latex = formats.latex(heads(done), blocks, " ".join([*best_lines(done), note(done)]))
     files = {"table1.md": table1_markdown(done), "table1.csv": _csv(done), "table1.tex": latex}
     if done.comparisons:
         cells = comparisons.comparison_cells(done.comparisons)
@@ -134,12 +149,12 @@ def texts(done: Study) -> dict[str, str]:
 
 def table1_markdown(done: Study) -> str:
     """Return ``table1.md``: Table 1 after and before fine-tuning, comparisons, strata and notes."""
-    heads = head(done.labels)
-    parts = ["# Table 1\n", formats.markdown(heads, [*_final_lines(done), *paper(done.labels)])]
+    names = heads(done)
+    parts = ["# Table 1\n", formats.markdown(names, [*_final_lines(done), *paper_lines(done)])]
     parts += [f"\n{job.folder.name} {job.state}: {job.reason}" for job in done.missing]
     if before := table_lines(done, after=False):
-        parts += ["\nBefore fine-tuning (stage one):\n", formats.markdown(heads, before)]
-    parts += ["", note(done)]
+        parts += ["\nBefore fine-tuning (stage one):\n", formats.markdown(names, before)]
+    parts += [*(f"\n{line}" for line in best_lines(done)), "", note(done)]
     if done.comparisons:
         lines = comparisons.comparison_cells(done.comparisons)
         parts += ["\n## Differences\n", formats.markdown(comparisons.HEAD, lines), ""]
@@ -153,30 +168,64 @@ def table_lines(done: Study, after: bool = True) -> list[list[str]]:
     """Return the cells of Table 1: all rows after the last stage, or fine-tuned rows before it."""
     lines = zip(done.rows, done.final if after else done.before, strict=True)
     return [
-        [row.label, *(interval(cell.mean, spread=cell.sd) for cell in cells)]
+        [
+            row.label,
+            *(interval(cell.mean, spread=cell.sd) for cell in cells),
+            *(
+                "" if np.isnan(cells[i].corrected) else number(cells[i].corrected)
+                for i in done.corrected
+            ),
+        ]
         for row, cells in lines
         if after or row.is_fine_tuned
     ]
 
 
+def best_lines(done: Study) -> list[str]:
+    """Return a line about the best of several rows, corrected for its choice; none with one row."""
+    parts = []
+    for best in done.best:
+        chosen = "recipe" if np.isnan(best.row.optimism(best.region)) else "recipe and the epoch"
+        parts.append(
+            f"{words(best.region)} {best.mean:.3f} ({best.row.label}), corrected for the choice of the "
+            f"{chosen} {best.corrected:.3f}"
+        )
+    if not parts:
+        return []
+    cases = max(best.cases for best in done.best)
+    return [f"Best of {len(done.rows)} recipes on {cases} common validation cases: {'; '.join(parts)}."]
+
+
+def heads(done: Study) -> list[str]:
+    """Return `head`, and the heads of the means that are corrected for the choice of the epoch."""
+    names = head(done.labels)
+    return [*names, *(f"{names[i + 1]} corrected" for i in done.corrected)]
+
+
+def paper_lines(done: Study) -> list[list[str]]:
+    """Return `paper` with empty cells under the corrected means."""
+    return [[*line, *[""] * len(done.corrected)] for line in paper(done.labels)]
+
+
 def _final_lines(done: Study) -> list[list[str]]:
     """Return the lines after the last stage, and one per missing job with its state in every column."""
-    missing = [[job.folder.name, *[job.state] * len(done.final[0])] for job in done.missing]
+    width = len(heads(done)) - 1
+    missing = [[job.folder.name, *[job.state] * width] for job in done.missing]
     return table_lines(done) + missing
 
 
 def _csv(done: Study) -> str:
     """Return Table 1 of both stages as CSV with full precision."""
-    kinds = ("mean", "sd", "low", "high", "cases")
+    kinds = ("mean", "sd", "low", "high", "cases", "corrected")
     columns = head(done.labels)[1:]
     names = ["model", "stage", "runs", "seeds", *(f"{c} {kind}" for c in columns for kind in kinds)]
     body: list[list[object]] = []
     for row, final, before in zip(done.rows, done.final, done.before, strict=True):
         stages = {"final": final} | ({"before fine-tuning": before} if row.is_fine_tuned else {})
         for stage, cells in stages.items():
-            values = ((c.mean.mean, c.sd, c.mean.low, c.mean.high, c.cases) for c in cells)
+            values = ((c.mean.mean, c.sd, c.mean.low, c.mean.high, c.cases, c.corrected) for c in cells)
             body.append([row.label, stage, len(row.runs), len(row.seeds), *sum(values, ())])
     body += [[job.folder.name, job.state] for job in done.missing]
     for name, *means in paper(done.labels):
-        body.append([name, "final", "", "", *sum(([mean, "", "", "", ""] for mean in means), [])])
+        body.append([name, "final", "", "", *sum(([mean, *[""] * 5] for mean in means), [])])
     return formats.csv_text(names, [line + [""] * (len(names) - len(line)) for line in body])

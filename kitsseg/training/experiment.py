@@ -163,7 +163,8 @@ class Experiment:
         log.info(
             f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} training cases with "
             f"{len(data.rows(0))} {data.samples}, {len(data.split.validation)} validation cases; "
-            f"{precision}; {self.folder}"
+            + (f"{len(data.split.test)} test cases are not used; " if data.split.test else "")
+            + f"{precision}; {self.folder}"
         )
         environment = provenance.describe_environment(device, precision, self.compiled)
         return {"environment": environment, "config": self.settings, "split": split}

@@ -62,7 +62,14 @@ def stage_callbacks(folder: Path, stage: str, seed: int, monitor: str, mode: str
         checkpoint_folder(folder, stage), "last", save_on_train_epoch_end=True,
         enable_version_counter=False,
     )  # fmt: skip
-    return [SeedSteps(seed, stage), KeepStopped(), LearningCurve(), CaseCurves(folder, stage), best, last]
+    return [
+        SeedSteps(seed, stage),
+        KeepStopped(),
+        LearningCurve(),
+        CaseCurves(folder, stage),
+        best,
+        last,
+    ]
 
 
 def fit(

@@ -2,8 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from kitsseg.data.case import Case
@@ -17,6 +21,7 @@ from kitsseg.data.split import (
     Seeded,
     Split,
     Stratified,
+    check_patients,
 )
 
 IDS = [f"case_{i:05d}" for i in range(210)]
@@ -195,3 +200,63 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, content: object, fold: int | N
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="path=.*none.json: cannot be read .*; set another file"):
         FileSplit(str(tmp_path / "none.json"))
+
+
+# ---- test cases
+
+
+def with_columns() -> list[Case]:
+    """Return 40 cases of 20 patients."""
+    return some(*IDS[:40], patient=[f"p{i // 2}" for i in range(40)])
+
+
+def test_test_cases_are_those_of_a_share_of_the_patients() -> None:
+    cases = with_columns()
+    for seed in range(5):
+        split = Grouped(seed=seed, test=0.2)(cases)
+        assert sorted(split.train + split.validation + split.test) == IDS[:40]
+        assert len(split.test) == 8  # both cases of 4 patients
+        assert split == Grouped(seed=seed, test=0.2)(cases[::-1])
+        check_patients(split, cases)
+
+
+@pytest.mark.parametrize("make", [Seeded, KFold, Grouped, Stratified])
+def test_every_random_split_sets_test_cases_aside(make: Callable[..., Any]) -> None:
+    names = [f"p{i}" for i in range(20)]
+    cases = some(*IDS[:20], patient=names, target=["present", "absent"] * 10)
+    split, former = make(seed=1, test=0.25)(cases), make(seed=1)(cases)
+    assert sorted(split.train + split.validation + split.test) == IDS[:20] and len(split.test) == 5
+    assert make(seed=1, test=0)(cases) == former and former.test == []
+    assert make(seed=2, test=0.25)(cases).test != split.test
+    with pytest.raises(ValueError, match="test=1.0: must be at least 0 and below 1"):
+        make(test=1.0)
+
+
+def test_all_folds_have_the_same_test_cases() -> None:
+    folds = [KFold(folds=4, fold=i, test=0.2)(KITS19) for i in range(4)]
+    assert {tuple(split.test) for split in folds} == {tuple(folds[0].test)} and len(folds[0].test) == 42
+    assert sorted([*folds[0].test, *sum((split.validation for split in folds), [])]) == IDS
+
+
+def test_without_test_cases_the_split_is_the_former_one() -> None:
+    """The first validation cases of the default split, as of version 0.1."""
+    assert Seeded()(KITS19) == Seeded(test=0.0)(KITS19)
+    assert Seeded()(KITS19).validation == sorted(
+        np.random.default_rng(42).permutation(IDS).tolist()[:42]
+    )
+
+
+def test_a_file_keeps_its_test_cases(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(asdict(Seeded(test=0.2)(KITS19))))
+    assert FileSplit(str(path))(KITS19) == Seeded(test=0.2)(KITS19)
+    path.write_text(json.dumps({"train": ["a"], "validation": ["b"], "test": ["a"]}))
+    with pytest.raises(ValueError, match="has case a on both sides; remove it from one"):
+        FileSplit(str(path))
+
+
+def test_too_few_cases_for_three_parts() -> None:
+    with pytest.raises(ValueError, match="the split of 1 cases has 0 training and 1 validation cases"):
+        Seeded(test=0.5)(KITS19[:2])
+    with pytest.raises(ValueError, match="patient x: has training and test cases"):
+        check_patients(Split(["a"], ["b"], ["c"]), some("a", "b", "c", patient=["x", "y", "x"]))

@@ -54,5 +54,7 @@ def test_undefined_values_are_skipped() -> None:
 def test_too_little_to_choose() -> None:
     assert optimism([[0.1], [0.9]]) == 0
     assert np.isnan(optimism([[0.1, 0.2]])) and np.isnan(optimism(np.full((4, 2), np.nan)))
-    with pytest.raises(ValueError, match=r"values of shape \(2,\) .* must both be \[cases, candidates\]"):
+    with pytest.raises(
+        ValueError, match=r"values of shape \(2,\) .* must both be \[cases, candidates\]"
+    ):
         optimism([0.1, 0.2])

@@ -39,20 +39,21 @@ def test_every_validated_case_is_written_once(blocks: Path, tmp_path: Path) -> N
     assert again == rows[: 2 * len(validated)]
 
 
+DICE = np.array([(0.1, 0.8, 0.5), (0.9, 0.2, 0.4), (0.3, 0.6, np.nan)])  # of cases by epoch
+LOSS = np.where(np.isnan(DICE), 0.9, 1 - DICE)
 ROWS = [
-    {"stage": "train", "epoch": e, "step": 4 * e, "case": f"c{c}", "val/loss": 1 - d, "val/liver_dice": d}
-    for e, dice in enumerate([(0.1, 0.9, 0.3), (0.8, 0.2, 0.6), (0.5, 0.4, "")])
-    for c, d in enumerate(dice)
-    if d != "" or c < 2
-] + [{"stage": "train", "epoch": 2, "step": 8, "case": "c2", "val/loss": 0.9, "val/liver_dice": ""}]  # fmt: skip
+    {
+        "stage": "train", "epoch": e, "step": 4 * e, "case": f"c{c}", "val/loss": LOSS[c, e],
+        "val/liver_dice": "" if np.isnan(DICE[c, e]) else DICE[c, e],
+    }
+    for e in range(3) for c in range(3)
+]  # fmt: skip
 
 
 def test_optimism_of_a_file(tmp_path: Path) -> None:
     case_curves.write(tmp_path / "epochs.csv", ROWS)
-    dice = np.array([(0.1, 0.8, 0.5), (0.9, 0.2, 0.4), (0.3, 0.6, np.nan)])
-    loss = np.where(np.isnan(dice), 0.9, 1 - dice)
     found = optimism_of_epoch(tmp_path, "train", 2, "val/loss", "min", ["liver"])
-    assert found == {"liver": optimism(dice, loss, "min")} and found["liver"] > 0
+    assert found == {"liver": optimism(DICE, LOSS, "min")} and found["liver"] > 0
 
 
 @pytest.mark.parametrize(

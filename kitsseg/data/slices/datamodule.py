@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from kitsseg.data.slices.coverage import check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
 from kitsseg.data.slices.loader import default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
+from kitsseg.data.sources.source import Source as DataSet
 from kitsseg.data.split import Split, check_patients
 from kitsseg.data.store.prepare import is_current, prepare
 from kitsseg.data.store.store import Index, Resolution, Store, store_folder
@@ -136,8 +138,9 @@ class SliceDataModule(pl.LightningDataModule):
             return
         self.store = self.open_store()
         cases = self.store.with_target(self.cases.values(), self.labels.ids(self.labels.target))
-        self.split = self.splitter(cases)
-        check_patients(self.split, cases)
+        split, named = self.splitter(cases), self._named_test_cases()
+        self.split = replace(split, test=sorted({*split.test, *(case.id for case in named)}))
+        check_patients(self.split, [*cases, *named])
         self.train_rows = self._rows_of(self.split.train)
         self.validation_rows = self._rows_of(self.split.validation)
         sides = (self.train_rows, self.validation_rows)
@@ -163,6 +166,11 @@ class SliceDataModule(pl.LightningDataModule):
         if unknown := self.exclude - {case.id for case in found}:
             raise ValueError(f"data.exclude={sorted(unknown)}: data.root has no such cases")
         return [case for case in found if case.id not in self.exclude]
+
+    def _named_test_cases(self) -> list[Case]:
+        """Return the labelled cases that the data set itself sets aside as test cases."""
+        found = self.source.cases(self.root, self.labels) if isinstance(self.source, DataSet) else []
+        return [case for case in found if case.is_test and case.label and case.id not in self.exclude]
 
     def _store_folder(self, cases: Sequence[Case]) -> Path:
         # A table lists any folders; the phantom writes its cases into a folder of its own below root.

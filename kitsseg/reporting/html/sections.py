@@ -60,11 +60,12 @@ def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
 
 def table(study: Study, texts: Mapping[str, str]) -> Iterator[Html]:
     """Yield Table 1, followed by its Markdown, CSV and LaTeX forms from ``texts``."""
-    head, final = tables.head(study.labels), [*tables.table_lines(study), *tables.paper(study.labels)]
+    head, final = tables.heads(study), [*tables.table_lines(study), *tables.paper_lines(study)]
     yield html_table(head, final, "Table 1", "figures")
     if before := tables.table_lines(study, after=False):
         yield el("h3", "Before fine-tuning (stage one)")
         yield html_table(head, before, "Table 1 before fine-tuning", "figures")
+    yield from (el("p", line) for line in tables.best_lines(study))
     yield el("p", tables.note(study), class_="note")
     yield folded_text("As Markdown (all tables)", texts["table1.md"])
     yield folded_text("As CSV", texts["table1.csv"])

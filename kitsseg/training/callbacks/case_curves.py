@@ -1,4 +1,4 @@
-"""Write the metrics of every case after every validation, and estimate what the choice of the epoch adds."""
+"""Write the metrics of each case after each validation, and read them to correct for the best epoch."""
 
 import csv
 import io
@@ -20,9 +20,9 @@ NAME = "epochs.csv"
 class CaseCurves(pl.Callback):
     """Write ``epochs.csv``: loss and Dice of every validation case after every validation.
 
-    The columns are ``stage``, ``epoch`` from 0, ``step`` (optimizer steps), ``case``, and the names that
-    `kitsseg.training.task.SegmentationTask` logs. Dice is that of the prepared slices, and empty where it
-    is undefined. A repeated validation of a resumed run replaces its rows.
+    The columns are ``stage``, ``epoch`` from 0, ``step`` (optimizer steps), ``case``, and the names
+    that `kitsseg.training.task.SegmentationTask` logs. Dice is that of the prepared slices, and empty
+    where it is undefined. A repeated validation of a resumed run replaces its rows.
 
     Args:
         folder: folder of the job.
