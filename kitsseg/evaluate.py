@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code."""
     from kitsseg.data.case import TEST
     from kitsseg.data.parallel import over_cases
-    from kitsseg.data.split import parse_part
+    from kitsseg.data.split_part import parse_part
     from kitsseg.evaluation.cases import find_pairs
     from kitsseg.evaluation.record import VERSION, count_look, summarise, write
     from kitsseg.evaluation.scores import score_pair
@@ -104,7 +104,9 @@ def run(cfg: DictConfig) -> int:
         else:
             problems[pair.id] = problem
     part = parse_part(cfg.cases)
-    looks = None if part is None or part[1] != TEST else count_look(part[0], chosen, predictions)
+    looks = 0
+    if part is not None and part[1] == TEST and scores:
+        looks = count_look(part[0], chosen, predictions)
     evaluation = {
         "name": predictions.resolve().name if cfg.name is None else cfg.name,
         "predictions": str(predictions),
@@ -120,7 +122,7 @@ def run(cfg: DictConfig) -> int:
         "kitsseg": kitsseg.__version__,
         "version": VERSION,
         "summary": summarise(scores, labels),
-        **({} if looks is None else {"test_looks": looks}),
+        **({"test_looks": looks} if looks else {}),
     }
     write(output, evaluation)
     return report(evaluation, len(chosen), output)

@@ -21,7 +21,7 @@ from kitsseg.data.case import case_number, nifti_ending
 from kitsseg.data.names import suggestion
 from kitsseg.data.sources.kits import ALL_EDITIONS, RANGE, parse_cases
 from kitsseg.data.sources.table import Table
-from kitsseg.data.split import parse_part, read_part
+from kitsseg.data.split_part import parse_part, read_part
 
 if TYPE_CHECKING:
     from kitsseg.data.io.scan import Found, Scan

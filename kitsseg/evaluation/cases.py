@@ -8,7 +8,7 @@ from kitsseg.data.case import LABEL_NAME, case_number, is_id, nifti_ending, volu
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.sources.source import Source
-from kitsseg.data.split import parse_part, read_part
+from kitsseg.data.split_part import parse_part, read_part
 from kitsseg.system.obstacles import is_file, obstacle
 
 ALL, PREDICTED = "all", "predicted"

@@ -37,7 +37,7 @@ def count_look(split: Path, cases: Sequence[str], predictions: Path) -> int:
     Each evaluation is an entry in ``test_looks.json`` beside ``split``, the ``split.json`` of a run.
     Entries of the runs in the same folder count if they have a case in common with these.
     """
-    path = split.absolute().parent / LOOKS
+    path = split.resolve().parent / LOOKS
     looks = {other: _read_looks(other) for other in {path, *path.parent.parent.glob(f"*/{LOOKS}")}}
     when = time.strftime("%Y-%m-%dT%H:%M:%S")
     looks[path].append({"time": when, "predictions": str(predictions), "cases": sorted(cases)})
