@@ -64,4 +64,4 @@ def _means(values: Floats, weights: Floats) -> Floats:
 
 def _best(means: Floats) -> NDArray[np.intp]:
     """Return the first largest candidate of each row."""
-    return np.where(np.isnan(means), -np.inf, means).argmax(axis=1)
+    return np.asarray(np.where(np.isnan(means), -np.inf, means).argmax(axis=1))
