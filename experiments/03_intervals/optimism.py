@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from kitsseg.evaluation.optimism import Floats, optimism
+from kitsseg.evaluation.optimism import Choice, Floats, optimism
 
 table = import_module("experiments.03_intervals.simulate").table
 ROUNDS, DRAWS = 500, 199  # repetitions per row, bootstrap samples
@@ -56,28 +56,30 @@ def best_epoch(rng: np.random.Generator, kind: str, cases: int, epochs: int) -> 
     dice, loss = draw(rng, true, difficulty)
     best = loss.mean(axis=0).argmin()
     raw = float(dice[:, best].mean() - true[best] - difficulty.mean())
-    return [raw, raw - classical(dice, loss, rng), raw - optimism(dice, loss, "min", DRAWS)]
+    left_out = optimism([[Choice(dice, loss, "min")]], DRAWS)
+    return [raw, raw - classical(dice, loss, rng), raw - left_out]
 
 
 def best_recipe(rng: np.random.Generator, cases: int, recipes: int, spread: float) -> list[float]:
-    """Return the error of the best recipe's mean: raw, minus the optimism of one choice, of both.
+    """Return the error of the best recipe's mean: raw, corrected for one choice, for both.
 
     The true means of the recipes vary with the standard deviation ``spread``. Each is evaluated after
     the epoch that had the lowest loss on the same cases.
     """
     difficulty = rng.normal(0, 0.15, cases)
-    columns, truths, of_epoch = [], [], []
+    choices, columns, truths = [], [], []
     for _ in range(recipes):
         true = curve(rng, "rising", RECIPE_EPOCHS) + rng.normal(0, spread)
         dice, loss = draw(rng, true, difficulty)
         best = loss.mean(axis=0).argmin()
         columns.append(dice[:, best])
         truths.append(true[best])
-        of_epoch.append(optimism(dice, loss, "min", DRAWS))
+        choices.append([Choice(dice, loss, "min")])
     values = np.transpose(columns)
     row = values.mean(axis=0).argmax()
     raw = float(values[:, row].mean() - truths[row] - difficulty.mean())
-    return [raw, raw - of_epoch[row], raw - of_epoch[row] - optimism(values, draws=DRAWS)]
+    of_epoch = optimism([choices[row]], DRAWS)
+    return [raw, raw - of_epoch, raw - optimism(choices, DRAWS)]
 
 
 def line(errors: list[list[float]]) -> list[str]:

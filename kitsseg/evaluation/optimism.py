@@ -1,58 +1,72 @@
-"""By how much the best of several candidates is too good on the cases that chose it.
+"""By how much the best of several epochs and recipes is too good on the cases that chose it.
 
-The candidates are the epochs of a run or the recipes of a table. Their means over cases are compared
-and the best is chosen, so part of its lead is luck. The bootstrap repeats the choice: a candidate is
-chosen on a sample of the cases, drawn with replacement, and evaluated on the cases that the sample
-lacks. The mean over samples estimates what the chosen candidate achieves on new cases (Tsamardinos,
-Greasidou and Borboudakis, Machine Learning 107, 2018; the leave-one-out bootstrap of Efron, JASA 78,
-1983).
-experiments/03_intervals compares its bias with that of other estimators.
+Means over cases choose the epoch of each run and the best recipe, so part of their lead is luck. The
+bootstrap repeats both choices: they are made on a sample of the cases, drawn with replacement, and
+evaluated on the cases that the sample lacks. The mean over samples estimates what the chosen recipe
+achieves on new cases (Tsamardinos, Greasidou and Borboudakis, Machine Learning 107, 2018; the
+leave-one-out bootstrap of Efron, JASA 78, 1983). experiments/03_intervals compares its bias with that of
+other estimators.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 DRAWS = 1999
 
 Floats = NDArray[np.float64]
 
 
-def optimism(
-    values: ArrayLike, monitored: ArrayLike | None = None, mode: str = "max", draws: int = DRAWS
-) -> float:
-    """Return the mean of the best candidate minus an estimate of its mean on new cases.
+class Choice(NamedTuple):
+    """The choice of one of several candidates, such as the epochs of a run.
+
+    Attributes:
+        values: the metric to report, ``[cases, candidates]``, NaN where undefined.
+        monitored: ``[cases, candidates]``; the candidate with the best mean is chosen, the first of
+            equal ones.
+        mode: ``max`` or ``min``: which mean is the best.
+    """
+
+    values: Floats
+    monitored: Floats
+    mode: str = "max"
+
+
+def optimism(recipes: Sequence[Sequence[Choice]], draws: int = DRAWS) -> float:
+    """Return the mean of the best recipe minus an estimate of its mean on new cases.
 
     Args:
-        values: ``[cases, candidates]``, NaN where undefined.
-        monitored: values of the same shape whose means choose the candidate; by default ``values``.
-        mode: ``max`` or ``min``: which mean of ``monitored`` is the best. The first of equal ones is.
+        recipes: the choices of the runs of each recipe, all with the same cases. The mean of a recipe is
+            the mean over its runs, and the recipe with the largest mean is the best.
         draws: number of bootstrap samples.
 
     Returns:
-        The optimism in the unit of ``values``, by chance below 0; 0 with a single candidate. NaN if
-        fewer than two cases have a value.
+        The optimism in the unit of the values; by chance, it can be below 0. It is 0 if there is nothing
+        to choose, and NaN if fewer than two cases have a value.
     """
-    scores = np.asarray(values, np.float64)
-    choosing = scores if monitored is None else np.asarray(monitored, np.float64)
-    if scores.ndim != 2 or scores.shape != choosing.shape:
-        raise ValueError(
-            f"values of shape {scores.shape} and monitored of shape {choosing.shape}: must both be "
-            "[cases, candidates]"
-        )
-    known = ~np.isnan(scores).all(axis=1)
-    scores, choosing = scores[known], choosing[known]
-    cases, candidates = scores.shape
-    if cases < 2:
+    runs = [run for recipe in recipes for run in recipe]
+    known = np.any([~np.isnan(run.values).all(axis=1) for run in runs], axis=0)
+    if (cases := int(known.sum())) < 2:
         return float("nan")
-    if candidates == 1:
+    if len(recipes) == 1 and all(run.values.shape[1] == 1 for run in runs):
         return 0.0
-    choosing = choosing if mode == "max" else -choosing
     drawn = np.random.default_rng(0).multinomial(cases, np.full(cases, 1 / cases), size=draws)
-    drawn = drawn[(drawn == 0).any(axis=1)].astype(np.float64)
-    chosen = _best(_means(choosing, drawn))
-    left_out = _means(scores, (drawn == 0).astype(np.float64))[np.arange(len(drawn)), chosen]
-    (best,) = _best(_means(choosing, np.ones((1, cases))))
-    return float(np.nanmean(scores[:, best]) - np.nanmean(left_out))
+    drawn = np.vstack([np.ones(cases), drawn[(drawn == 0).any(axis=1)]])  # all cases, then the samples
+    found = [[_repeat(run, known, drawn) for run in recipe] for recipe in recipes]
+    means = np.array([[_mean(np.array(part)) for part in zip(*r, strict=True)] for r in found])
+    best = np.where(np.isnan(means[:, 0]), -np.inf, means[:, 0]).argmax(axis=0)
+    seen, left_out = means[best, :, np.arange(len(drawn))].T
+    return float(seen[0] - np.nanmean(left_out[1:]))
+
+
+def _repeat(run: Choice, known: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
+    """Return ``[draws]``: means of the chosen candidates, with weights and in cases of weight 0."""
+    values, monitored = run.values[known], run.monitored[known]
+    means = _means(monitored if run.mode == "max" else -monitored, weights)
+    place = np.arange(len(weights)), np.where(np.isnan(means), -np.inf, means).argmax(axis=1)
+    return _means(values, weights)[place], _means(values, (weights == 0).astype(np.float64))[place]
 
 
 def _means(values: Floats, weights: Floats) -> Floats:
@@ -62,6 +76,6 @@ def _means(values: Floats, weights: Floats) -> Floats:
         return np.asarray((weights @ np.where(known, values, 0)) / (weights @ known))
 
 
-def _best(means: Floats) -> NDArray[np.intp]:
-    """Return the first largest candidate of each row."""
-    return np.asarray(np.where(np.isnan(means), -np.inf, means).argmax(axis=1))
+def _mean(values: Floats) -> Floats:
+    """Return the mean of ``[runs, draws]`` over the runs with a value."""
+    return np.asarray(_means(values, np.ones((1, len(values))))[0])

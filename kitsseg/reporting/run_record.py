@@ -1,9 +1,13 @@
 """Read and write ``result.json``, the record of one run. Tables and reports use only these records."""
 
+import csv
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import SplitScores
@@ -11,8 +15,24 @@ from kitsseg.system.files import write_json
 
 VERSION = 2
 ADDED_IN_2 = {"curves", "clinical"}  # version 1 also lacks the voxel volume of each case
-ADDED_LATER = {"labels", "window", "optimism"}  # without labels, the record is of KiTS19's
+ADDED_LATER = {"labels", "window", "validated"}  # without labels, the record is of KiTS19's
 RESULT, STATUS = "result.json", "status.json"
+EPOCHS = "epochs.csv"  # metrics of each case after each validation
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The metrics of the validation cases of a stage after each validation.
+
+    Attributes:
+        cases: ids of the cases.
+        epochs: the epoch of each validation, from 0.
+        values: ``[cases, validations]`` by the name of the metric, NaN where undefined.
+    """
+
+    cases: list[str]
+    epochs: list[int]
+    values: dict[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -27,8 +47,7 @@ class Record:
         epochs: for each stage, the number of epochs (``run``) and the best epoch (``best``).
         seconds: duration of each phase.
         curves: for each stage, one dict per epoch: ``epoch`` from 0, ``train/loss``, ``val/loss``, ….
-        optimism: for each stage, by how much the choice of the epoch raised the mean validation Dice of
-            each region (`kitsseg.evaluation.optimism`); without regions for which this is unknown.
+        validated: the metrics of each validation by stage, from ``epochs.csv``; empty if unknown.
         clinical: clinical fields by validation case; empty if unknown.
         labels: classes and regions as plain values, see `label_set`.
         window: ``low_hu``, ``high_hu``, ``mean_hu`` and ``sd_hu``; empty if unknown.
@@ -46,7 +65,7 @@ class Record:
     environment: dict[str, Any]
     seconds: dict[str, float]
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    optimism: dict[str, dict[str, float]] = field(default_factory=dict)
+    validated: dict[str, Validated] = field(default_factory=dict, compare=False, repr=False)
     clinical: dict[str, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=KITS19.as_dict)
     window: dict[str, float] = field(default_factory=dict)
@@ -64,7 +83,7 @@ class Record:
 
     def write(self, folder: Path) -> None:
         """Write ``folder/result.json`` atomically."""
-        write_json(folder / RESULT, asdict(self))
+        write_json(folder / RESULT, asdict(replace(self, validated={})))
 
 
 def read(path: Path) -> Record:
@@ -92,7 +111,38 @@ def read(path: Path) -> Record:
         Labels(**record.labels)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: labels: {error}; run the job again") from error
-    return record
+    return replace(record, validated=_validated(path.parent))
+
+
+def read_epochs(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's ``epochs.csv``; none if the file does not exist."""
+    path = folder / EPOCHS
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _validated(folder: Path) -> dict[str, Validated]:
+    """Return the metrics of each validation by stage; `ValueError` if ``epochs.csv`` is damaged."""
+    stages: dict[str, Validated] = {}
+    try:
+        rows = read_epochs(folder)
+        for stage in dict.fromkeys(row["stage"] for row in rows):
+            own = [row for row in rows if row["stage"] == stage]
+            cases = {case: i for i, case in enumerate(sorted({row["case"] for row in own}))}
+            epochs = {row["step"]: int(row["epoch"]) for row in own}
+            steps = {step: i for i, step in enumerate(epochs)}
+            values = {}
+            for name in [name for name in own[0] if name.startswith("val/")]:
+                values[name] = np.full((len(cases), len(steps)), np.nan)
+                for row in own:
+                    place = cases[row["case"]], steps[row["step"]]
+                    values[name][place] = float(row[name] or "nan")
+            stages[stage] = Validated(list(cases), list(epochs.values()), values)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{folder / EPOCHS}: is damaged ({error!r}); remove it") from error
+    return stages
 
 
 def job_order(folder: Path) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kitsseg.data.labels import Labels
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.metrics import mean_over_cases
-from kitsseg.evaluation.optimism import optimism
+from kitsseg.evaluation.optimism import Choice, optimism
 from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.run_record import Record
@@ -107,11 +107,24 @@ class Row:
         return replace(cell, corrected=cell.mean.mean - self.optimism(region, after))
 
     def optimism(self, region: str, after: bool = True) -> float:
-        """Return the mean optimism of the runs, of the last stage or of stage one; NaN if unknown."""
-        stages = ["train" if run.after is None or not after else "finetune" for run in self.runs]
-        pairs = zip(self.runs, stages, strict=True)
-        found = [run.optimism.get(stage, {}).get(region, float("nan")) for run, stage in pairs]
-        return float(np.mean(found))
+        """Return by how much the choice of the epoch raised the mean, of the last stage or of stage one.
+
+        NaN if a run lacks the metrics of its validations.
+        """
+        cases = self.scores("validation", region, after).cases
+        choices = [_epochs(run, region, cases, after) for run in self.runs]
+        known = [choice for choice in choices if choice is not None]
+        return optimism([known]) if len(known) == len(choices) else float("nan")
+
+    def choices(self, region: str, cases: Sequence[str]) -> list[Choice]:
+        """Return the choice of the epoch of each run; a run without one has a single candidate."""
+        found = []
+        for run in self.runs:
+            final = run.final.get("validation", {})
+            dice = [final[case]["dice"].get(region) if case in final else None for case in cases]
+            values = np.array(dice, np.float64)[:, None]
+            found.append(_epochs(run, region, cases) or Choice(values, values))
+        return found
 
     def validation_dice(self, region: str, after: bool = True) -> dict[str, float]:
         """Return each case's validation Dice, averaged over seeds, of the last stage or of stage one."""
@@ -131,8 +144,8 @@ class Row:
 class Best:
     """The row with the highest mean validation Dice of a region on the cases that all rows validated.
 
-    ``corrected`` is the mean minus the optimism of the choice of the row, and of the choice of its
-    epochs if this is known.
+    ``corrected`` is the mean minus the optimism of the choice of the row, and of the choice of the epoch
+    of each run for which it is known.
     """
 
     row: Row
@@ -148,12 +161,26 @@ def best_row(rows: Sequence[Row], region: str) -> Best | None:
     common = sorted(set.intersection(*(set(s.by_case()) for s in scores))) if len(rows) > 1 else []
     if len(common) < 2:
         return None
-    values = np.transpose([stats.case_means(s.select(common).values) for s in scores])
-    means = values.mean(axis=0)
-    row, mean = rows[int(means.argmax())], float(means.max())
-    of_epoch = row.optimism(region)
-    corrected = mean - optimism(values) - (0 if np.isnan(of_epoch) else of_epoch)
-    return Best(row, region, mean, corrected, len(common))
+    means = [float(stats.case_means(s.select(common).values).mean()) for s in scores]
+    best = int(np.argmax(means))
+    corrected = means[best] - optimism([row.choices(region, common) for row in rows])
+    return Best(rows[best], region, means[best], corrected, len(common))
+
+
+def _epochs(run: Record, region: str, cases: Sequence[str], after: bool = True) -> Choice | None:
+    """Return the choice of the epoch of a run; None without the metrics that made it."""
+    stage = "train" if run.after is None or not after else "finetune"
+    found, checkpoint = run.validated.get(stage), run.config.get("checkpoint", {})
+    chosen = run.epochs.get(stage, {}).get("best", 0) - 1
+    names = f"val/{region}_dice", checkpoint.get("monitor")
+    if found is None or chosen not in found.epochs or not {*names} <= found.values.keys():
+        return None
+    row = {case: i for i, case in enumerate(found.cases)}
+    places = [row.get(case, -1) for case in cases]
+    values, monitored = (
+        np.pad(found.values[name], ((0, 1), (0, 0)), constant_values=np.nan)[places] for name in names
+    )
+    return Choice(values, monitored, checkpoint["mode"])
 
 
 def target_words(rows: Sequence[Row]) -> str:

@@ -20,7 +20,6 @@ from kitsseg.reporting.run_record import Record
 from kitsseg.system import distributed, hardware, provenance
 from kitsseg.system.files import file_version, write_json
 from kitsseg.training import showcase
-from kitsseg.training.callbacks.case_curves import optimism_of_epoch
 from kitsseg.training.callbacks.resume import AtomicCheckpointIO
 from kitsseg.training.evaluation import evaluate
 from kitsseg.training.finetune import FineTune
@@ -187,7 +186,6 @@ class Experiment:
         """Write the record and the showcase; return the record."""
         is_kits = isinstance(self.data.source, Kits19)
         clinical = read_clinical(self.data.root) if is_kits else {}
-        chosen_by, regions = self.settings["checkpoint"], list(self.data.labels.regions)
         record = Record(
             name=self.settings["name"],
             model=self.model,
@@ -198,12 +196,6 @@ class Experiment:
             epochs={stage: result["epochs"] for stage, result in fitted.items()},
             seconds=seconds,
             curves={stage: result["curve"] for stage, result in fitted.items()},
-            optimism={
-                stage: optimism_of_epoch(
-                    self.folder, stage, result["epochs"]["best"], **chosen_by, regions=regions
-                )
-                for stage, result in fitted.items()
-            },
             clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
             labels=self.data.labels.as_dict(),
             window=self.window.settings(),

@@ -11,8 +11,7 @@ from torch import nn
 
 from kitsseg.inference import checkpoint
 from kitsseg.training import checks
-from kitsseg.training.callbacks import case_curves
-from kitsseg.training.callbacks.case_curves import CaseCurves
+from kitsseg.training.callbacks.case_curves import CaseCurves, copy_epochs
 from kitsseg.training.callbacks.learning_curve import LearningCurve
 from kitsseg.training.callbacks.resume import KeepStopped, SeedSteps
 from kitsseg.training.task import SegmentationTask
@@ -105,9 +104,7 @@ def fit(
         if resume is resume_from and others.is_file() and trainer.is_global_zero:
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(others, best)
-            earlier = case_curves.read(resume.parent / ".." / ".." / case_curves.NAME)
-            if rows := [row for row in earlier if row["stage"] == stage]:
-                case_curves.write(folder / case_curves.NAME, rows)
+            copy_epochs(resume.parent / ".." / "..", folder, stage)
     elif trainer.is_global_zero:
         best.unlink(missing_ok=True)  # left by an attempt that ended within its first epoch
     trainer.fit(task, datamodule=data, ckpt_path=resume)

@@ -35,7 +35,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def same(one: Path, other: Path) -> None:
     """Assert that metrics, curves and weights are bit-identical."""
     first, second = (run_record.read(home / "run" / "result.json") for home in (one, other))
-    for name in ("before", "after", "epochs", "curves", "optimism", "split"):
+    for name in ("before", "after", "epochs", "curves", "split"):
         assert getattr(first, name) == getattr(second, name), name
     assert (one / "run/epochs.csv").read_text() == (other / "run/epochs.csv").read_text()
     for stage in ("train", "finetune")[: 1 if first.after is None else 2]:

@@ -1,4 +1,4 @@
-"""Write the metrics of each case after each validation, and read them to correct for the best epoch."""
+"""Write the metrics of each case after each validation for ``epochs.csv``."""
 
 import csv
 import io
@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytorch_lightning as pl
 
-from kitsseg.evaluation.optimism import optimism
+from kitsseg.reporting.run_record import EPOCHS, read_epochs
 from kitsseg.system.files import write_text
-
-NAME = "epochs.csv"
 
 
 class CaseCurves(pl.Callback):
@@ -30,7 +26,7 @@ class CaseCurves(pl.Callback):
     """
 
     def __init__(self, folder: Path, stage: str) -> None:
-        self.path, self.stage = folder / NAME, stage
+        self.folder, self.stage = folder, stage
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
@@ -44,57 +40,22 @@ class CaseCurves(pl.Callback):
             rows.append(head | {"case": ids[case]} | dict(zip(list(metrics)[1:], texts, strict=True)))
         kept = [
             row
-            for row in read(self.path)
+            for row in read_epochs(self.folder)
             if row["stage"] != self.stage or int(row["step"]) < trainer.global_step
         ]
-        write(self.path, [*kept, *rows])
+        write_epochs(self.folder, [*kept, *rows])
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """Return the rows of ``epochs.csv``; none if the file does not exist."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def copy_epochs(source: Path, target: Path, stage: str) -> None:
+    """Copy the rows of a stage of another run, which this run continues."""
+    if rows := [row for row in read_epochs(source) if row["stage"] == stage]:
+        write_epochs(target, rows)
 
 
-def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_epochs(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write ``epochs.csv`` atomically; there must be a row."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, out.getvalue())
-
-
-def optimism_of_epoch(
-    folder: Path, stage: str, best: int, monitor: str, mode: str, regions: Sequence[str]
-) -> dict[str, float]:
-    """Return by how much the choice of the epoch raised the mean validation Dice of each region.
-
-    Args:
-        folder: folder of the job.
-        stage: ``train`` or ``finetune``.
-        best: number of the chosen epoch, from 1.
-        monitor: metric that chose it; ``mode`` is ``min`` or ``max``.
-        regions: names of the regions.
-
-    Returns:
-        Dice by region. A region is left out if its optimism is undefined, and all are if the file lacks
-        the chosen epoch or the metric that chose it.
-    """
-    rows = [row for row in read(folder / NAME) if row["stage"] == stage]
-    if not rows or monitor not in rows[0] or str(best - 1) not in {row["epoch"] for row in rows}:
-        return {}
-    cases = {case: i for i, case in enumerate(sorted({row["case"] for row in rows}))}
-    steps = {step: i for i, step in enumerate(dict.fromkeys(row["step"] for row in rows))}
-
-    def table(column: str) -> npt.NDArray[np.float64]:
-        values = np.full((len(cases), len(steps)), np.nan)
-        for row in rows:
-            values[cases[row["case"]], steps[row["step"]]] = float(row[column] or "nan")
-        return values
-
-    chosen_by = table(monitor)
-    found = {region: optimism(table(f"val/{region}_dice"), chosen_by, mode) for region in regions}
-    return {region: value for region, value in found.items() if not math.isnan(value)}
+    write_text(folder / EPOCHS, out.getvalue())
