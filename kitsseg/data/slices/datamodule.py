@@ -138,7 +138,10 @@ class SliceDataModule(pl.LightningDataModule):
             return
         self.store = self.open_store()
         cases = self.store.with_target(self.cases.values(), self.labels.ids(self.labels.target))
-        split, named = self.splitter(cases), self._named_test_cases()
+        named = (
+            self.source.test_cases(self.root, self.labels) if isinstance(self.source, DataSet) else []
+        )
+        split = self.splitter(cases)
         self.split = replace(split, test=sorted({*split.test, *(case.id for case in named)}))
         check_patients(self.split, [*cases, *named])
         self.train_rows = self._rows_of(self.split.train)
@@ -166,11 +169,6 @@ class SliceDataModule(pl.LightningDataModule):
         if unknown := self.exclude - {case.id for case in found}:
             raise ValueError(f"data.exclude={sorted(unknown)}: data.root has no such cases")
         return [case for case in found if case.id not in self.exclude]
-
-    def _named_test_cases(self) -> list[Case]:
-        """Return the labelled cases that the data set itself sets aside as test cases."""
-        found = self.source.cases(self.root, self.labels) if isinstance(self.source, DataSet) else []
-        return [case for case in found if case.is_test and case.label and case.id not in self.exclude]
 
     def _store_folder(self, cases: Sequence[Case]) -> Path:
         # A table lists any folders; the phantom writes its cases into a folder of its own below root.

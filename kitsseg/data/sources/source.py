@@ -35,6 +35,10 @@ class Source(ABC):
             raise ValueError(f"data.root={root}: contains no training cases; add cases with labels")
         return cases
 
+    def test_cases(self, root: str | Path, labels: Labels = KITS19) -> list[Case]:
+        """Return the labelled cases that the data set itself sets aside as test cases."""
+        return [case for case in self.cases(root, labels) if case.is_test and case.label is not None]
+
     def choose(self, cases: object) -> list[str]:
         """Return the case ids that a setting selects: one id or a list of ids."""
         ids = cases if isinstance(cases, list) else [cases]
