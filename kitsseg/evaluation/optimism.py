@@ -53,11 +53,12 @@ def optimism(recipes: Sequence[Sequence[Choice]], draws: int = DRAWS) -> float:
     if len(recipes) == 1 and all(run.values.shape[1] == 1 for run in runs):
         return 0.0
     drawn = np.random.default_rng(0).multinomial(cases, np.full(cases, 1 / cases), size=draws)
-    drawn = np.vstack([np.ones(cases), drawn[(drawn == 0).any(axis=1)]])  # all cases, then the samples
-    found = [[_repeat(run, known, drawn) for run in recipe] for recipe in recipes]
+    samples = drawn[(drawn == 0).any(axis=1)]
+    weights = np.vstack([np.ones(cases), samples]).astype(np.float64)  # all cases, then the samples
+    found = [[_repeat(run, known, weights) for run in recipe] for recipe in recipes]
     means = np.array([[_mean(np.array(part)) for part in zip(*r, strict=True)] for r in found])
     best = np.where(np.isnan(means[:, 0]), -np.inf, means[:, 0]).argmax(axis=0)
-    seen, left_out = means[best, :, np.arange(len(drawn))].T
+    seen, left_out = means[best, :, np.arange(len(weights))].T
     return float(seen[0] - np.nanmean(left_out[1:]))
 
 
