@@ -138,10 +138,8 @@ class SliceDataModule(pl.LightningDataModule):
             return
         self.store = self.open_store()
         cases = self.store.with_target(self.cases.values(), self.labels.ids(self.labels.target))
-        named = (
-            self.source.test_cases(self.root, self.labels) if isinstance(self.source, DataSet) else []
-        )
-        split = self.splitter(cases)
+        split, source = self.splitter(cases), self.source
+        named = source.test_cases(self.root, self.labels) if isinstance(source, DataSet) else []
         self.split = replace(split, test=sorted({*split.test, *(case.id for case in named)}))
         check_patients(self.split, [*cases, *named])
         self.train_rows = self._rows_of(self.split.train)
