@@ -88,7 +88,7 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
         (left - right)[:, ~np.isnan(left - right).any(axis=0)] if len(left) == len(right) else left[:0]
     )
     if len(complete) > 1 and complete.shape[1] >= MIN_COMPLETE:
-        mean, half = float(difference.mean()), random_effects.half_width(complete, confidence)
+        mean, half = float(difference.mean()), float(random_effects.half_width(complete, confidence))
         interval = Interval(mean, mean - half, mean + half)
     else:
         interval = _interval(difference, [left, right], confidence, draws)
