@@ -73,8 +73,10 @@ def main() -> None:
         drawn = differences(rng, kind, (ROUNDS, seeds, cases), sd)
         resampled = [contains(bootstrap(study, 0.95)) for study in drawn[:BOOTSTRAPS]]
         covers = [contains(interval) for interval in intervals(drawn, 0.95)]
-        large = [stats.signed_rank(study.mean(axis=0))[0] >= 0.05 for study in drawn[:BOOTSTRAPS]]
-        shares = (np.mean(share) for share in (resampled, covers, large))
+        not_significant = [
+            stats.signed_rank(study.mean(axis=0))[0] >= 0.05 for study in drawn[:BOOTSTRAPS]
+        ]
+        shares = (np.mean(share) for share in (resampled, covers, not_significant))
         body.append([kind, str(seeds), str(cases), f"{sd:g}", *(f"{share:.3f}" for share in shares)])
     head = ["differences", "seeds", "cases", "sd between seeds"]
     table([*head, "bootstrap", "random effects (kitsseg)", "p >= 0.05"], body)
