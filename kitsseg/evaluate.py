@@ -133,7 +133,7 @@ def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:
     from kitsseg.evaluation.record import CSV, JSON, POSTPROCESSED, table
 
     summary = evaluation["summary"]
-    print(f"{len(evaluation['cases'])} of {expected} cases evaluated; mean over cases [95 % interval]")
+    print(f"{len(evaluation['cases'])} of {expected} cases evaluated; mean or median [95 % interval]")
     if evaluation["missing"] and evaluation["settings"]["missing"] == "zero":
         print(f"no prediction, scored as empty: {', '.join(evaluation['missing'])}")
     if POSTPROCESSED in summary:

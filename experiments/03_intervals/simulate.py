@@ -86,13 +86,13 @@ def draw_crossed(rng: np.random.Generator, seeds: int, cases: int, seed_sd: floa
     return values
 
 
-def false_positives(rng: np.random.Generator, seeds: int, n: int, seed_sd: float) -> tuple[float, float]:
+def false_positives(rng: np.random.Generator, n: int, seed_sd: float) -> tuple[float, float]:
     """Return how often p < 0.05 and how often the interval excludes 0, for two runs of one recipe."""
     positives = np.zeros(2)
     for _ in range(ROUNDS):
         cases = rng.beta(2, 0.8, n)
         a, b = (
-            np.clip(cases + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, 0.1, (seeds, n)), 0, 1)
+            np.clip(cases + rng.normal(0, seed_sd, (1, 1)) + rng.normal(0, 0.1, (1, n)), 0, 1)
             for _ in "ab"
         )
         test = stats.paired(a, b, draws=DRAWS)
@@ -131,9 +131,9 @@ def main() -> None:
     table([*head, "cases resampled", "cases and seeds resampled (kitsseg)"], body)
 
     body = []
-    for seeds, n, sd in product((1, 3), CASES, SEED_SD):
-        body.append([str(seeds), str(n), f"{sd}", *_shares(false_positives(rng, seeds, n, sd))])
-    table([*head, "p < 0.05", "interval excludes 0"], body)
+    for n, sd in product(CASES, SEED_SD):
+        body.append([str(n), f"{sd}", *_shares(false_positives(rng, n, sd))])
+    table([*head[1:], "p < 0.05", "interval excludes 0"], body)
 
 
 if __name__ == "__main__":

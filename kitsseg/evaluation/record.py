@@ -15,13 +15,18 @@ from numpy.typing import ArrayLike
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import CaseScores
-from kitsseg.evaluation.stats import mean_interval
+from kitsseg.evaluation.stats import mean_interval, median_interval
 from kitsseg.system.files import write_json, write_text
 
-VERSION = 1
+VERSION = 2  # since 2, the interval of the metrics in MEDIANS is that of the median
 LOOKS = "test_looks.json"  # in the folder of a run
 JSON, CSV = "evaluation.json", "evaluation.csv"
 BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}  # title: key
+MEDIANS = {
+    "HD95 (mm)": "hd95_mm",
+    "volume error (ml)": "volume_error_ml",
+    "|volume error| (ml)": "absolute_volume_error_ml",
+}
 POSTPROCESSED = "postprocessed"
 
 
@@ -62,7 +67,10 @@ def summarise(cases: CaseScores, labels: Labels = KITS19) -> dict[str, Any]:
 
 
 def _means(cases: Sequence[Mapping[str, Any]], regions: Iterable[str]) -> dict[str, Any]:
-    """Return each metric's mean over the cases where it is defined, and lesion counts over all cases."""
+    """Return each metric's mean over the cases where it is defined, and lesion counts over all cases.
+
+    Metrics in `MEDIANS` have the median and its interval instead of an interval of the mean.
+    """
     values = {k: {r: [case[k][r] for case in cases] for r in regions} for k in BY_REGION.values()}
     errors = {r: [case["volume_ml"][r]["error"] for case in cases] for r in regions}
     values["volume_error_ml"] = errors
@@ -71,7 +79,10 @@ def _means(cases: Sequence[Mapping[str, Any]], regions: Iterable[str]) -> dict[s
     lesions = {name: sum(case["lesions"][name] for case in cases) for name in names}
     detected = [case["detected"] for case in cases if case["detected"] is not None]
     return {
-        **{key: {r: _mean(parts[r]) for r in regions} for key, parts in values.items()},
+        **{
+            k: {r: _average(v, k in MEDIANS.values()) for r, v in parts.items()}
+            for k, parts in values.items()
+        },
         "lesions": {
             **lesions,
             "sensitivity": lesions["found"] / lesions["truth"] if lesions["truth"] else None,
@@ -81,11 +92,17 @@ def _means(cases: Sequence[Mapping[str, Any]], regions: Iterable[str]) -> dict[s
     }
 
 
-def _mean(values: ArrayLike) -> dict[str, Any]:
-    """Return the mean of the defined values, its 95 % interval and their number; None if undefined."""
+def _average(values: ArrayLike, with_median: bool) -> dict[str, Any]:
+    """Return the mean of the defined values, its 95 % interval and their number; None if undefined.
+
+    With ``with_median``, the interval is that of the median, which is returned as well.
+    """
     array = np.asarray(values, np.float64)  # None becomes NaN
-    interval = {key: None if math.isnan(v) else v for key, v in asdict(mean_interval(array)).items()}
-    return interval | {"cases": int((~np.isnan(array)).sum())}
+    entry = asdict(mean_interval(array))
+    if with_median:
+        entry |= zip(("median", "low", "high"), median_interval(array), strict=True)
+    known = {key: None if math.isnan(value) else value for key, value in entry.items()}
+    return known | {"cases": int((~np.isnan(array)).sum())}
 
 
 def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
@@ -120,14 +137,16 @@ def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """Return the means with intervals as text, with the number of cases where some are undefined."""
+    """Return means and medians as text, with the number of cases where some are undefined."""
     total = max(entry["cases"] for entry in summary["volume_error_ml"].values())
-    volumes = {"volume error (ml)": "volume_error_ml", "|volume error| (ml)": "absolute_volume_error_ml"}
     regions = list(summary["dice"])
+    titles = {title: (key, "mean") for title, key in BY_REGION.items() if "dice" in key}
+    for title, key in MEDIANS.items():
+        titles |= {f"{title}, median": (key, "median"), f"{title}, mean": (key, "mean")}
     lines = [["", *regions]]
-    for title, key in (BY_REGION | volumes).items():
+    for title, (key, name) in titles.items():
         digits = 3 if "dice" in key else 1
-        lines.append([title, *(_cell(summary[key][region], digits, total) for region in regions)])
+        lines.append([title, *(_cell(summary[key][region], name, digits, total) for region in regions)])
     first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join([head.ljust(first), *map(str.rjust, cells, widths)]) for head, *cells in lines]
     lesions, detected = summary["lesions"], summary["detected"]
@@ -141,10 +160,12 @@ def table(summary: Mapping[str, Any]) -> str:
     return "\n".join(text)
 
 
-def _cell(entry: Mapping[str, Any], digits: int, total: int) -> str:
-    if entry["mean"] is None:
+def _cell(entry: Mapping[str, Any], name: str, digits: int, total: int) -> str:
+    """Return the ``mean`` or the ``median``; the interval belongs to the median where there is one."""
+    if entry[name] is None:
         return "–"
     count = "" if entry["cases"] == total else f" ({entry['cases']} cases)"
     low, high = entry["low"], entry["high"]
-    interval = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{entry['mean']:.{digits}f}{interval}{count}"
+    has_interval = low is not None and (name == "median" or "median" not in entry)
+    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if has_interval else ""
+    return f"{entry[name]:.{digits}f}{interval}{count}"

@@ -58,7 +58,7 @@ def test_command_end_to_end(blocks: Path, predicted: Path, tmp_path: Path) -> No
     assert done.stdout.startswith("5 of 6 cases evaluated")
     assert "as predicted\n" in done.stdout and "post-processed\n" in done.stdout
     out = record(tmp_path / "figures")
-    assert (out["version"], out["name"], list(out["problems"])) == (1, "shifted", ["case_00003"])
+    assert (out["version"], out["name"], list(out["problems"])) == (2, "shifted", ["case_00003"])
     assert len(out["cases"]) == 5
     for path in predicted.iterdir():
         case = f"case_{path.name.split('_')[1][:5]}"
@@ -146,7 +146,8 @@ def test_empty_classes(tmp_path: Path) -> None:
     summary = out["summary"]["as_predicted"]
     assert summary["dice"]["tumour"] == {"mean": 0, "low": 0, "high": 0, "cases": 2}
     assert summary["dice"]["kidney"]["cases"] == 3
-    assert summary["hd95_mm"]["tumour"] == {"mean": None, "low": None, "high": None, "cases": 0}
+    none = dict.fromkeys(("mean", "median", "low", "high"))
+    assert summary["hd95_mm"]["tumour"] == {**none, "cases": 0}
     assert summary["lesions"]["sensitivity"] == 0
     assert summary["lesions"]["false_positives_per_case"] == 0.25
     assert summary["detected"] == {"cases": 1, "detected": 0}

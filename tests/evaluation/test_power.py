@@ -43,20 +43,19 @@ def test_cases_without_a_value_in_one_seed_are_left_out() -> None:
 def test_power_grows_with_cases_and_is_5_percent_without_a_difference() -> None:
     effects = power.estimate(pilot(np.random.default_rng(0), 20, 100))
     rng = np.random.default_rng(1)
-    few, many = (power.power(effects, 0.05, 3, cases, 200, rng) for cases in (12, 96))
+    few, many = (power.power(effects, 0.05, 5, cases, 200, rng) for cases in (12, 96))
     assert few < 0.5 < many
-    assert power.power(effects, -0.05, 3, 96, 200, rng) == pytest.approx(many, abs=0.17)
+    assert power.power(effects, -0.05, 5, 96, 200, rng) == pytest.approx(many, abs=0.17)
     assert power.power(effects, 1e-9, 3, 24, 200, rng) < 0.07  # on the one side that is asked for
 
 
 def test_the_claimed_power_is_that_of_new_studies() -> None:
     """The power from a pilot is close to the share of studies of the population that find the gain."""
     rng = np.random.default_rng(2)
-    truth = 0
-    for _ in range(150):
-        study = pilot(rng, 3, 40, gain=0.05)
-        test = power.stats.paired(study, np.zeros_like(study), draws=power.DRAWS)
-        truth += test.difference.low > 0 and test.p < 0.05
+    studies = np.array([pilot(rng, 3, 40, gain=0.05) for _ in range(150)])
+    tests = [power.stats.paired(study, np.zeros_like(study)) for study in studies]
+    truth = sum(test.difference.low > 0 and test.p < 0.05 for test in tests)
+    assert power.count_found(studies, True) == power.count_found(-studies, False) == truth
     claimed = [power.power(power.estimate(pilot(rng, 4, 30)), 0.05, 3, 40, 30, rng) for _ in range(10)]
     assert np.mean(claimed) == pytest.approx(truth / 150, abs=0.12)
 
