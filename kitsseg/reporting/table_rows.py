@@ -249,8 +249,8 @@ def group_runs(runs: Sequence[Record]) -> list[Row]:
     several = len({run.site for run in runs}) > 1
     ignored = ("model=", "split.fold=", *(PLACES if several else ()))
     for run in runs:
-        overrides = (o for o in run.overrides if not o.lstrip("+").startswith(ignored))
-        key = run.site, (run.model, *sorted(map(without_module, overrides)))
+        kept = (o for o in run.overrides if not o.lstrip("+").startswith(ignored))
+        key = run.site, (run.model, *sorted(map(without_module, kept)))
         groups.setdefault(key, []).append(run)
     # A label names only the overrides that distinguish rows.
     shared = set.intersection(*(set(recipe) for _, recipe in groups)) if groups else set()

@@ -117,8 +117,9 @@ def sources(study: Study, jobs: Sequence[Job], searched: Any) -> Iterator[Html]:
         labels = " and ".join(row.label for row in first.rows)
         lines = "\n".join(f"{each}: {command(searched, each.name)}" for each in group)
         cases = el("p", f"Cases: {', '.join(first.cases)}", id=name)
-        summary = el("summary", f"{labels}, cases: {len(first.cases)} ({first.name})")
-        yield el("details", summary, cases, el("pre", lines, tabindex=0))
+        text = f"{labels}, cases: {len(first.cases)} ({first.name})"
+        listed = el("pre", lines, tabindex=0, role="region", aria_label=text)
+        yield el("details", el("summary", text), cases, listed)
     yield el("h3", "Cases")
     table = hash_table(study.rows)
     yield el("details", el("summary", "Hashes of the files of all cases"), table)
