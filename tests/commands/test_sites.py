@@ -48,6 +48,7 @@ def test_sites_exchange_files_and_combine_them(
     expected = combine_cases(list(DICE.values()))
     line = found["unet", "all sites"]
     assert [float(v) for v in line[4:7]] == [expected.mean.mean, expected.mean.low, expected.mean.high]
+    assert expected.new_site.low < 0 and line[7:9] == ["0.0", "1.0"], "a Dice is between 0 and 1"
     assert line[3] == "9" and float(line[9]) == expected.tau
     assert float(found["unet", "b"][4]) == pytest.approx(np.mean(DICE["b"]))
     gains = [[GAIN[s] * (i + 1) / 2 for i in range(len(d))] for s, d in DICE.items()]

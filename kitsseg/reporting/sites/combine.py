@@ -1,7 +1,7 @@
 """Combine the rows of several sites: one mean per model and region, and one per difference."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,8 @@ NOTE = (
     "Validation Dice by site, combined by random-effects meta-analysis: the sites are a sample of all "
     "sites. Mean over sites: 95 % interval of Hartung and Knapp, not narrower than without their "
     "correction. New site: range that contains the true mean of a further site with a probability of "
-    "95 % (needs three sites). SD between sites: of their true means (Paule and Mandel). I²: share of "
+    "95 % (needs three sites). Both are cut to possible values. SD between sites: of their true means "
+    "(Paule and Mandel). I²: share of "
     "the variance of the means that is due to differences between sites. Scores are averaged over "
     "seeds; the result describes these weights, not other seeds. Differences are paired within a site."
 )
@@ -73,11 +74,21 @@ def combine(study: Study) -> list[Pooled]:
         first, second = (row.validation_dice(c.region) for row in (c.first, c.second))
         site = Site(c.first.site, c.paired.difference, {i: first[i] - second[i] for i in c.cases})
         add(f"{c.first.recipe} − {c.second.recipe}", c.region, site, (c.first, c.second))
-    return [
-        Pooled(model, region, sites, rows, combine_cases([[*site.values.values()] for site in sites]))
-        for (model, region), (sites, rows) in found.items()
-        if len(sites) > 1 and any(len(site.values) > 1 for site in sites)
-    ]
+    pooled = []
+    for (model, region), (sites, rows) in found.items():
+        if len(sites) > 1 and any(len(site.values) > 1 for site in sites):
+            combined = combine_cases([[*site.values.values()] for site in sites])
+            lowest = -1 if len({row.recipe for row in rows}) > 1 else 0
+            mean, new_site = (_cut(each, lowest) for each in (combined.mean, combined.new_site))
+            combined = replace(combined, mean=mean, new_site=new_site)
+            pooled.append(Pooled(model, region, sites, rows, combined))
+    return pooled
+
+
+def _cut(values: Interval, lowest: float) -> Interval:
+    """Return an interval without the values that a Dice, or a difference of two, cannot have."""
+    low, high = np.clip((values.low, values.high), lowest, 1)  # NaN stays NaN
+    return Interval(values.mean, float(low), float(high))
 
 
 def lines(pooled: Sequence[Pooled]) -> list[list[str]]:
