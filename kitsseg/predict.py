@@ -95,8 +95,9 @@ def run(cfg: DictConfig) -> int:
     Raises `ValueError` if input, checkpoint or output folder cannot be used.
     """
     from kitsseg.data.io.find_images import find_images
-    from kitsseg.inference.record import ZIP, OutputFiles, PredictionRecord, fingerprint
+    from kitsseg.inference.record import ZIP, OutputFiles, PredictionRecord
     from kitsseg.inference.segmenter import Segmenter
+    from kitsseg.system.files import fingerprint
 
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else cfg.checkpoint
     checkpoints = [Path(path).expanduser() for path in paths]

@@ -48,3 +48,14 @@ def test_the_table_of_a_folder_lists_its_labelled_cases(blocks: Path, tmp_path: 
     with pytest.raises(SystemExit, match="segmentation_kits23"):
         script.write_table(blocks, tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_sites_are_simulated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = importlib.import_module("experiments.03_intervals.sites")
+    monkeypatch.setattr(script, "ROUNDS", 2)
+    script.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 9
+    assert all(cell.strip() in ("0.000", "0.500", "1.000") for cell in lines[2].split("|")[3:-1])

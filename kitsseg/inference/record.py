@@ -1,7 +1,6 @@
 """Segment scans into a folder of predictions, which ``predict.json`` and ``volumes.csv`` describe."""
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -26,7 +25,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.inference import quicklook
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.inference.slicewise import UNCERTAINTY
-from kitsseg.system.files import replacing, write_json, write_text
+from kitsseg.system.files import fingerprint, replacing, write_json, write_text
 from kitsseg.system.locks import locked
 
 VERSION = 2
@@ -241,15 +240,6 @@ class PredictionRecord:
         for scan, entry in self.entries.items():
             writer.writerow({"case": scan, **entry, "warnings": "; ".join(entry.get("warnings", ()))})
         write_text(self.folder / CSV, out.getvalue())
-
-
-def fingerprint(*paths: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal; of several files, that of their digests."""
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").digest())
-    return (digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()).hex()
 
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.stats import Interval, Paired
 from kitsseg.reporting.formats import csv_text, interval, number, p_value, words
-from kitsseg.reporting.table_rows import Row
+from kitsseg.reporting.table_rows import Number, Row
 
 ALL_PAIRS = 4  # compare all pairs up to this number of rows, otherwise only with the first row
 MARGIN = 0.02  # of Dice, below which a difference does not matter
@@ -38,6 +38,7 @@ class Comparison:
     narrow: Interval  # of the difference, 90 %
     validated: tuple[int, int]
     margin: float
+    cases: list[str]  # with a Dice of both rows
     p_holm: float
 
     @property
@@ -84,10 +85,17 @@ def decide(difference: Interval, narrow: Interval, p: float, seeds: int, margin:
 
 
 def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Return the pairs to compare: all pairs of a few rows, otherwise each row with the first."""
-    if len(rows) <= ALL_PAIRS:
-        return [(second, first) for first, second in combinations(rows, 2)]
-    return [(row, rows[0]) for row in rows[1:]]
+    """Return the pairs of a site to compare: all of a few rows, otherwise each row with the first."""
+    sites: dict[str, list[Row]] = {}
+    for row in rows:
+        sites.setdefault(row.site, []).append(row)
+    found = []
+    for own in sites.values():
+        if len(own) <= ALL_PAIRS:
+            found += [(second, first) for first, second in combinations(own, 2)]
+        else:
+            found += [(row, own[0]) for row in own[1:]]
+    return found
 
 
 def compare(rows: Sequence[Row], margin: float = MARGIN) -> list[Comparison]:
@@ -105,7 +113,8 @@ def compare(rows: Sequence[Row], margin: float = MARGIN) -> list[Comparison]:
             values = a.select(common).values, b.select(common).values
             narrow = stats.paired(*values, confidence=0.9).difference
             counts = (len(a.cases), len(b.cases))
-            found.append((first, second, region, stats.paired(*values), narrow, counts, margin))
+            cases = [case for case in a.by_case() if case in b.by_case()]
+            found.append((first, second, region, stats.paired(*values), narrow, counts, margin, cases))
     corrected = stats.holm([paired.p for _, _, _, paired, *_ in found])
     return [Comparison(*parts, p) for parts, p in zip(found, corrected, strict=True)]
 
@@ -115,11 +124,16 @@ def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:
     lines = []
     for c in comparisons:
         common, (first, second) = c.paired.cases, c.validated
-        cases = f"{common}" if common == first == second else f"{common} of {first} and {second}"
-        values = [interval(c.paired.difference, "+"), p_value(c.paired.p), p_value(c.p_holm)]
-        lines.append(
-            [c.label, words(c.region), c.verdict, cases, *values, number(c.paired.effect, "+.2f")]
-        )
+        texts = {
+            "cases": f"{common}" if common == first == second else f"{common} of {first} and {second}",
+            "difference": interval(c.paired.difference, "+"),
+            "p": p_value(c.paired.p),
+            "p_holm": p_value(c.p_holm),
+            "effect": number(c.paired.effect, "+.2f"),
+        }
+        of = (c.first.name, c.second.name, c.region)
+        found = [Number(text, (c.first, c.second), c.cases, name, *of) for name, text in texts.items()]
+        lines.append([c.label, words(c.region), c.verdict, *found])
     return lines
 
 

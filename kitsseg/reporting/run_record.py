@@ -15,7 +15,8 @@ from kitsseg.system.files import write_json
 
 VERSION = 2
 ADDED_IN_2 = {"curves", "clinical"}  # version 1 also lacks the voxel volume of each case
-ADDED_LATER = {"labels", "window", "validated"}  # without labels, the record is of KiTS19's
+# Without labels, the record is of KiTS19's.
+ADDED_LATER = {"labels", "window", "validated", "hashes", "checkpoints", "site"}
 RESULT, STATUS = "result.json", "status.json"
 EPOCHS = "epochs.csv"  # metrics of each case after each validation
 
@@ -51,6 +52,9 @@ class Record:
         clinical: clinical fields by validation case; empty if unknown.
         labels: classes and regions as plain values, see `label_set`.
         window: ``low_hu``, ``high_hu``, ``mean_hu`` and ``sd_hu``; empty if unknown.
+        hashes: for each case, the SHA-256 of its ``image`` and ``label``; empty if unknown.
+        checkpoints: SHA-256 of the evaluated weights of each stage; empty if unknown.
+        site: where the cases come from, see `kitsseg.reporting.sites`; empty if there is one site.
     """
 
     name: str
@@ -69,6 +73,9 @@ class Record:
     clinical: dict[str, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=KITS19.as_dict)
     window: dict[str, float] = field(default_factory=dict)
+    hashes: dict[str, dict[str, str]] = field(default_factory=dict)
+    checkpoints: dict[str, str] = field(default_factory=dict)
+    site: str = ""
     version: int = VERSION
 
     @property
@@ -94,24 +101,34 @@ def read(path: Path) -> Record:
     """
     try:
         values = json.loads(path.read_text())
-        version = values.get("version")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not a record of a run ({error})") from error
-    if version not in (1, VERSION):
+    return replace(parse(values, str(path)), validated=_validated(path.parent))
+
+
+def parse(values: Any, where: str) -> Record:
+    """Return the record with these plain values; ``where`` they come from is for errors.
+
+    Raises:
+        ValueError: they are not a record or have an unsupported version.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: not a record of a run")
+    if (version := values.get("version")) not in (1, VERSION):
         raise ValueError(
-            f"{path}: record version {version} is not supported (supported: 1, {VERSION}); run the job "
+            f"{where}: record version {version} is not supported (supported: 1, {VERSION}); run the job "
             "again or use the kitsseg that wrote it"
         )
     names = {f.name for f in fields(Record)}
     optional = ADDED_LATER | (ADDED_IN_2 if version == 1 else set())
     if missing := names - set(values) - optional:
-        raise ValueError(f"{path}: missing {', '.join(sorted(missing))}; run the job again")
+        raise ValueError(f"{where}: missing {', '.join(sorted(missing))}; run the job again")
     record = Record(**{name: value for name, value in values.items() if name in names})
     try:
         Labels(**record.labels)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: labels: {error}; run the job again") from error
-    return replace(record, validated=_validated(path.parent))
+        raise ValueError(f"{where}: labels: {error}; run the job again") from error
+    return record
 
 
 def read_epochs(folder: Path) -> list[dict[str, str]]:

@@ -106,6 +106,7 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         name=name, model=name, seed=0, overrides=[], before={"train": {}, "validation": metrics},
         after=None, split={"train": [], "validation": sorted(metrics)}, epochs={}, config={},
         environment=values.get("environment", {}), seconds={}, labels=labels.as_dict(),
+        hashes=values.get("hashes", {}), checkpoints=values.get("checkpoints", {}),
     )  # fmt: skip
     incomplete = {"without a prediction": missing, "with a problem": problems}
     return record, ", ".join(f"{count} {what}" for what, count in incomplete.items() if count)

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from kitsseg.reporting.formats import csv_text, interval, title, words
-from kitsseg.reporting.table_rows import Cell, Row
+from kitsseg.reporting.table_rows import Cell, Number, Row
 
 # Largest diameters that separate T1a, T1b, T2a and T2b (TNM of UICC and AJCC, 8th edition).
 LIMITS_CM = (4, 7, 10)
@@ -105,7 +105,10 @@ def stratum_table(strata: Strata) -> tuple[list[str], list[list[str]]]:
     lines = []
     for stratum, row, cells in strata.scores:
         cases = " / ".join(dict.fromkeys(str(cell.cases) for cell in cells.values()))
-        lines.append([stratum, row.label, cases, *(interval(cell.mean) for cell in cells.values())])
+        name = ("stratum", strata.name, stratum, row.name)
+        line = [Number(cases, [row], strata.members[stratum], *name, "cases")]
+        line += [Number(interval(c.mean), [row], c.ids, *name, region) for region, c in cells.items()]
+        lines.append([stratum, row.label, *line])
     heads = (f"Val {words(region)} [95 %]" for region in strata.scores[0][2])
     return [strata.name, "Model", "Cases", *heads], lines
 

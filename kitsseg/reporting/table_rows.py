@@ -17,18 +17,29 @@ from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.run_record import Record
 
+# Starts of overrides that state where data are and how a run is logged, not how a network is trained.
+PLACES = (
+    "data=", "data.root=", "data.source", "data.prepared=", "data.workers=", "data.prepare_workers=",
+    "paths.", "logger", "name=", "hydra",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over cases with its interval, standard deviation over seeds and number of cases.
+    """A mean over cases with its interval, standard deviation over seeds, and ids of the cases.
 
     ``corrected`` is the mean minus the optimism of the choice of the epoch, NaN if this is unknown.
     """
 
     mean: Interval
     sd: float
-    cases: int
+    ids: list[str]
     corrected: float = float("nan")
+
+    @property
+    def cases(self) -> int:
+        """The number of cases with a score."""
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Scores:
     def cell(self) -> Cell:
         """Return the mean with its interval, the spread and the number of cases with a score."""
         mean, sd = stats.mean_interval(self.values), stats.seed_spread(self.values)
-        return Cell(mean, sd, len(self.by_case()))
+        return Cell(mean, sd, list(self.by_case()))
 
     def select(self, cases: Sequence[str]) -> "Scores":
         """Return the scores of ``cases`` in the given order; NaN for unknown cases."""
@@ -57,10 +68,23 @@ class Scores:
 
 @dataclass
 class Row:
-    """A configuration: all runs that differ only in seed and validation fold."""
+    """A configuration: all runs that differ only in seed and validation fold.
+
+    ``label`` may be shortened for a page, ``name`` is the full label. ``recipe`` is the label without
+    the site, if there are several.
+    """
 
     label: str
     runs: Sequence[Record]
+    recipe: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.label
+
+    @property
+    def site(self) -> str:
+        """Where the cases come from; empty if there is one site."""
+        return self.runs[0].site
 
     @property
     def labels(self) -> Labels:
@@ -183,6 +207,25 @@ def _epochs(run: Record, region: str, cases: Sequence[str], after: bool = True) 
     return Choice(values, monitored, checkpoint["mode"])
 
 
+class Number(str):
+    """A number of the report as text, and what it was computed from.
+
+    Attributes:
+        name: of ``python -m kitsseg.report cell=NAME``.
+        rows: two for a difference.
+        cases: ids of the cases.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    cases: Sequence[str]
+
+    def __new__(cls, text: str, rows: Sequence[Row], cases: Sequence[str], *name: str) -> "Number":
+        number = super().__new__(cls, text)
+        number.name, number.rows, number.cases = "/".join(name), rows, cases
+        return number
+
+
 def target_words(rows: Sequence[Row]) -> str:
     """Return the target regions of the rows, usually one, as text."""
     return " or ".join(dict.fromkeys(words(row.labels.target) for row in rows))
@@ -198,14 +241,21 @@ def without_module(text: str) -> str:
 
 
 def group_runs(runs: Sequence[Record]) -> list[Row]:
-    """Return one row per model and set of overrides; seeds and folds share a row."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
+    """Return one row per site, model and set of overrides; seeds and folds share a row.
+
+    With several sites, overrides that state where data are do not count.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[Record]] = {}
+    several = len({run.site for run in runs}) > 1
+    ignored = ("model=", "split.fold=", *(PLACES if several else ()))
     for run in runs:
-        overrides = (o for o in run.overrides if not o.lstrip("+").startswith(("model=", "split.fold=")))
-        groups.setdefault((run.model, *sorted(map(without_module, overrides))), []).append(run)
+        kept = (o for o in run.overrides if not o.lstrip("+").startswith(ignored))
+        key = run.site, (run.model, *sorted(map(without_module, kept)))
+        groups.setdefault(key, []).append(run)
     # A label names only the overrides that distinguish rows.
-    shared = set.intersection(*map(set, groups)) if groups else set()
-    return [
-        Row(", ".join([model, *(o for o in overrides if o not in shared)]), group)
-        for (model, *overrides), group in groups.items()
-    ]
+    shared = set.intersection(*(set(recipe) for _, recipe in groups)) if groups else set()
+    rows = []
+    for (site, (model, *overrides)), group in groups.items():
+        recipe = ", ".join([model, *(o for o in overrides if o not in shared)])
+        rows.append(Row(f"{recipe} ({site})" if several else recipe, group, recipe))
+    return rows

@@ -13,7 +13,7 @@ from kitsseg.reporting.formats import interval, number, words
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.strata import Strata
-from kitsseg.reporting.table_rows import Best, Cell, Row, best_row, group_runs, target_words
+from kitsseg.reporting.table_rows import Best, Cell, Number, Row, best_row, group_runs, target_words
 
 # Rathnayaka et al., "Kidney Tumor Detection using Attention based U-Net", Table 1.
 PAPER = (
@@ -166,17 +166,28 @@ def table1_markdown(done: Study) -> str:
 
 def table_lines(done: Study, after: bool = True) -> list[list[str]]:
     """Return the cells of Table 1: all rows after the last stage, or fine-tuned rows before it."""
-    lines = zip(done.rows, done.final if after else done.before, strict=True)
+    name, columns = "mean" if after else "before", regions.columns(done.labels)
     return [
         [
             row.label,
-            *(interval(cell.mean, spread=cell.sd) for cell in cells),
             *(
-                "" if np.isnan(cells[i].corrected) else number(cells[i].corrected)
+                Number(interval(c.mean, spread=c.sd), [row], c.ids, name, row.name, at.part, at.region)
+                for c, at in zip(cells, columns, strict=True)
+            ),
+            *(
+                Number(
+                    "" if np.isnan(cells[i].corrected) else number(cells[i].corrected),
+                    [row],
+                    cells[i].ids,
+                    f"corrected_{name}",
+                    row.name,
+                    columns[i].part,
+                    columns[i].region,
+                )
                 for i in done.corrected
             ),
-        ]
-        for row, cells in lines
+        ]  # fmt: skip
+        for row, cells in zip(done.rows, done.final if after else done.before, strict=True)
         if after or row.is_fine_tuned
     ]
 

@@ -1,6 +1,7 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and what identifies a file."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -61,6 +62,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as JSON; NaN and infinity raise `ValueError`."""
     write_text(path, json.dumps(values, indent=1, allow_nan=False))
+
+
+def fingerprint(*paths: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; of several files, that of their digests."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").digest())
+    return (digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()).hex()
 
 
 def file_version(path: Path) -> list[int]:

@@ -5,10 +5,12 @@ import platform
 import subprocess
 from importlib.metadata import distributions
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 import kitsseg
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = (
     "torch", "pytorch-lightning", "hydra-core", "omegaconf", "nibabel", "albumentations", "monai",
@@ -16,8 +18,10 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe_environment(device: torch.device, precision: str, compiled: bool) -> dict[str, str]:
+def describe_environment(device: "torch.device", precision: str, compiled: bool) -> dict[str, str]:
     """Return versions, commit, device and precision as plain strings for a record."""
+    import torch  # slow to import; `commit` does without it
+
     cpu = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
     processor = f"{cpu}, {torch.get_num_threads()} threads"
     if device.type == "cuda":

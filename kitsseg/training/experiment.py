@@ -13,18 +13,19 @@ from torch import nn
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.sources.clinical import read_clinical
 from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.store.prepare import stored_hashes
 from kitsseg.evaluation import metrics
 from kitsseg.inference import checkpoint
 from kitsseg.models.window import Window
 from kitsseg.reporting.run_record import Record
 from kitsseg.system import distributed, hardware, provenance
-from kitsseg.system.files import file_version, write_json
+from kitsseg.system.files import file_version, fingerprint, write_json
 from kitsseg.training import showcase
 from kitsseg.training.callbacks.resume import AtomicCheckpointIO
 from kitsseg.training.evaluation import evaluate
 from kitsseg.training.finetune import FineTune
 from kitsseg.training.losses import Loss
-from kitsseg.training.stage import fit, initialize, load_best, stage_callbacks
+from kitsseg.training.stage import checkpoint_folder, fit, initialize, load_best, stage_callbacks
 from kitsseg.training.task import SegmentationTask, fit_window
 
 log = logging.getLogger("kitsseg")
@@ -199,6 +200,10 @@ class Experiment:
             clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
             labels=self.data.labels.as_dict(),
             window=self.window.settings(),
+            hashes=stored_hashes(self.data.store, self.data.cases),
+            checkpoints={
+                s: fingerprint(checkpoint_folder(self.folder, s) / "best.ckpt") for s in fitted
+            },
             **about,
         )
         record.write(self.folder)  # first, so that a later failure does not lose the results

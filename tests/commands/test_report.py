@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from kitsseg import report
 from tests import ROOT
 from tests.helpers.commands import find_problems
+from tests.helpers.reports import report_config, traced
 from tests.reporting.html.made import record, sweep, write_run
 
 
-def run(runs: object, output: Path | None) -> None:
-    report.run(OmegaConf.create({"runs": runs, "output": output and str(output), "margin": 0.02}))
+def run(runs: object, output: Path | None = None, **values: object) -> int:
+    return report.run(report_config(runs, output=output and str(output), **values))
 
 
 def test_report_of_one_folder_is_written_into_it(
@@ -41,14 +41,44 @@ def test_report_of_several_folders_is_written_to_the_output_folder(tmp_path: Pat
     [
         ([], "runs: has no value; set it with runs=VALUE"),
         (["runs=no/where"], "runs=no/where: no such folder"),
-        (["runs=[]"], "runs=[]: must be a folder or a list of folders"),
-        (["runs=3"], "runs=3: must be a folder or a list of folders"),
+        (["runs=[]"], "runs=[]: must be a folder, a list of folders, or folders by site"),
+        (["runs=3"], "runs=3: must be a folder, a list of folders, or folders by site"),
         (["runs=.", "outputs=x"], "outputs: no such key; did you mean output?"),
+        (
+            ["runs=.", "recompute=true"],
+            "recompute=true: has no effect without cell=; cell=all recomputes every number",
+        ),
         (["runs=.", "margin=0"], "margin=0.0: must be above 0; a difference in Dice, such as 0.02"),
     ],
 )
 def test_invalid_overrides_are_reported(overrides: list[str], problem: str) -> None:
     assert find_problems("report", overrides) == [problem]
+
+
+def test_a_number_is_printed_with_its_cases_and_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(str(sweep(tmp_path)))
+    shown = traced((tmp_path / "report.html").read_text(encoding="utf-8"))
+    capsys.readouterr()
+    assert run(str(tmp_path), cell="all") == 0
+    assert capsys.readouterr().out.splitlines() == [f"{name}: {text}" for text, name in shown]
+    assert run(str(tmp_path), cell="mean/unet/validation/tumour") == 0
+    first, source, *cases = capsys.readouterr().out.splitlines()
+    assert first.startswith("mean/unet/validation/tumour: 0.500 [")
+    assert (
+        source
+        == f"run {tmp_path}/0_model=unet, seed 0, commit 0123456789ab, checkpoints/train {64 * 'c'}"
+    )
+    assert cases[0] == f"case case_00010, image {64 * 'a'}, label {64 * 'b'}" and len(cases) == 4
+
+
+def test_an_unknown_number_is_refused(tmp_path: Path) -> None:
+    problem = "has no such number; did you mean mean/unet/validation/tumour[?]; cell=all lists them"
+    with pytest.raises(ValueError, match=problem):
+        run(str(sweep(tmp_path)), cell="mean/unet/validation/tumor")
+    with pytest.raises(ValueError, match="names no data set to segment again"):
+        run(str(tmp_path), cell="mean/unet/validation/tumour", recompute=True)
 
 
 def test_folder_without_runs_is_rejected_in_one_line(tmp_path: Path) -> None:

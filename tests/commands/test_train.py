@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
+from kitsseg import report
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.io.nifti.read import read_label
 from kitsseg.inference import checkpoint
@@ -21,6 +23,7 @@ from kitsseg.training import showcase as training_showcase
 from kitsseg.training.evaluation import score_case
 from tests import ROOT
 from tests.helpers.records import find_records
+from tests.helpers.reports import report_config, traced
 
 SMALL = [
     "experiment=demo", "data.source.cases=6", "data.source.slices=10", "data.source.size=64",
@@ -118,6 +121,47 @@ def test_run_stores_predictions_and_example_cases(
         )
         gates = 0 if record.model == "unet" else 1  # model.depth - 1: the first skip has no gate
         assert {len(each.gates) for each in shown.values()} == {gates}
+
+
+def test_every_number_of_the_page_is_computed_again_from_the_checkpoints(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = {name: text for text, name in traced((sweep[0] / "report.html").read_text())}
+    kinds = {name.partition("/")[0] for name in shown}
+    assert {"mean", "before", "difference", "p", "stratum", "case", "volume", "tuning"} <= kinds
+    assert report.run(report_config(sweep[0], cell="all", recompute=True)) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert dict(line.split(": ", 1) for line in lines) == shown
+    assert last == f"{len(shown)} of {len(shown)} numbers are equal to those of the records"
+
+
+def test_a_changed_number_file_or_checkpoint_is_noticed(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = tmp_path / "job"
+    shutil.copytree(find_records(sweep[0])[0].parent, job)
+    values = json.loads((job / "result.json").read_text())
+    assert set(values["hashes"]) == set(sum(values["split"].values(), []))
+    (validation,) = values["split"]["validation"][:1]
+    values["before"]["validation"][validation]["dice"]["kidney"] = 0.999
+    (job / "result.json").write_text(json.dumps(values))
+    cell = f"before/{values['model']}/validation/kidney"
+    assert report.run(report_config(job, cell=cell, recompute=True)) == 1
+    assert "(the records give " in capsys.readouterr().out
+    values["hashes"][validation]["image"] = "0" * 64
+    (job / "result.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="imaging.nii.gz: differs from the file that .* used"):
+        report.run(report_config(job, cell=cell, recompute=True))
+    values["hashes"], values["checkpoints"]["train"] = {}, "0" * 64
+    (job / "result.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="best.ckpt: differs from the checkpoint"):
+        report.run(report_config(job, cell=cell, recompute=True))
+    values["config"]["data"]["source"]["_target_"] = "os.system"
+    (job / "result.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="names no data set"):
+        report.run(report_config(job, cell=cell, recompute=True))
 
 
 def test_sweep_writes_the_report(

@@ -97,7 +97,7 @@ def test_a_target_outside_table_1() -> None:
     labels = Labels(**{**KITS23.as_dict(), "table": ["masses"]})
     done = tables.study([run_of(labels, "low", LOW, 0.1), run_of(labels, "high", HIGH, 0.1)])
     assert [c.region for c in done.comparisons] == ["masses"]
-    text = findings.sentences(done.rows, done.comparisons, [])[0]
+    text = findings.sentences(done.rows, done.comparisons, [])[0][1]
     assert text.startswith("Highest mean tumour Dice: high")
 
 

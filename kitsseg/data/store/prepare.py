@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Resolution, Store, make_grid
-from kitsseg.system.files import remove_abandoned
+from kitsseg.system.files import fingerprint, remove_abandoned
 from kitsseg.system.locks import locked
 
 VERSION = 3  # of a stored case: since 3, with the histogram of the foreground
@@ -81,6 +81,17 @@ def prepare(
 def file_versions(case: Case) -> list[list[int]]:
     """Return size in bytes and modification time in ns of image and label."""
     return [[f.stat().st_size, f.stat().st_mtime_ns] for f in (case.image, case.truth)]
+
+
+def hashes(case: Case) -> dict[str, str]:
+    """Return the SHA-256 of image and label."""
+    return {"image": fingerprint(case.image), "label": fingerprint(case.truth)}
+
+
+def stored_hashes(store: Store, cases: Mapping[str, Case]) -> dict[str, dict[str, str]]:
+    """Return `hashes` of all cases of a store; those of older versions are without them."""
+    cards = zip(store.ids, store.cards, strict=True)
+    return {i: card["sha256"] if "sha256" in card else hashes(cases[i]) for i, card in cards}
 
 
 def is_current(case: Case, folder: Path, labels: Labels = KITS19) -> bool:
@@ -152,6 +163,7 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
         "id": case.id,
         "version": VERSION,
         "files": files,
+        "sha256": hashes(case),
         "stored": list(case.stored.items()),
         "offset_hu": case.offset_hu,
         "warnings": image.warnings,

@@ -13,15 +13,18 @@ from kitsseg.reporting.table_rows import Row
 MAX_SENTENCES = 4  # of one kind
 
 
-def sentences(rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequence[Job]) -> list[str]:
-    """Return the findings, most important first."""
+def sentences(
+    rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequence[Job]
+) -> list[tuple[str, str]]:
+    """Return the findings, most important first, each with the section that has its numbers."""
     compared = [c for c in comparisons if c.region == rows[0].labels.target and c.paired.cases]
-    out = highest_mean(rows, compared)
-    out += [describe_comparison(c) for c in compared[:MAX_SENTENCES]]
-    out += [describe_fine_tuning(row) for row in rows if row.is_fine_tuned][:MAX_SENTENCES]
-    out += [text for row in rows if (text := describe_misses(row))][:MAX_SENTENCES]
+    out = [("table", text) for text in highest_mean(rows, compared)]
+    out += [("sure", describe_comparison(c)) for c in compared[:MAX_SENTENCES]]
+    out += [("tuning", describe_fine_tuning(row)) for row in rows if row.is_fine_tuned][:MAX_SENTENCES]
+    out += [("cases", text) for row in rows if (text := describe_misses(row))][:MAX_SENTENCES]
     if missing := sum(job.record is None for job in jobs):
-        out.append(f"{missing} of {plural(len(jobs), 'run')} produced no results; see “Runs”.")
+        text = f"{missing} of {plural(len(jobs), 'run')} produced no results; see “Runs”."
+        out.append(("run", text))
     return out
 
 

@@ -14,10 +14,11 @@ from typing import Any
 from kitsseg.reporting import tables
 from kitsseg.reporting.comparisons import MARGIN
 from kitsseg.reporting.formats import title
-from kitsseg.reporting.html import findings, outlines, sections, slices
+from kitsseg.reporting.html import findings, forest, outlines, sections, slices, trace
 from kitsseg.reporting.html.markup import Html, el, join
 from kitsseg.reporting.html.svg import marker
 from kitsseg.reporting.runs import Job
+from kitsseg.reporting.sites import combine
 from kitsseg.reporting.table_rows import Row
 from kitsseg.reporting.tables import Study
 from kitsseg.system.files import write_text
@@ -27,22 +28,28 @@ FOLDER = Path(__file__).parent
 MAX_LABEL = 26  # a longer label of any row shortens all
 
 
-def publish(jobs: Sequence[Job], folder: Path, margin: float = MARGIN) -> list[Path]:
+def publish(
+    jobs: Sequence[Job], folder: Path, margin: float = MARGIN, searched: Any = None
+) -> list[Path]:
     """Write all tables and then the page into ``folder`` and return the paths.
 
-    Rows whose difference in Dice is certainly below ``margin`` are equivalent.
+    Rows whose difference in Dice is certainly below ``margin`` are equivalent. ``searched`` is
+    the value of ``runs`` in `kitsseg.report`, by default ``folder``.
     """
     missing = [job for job in jobs if job.record is None]
     study = tables.study([job.record for job in jobs if job.record is not None], missing, margin)
-    texts = tables.texts(study)
-    texts[NAME] = render(jobs, study, texts)
+    texts = tables.texts(study) | combine.texts(combine.combine(study))
+    texts[NAME] = render(jobs, study, texts, str(folder) if searched is None else searched)
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
 
 
-def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str]) -> str:
-    """Return the page of ``jobs``; shorten the labels of ``study``, whose tables are ``texts``."""
+def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str], searched: Any) -> str:
+    """Return the page of ``jobs``, which ``runs=searched`` finds.
+
+    It shortens the labels of ``study``, whose tables are ``texts``.
+    """
     rows, full_labels = study.rows, shorten_labels(study.rows)
     data: dict[str, Any] = {}
     style, script, page = (
@@ -60,6 +67,7 @@ def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str]) -> str:
         style += outlines.style(labels)
         parts += [
             ("table", "Table 1", "Table 1", sections.table(study, texts)),
+            ("sites", "Sites", "Several sites", forest.several_sites(combine.combine(study))),
             ("sure", "Uncertainty", "Uncertainty", sections.uncertainty(study)),
             ("cases", "Cases", "Results per case", sections.case_by_case(rows)),
             ("strata", size, f"{size} and stage", sections.by_stratum(study)),
@@ -68,6 +76,7 @@ def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str]) -> str:
             ("slices", "Slices", "Best, median and worst cases", viewers),
             ("attention", "Attention", "Attention maps", slices.attention(showcases, labels)),
         ]
+    parts.append(("sources", "Sources", "Sources of the numbers", trace.sources(study, jobs, searched)))
     parts.append(("run", "Runs", "Runs and configurations", sections.provenance(jobs, rows)))
     filled = [(name, short, el("h2", t), html) for name, short, t, p in parts if (html := join(*p))]
     states = ", ".join(f"{n} {state}" for state, n in Counter(job.state for job in jobs).items())

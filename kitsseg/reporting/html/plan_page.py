@@ -7,8 +7,7 @@ from pathlib import Path
 from kitsseg.evaluation.power import Effects, smallest
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.html import svg
-from kitsseg.reporting.html.markup import Html, el, join
-from kitsseg.reporting.html.sections import html_table
+from kitsseg.reporting.html.markup import Html, el, html_table, join
 from kitsseg.reporting.pilot import Pilot
 
 STYLE = Path(__file__).parent / "style.css"

@@ -50,7 +50,7 @@ def plot_means(rows: Sequence[Row], region: str) -> Html:
         mean = row.scores("validation", region).cell().mean
         text = f"{row.label}: {mean.mean:.3f}{interval_text(mean)}"
         mark = svg.marker(frame.px(mean.mean), y, i, text, extra="big")
-        parts += _lane(frame, y, abbreviate(row.label), mean, f"{mean.mean:.3f}", mark, colour)
+        parts += lane(frame, y, abbreviate(row.label), mean, f"{mean.mean:.3f}", mark, colour)
     return frame.draw(f"Mean {words(region)} Dice of each row with its interval", parts)
 
 
@@ -67,11 +67,11 @@ def plot_differences(comparisons: Sequence[Comparison]) -> Html:
         y, d = TOP + LANE * i + 30, c.paired.difference
         tip = el("title", f"{signed(d.mean)}{interval_text(d)}, {c.paired.cases} cases")
         mark = el("circle", tip, cx=frame.px(d.mean), cy=y, r=5, class_="mark plain")
-        parts += _lane(frame, y, abbreviate(c.label, 40), d, signed(d.mean), mark, "plain")
+        parts += lane(frame, y, abbreviate(c.label, 40), d, signed(d.mean), mark, "plain")
     return frame.draw(f"Differences in {region} Dice between rows", parts)
 
 
-def _lane(
+def lane(
     frame: Frame, y: float, name: str, mean: Interval, text: str, mark: Html, colour: str
 ) -> list[Html]:
     """Return name, interval, marker and ``text`` of a mean; without a mean only the name."""

@@ -69,6 +69,18 @@ document.addEventListener("pointerover", (event) => {
   highlight(found && !found.classList.contains("viewer") ? found.dataset.case : null);
 });
 
+// ---- sources of numbers: open the folded element that a link leads to
+
+function openTarget() {
+  const target = document.getElementById(location.hash.slice(1));
+  const folded = target?.closest("details");
+  if (!folded) return;
+  folded.open = true;
+  target.scrollIntoView();
+}
+window.addEventListener("hashchange", openTarget);
+openTarget();
+
 // ---- sortable tables
 
 for (const table of document.querySelectorAll("table.sortable")) {

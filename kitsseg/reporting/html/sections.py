@@ -5,15 +5,14 @@ Each function yields the elements of a section; a section without elements is le
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from itertools import product
 from typing import Any
 
 from kitsseg.reporting import comparisons, regions, strata, tables
 from kitsseg.reporting.formats import title, words
-from kitsseg.reporting.html import findings, plots
-from kitsseg.reporting.html.markup import Html, el, join
+from kitsseg.reporting.html import findings, plots, trace
+from kitsseg.reporting.html.markup import Html, el, folded_text, html_table, join, link, plot_grid
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.table_rows import Row, target_words, without_module
 from kitsseg.reporting.tables import Study
@@ -22,33 +21,14 @@ from kitsseg.reporting.tables import Study
 IGNORED_KEYS = ("paths.", "logger.", "seed", "split.fold")
 
 
-def plot_grid(*plots: tuple[Html, str]) -> Html:
-    """Return plots side by side with their captions."""
-    figures = (el("figure", svg, el("figcaption", text) if text else None) for svg, text in plots)
-    return el("div", *figures, class_="plots")
-
-
-def html_table(head: Sequence[str], body: Iterable[Sequence[object]], label: str, class_: str) -> Html:
-    """Return a table that scrolls sideways on narrow screens; the first column names the rows."""
-    names = el("thead", el("tr", *(el("th", h, scope="col") for h in head)))
-    lines = (el("tr", el("th", row[0], scope="row"), *(el("td", c) for c in row[1:])) for row in body)
-    table = el("table", names, el("tbody", *lines), class_=class_)
-    return el("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
-
-
-def folded_text(title: str, text: str) -> Html:
-    """Return preformatted text that is folded until opened."""
-    inner = el("pre", text, tabindex=0, role="region", aria_label=title)
-    return el("details", el("summary", title), inner)
-
-
 def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
     """Yield the findings as a list."""
     if not study.rows:
         yield el("p", "No run has produced results yet; see “Runs”.")
         return
     found = findings.sentences(study.rows, study.comparisons, jobs)
-    yield el("ul", *(el("li", sentence) for sentence in found), class_="findings")
+    lines = (el("li", text, " ", el("a", "numbers", href=f"#{place}")) for place, text in found)
+    yield el("ul", *lines, class_="findings")
     note = (
         f"Dice of the {regions.explain(study.labels)} on the validation cases "
         "after the last stage. The note below the differences explains the verdicts; p is corrected "
@@ -65,7 +45,8 @@ def table(study: Study, texts: Mapping[str, str]) -> Iterator[Html]:
     if before := tables.table_lines(study, after=False):
         yield el("h3", "Before fine-tuning (stage one)")
         yield html_table(head, before, "Table 1 before fine-tuning", "figures")
-    yield from (el("p", line) for line in tables.best_lines(study))
+    sources = [text for cell in trace.best_cells(study) for text in (" ", link(cell))]
+    yield from (el("p", line, " Sources:", *sources) for line in tables.best_lines(study))
     yield el("p", tables.note(study), class_="note")
     yield folded_text("As Markdown (all tables)", texts["table1.md"])
     yield folded_text("As CSV", texts["table1.csv"])
@@ -120,14 +101,9 @@ def case_by_case(rows: Sequence[Row]) -> Iterator[Html]:
         text = f"{title(target)} volumes are not available (records of version 1 do not store them)."
         drawn.append((el("p", text), ""))
     yield plot_grid(*drawn)
-    volumes = {case: f"{ml:.1f}" for case, ml in volumes_ml.items()}
-    texts = {f"{title(target)} [ml]": volumes} if volumes else {}
-    for region, row in product(ordered, rows):
-        dice = row.validation_dice(region)
-        texts[f"{words(region)}: {row.label}"] = {case: f"{value:.3f}" for case, value in dice.items()}
-    body = [[c, *(column.get(c, "–") for column in texts.values())] for c in sorted(dict(entries))]
+    head, body = trace.case_table(rows)
     name = f"All {len(body)} validation cases (click a column head to sort)"
-    cells = html_table(["Case", *texts], body, "All validation cases", "figures sortable")
+    cells = html_table(head, body, "All validation cases", "figures sortable")
     yield el("details", el("summary", name), cells)
 
 
@@ -144,13 +120,13 @@ def fine_tuning(rows: Sequence[Row]) -> Iterator[Html]:
     for i, row in enumerate(rows):
         if row.is_fine_tuned and row.cases("validation"):
             target, ordered = row.labels.target, regions.target_first(row.labels)
-            changes = {words(region): row.fine_tuning_change(region) for region in ordered}
-            texts = (f"{r} {plots.signed(d.mean)}{plots.interval_text(d)}" for r, d in changes.items())
-            text = f"{row.label}: {'; '.join(texts)}."
+            changes = zip(ordered, trace.tuning_cells(row), strict=True)
+            texts = (join(f"; {words(region)} ", link(change)) for region, change in changes)
+            caption = join(row.label, *texts, ".")
             before = ("before", i, row.validation_dice(target, after=False))
             columns = [before, ("after fine-tuning", i, row.validation_dice(target))]
             name = f"{words(target)} Dice of {row.label} before and after fine-tuning"
-            drawn.append((plots.plot_lines(name, target, columns), text))
+            drawn.append((plots.plot_lines(name, target, columns), caption))
     if drawn:
         text = (
             f"Stage two trains on {target_words(rows)} slices only, with frozen shallow layers. "

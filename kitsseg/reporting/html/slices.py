@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kitsseg.reporting.html.markup import Html, el, join
 from kitsseg.reporting.html.outlines import MASKS, boxes, outlines
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.showcase import ExampleCase
+from kitsseg.reporting.sites.exchange import case_at
 from kitsseg.reporting.strata import true_ml
 from kitsseg.reporting.table_rows import Row
 
@@ -31,7 +33,9 @@ def find_showcases(rows: Sequence[Row], folders: Mapping[int, Path]) -> list[Row
     for row in rows:
         for run in row.runs:
             try:
-                cases, problem = showcase.read(folders[id(run)]), ""
+                found_cases = showcase.read(folders[id(run)])
+                cases = [replace(each, case=case_at(run.site, each.case)) for each in found_cases]
+                problem = ""
             except ValueError as error:
                 cases, problem = [], str(error)
             if cases or problem:

@@ -45,6 +45,8 @@ def record(model: str, before: list[float | None], after: list[float | None], **
         "split": {"train": ["case_00001"], "validation": sorted(figures(after))},
         "epochs": {"train": {"run": 5, "best": 4}, "finetune": {"run": 3, "best": 1}},
         "config": {"seed": 0, "model": {"_target_": model, "width": 8}, "paths": {"data": model}},
+        "hashes": {f"case_{i:05d}": {"image": 64 * "a", "label": 64 * "b"} for i in range(20)},
+        "checkpoints": {"train": 64 * "c"},
         "environment": {"commit": "0123456789ab", "device": "cpu: some"}, "seconds": {"train": 3725.0},
         "curves": {"train": curve, "finetune": curve[:3]},
     }  # fmt: skip

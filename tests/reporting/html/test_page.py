@@ -81,9 +81,11 @@ def test_sections_are_complete_and_linked(page: str) -> None:
     names = [a["id"] for tag, a in elements.all if tag == "section"]
     links = [a["href"] for tag, a in elements.all if tag == "a"]
     assert names == [
-        "findings", "table", "sure", "cases", "strata", "tuning", "curves", "slices", "attention", "run",
+        "findings", "table", "sure", "cases", "strata", "tuning", "curves", "slices", "attention",
+        "sources", "run",
     ]  # fmt: skip
-    assert links == [f"#{name}" for name in names]
+    assert links[: len(names)] == [f"#{name}" for name in names]
+    assert {str(link)[1:] for link in links} <= {a.get("id") for _, a in elements.all}
 
 
 def test_runs_without_results_are_listed_with_their_reason(page: str) -> None:
@@ -165,7 +167,7 @@ def test_volumes_by_hand() -> None:
 
 def sentences(*records: Record) -> str:
     rows = group_runs(records)
-    return "\n".join(findings.sentences(rows, comparisons.compare(rows), []))
+    return "\n".join(text for _, text in findings.sentences(rows, comparisons.compare(rows), []))
 
 
 def test_insignificant_difference() -> None:
