@@ -1,6 +1,5 @@
 """Compare predicted label volumes with the ground truth: ``python -m kitsseg.evaluate --help``."""
 
-import json
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -77,10 +76,8 @@ def run(cfg: DictConfig) -> int:
     from kitsseg.data.parallel import over_cases
     from kitsseg.data.split_part import parse_part
     from kitsseg.evaluation.cases import find_pairs
-    from kitsseg.evaluation.record import VERSION, count_look, summarise, write
+    from kitsseg.evaluation.record import VERSION, count_look, provenance, summarise, write
     from kitsseg.evaluation.scores import score_pair
-    from kitsseg.system.files import fingerprint
-    from kitsseg.system.provenance import commit
 
     predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
     output, source = Path(cfg.output).expanduser(), instantiate(cfg.source)
@@ -123,28 +120,13 @@ def run(cfg: DictConfig) -> int:
         "missing": missing,
         "problems": dict(sorted(problems.items())),
         "kitsseg": kitsseg.__version__,
-        "environment": {"kitsseg": kitsseg.__version__, "commit": commit()},
-        "checkpoints": checkpoints_of(predictions),
-        "hashes": {
-            pair.id: {"prediction": fingerprint(pair.prediction), "label": fingerprint(pair.truth)}
-            for pair in pairs
-            if pair.id in scores and pair.prediction is not None
-        },
+        **provenance(predictions, [pair for pair in pairs if pair.id in scores]),
         "version": VERSION,
         "summary": summarise(scores, labels),
         **({"test_looks": looks} if looks else {}),
     }
     write(output, evaluation)
     return report(evaluation, len(chosen), output)
-
-
-def checkpoints_of(predictions: Path) -> dict[str, str]:
-    """Return the SHA-256 of the checkpoints by number, if `kitsseg.predict` wrote the predictions."""
-    try:
-        found = json.loads((predictions / "predict.json").read_text())["settings"]["checkpoints"]
-        return {str(number): str(sha256) for number, sha256 in enumerate(found, 1)}
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
 
 
 def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:

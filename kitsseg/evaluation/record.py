@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+import kitsseg
 from kitsseg.data.labels import KITS19, Labels
+from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.evaluation.stats import mean_interval, median_interval
-from kitsseg.system.files import write_json, write_text
+from kitsseg.system.files import fingerprint, write_json, write_text
+from kitsseg.system.provenance import commit
 
 VERSION = 2  # since 2, the interval of the metrics in MEDIANS is that of the median
 LOOKS = "test_looks.json"  # in the folder of a run
@@ -34,6 +38,26 @@ def write(folder: Path, evaluation: Mapping[str, Any]) -> None:
     """Write both files atomically, the JSON last: if it exists, the results are complete."""
     write_text(folder / CSV, to_csv(evaluation["cases"], evaluation["problems"]))
     write_json(folder / JSON, evaluation)
+
+
+def provenance(predictions: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Return version and commit, and SHA-256 of checkpoints and files of the evaluated cases.
+
+    Those of the checkpoints, by number, are known if `kitsseg.predict` wrote the predictions.
+    """
+    checkpoints = {}
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads((predictions / "predict.json").read_text())["settings"]["checkpoints"]
+        checkpoints = {str(number): str(sha256) for number, sha256 in enumerate(found, 1)}
+    return {
+        "environment": {"kitsseg": kitsseg.__version__, "commit": commit()},
+        "checkpoints": checkpoints,
+        "hashes": {
+            pair.id: {"prediction": fingerprint(pair.prediction), "label": fingerprint(pair.truth)}
+            for pair in pairs
+            if pair.prediction is not None
+        },
+    }
 
 
 def count_look(split: Path, cases: Sequence[str], predictions: Path) -> int:
