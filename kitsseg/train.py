@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
 from kitsseg.config import resolvers
-from kitsseg.config.command_line import check_command_line, print_error, refuse
+from kitsseg.config.command_line import check_command_line, ending_with_reader, print_error, refuse
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
 from kitsseg.jobs import job_folder, launch, sweep
@@ -259,7 +259,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # make Hydra re-raise exceptions
     try:
-        _job()
+        with ending_with_reader():
+            _job()
     except ValueError as error:  # a search without a complete trial
         sys.exit(f"kitsseg.train: {error}")
     except OSError as error:  # Hydra could not create the folder of the run or sweep

@@ -1,6 +1,6 @@
 """Train a U-Net with attention gates in a plain Lightning script, then segment an image with it.
 
-Usage: python docs/train_without_hydra.py KITS19_FOLDER OUTPUT_FOLDER [EPOCHS]
+Usage: python docs/how-to/train_without_hydra.py KITS19_FOLDER OUTPUT_FOLDER [EPOCHS]
 """
 
 import sys

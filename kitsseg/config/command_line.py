@@ -2,8 +2,10 @@
 
 import argparse
 import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import hydra
@@ -28,13 +30,28 @@ def run_command(command: Command, run: Callable[[DictConfig], int | None], hint:
     def job(cfg: DictConfig) -> None:
         sys.exit(attempt(command.name, run, cfg, hint))
 
-    job()
+    with ending_with_reader():
+        job()
+
+
+@contextmanager
+def ending_with_reader() -> Iterator[None]:
+    """Exit without a message if the program that reads the output, such as ``head``, has ended."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to flush
+        sys.exit(1)
 
 
 def attempt(command: str, run: Callable[[DictConfig], int | None], cfg: DictConfig, hint: str) -> int:
     """Run a command, print errors, and return the exit code."""
     try:
-        return run(cfg) or 0
+        with ending_with_reader():
+            return run(cfg) or 0
     except ValueError as error:
         for line in str(error).splitlines():
             print_error(command, line)

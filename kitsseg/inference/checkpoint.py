@@ -145,7 +145,7 @@ def _restore(network: Any, state: dict[str, Tensor], trusted: Sequence[str]) -> 
     if not (is_trusted and _is_plain(arguments)):
         raise ValueError(
             f"network {target or '(none)'} with {arguments!r:.200} is not allowed; allowed are "
-            f"{', '.join(allowed)} with plain arguments. If you trust its code, add it to trusted"
+            f"{', '.join(allowed)} with plain arguments. If you trust its code, set trusted=[{target}]"
         )
     network_class = _locate(target)
     with torch.device("meta"):  # check names and shapes before allocating memory

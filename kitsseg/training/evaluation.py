@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import KITS19, Labels
+from kitsseg.data.progress import Progress
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.evaluation import metrics
@@ -67,8 +67,7 @@ def evaluate(
         ids = ids[:limit]
         mine = ids[distributed.rank() :: distributed.world_size()]
         own: metrics.CaseScores = {}
-        hidden = distributed.rank() > 0 or None
-        for case in tqdm(mine, desc=title, unit="case", leave=False, disable=hidden):
+        for case in Progress(mine, title, leave=False, disable=distributed.rank() > 0):
             label = segment_case(net, window, data, number[case], mirror_axes, device, autocast)
             source = data.cases[case]
             truth = read_mask(source.truth, source.stored)

@@ -162,10 +162,10 @@ class Experiment:
         device, precision = trainer.strategy.root_device, str(trainer.precision)
         log.info(
             f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} training cases with "
-            f"{len(data.rows(0))} {data.samples}, {len(data.split.validation)} validation cases; "
-            + (f"{len(data.split.test)} test cases are not used; " if data.split.test else "")
-            + f"{precision}; {self.folder}"
+            f"{len(data.rows(0))} {data.samples}, {len(data.split.validation)} validation cases"
+            + (f", {len(data.split.test)} test cases, not used" if data.split.test else "")
         )
+        log.info(f"precision {precision}, folder {self.folder}")
         environment = provenance.describe_environment(device, precision, self.compiled)
         return {"environment": environment, "config": self.settings, "split": split}
 

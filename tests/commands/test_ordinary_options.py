@@ -50,7 +50,7 @@ def result(folder: Path) -> dict:
         (["+trainer.max_steps=3", f"+callbacks.own={SAVING}"], "ended stage train within an epoch"),
         (["trainer.check_val_every_n_epoch=5", "loss=slice_mean"], LAST),
         (["+trainer.limit_val_batches=0", "+trainer.profiler=simple"], LAST),
-        (["+trainer.overfit_batches=1", f"+callbacks.stop={STOPPING}"], "finetune/epoch 1/1"),
+        (["+trainer.overfit_batches=1", f"+callbacks.stop={STOPPING}"], "finetune 1/1"),
     ],
 )
 def test_options_of_the_trainer(tmp_path: Path, options: list[str], said: str) -> None:

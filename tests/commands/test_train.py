@@ -63,7 +63,7 @@ def test_sweep_writes_and_prints_table_1(
     assert (folder / "table1.md").read_text() == tables.table1_markdown(tables.study(records))
     assert tables.table1_markdown(tables.study(records)) in done.stdout
     assert f"{folder.name}/table1.csv" in done.stdout and f"{folder.name}/table1.tex" in done.stdout
-    assert "epoch 2/2 | loss" in done.stdout and "finetune/epoch 1/1" in done.stdout
+    assert "epoch 2/2, 0:00 left | loss" in done.stdout and "finetune 1/1, 0:00" in done.stdout
 
 
 def test_record_contains_every_case_before_and_after_finetuning(

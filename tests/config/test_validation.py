@@ -1,5 +1,8 @@
 """A wrong key or value is reported before anything runs, in one line with the closest valid name."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from omegaconf import DictConfig
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.data.slices.augment import Augmentation
+from tests import ROOT
 from tests.helpers import commands
 from tests.helpers.commands import check_command_line, find_problems
 from tests.helpers.sources import nnunet
@@ -266,3 +270,16 @@ def test_mistake_in_an_experiment_file_is_reported_in_one_line(
 def test_missing_config_folder_is_reported() -> None:
     (found,) = find_problems("train", [], config_dir="nosuch")
     assert found == "--config-dir nosuch: no such folder"
+
+
+@pytest.mark.parametrize("command", [["train", "--help"], ["verify", "root=.", "workers=1"]])
+def test_nothing_is_printed_if_the_reader_of_the_output_has_ended(
+    command: list[str], blocks: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [sys.executable, "-m", f"kitsseg.{command[0]}", *command[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=blocks, env=environment, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -31,7 +31,7 @@ def save_seg(
     """
     highdicom = require("highdicom", "dicom", USE)
     pydicom = require("pydicom", "dicom", USE)
-    logging.getLogger("highdicom").setLevel(logging.WARNING)  # it reports each copied attribute
+    logging.getLogger("highdicom").setLevel(logging.ERROR)  # it reports attributes and empty frames
     frames = np.ascontiguousarray(layout.in_file_axes(turned).transpose(2, 1, 0))
     distance_mm = float(np.linalg.norm(layout.affine[:3, 2]))
     try:

@@ -102,7 +102,7 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
             says = f"has a spacing of {layout.spacing_mm} mm, but {CLINICAL_NAME} says {published_mm}"
             finding.problems.append(f"{case.image}: {says}; fetch it again")
     if layout.axes != "".join(ORIENTATION):
-        finding.notes.append(f"stored as {layout.axes}; reoriented on reading")
+        finding.notes.append("reoriented on reading")
     finding.notes += image.warnings
 
 

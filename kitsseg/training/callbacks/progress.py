@@ -1,6 +1,7 @@
 """Show the progress of training on the terminal and in the log."""
 
 import logging
+import shutil
 import time
 from typing import Any
 
@@ -17,7 +18,7 @@ log = logging.getLogger("kitsseg")
 class EpochLine(pl.Callback):
     """Show a progress bar within each epoch on a terminal, and log one line per epoch.
 
-    The line shows losses, validation Dice, learning rate and remaining time.
+    The line shows remaining time, loss, validation Dice and loss, learning rate and time per epoch.
     """
 
     def __init__(self) -> None:
@@ -41,21 +42,29 @@ class EpochLine(pl.Callback):
             return
         self.bar.close()
         self.bar = None
-        prefix = getattr(module, "prefix", "")
+        stage = getattr(module, "prefix", "").strip("/") or "epoch"
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         seconds = (time.monotonic() - self.start) / (done - self.first_epoch)
         parts = [
-            f"{prefix}epoch {done}/{total}",
+            f"{stage} {done}/{total}, {clock(seconds * max(0, total - done))} left",
             f"loss {values.get('train/loss', float('nan')):.3f}",
         ]
         if "val/loss" in values:
             named = (f"val/{region}_dice" for region in getattr(module, "labels", KITS19).table_regions)
             dice = [f"{n[4:-5]} {values[n]:.3f}" for n in named if n in values][:MAX_REGIONS]
-            parts.append(", ".join([f"val loss {values['val/loss']:.3f}", *dice]))
+            parts += [", ".join(dice), f"val loss {values['val/loss']:.3f}"]
         parts.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}")
-        parts.append(f"{seconds:.1f} s per epoch, {clock(seconds * max(0, total - done))} left")
-        log.info(" | ".join(parts))
+        parts.append(f"{seconds:.1f} s per epoch")
+        log.info(fit(parts))
+
+
+def fit(parts: list[str]) -> str:
+    """Join the parts of a line, on a terminal as many as it has room for, but at least three."""
+    width = shutil.get_terminal_size((999, 0)).columns - len("12:34:56 ")  # 999: not a terminal
+    while len(" | ".join(parts)) > width and len(parts) > 3:
+        parts = parts[:-1]
+    return " | ".join(parts)
 
 
 def clock(seconds: float) -> str:

@@ -123,7 +123,7 @@ def test_unusual_properties_are_noted(raw: Path) -> None:
     found = case(report, 1)
     assert code == 0 and found["state"] == "ok" and found["axes"] == "RAS"
     assert found["notes"] == [
-        "stored as RAS; reoriented on reading",
+        "reoriented on reading",
         "lowest value -99 HU: no air; check that the values are HU",
         "no tumour",
     ]
