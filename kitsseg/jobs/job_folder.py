@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import filelock
 
 from kitsseg.reporting.run_record import RESULT, STATUS
-from kitsseg.system.files import file_version, write_json
+from kitsseg.system.files import file_version, fingerprint, write_json
 
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
-CASES = "cases.json"  # the files of each case with size and modification time
+CASES = "cases.json"  # the files of each case with size, modification time and SHA-256
 # Child processes can hold the lock of a killed process for some seconds.
 WAIT_S = 20.0
 # Settings that do not affect results; they may differ when a job is resumed.
@@ -80,17 +80,24 @@ def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
 def changed_cases(folder: Path) -> str:
     """Return a line about the cases whose files have changed since the job started; empty if none has.
 
-    Files that are gone do not count: a finished run does not need its data.
+    Files that are gone do not count: a finished run does not need its data. Neither do copies with
+    another modification time.
     """
     path = folder / CASES
     cases = _read(path) if path.is_file() else {}
     changed = []
     for case, files in cases.items():
         with suppress(OSError):
-            if any(file_version(Path(name)) != version for name, version in files.items()):
+            if any(_is_changed(Path(name), version) for name, version in files.items()):
                 changed.append(case)
     count = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     return f"{changed[0]}{count}: changed since this run was started" if changed else ""
+
+
+def _is_changed(path: Path, known: list[Any]) -> bool:
+    size, mtime_ns, *sha256 = known  # older versions stored no SHA-256
+    version = file_version(path)
+    return version != [size, mtime_ns] and (version[0] != size or sha256 != [fingerprint(path)])
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -156,8 +156,14 @@ class Experiment:
         data, split = self.data, asdict(self.data.split)
         if distributed.rank() == 0:
             write_json(self.folder / "split.json", split)
-            files = {case.id: [f for f in (case.image, case.label) if f] for case in data.cases.values()}
-            versions = {c: {str(f.absolute()): file_version(f) for f in fs} for c, fs in files.items()}
+            sha256 = stored_hashes(data.store, data.cases)
+            versions = {
+                case.id: {
+                    str(file.absolute()): [*file_version(file), sha256[case.id][kind]]
+                    for kind, file in (("image", case.image), ("label", case.truth))
+                }
+                for case in data.cases.values()
+            }
             write_json(self.folder / "cases.json", versions)
         device, precision = trainer.strategy.root_device, str(trainer.precision)
         log.info(

@@ -1,6 +1,7 @@
 """The configuration, lock, status and phases in the folder of a job."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kitsseg.jobs import job_folder, sweep
-from kitsseg.system.files import file_version
+from kitsseg.system.files import file_version, fingerprint
 from tests import ROOT
 from tests.helpers.records import record
 
@@ -130,9 +131,14 @@ def test_cases_that_changed_since_the_run(tmp_path: Path, caplog: pytest.LogCapt
     folder = tmp_path / "job"
     (folder / "checkpoints").mkdir(parents=True)
     job_folder.claim(folder, SETTINGS)
-    versions = {"case_00007": {str(image): file_version(image)}}
+    versions = {"case_00007": {str(image): [*file_version(image), fingerprint(image)]}}
     (folder / job_folder.CASES).write_text(json.dumps(versions))
     job_folder.claim(folder, SETTINGS)  # resumes
+    os.utime(image, ns=(1, 1))
+    job_folder.claim(folder, SETTINGS)  # a copy of the same file
+    image.write_text("b")
+    with pytest.raises(ValueError, match="case_00007: changed since this run was started: "):
+        job_folder.claim(folder, SETTINGS)
     image.write_text("another annotation")
     with pytest.raises(ValueError, match="case_00007: changed since this run was started: "):
         job_folder.claim(folder, SETTINGS)
