@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import cv2
 
-from kitsseg.data.progress import Progress
+from kitsseg.data.progress import progress
 from kitsseg.system import signals
 
 # Set for the worker processes, one thread each, unless the user has set it. The malloc settings make
@@ -33,7 +33,7 @@ def over_cases(
     With one worker or item, this process runs the job itself. Pending items are cancelled when the
     caller stops iterating. Raises `ValueError` if a process was killed.
     """
-    with Progress(None, title, total=len(items)) as bar:
+    with progress(None, title, total=len(items)) as bar:
         if min(workers, len(items)) <= 1:
             for item in items:
                 yield job(item)

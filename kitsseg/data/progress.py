@@ -9,30 +9,25 @@ from tqdm import tqdm
 EVERY_S = 60  # between two lines in a file
 
 
-class Progress(tqdm):  # type: ignore[type-arg]
-    """A progress bar on a terminal. In a file or pipe, a line every minute.
+def progress(items: Iterable[Any] | None, title: str, **options: Any) -> "tqdm[Any]":
+    """Return a progress bar on a terminal; in a file or pipe, a writer of one line per minute.
 
     Args:
         items: what to iterate over, or None if the caller calls ``update``.
         title: text before the numbers.
         options: further arguments of ``tqdm``.
     """
+    if sys.stderr.isatty():
+        return tqdm(items, title, unit="case", **options)
+    return _Lines(items, title, mininterval=EVERY_S, miniters=1, bar_format=_Lines.TEXT, **options)
 
-    def __init__(self, items: Iterable[Any] | None, title: str, **options: Any) -> None:
-        if not sys.stderr.isatty():
-            options |= {"mininterval": EVERY_S, "miniters": 1}
-            options["bar_format"] = "{desc}: {n_fmt} of {total_fmt}, {remaining} left"
-        super().__init__(items, title, unit="case", **options)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Write the bar or the line; return True if a bar was written."""
-        if self.bar_format is None:
-            return bool(super().display(msg, pos))
+class _Lines(tqdm):  # type: ignore[type-arg]
+    TEXT = "{desc}: {n_fmt} of {total_fmt}, {remaining} left"
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         if self.n:
             print(self, file=self.fp, flush=True)
-        return False
 
     def close(self) -> None:
-        """Remove the bar, or leave it as it is with ``leave``."""
-        self.disable = self.disable or self.bar_format is not None  # lines need no end
-        super().close()
+        self.disable = True  # there is no bar to remove

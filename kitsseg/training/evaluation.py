@@ -16,7 +16,7 @@ from torch import nn
 from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import KITS19, Labels
-from kitsseg.data.progress import Progress
+from kitsseg.data.progress import progress
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.evaluation import metrics
@@ -67,7 +67,7 @@ def evaluate(
         ids = ids[:limit]
         mine = ids[distributed.rank() :: distributed.world_size()]
         own: metrics.CaseScores = {}
-        for case in Progress(mine, title, leave=False, disable=distributed.rank() > 0):
+        for case in progress(mine, title, leave=False, disable=distributed.rank() > 0):
             label = segment_case(net, window, data, number[case], mirror_axes, device, autocast)
             source = data.cases[case]
             truth = read_mask(source.truth, source.stored)
