@@ -76,7 +76,10 @@ def run(
 def command(
     home: Path, *arguments: str, env: dict[str, str] | None = None, name: str = "kitsseg.train"
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m NAME` in ``home``, with ``env`` instead of this process's settings."""
+    """Run `python -m NAME`, or the script ``name``, in ``home``.
+
+    ``env`` replaces the settings of W&B, kitsseg and pytest among the environment variables.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, part) for part in ("stdout", "stderr")]
         line = (home, arguments, {} if env is None else env, name, *files)
@@ -104,8 +107,12 @@ def _command(
     launch._start_rank = _Rank  # type: ignore[assignment]
     if "KILL_OPENING" in env:
         sys.addaudithook(_kill_opening(home / env["KILL_OPENING"]))
-    sys.argv = [f"{name.split('.')[-1]}.py", *arguments]
-    if name == "kitsseg.train":
+    is_script = name.endswith(".py")
+    sys.argv = [name if is_script else f"{name.split('.')[-1]}.py", *arguments]
+    if is_script:
+        sys.path[0] = str(Path(name).parent)
+        runpy.run_path(name, run_name="__main__")
+    elif name == "kitsseg.train":
         train.main()
     else:
         runpy.run_module(name, run_name="__main__")
