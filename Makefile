@@ -14,10 +14,10 @@ test: $(VENV)/.test  ## what continuous integration runs
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks experiments
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(VENV)/.test  ## kill loops, SLURM and the browser, which continuous integration runs as well
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 site: $(VENV)/.docs  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

@@ -26,7 +26,6 @@ from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, p
 from kitsseg.jobs import job_folder, launch, sweep
 from kitsseg.system import distributed
 from kitsseg.system.files import check_writable, write_json
-from kitsseg.system.optional_packages import missing_packages
 
 # torch and Lightning are imported only when a job runs, so that --help is fast.
 if TYPE_CHECKING:
@@ -87,7 +86,6 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
     if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
         problems.append(f"checkpoint.mode={mode}: must be one of min, max")
-    problems += missing_packages(values["logger"])
     from kitsseg.training.checks import check_mirror_axes, check_monitor, check_network, check_trainer
 
     if "labels" in built:

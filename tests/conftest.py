@@ -16,7 +16,9 @@ import pytest
 
 from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
 from kitsseg.data.sources.kits import list_cases
+from tests import ROOT
 
+LONGEST = ("docs", "commands", "jobs")  # folders of tests
 AFFINE = np.array([[0, 0, -0.8, 0], [0, -0.8, 0, 0], [-3.0, 0, 0, 0], [0, 0, 0, 1]])
 
 
@@ -49,6 +51,11 @@ def blocky(number: int, slices: int = 6, height: int = 64, width: int = 64) -> t
     image[label == 1] += 200
     image[label == 2] += 90
     return image, label
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest tests first, so that all workers of pytest-xdist are busy to the end."""
+    items.sort(key=lambda item: item.path.relative_to(ROOT).parts[1] not in LONGEST)
 
 
 @pytest.fixture

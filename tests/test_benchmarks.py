@@ -1,13 +1,11 @@
 """The training benchmarks run, at sizes too small for meaningful measurements."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import ROOT
+from tests.helpers import forks
 
 DATA = ["data.source.cases=10", "data.source.slices=8", "data.source.size=64", "data.size=64"]
 
@@ -24,8 +22,7 @@ DATA = ["data.source.cases=10", "data.source.slices=8", "data.source.size=64", "
     ids=lambda line: line[0],
 )
 def test_benchmark_runs(line: list[str], tmp_path: Path) -> None:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "benchmarks" / line[0]), *line[1:]]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    script = str(ROOT / "benchmarks" / line[0])
+    done = forks.command(tmp_path, *line[1:], env={"PYTHONPATH": str(ROOT)}, name=script)
     assert done.returncode == 0, done.stderr
     assert "|---|---|" in done.stdout

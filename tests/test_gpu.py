@@ -17,7 +17,7 @@ from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.reporting import run_record
 from kitsseg.system import hardware
 from kitsseg.training.losses import DiceCrossEntropy, Loss, SorensenDice
-from tests.commands.test_train import SMALL, command
+from tests.commands.test_train import SMALL, start
 from tests.helpers import forks
 from tests.helpers.parts import make_data, make_task
 from tests.helpers.records import find_records
@@ -123,7 +123,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run a sweep of two jobs at once; each waits until the GPU is free."""
     home = tmp_path_factory.mktemp("gpu")
     line = ["-m", *SMALL, *ON_GPU, "model=attn_unet", "compile=null,false", "trainer.max_epochs=1"]
-    done = command(home, *line, "hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
+    done = start(home, *line, "hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
     assert done.returncode == 0, done.stderr
     return home
 
@@ -158,14 +158,14 @@ def test_a_3d_network_gives_the_same_labels_on_cpu_and_gpu(tmp_path: Path) -> No
 
 def test_requesting_too_many_gpus_is_reported_in_one_line(tmp_path: Path) -> None:
     more = torch.cuda.device_count() + 1
-    done = command(tmp_path, *SMALL, *ON_GPU, f"trainer.devices={more}", "trainer.strategy=ddp")
+    done = start(tmp_path, *SMALL, *ON_GPU, f"trainer.devices={more}", "trainer.strategy=ddp")
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert f"trainer.devices={more}: this machine has {more - 1} GPUs to use" in done.stderr
 
 
 def test_one_rank_of_ddp_over_nccl(tmp_path: Path) -> None:
     line = [*SMALL, *ON_GPU, "model=unet", "trainer.strategy=ddp", "finetune=none"]
-    done = command(tmp_path, *line)
+    done = start(tmp_path, *line)
     assert done.returncode == 0, done.stderr
 
 

@@ -13,8 +13,8 @@ from kitsseg.data.store.prepare import prepare
 from kitsseg.reporting import run_record
 from tests.commands.test_own_classes import SMALL
 from tests.commands.test_report import run as report
-from tests.commands.test_train import command
 from tests.helpers.evaluating import evaluate, record
+from tests.helpers.forks import command
 from tests.helpers.own_labels import KITS23
 from tests.helpers.predicting import predict
 from tests.helpers.sources import nnunet, table

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from kitsseg.data.bounding_box import plane_box
 from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import DIVISOR, Grid
 
@@ -52,21 +53,12 @@ def make_views(
     aspect = float(spacing_mm[1]) / float(spacing_mm[2])
     if abs(aspect - 1) < SQUARE_TOLERANCE:
         aspect = 1.0
-    body = None if body_above_hu is None else find_body(hu, body_above_hu)
+    body = None if body_above_hu is None else plane_box(hu.max(axis=0) > body_above_hu)
     grids = {size: Grid((hu.shape[1], hu.shape[2]), size, aspect) for size in sizes}
     return [
         View(size, grid, None if body is None else crop_on_stored_grid(body, grid, MARGIN))
         for size, grid in grids.items()
     ]
-
-
-def find_body(hu: npt.NDArray[np.int16], above_hu: int) -> Crop | None:
-    """Return rows and columns that contain all voxels of ``[S, H, W]`` above ``above_hu``, if any."""
-    plane = hu.max(axis=0) > above_hu
-    if not plane.any():
-        return None
-    rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def crop_on_stored_grid(body: Crop, grid: Grid, margin: int) -> Crop:

@@ -122,7 +122,7 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
         window = parse_window(description["window"])
         net = _restore(description["network"], weights(content), trusted)
         # The forward pass of a 3D patch takes long, so only its shape is computed.
-        check_output(net if about["patch"] is None else deepcopy(net).to("meta"), about)
+        check_description(net if about["patch"] is None else deepcopy(net).to("meta"), about)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Loaded(net, window, local=is_local(net), **about)
@@ -214,18 +214,46 @@ def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
             raise ValueError(f"weight {name} has NaN or infinite values; train again")
 
 
-@torch.inference_mode()
-def check_output(net: nn.Module, about: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless the network maps its input to logits of all classes.
-
-    ``about`` is from `parse_description`.
-    """
-    neighbours, classes = about["neighbours"], len(about["labels"].classes)
+def check_description(net: nn.Module, about: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless ``net`` suits the values of `parse_description`."""
     sides = (2 * DIVISOR, 2 * DIVISOR) if about["patch"] is None else about["patch"]
+    check_output(net, about["neighbours"], about["labels"], sides)
+
+
+@torch.inference_mode()
+def check_output(
+    net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int], batch: int = 1
+) -> None:
+    """Raise `ValueError` unless ``net`` maps images to one logit per class and pixel.
+
+    Args:
+        net: on the meta device, where a forward pass costs nothing, or on another one.
+        neighbours: number of slices on either side in the network's input.
+        labels: with the classes.
+        sides: of an image; three numbers for a patch.
+        batch: number of images.
+    """
+    name, channels, training = type(net).__name__, 2 * neighbours + 1, net.training
     device = next(net.parameters(), torch.empty(0)).device
     try:
-        shape = tuple(net(torch.zeros(1, 2 * neighbours + 1, *sides, device=device)).shape)
-    except Exception as error:  # arbitrary networks
-        raise ValueError(f"the network cannot be applied ({first_line(error)})") from error
-    if shape != (1, classes, *sides):
-        raise ValueError(f"the network returns {shape}, not {(1, classes, *sides)}")
+        out = net.eval()(torch.zeros(batch, channels, *sides, device=device))
+    except NotImplementedError:  # an operation without an implementation on the meta device
+        return
+    except Exception as error:  # arbitrary networks raise arbitrary errors
+        raise ValueError(
+            f"{name} cannot be applied to {len(sides)}D images with {channels} channels "
+            f"({type(error).__name__}: {first_line(error)})"
+        ) from error
+    finally:
+        net.train(training)
+    if not isinstance(out, Tensor):
+        raise ValueError(
+            f"{name} returns a {type(out).__name__}; kitsseg needs a tensor of logits "
+            "[B, classes, ...]; return only this tensor"
+        )
+    expected = [batch, len(labels.classes), *sides]
+    if list(out.shape) != expected:
+        raise ValueError(
+            f"{name} maps {[batch, channels, *sides]} to {list(out.shape)}; kitsseg needs {expected}: "
+            f"one logit for each of {', '.join(labels.classes)}"
+        )

@@ -156,7 +156,7 @@ def load_onnx(path: Path) -> Loaded:
         raise ValueError(f"{path}: invalid metadata ({error}); write it by kitsseg.export") from error
     try:
         net = OnnxNet(content)
-        checkpoint.check_output(net, about)
+        checkpoint.check_description(net, about)
     except Exception as error:  # ONNX Runtime errors
         raise ValueError(f"{path}: cannot be run ({first_line(error)})") from error
     window = Window(INT16.min, INT16.max, 0, 1)

@@ -9,7 +9,6 @@ from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import cv2
@@ -149,7 +148,7 @@ class PredictionRecord:
             "case", "input", *(f"{region}_ml" for region in regions), "slices", "slice_mm", "row_mm",
             "column_mm", "warnings", "problem",
         ]  # fmt: skip
-        self._lock = partial(locked, folder / JSON, Event(), lambda note: None)
+        self._lock = partial(locked, folder / JSON)
         self._settings = json.loads(json.dumps(settings))
         self._about = {"version": VERSION, "kitsseg": kitsseg.__version__, **about, "settings": settings}
         self.entries: dict[str, Entry] = {}

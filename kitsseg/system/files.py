@@ -5,13 +5,10 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-YOUNG_S = 60  # a file that changed so recently may be in use by a process of another machine
 
 
 @contextmanager
@@ -39,18 +36,6 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.rglob(".*"):
         if re.fullmatch(r"\.\d+-.+", path.name) and path.is_file():
             path.unlink(missing_ok=True)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files directly in ``folder`` whose process no longer exists."""
-    for path in folder.glob(".*"):
-        match = re.fullmatch(r"\.(\d+)-.+", path.name)
-        with suppress(OSError, OverflowError):  # another user's process, or not a process number
-            if match and time.time() - path.stat().st_mtime > YOUNG_S:
-                try:
-                    os.kill(int(match[1]), 0)
-                except ProcessLookupError:
-                    path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event
 
 import filelock
 
@@ -15,22 +14,17 @@ class StoppedError(Exception):
 
 
 @contextmanager
-def locked(target: Path, stop: Event, note: Callable[[str], None]) -> Iterator[None]:
-    """Lock a file or folder against other processes; call ``note`` and wait if another one holds it.
+def locked(target: Path, is_stopped: Callable[[], bool] | None = None) -> Iterator[None]:
+    """Lock a file or folder against other processes; wait while another one holds it.
 
     The lock is a hidden file beside ``target``, released when its process ends, however that ends.
-    Raises `StoppedError` if ``stop`` is set while waiting.
+    Raises `StoppedError` if ``is_stopped`` returns true while waiting.
     """
     lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
-    with suppress(filelock.Timeout):
-        lock.acquire(timeout=0)
-    if not lock.is_locked:
-        note("waiting for another process that works on it")
-    while not lock.is_locked:
-        if stop.wait(POLL_S):
-            raise StoppedError
-        with suppress(filelock.Timeout):
-            lock.acquire(timeout=0)
+    try:
+        lock.acquire(poll_interval=POLL_S, cancel_check=is_stopped)
+    except filelock.Timeout as error:
+        raise StoppedError from error
     try:
         yield
     finally:

@@ -11,9 +11,11 @@ from pytorch_lightning.loggers import MLFlowLogger
 from kitsseg.reporting import formats
 from kitsseg.reporting.run_record import RESULT, Record
 from kitsseg.system import provenance
+from kitsseg.system.optional_packages import require
 from kitsseg.tracking import run_content, tracking_file
 
 TRACKER = "mlflow"
+require("mlflow", TRACKER, "logger=mlflow")  # when the configuration is checked
 STATES = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 

@@ -8,7 +8,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from kitsseg.reporting import formats
 from kitsseg.reporting.run_record import Record
+from kitsseg.system.optional_packages import require
 from kitsseg.tracking import run_content, tracking_file
+
+require("tensorboard", "tensorboard", "logger=tensorboard")  # when the configuration is checked
 
 
 class TensorBoardRun(TensorBoardLogger):

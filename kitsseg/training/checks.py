@@ -5,10 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from kitsseg.data.labels import KITS19, Labels
+from kitsseg.data.labels import Labels
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.inference import checkpoint
@@ -97,7 +96,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     if "data" in built:
         data = built["data"]
         shape = PATCH if isinstance(data, PatchDataModule) else (SIDE, SIDE)
-        checks.append(partial(check_output, net, data.neighbours, data.labels, shape))
+        checks.append(partial(_check_output, net, data.neighbours, data.labels, shape))
         targets = {key: str((node or {}).get("_target_")) for key, node in values["callbacks"].items()}
         coarse = [key for key, target in targets.items() if target.endswith(".CoarseFirst")]
         if coarse and isinstance(data, PatchDataModule):
@@ -120,45 +119,11 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     return problems
 
 
-def check_output(
-    net: nn.Module,
-    neighbours: int,
-    labels: Labels = KITS19,
-    shape: tuple[int, ...] = (SIDE, SIDE),
-) -> None:
-    """Raise `ValueError` unless ``net`` maps images to one logit per class and pixel.
-
-    Args:
-        net: on the meta device, where a forward pass costs nothing, or on the CPU.
-        neighbours: number of slices on either side in the network's input.
-        shape: of an image; three numbers for a patch.
-    """
-    channels, training = 2 * neighbours + 1, net.training
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+def _check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int]) -> None:
     try:
-        with torch.inference_mode():
-            out = net.eval()(torch.zeros(2, channels, *shape, device=device))
-    except NotImplementedError:  # an operation without an implementation on the meta device
-        return
-    except Exception as error:  # arbitrary networks raise arbitrary errors
-        text = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"model: {type(net).__name__} cannot be applied to {len(shape)}D images with {channels} "
-            f"channels ({type(error).__name__}: {text})"
-        ) from error
-    finally:
-        net.train(training)
-    expected = (2, len(labels.classes), *shape)
-    if not isinstance(out, Tensor):
-        raise ValueError(
-            f"model: {type(net).__name__} returns a {type(out).__name__}; kitsseg needs a tensor of "
-            "logits [B, classes, ...]; return only this tensor"
-        )
-    if tuple(out.shape) != expected:
-        raise ValueError(
-            f"model: {type(net).__name__} maps {[2, channels, *shape]} to {list(out.shape)}; "
-            f"kitsseg needs {list(expected)}: one logit for each of {', '.join(labels.classes)}"
-        )
+        checkpoint.check_output(net, neighbours, labels, sides, batch=2)
+    except ValueError as error:
+        raise ValueError(f"model: {error}") from error
 
 
 def check_loss(loss: object) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import nn
 
+from kitsseg.data.bounding_box import plane_box
 from kitsseg.data.io.nifti.read import read_label
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.store.grid import DIVISOR, Grid
@@ -151,13 +152,10 @@ def resize_map(alpha: Array, shape: tuple[int, ...]) -> Array:
 
 def body_box(image: Array, *masks: Array) -> tuple[slice, slice]:
     """Return the rows and columns of ``[S, H, W]`` that contain more than air, with a margin."""
-    occupied = np.any([volume.any(axis=0) for volume in (image, *masks)], axis=0)
-    if not occupied.any():
+    box = plane_box(np.any([volume.any(axis=0) for volume in (image, *masks)], axis=0))
+    if box is None:
         return slice(None), slice(None)
-    sides = (np.flatnonzero(occupied.any(axis=axis)) for axis in (1, 0))
-    rows, columns = (
-        slice(max(0, side[0] - MARGIN_PIXELS), side[-1] + 1 + MARGIN_PIXELS) for side in sides
-    )
+    rows, columns = (slice(max(0, s.start - MARGIN_PIXELS), s.stop + MARGIN_PIXELS) for s in box)
     return rows, columns
 
 

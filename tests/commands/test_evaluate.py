@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -17,8 +15,8 @@ from kitsseg.data.sources.kits import list_cases
 from kitsseg.evaluation.metrics import confusion, volume_counts
 from kitsseg.evaluation.stats import mean_interval
 from kitsseg.training.pixel_counts import region_counts
-from tests import ROOT
 from tests.conftest import blocky
+from tests.helpers import forks
 from tests.helpers.commands import find_problems
 from tests.helpers.evaluating import TOLERANCE_MM, evaluate, record, rows, save
 
@@ -40,14 +38,9 @@ def official(truth: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
 def test_command_end_to_end(blocks: Path, predicted: Path, tmp_path: Path) -> None:
     """Metrics equal those of the official formula, of surface-distance, and values computed by hand."""
     (predicted / "case_00003.nii.gz").write_bytes(b"not a volume")
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "kitsseg.evaluate", f"predictions={predicted}", f"truth={blocks}",
-            "output=figures", "workers=2", "postprocess=kidneys", "name=shifted",
-        ],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    line = [f"predictions={predicted}", f"truth={blocks}", "output=figures", "workers=2"]
+    more = ["postprocess=kidneys", "name=shifted"]
+    done = forks.command(tmp_path, *line, *more, name="kitsseg.evaluate")
     assert done.returncode == 1
     lines = [line for line in re.split(r"[\r\n]+", done.stderr) if "evaluating" not in line and line]
     assert len(lines) == 1
@@ -184,10 +177,7 @@ def test_absent_regions_can_have_a_dice(
 def test_rule_of_kits21_end_to_end(tmp_path: Path) -> None:
     four_cases(tmp_path)
     given = ["predictions=predicted", "truth=truth", "output=out", "workers=1", "absent_dice=1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "kitsseg.evaluate", *given], cwd=tmp_path, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
-    )  # fmt: skip
+    done = forks.command(tmp_path, *given, name="kitsseg.evaluate")
     assert done.returncode == 0, done.stderr
     found = record(tmp_path / "out")["summary"]["as_predicted"]["dice"]["tumour"]
     assert (found["mean"], found["cases"]) == (0.5, 4)

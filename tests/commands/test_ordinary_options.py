@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from kitsseg.inference import checkpoint
-from tests.commands.test_train import SMALL, command
+from tests.commands.test_train import SMALL
 from tests.helpers.commands import check_command_line, find_problems
+from tests.helpers.forks import command
 
 STOPPING = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss}"
 SAVING = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, monitor: val/loss}"

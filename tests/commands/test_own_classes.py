@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from kitsseg.config.validation import CONFIG_DIR
 from kitsseg.reporting import run_record
 from tests.commands.test_prepare import prepare
-from tests.commands.test_train import command
 from tests.conftest import blocky, write_case
 from tests.helpers.commands import find_problems
 from tests.helpers.evaluating import evaluate, record
+from tests.helpers.forks import command
 from tests.helpers.predicting import predict
 from tests.helpers.sources import nnunet
 from tests.helpers.verifying import verify

@@ -1,15 +1,13 @@
 """The command `kitsseg.plan`."""
 
 import csv
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests import ROOT
+from tests.helpers import forks
 from tests.helpers.commands import find_problems
 from tests.helpers.records import validated
 
@@ -17,9 +15,7 @@ SMALL = ["gain=0.1", "cases=[12,48]", "seeds=[2,3]", "studies=20"]
 
 
 def plan(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "kitsseg.plan", *arguments]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    return forks.command(folder, *arguments, name="kitsseg.plan")
 
 
 def values(seed: int, model: int) -> list[float]:

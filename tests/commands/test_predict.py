@@ -1,8 +1,6 @@
 """Tests of `kitsseg.predict`: its output files and its errors."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,8 +14,9 @@ from kitsseg.data.labels import KITS19
 from kitsseg.inference import checkpoint
 from kitsseg.inference.segmenter import Segmenter
 from tests.conftest import AFFINE, blocky, write_case
+from tests.helpers import forks
 from tests.helpers.commands import find_problems
-from tests.helpers.predicting import environment, predict, rows, values
+from tests.helpers.predicting import predict, rows, values
 from tests.inference.test_segmenter import trained
 
 
@@ -26,10 +25,7 @@ def test_command_end_to_end(guesser: Path, blocks: Path, tmp_path: Path) -> None
         f"checkpoint={guesser}", f"input={blocks}", "output=out", "cases=[0,2]", "mirror_axes=[1]",
         "probabilities=true", "uncertainty=true", "postprocess=kidneys", "device=cpu",
     ]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "kitsseg.predict", *arguments], cwd=tmp_path, env=environment(),
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    done = forks.command(tmp_path, *arguments, name="kitsseg.predict")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["2 volumes segmented", "out/volumes.csv"]
     out = tmp_path / "out"
@@ -103,13 +99,8 @@ def test_submission_contains_the_test_cases(
 def test_unwritable_output_is_reported_in_one_line(guesser: Path, blocks: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for output in ("file", "file/out"):
-        done = subprocess.run(
-            [
-                sys.executable, "-m", "kitsseg.predict", f"checkpoint={guesser}", f"input={blocks}",
-                f"output={output}", "device=cpu",
-            ],
-            cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        line = [f"checkpoint={guesser}", f"input={blocks}", f"output={output}", "device=cpu"]
+        done = forks.command(tmp_path, *line, name="kitsseg.predict")
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith(f"kitsseg.predict: output={output}: ")
         assert done.stderr.endswith("; name another folder\n")

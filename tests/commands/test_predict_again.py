@@ -13,6 +13,7 @@ import pytest
 
 from kitsseg.inference.record import PredictionRecord, write_zip
 from tests.conftest import AFFINE, blocky, write_case
+from tests.helpers import forks
 from tests.helpers.predicting import ct, environment, predict, rows
 
 
@@ -180,7 +181,7 @@ def test_killed_run_resumes(guesser: Path, tmp_path: Path) -> None:
     process.wait()
     there = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("out/case_*.nii.gz")}
     assert len(there) >= 2
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = forks.command(tmp_path, *arguments, name="kitsseg.predict")
     assert done.returncode == 0, done.stderr
     assert "12 volumes segmented" in done.stdout and len(rows(tmp_path / "out")) == 12
     kept = [n for n, t in there.items() if (tmp_path / "out" / n).stat().st_mtime_ns == t]
@@ -194,14 +195,12 @@ def test_run_resumes_after_a_full_disk(
     filler.write_bytes(bytes(180_000))
     arguments = [f"checkpoint={guesser}", f"input={blocks}", f"output={small_disk}/out", "device=cpu"]
     arguments += ["skip_existing=true", "cases=[0-3]", "quicklook=false"]
-    command = [sys.executable, "-m", "kitsseg.predict", *arguments]
-    run_it = {"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True}
-    done = subprocess.run(command, **run_it)
+    done = forks.command(tmp_path, *arguments, name="kitsseg.predict")
     assert done.returncode == 1
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("kitsseg")]
     assert line.endswith("No space left on device; make room: skip_existing=true resumes")
     assert not list((small_disk / "out").rglob(".*"))  # no unfinished files
     filler.unlink()
-    done = subprocess.run(command, **run_it)
+    done = forks.command(tmp_path, *arguments, name="kitsseg.predict")
     assert done.returncode == 0, done.stderr
     assert len(list((small_disk / "out").glob("case_*.nii.gz"))) == 4

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -16,7 +14,8 @@ from kitsseg.data.io.scan import Scan
 from kitsseg.data.io.scans import read_scan
 from kitsseg.inference.record import OutputFiles
 from tests.conftest import AFFINE, blocky, write_case
-from tests.helpers.predicting import ct, environment, predict, rows, values
+from tests.helpers import forks
+from tests.helpers.predicting import ct, predict, rows, values
 
 
 @pytest.fixture
@@ -114,15 +113,8 @@ def test_file_name_that_is_not_utf8(guesser: Path, tmp_path: Path) -> None:
     ct(tmp_path, "x.nii.gz", blocky(0)[0])
     os.rename(os.fsencode(tmp_path / "x.nii.gz"), folder + b"/M\xfcller.nii.gz")
     ct(tmp_path / "in", "z.nii.gz", blocky(0)[0])
-    command = [
-        sys.executable,
-        "-m",
-        "kitsseg.predict",
-        f"checkpoint={guesser}",
-        "input=in",
-        "output=out",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True)
+    line = [f"checkpoint={guesser}", "input=in", "output=out"]
+    done = forks.command(tmp_path, *line, name="kitsseg.predict")
     assert done.returncode == 0, done.stderr
     assert os.path.isfile(os.fsencode(tmp_path / "out") + b"/M\xfcller.nii.gz")
     assert b"\nM\xfcller," in (tmp_path / "out" / "volumes.csv").read_bytes()

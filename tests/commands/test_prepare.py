@@ -1,9 +1,6 @@
 """The command `kitsseg.prepare`."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -21,8 +18,8 @@ from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.store import data_card
 from kitsseg.data.store.prepare import prepare as prepare_cases
 from kitsseg.prepare import run
-from tests import ROOT
 from tests.conftest import AFFINE, blocky, write_case
+from tests.helpers import forks
 
 
 def prepare(folder: Path, *overrides: str) -> None:
@@ -145,11 +142,7 @@ def test_bad_case_gives_one_line_and_exit_code_1(tmp_path: Path) -> None:
     image, label = blocky(0)
     write_case(tmp_path / "raw", 0, image, label + 3)
     write_case(tmp_path / "raw", 1, *blocky(1))
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "kitsseg.prepare", "data.root=raw"],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+    done = forks.command(tmp_path, "data.root=raw", name="kitsseg.prepare")
     lines = [line for line in re.split(r"[\r\n]+", done.stderr) if line and "case/s" not in line]
     assert done.returncode == 1
     assert len(lines) == 1 and re.match(

@@ -1,14 +1,11 @@
 """The command `kitsseg.report`."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kitsseg import report
-from tests import ROOT
+from tests.helpers import forks
 from tests.helpers.commands import find_problems
 from tests.helpers.reports import report_config, traced
 from tests.reporting.html.made import record, sweep, write_run
@@ -82,10 +79,6 @@ def test_an_unknown_number_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_without_runs_is_rejected_in_one_line(tmp_path: Path) -> None:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "kitsseg.report", f"runs={tmp_path}"],
-        cwd=tmp_path, env=env, capture_output=True, text=True,
-    )  # fmt: skip
+    done = forks.command(tmp_path, f"runs={tmp_path}", name="kitsseg.report")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"kitsseg.report: runs={tmp_path}: holds no run")

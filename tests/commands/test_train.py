@@ -22,6 +22,7 @@ from kitsseg.train import run
 from kitsseg.training import showcase as training_showcase
 from kitsseg.training.evaluation import score_case
 from tests import ROOT
+from tests.helpers.forks import command
 from tests.helpers.records import find_records
 from tests.helpers.reports import report_config, traced
 
@@ -32,10 +33,10 @@ SMALL = [
 ]  # fmt: skip
 
 
-def command(
+def start(
     folder: Path, *arguments: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m kitsseg.train` in ``folder``, with ``env`` instead of this process's settings."""
+    """Run `python -m kitsseg.train` as `command` does, but in a new process that imports everything."""
     hidden = ("WANDB", "KITSSEG", "PYTEST")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     env = {**kept, "PYTHONPATH": str(ROOT), **({} if env is None else env)}
@@ -241,7 +242,7 @@ def test_failing_job_is_reported_at_once_and_others_continue(
     ],
 )
 def test_errors_are_reported_in_one_line(tmp_path: Path, arguments: list[str], text: str) -> None:
-    done = command(tmp_path, *arguments, "logger=none", "trainer=cpu")
+    done = start(tmp_path, *arguments, "logger=none", "trainer=cpu")
     assert done.returncode in (1, 2)
     (line,) = [line for line in done.stderr.splitlines() if line.strip()]
     assert line.startswith("kitsseg.train: ") and text in line

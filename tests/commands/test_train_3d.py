@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from kitsseg.reporting import run_record
-from tests.commands.test_train import SMALL, command
+from tests.commands.test_train import SMALL
 from tests.helpers import forks
 from tests.helpers.commands import find_problems
+from tests.helpers.forks import command
 from tests.helpers.predicting import predict
 from tests.jobs.test_resume import same
 

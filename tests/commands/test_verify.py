@@ -1,10 +1,7 @@
 """The command `kitsseg.verify`."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -13,9 +10,8 @@ import pytest
 
 from kitsseg.data import parallel
 from kitsseg.data.case import LABEL_NAME
-from tests import ROOT
 from tests.conftest import AFFINE, blocky, write_case
-from tests.helpers import powerless
+from tests.helpers import forks, powerless
 from tests.helpers.commands import find_problems
 from tests.helpers.verifying import case, fine, verify
 
@@ -234,9 +230,7 @@ def test_partial_download_is_reported(raw: Path) -> None:
 
 def test_the_command(raw: Path) -> None:
     (raw / "case_00003" / LABEL_NAME).write_bytes(b"")
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "kitsseg.verify", "root=raw", "workers=1"]
-    done = subprocess.run(command, cwd=raw.parent, env=env, capture_output=True, text=True, timeout=100)
+    done = forks.command(raw.parent, "root=raw", "workers=1", name="kitsseg.verify")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "case_00003/segmentation.nii.gz: is empty; fetch it again" in done.stderr
     assert sorted(p.name for p in raw.parent.iterdir()) == ["raw", "verify.json"]

@@ -9,7 +9,7 @@ import torch
 from monai.metrics import compute_surface_dice
 from scipy import ndimage
 
-from kitsseg.data.bounding_box import bounding_box
+from kitsseg.data.bounding_box import bounding_box, plane_box
 from kitsseg.evaluation.surface import corner_codes, surfaces
 
 SPACING_MM = (3.0, 0.7, 0.9)
@@ -143,3 +143,10 @@ def test_bounding_box() -> None:
     volume[3, 2, 6] = 1
     assert bounding_box(volume) == (slice(1, 4), slice(2, 3), slice(3, 7))
     assert bounding_box(np.asfortranarray(volume) > 0) == (slice(1, 4), slice(2, 3), slice(3, 7))
+
+
+def test_plane_box() -> None:
+    plane = np.zeros((50, 60), bool)
+    assert plane_box(plane) is None
+    plane[10, 20] = plane[30, 25] = True
+    assert plane_box(plane) == (slice(10, 31), slice(20, 26))

@@ -13,6 +13,7 @@ BLOCK = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE |
 TRAINING = [
     "data.batch_size=8", "data.background_keep=1", "data.workers=0", "data.prepare_workers=1",
     "model.width=4", "model.depth=2", "trainer=cpu", "trainer.max_epochs=1", "finetune.epochs=1",
+    "logger=csv",
 ]  # fmt: skip
 SMALL: dict[str, list[str]] = {
     "train": TRAINING,

@@ -11,19 +11,12 @@ from torch import Tensor, nn
 
 from kitsseg.data.store.grid import Grid
 from kitsseg.inference import body_crop
-from kitsseg.inference.body_crop import View, crop_on_stored_grid, find_body
+from kitsseg.inference.body_crop import View, crop_on_stored_grid
 from kitsseg.inference.checkpoint import is_local
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.models.unet import UNet
 from tests.inference.test_segmenter import Constant, make, member
 from tests.inference.test_slicewise import Threshold, expected
-
-
-def test_a_body_is_what_is_no_air() -> None:
-    hu = np.full((3, 50, 60), -1000, np.int16)
-    assert find_body(hu, -500) is None
-    hu[0, 10, 20], hu[2, 30, 25], hu[1, 40, 50] = -499, 0, -500
-    assert find_body(hu, -500) == (slice(10, 31), slice(20, 26))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def network(target: object, **arguments: Any) -> dict[str, Any]:
         (describe(size=-1), r"size=-1: must be in \[32, 4096\]"),
         (describe(size="64"), "size='64': must be in"),
         (describe(neighbours=10**6), "neighbours=1000000: must be in"),
-        (describe(neighbours=1), "the network cannot be applied"),
+        (describe(neighbours=1), "cannot be applied to"),
         (describe(classes=["background", "cat"]), "classes=.*cat.* must be"),
         (describe(window={"low_hu": 0}), "not the arguments of Window"),
         (describe(window={**WINDOW.settings(), "sd_hu": float("nan")}), "must be finite numbers"),
@@ -117,7 +117,7 @@ def network(target: object, **arguments: Any) -> dict[str, Any]:
         (describe(patch=[32, 0, 32]), "patch=.*: must be three sides"),
         (describe(patch=[10**9] * 3), "patch=.*: must be three sides"),
         (describe(patch=["32"] * 3), "patch=.*: must be three sides"),
-        (describe(size=None, patch=[32, 32, 32]), "the network cannot be applied"),  # it is 2D
+        (describe(size=None, patch=[32, 32, 32]), "cannot be applied to"),  # it is 2D
         (
             describe(spacing_mm=[1, 1, 1]),
             r"spacing_mm=.*: must be three numbers in \[0.1, 100\] of a 3D",

@@ -49,12 +49,12 @@ def test_patch_and_spacing_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"patch": [9, 16, 16]}, "the network cannot be applied"),
+        ({"patch": [9, 16, 16]}, "AttentionUNet cannot be applied to"),
         (
             {"patch": None},
             r"spacing_mm=.2.0, 1.0, 1.0.: must be three numbers .* of a 3D network, or None",
         ),
-        ({"patch": None, "spacing_mm": None}, "the network cannot be applied"),
+        ({"patch": None, "spacing_mm": None}, "AttentionUNet cannot be applied to"),
         ({"size": 64}, "patch=.8, 16, 16.: a 3D network has size=None and neighbours=0"),
         ({"neighbours": 1}, "patch=.*: a 3D network has size=None and neighbours=0"),
         ({"classes": ["background", "kidney"]}, "classes=.* must be"),

@@ -12,8 +12,9 @@ import torch
 
 from kitsseg.inference import checkpoint
 from kitsseg.reporting import run_record
-from tests.commands.test_train import SMALL, command
+from tests.commands.test_train import SMALL
 from tests.helpers import forks
+from tests.helpers.forks import command
 
 # Components with a state or randomness: plateau, dropout, augmentation and Adam. The plateau reduces
 # the rate within three epochs.

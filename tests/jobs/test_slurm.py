@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kitsseg.reporting import run_record, runs
-from tests.commands.test_train import SMALL, command
+from tests.commands.test_train import SMALL, start
 from tests.helpers.records import find_records
 
 
@@ -48,7 +48,7 @@ def impatient() -> Iterator[None]:
 @pytest.mark.usefixtures("impatient")
 def test_preempted_job_and_requeued_job_with_two_ranks_resume(tmp_path: Path) -> None:
     killed = {"KILL": "train:2", "KILL_RANK": "-1", "KILL_BY": "preempt,requeue"}
-    done = command(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
+    done = start(tmp_path, *SWEEP, "trainer.devices=1,2", env=killed)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "outputs" / "demo"
     states = [json.loads((p.parent / "status.json").read_text()) for p in find_records(folder)]
@@ -68,7 +68,7 @@ def test_slurm_tasks_are_ranks_and_one_job_times_out_and_one_fails(tmp_path: Pat
     # for a timeout.
     tasks += ["data.workers=1", "hydra.launcher.timeout_min=10"]
     killed = {"KILL": "train:2", "KILL_BY": "preempt"}
-    done = command(tmp_path, *SWEEP, *tasks, "finetune=none", "optimizer.lr=0.001,1e30", env=killed)
+    done = start(tmp_path, *SWEEP, *tasks, "finetune=none", "optimizer.lr=0.001,1e30", env=killed)
     fine, diverged = runs.jobs_below(tmp_path / "outputs" / "demo")
     assert (fine.state, diverged.state) == ("complete", "failed"), done.stdout + done.stderr
     assert json.loads((fine.folder / "status.json").read_text())["attempt"] == 2

@@ -20,8 +20,9 @@ from kitsseg.evaluation import metrics
 from kitsseg.jobs.sweep import name_jobs, remaining_trials
 from kitsseg.reporting import run_record, runs
 from tests import ROOT
-from tests.commands.test_train import SMALL, command
+from tests.commands.test_train import SMALL, start
 from tests.helpers.commands import find_problems
+from tests.helpers.forks import command
 from tests.helpers.records import find_records
 
 SWEEP = [
@@ -33,7 +34,7 @@ SWEEP = [
 
 def test_failing_jobs_end_while_others_complete_and_are_not_repeated(tmp_path: Path) -> None:
     # In jobs with two ranks, rank 1 raises while rank 0 waits for it.
-    done = command(tmp_path, *SWEEP, env={"KILL": "train:1", "KILL_RANK": "1", "KILL_BY": "error"})
+    done = start(tmp_path, *SWEEP, env={"KILL": "train:1", "KILL_RANK": "1", "KILL_BY": "error"})
     assert done.returncode == 1
     folder = tmp_path / "outputs" / "demo"
     fine, diverged, *crashed = runs.jobs_below(folder)
@@ -149,7 +150,7 @@ def test_search_resumes_interrupted_trials_up_to_n_trials(tmp_path: Path) -> Non
         "optimizer.lr=tag(log,interval(1e-4,1e-2))", "finetune=none", "logger=none",
         "trainer.accelerator=cpu", "+callbacks.kill._target_=tests.helpers.killer.Killer",
     ]  # fmt: skip
-    killed = command(tmp_path, *line, env={"KILL": "train:2", "KILL_BY": "parent"})
+    killed = start(tmp_path, *line, env={"KILL": "train:2", "KILL_BY": "parent"})
     assert killed.returncode == -signal.SIGKILL
     assert trials(tmp_path) == ["RUNNING"]
     done = command(tmp_path, *line)

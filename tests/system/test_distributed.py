@@ -1,10 +1,6 @@
 """Several ranks give the same metrics to the bit, and the same training to rounding."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +8,7 @@ import numpy as np
 import pytest
 
 from kitsseg.system import distributed
-from tests import ROOT
+from tests.helpers import forks
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +19,8 @@ def found(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, d
 
 
 def started(count: int, blocks: Path, out: Path) -> dict[str, Any]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    processes = []
-    for rank in range(count):
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        if count > 1:
-            env |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{count}"}
-            env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
-        line = [sys.executable, "-m", "tests.helpers.one_rank", str(blocks), str(out)]
-        processes.append(subprocess.Popen(line, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True))
-    said = [process.communicate(timeout=300)[1] for process in processes]
-    assert not any(process.returncode for process in processes), said
+    codes = forks.run(out, str(blocks), str(out), ranks=count, name="tests.helpers.one_rank")
+    assert codes == [0] * count, (out / "said.txt").read_text()
     return dict(json.loads((out / f"{count}.json").read_text()))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kitsseg.reporting import runs
-from kitsseg.system import optional_packages
 from kitsseg.tracking import mlflow_run, safe_logger, tensorboard_run, tracking_file
 from kitsseg.tracking.mlflow_run import MLflowRun
 from kitsseg.tracking.safe_logger import open_loggers
 from kitsseg.tracking.tensorboard_run import TensorBoardRun
+from tests.helpers.commands import find_problems
 from tests.reporting.html.made import record, write_run
 
 
@@ -147,20 +148,11 @@ def test_storage_on_a_server_or_in_a_local_database(
 # ---- packages
 
 
-def test_missing_packages_are_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    nodes = {
-        "csv": {"_target_": "pytorch_lightning.loggers.CSVLogger"},
-        "mlflow": {"_target_": "kitsseg.tracking.mlflow_run.MLflowRun"},
-        "tensorboard": {"_target_": "kitsseg.tracking.tensorboard_run.TensorBoardRun"},
-        "odd": None,
-    }
-    assert optional_packages.missing_packages(nodes) == []
-    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None if name != "alembic" else name)
-    assert optional_packages.missing_packages(nodes) == [
-        "logger.mlflow: not installed: mlflow, sqlalchemy; pip install 'kitsseg[mlflow]', "
-        "or set logger=csv",
-        "logger.tensorboard: not installed: tensorboard; pip install 'kitsseg[tensorboard]', "
-        "or set logger=csv",
-    ]
+@pytest.mark.parametrize("name", ["mlflow", "tensorboard"])
+def test_a_missing_package_is_named_before_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, f"kitsseg.tracking.{name}_run")
+    monkeypatch.setitem(sys.modules, name, None)  # importing it fails
+    (problem,) = find_problems("train", ["data=phantom", f"logger={name}"])
+    assert problem.startswith(f"logger.{name}._target_: ")
+    remedy = f"logger={name} needs {name}, which is not installed: pip install 'kitsseg[{name}]'"
+    assert problem.endswith(remedy)

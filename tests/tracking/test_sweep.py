@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from kitsseg.evaluation import metrics
 from kitsseg.reporting import run_record, runs
 from kitsseg.tracking import dashboard_layout, run_content, tracking_file, wandb_dashboard
-from tests.commands.test_train import SMALL, command
+from tests.commands.test_train import SMALL
+from tests.helpers.forks import command
 from tests.tracking.reading import only
 from tests.tracking.test_dashboard import panels
 

@@ -103,7 +103,7 @@ class Fetcher:
         if (problem := obstacle(target)) is not None:
             raise FetchError(f"{target.name} {problem}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target, self.stop, self._bar.set_postfix_str):
+        with locked(target, self.stop.is_set):
             if is_file(target) and not (self.check_existing and file.damage(target)):
                 return False
             if target.suffix != ".gz":  # without a checksum, parts of two versions could mix

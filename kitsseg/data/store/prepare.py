@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Resolution, Store, make_grid
-from kitsseg.system.files import fingerprint, remove_abandoned
+from kitsseg.system.files import fingerprint
 from kitsseg.system.locks import locked
 
 VERSION = 3  # of a stored case: since 3, with the histogram of the foreground
@@ -53,7 +52,6 @@ def prepare(
         BadCasesError: some cases cannot be used. With ``skip_bad``, they are left out with a warning.
         ValueError: the folder cannot be written, or no case is usable.
     """
-    remove_abandoned(folder)
     missing = [c for c in cases if not is_current(c, folder, labels)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +117,7 @@ def prepare_case(
     Returns why the case cannot be used (empty if it can), and warnings.
     """
     target, temporary = folder / case.id, folder / f".{case.id}-new"
-    with locked(target, Event(), lambda note: None):
+    with locked(target):
         shutil.rmtree(temporary, ignore_errors=True)  # of a killed process, since this one has the lock
         if is_current(case, folder, labels):
             return "", []

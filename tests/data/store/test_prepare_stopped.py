@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -69,26 +69,10 @@ def test_leftovers_of_a_killed_process_are_removed(block_cases: list[Case], tmp_
     assert sorted(p.name for p in tmp_path.iterdir()) == [c.id for c in block_cases]
 
 
-def test_pictures_of_killed_processes_are_removed(block_cases: list[Case], tmp_path: Path) -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    pictures = {
-        kind: tmp_path / f".{pid}-dataset.{kind}"
-        for kind, pid in (("png", gone.pid), ("md", os.getpid()), ("young", gone.pid))
-    }
-    for kind, path in pictures.items():
-        path.touch()
-        if kind != "young":
-            os.utime(path, (0, 0))
-    prepare(block_cases, tmp_path, None)
-    hidden = {path.name for path in tmp_path.glob(".*")}
-    assert hidden == {pictures["md"].name, pictures["young"].name}
-
-
 def test_a_case_is_prepared_by_one_process_at_a_time(block_cases: list[Case], tmp_path: Path) -> None:
     half = tmp_path / ".case_00000-new"
     half.mkdir()
-    with locked(tmp_path / "case_00000", Event(), lambda note: None):
+    with locked(tmp_path / "case_00000"):
         waiting = Thread(target=prepare, args=(block_cases[:1], tmp_path, None))
         waiting.start()
         time.sleep(0.5)
