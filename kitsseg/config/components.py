@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import pydoc
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,13 @@ from kitsseg.data.names import suggestion
 from kitsseg.jobs.failures import one_line
 
 PACKAGE = Path(__file__).parents[1]
+# New names of arguments.
+RENAMED = {
+    "largest_kidneys": "regions.kidney.largest",
+    "min_kidney_ml": "regions.kidney.min_ml",
+    "tumour_within_mm": "regions.tumour.within_mm",
+    "min_tumour_ml": "regions.tumour.min_ml",
+}
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -74,7 +82,9 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
         return [*problems, f"{key}._target_: {problem}"]
     hints, given = arguments(target), {*section.given, *section.offered}
     unknown = [n for n in node if n not in HYDRA_KEYS | hints.keys() | given and "**" not in hints]
-    if len(unknown) > 1:  # the arguments were written for another class
+    if len(unknown) > 1 and not RENAMED.keys() & set(
+        unknown
+    ):  # the arguments were written for another class
         named = f"{node['_target_']} has no arguments {', '.join(unknown)}"
         return [*problems, f"{key}: {named}; remove them: {_removals(unknown, key, node)}"]
     for name in node.keys() - HYDRA_KEYS:
@@ -87,7 +97,7 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
                 problems.append(f"{where}={node[name]!r}: {wrong}")
         elif "**" not in hints:
             options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
-            remedy = suggestion(str(name), options, f"{key}.")
+            remedy = renamed(str(name), key) or suggestion(str(name), options, f"{key}.")
             problems.append(f"{where}: {node['_target_']} has no such argument{remedy}")
     if node.get("_partial_") and not section.partial:  # its caller may pass the other arguments
         return problems
@@ -145,6 +155,11 @@ def _reason(error: BaseException) -> str:
 # ---- names and signatures
 
 
+def renamed(name: str, key: str) -> str:
+    """Return the end of a message about an argument that has a new name; empty for others."""
+    return f"; its name is now {key}.{RENAMED[name]}" if name in RENAMED else ""
+
+
 def join(key: str, part: Any) -> str:
     """Return the key of an item: ``a.b`` in a dict, ``a[2]`` in a list."""
     return f"{key}[{part}]" if isinstance(part, int) else f"{key}.{part}" if key else str(part)
@@ -158,6 +173,8 @@ def locate(path: Any) -> tuple[Any, str]:
         if (found := pydoc.locate(path)) is not None:
             return (found, "") if callable(found) else (None, f"{path}: not callable")
         parent, _, name = path.rpartition(".")
+        if path.startswith(f"{PACKAGE.name}.") and (moved := _find_moved(name)):
+            return None, f"{path}: moved to {moved}"
         if (module := pydoc.locate(parent)) is not None:
             remedy = suggestion(name, dir(module), f"{parent}.")
             return None, f"{path}: {parent} has no {name}{remedy}"
@@ -165,6 +182,14 @@ def locate(path: Any) -> tuple[Any, str]:
         return None, f"{path}: {one_line(error)}"
     hint = "pip install 'kitsseg[monai]'" if path.startswith("monai.") else "is its package installed?"
     return None, f"{path}: there is no module {parent}; {hint}"
+
+
+def _find_moved(name: str) -> str:
+    """Return the dotted path of a class or function of kitsseg, or an empty string."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if re.search(rf"^(class|def) {re.escape(name)}\b", file.read_text("utf-8"), re.MULTILINE):
+            return ".".join((*file.relative_to(PACKAGE.parent).with_suffix("").parts, name))
+    return ""
 
 
 def arguments(target: Any) -> dict[str, inspect.Parameter]:

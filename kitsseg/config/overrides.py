@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kitsseg.config.components import arguments, locate
+from kitsseg.config.components import arguments, locate, renamed
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
 from kitsseg.data.names import closest, suggestion
 from kitsseg.jobs.failures import one_line
@@ -184,6 +184,8 @@ def _unknown_key(override: Override, cfg: Any) -> str:
         return f"{key}: the configuration does not set it; add it with +{override.input_line}"
     if not parent and "_target_" in outer:  # a dict with names of the user's own
         return f"{key}: no such key; add it with +{override.input_line}"
+    if new := renamed(part, prefix[:-1]):
+        return f"{key}: no such key{new}"
     siblings = {str(name) for name in parent if name != "hydra"}
     if (near := closest(part, siblings | accepted)) is not None:
         return f"{key}: no such key; did you mean {'' if near in siblings else '+'}{prefix}{near}?"

@@ -167,6 +167,10 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
             "window._target_=kitseg.Window",
             "kitseg.Window: there is no module kitseg; is its package installed?",
         ),
+        (
+            "window._target_=kitsseg.window.Window",
+            "kitsseg.window.Window: moved to kitsseg.models.window.Window",
+        ),
         ("window._target_=math.pi", "window._target_: math.pi: not callable"),
         ("split._target_=[a]", "split._target_: expected a dotted path, got ['a']"),
         (
