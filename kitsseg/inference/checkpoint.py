@@ -46,6 +46,7 @@ class Loaded:
         patch: slices, rows and columns of the patches of a 3D network; None for a 2D network.
         spacing_mm: of slices, rows and columns to which volumes are resampled for a 3D network; None
             for the grid of each volume.
+        interpolation: of HU for ``spacing_mm``; see `kitsseg.data.store.volume_grid`.
     """
 
     net: nn.Module
@@ -58,12 +59,14 @@ class Loaded:
     labels: Labels = KITS19
     patch: tuple[int, int, int] | None = None
     spacing_mm: tuple[float, float, float] | None = None
+    interpolation: str = "linear"
 
 
 def header(
     network: dict[str, Any], window: Window, size: int | None, neighbours: int,
     provenance: dict[str, Any], pixel_mm: tuple[float, float] | None = None, labels: Labels = KITS19,
     patch: tuple[int, int, int] | None = None, spacing_mm: tuple[float, float, float] | None = None,
+    interpolation: str = "linear",
 ) -> dict[str, Any]:  # fmt: skip
     """Return the description that makes a checkpoint self-contained, as plain values; see `Loaded`.
 
@@ -81,6 +84,7 @@ def header(
         "pixel_mm": None if pixel_mm is None else list(pixel_mm),
         "patch": None if patch is None else list(patch),
         "spacing_mm": None if spacing_mm is None else list(spacing_mm),
+        "interpolation": interpolation,
     }
 
 

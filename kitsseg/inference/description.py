@@ -5,6 +5,7 @@ from typing import Any
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
+from kitsseg.data.store.volume_grid import INTERPOLATIONS
 from kitsseg.models.window import Window
 
 # Limits far above real networks; larger values could exhaust memory.
@@ -32,11 +33,15 @@ def parse_description(description: dict[str, Any], *more: str) -> dict[str, Any]
     if not isinstance(provenance, dict):
         raise ValueError("provenance must be a dict; train again")
     patch, spacing_mm = _parse_patch(description.get("patch"), description.get("spacing_mm"))
+    interpolation = description.get("interpolation", "linear")  # missing in older files
+    if interpolation not in INTERPOLATIONS:
+        limit = " or ".join(INTERPOLATIONS)
+        raise ValueError(f"interpolation={interpolation!r:.200}: must be {limit}")
     if patch is not None and (size, neighbours) != (None, 0):
         raise ValueError(f"patch={patch}: a 3D network has size=None and neighbours=0")
     about: dict[str, Any] = {
         "size": size, "neighbours": neighbours, "provenance": provenance, "labels": labels,
-        "patch": patch, "spacing_mm": spacing_mm,
+        "patch": patch, "spacing_mm": spacing_mm, "interpolation": interpolation,
     }  # fmt: skip
     mm = description.get("pixel_mm")  # missing in older files
     if isinstance(mm, list) and len(mm) == 2 and all(type(value) in (int, float) for value in mm):

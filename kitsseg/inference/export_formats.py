@@ -166,7 +166,7 @@ def load_onnx(path: Path) -> Loaded:
 def _description(loaded: Loaded) -> str:
     about = checkpoint.header(
         {}, loaded.window, loaded.size, loaded.neighbours, loaded.provenance, loaded.pixel_mm,
-        loaded.labels, loaded.patch, loaded.spacing_mm,
+        loaded.labels, loaded.patch, loaded.spacing_mm, loaded.interpolation,
     )  # fmt: skip
     del about["network"], about["window"]  # the graph contains them
     return json.dumps(about | {"local": loaded.local})

@@ -50,7 +50,7 @@ def segment_stored_volume(
 
 
 class VolumeNetworks:
-    """3D networks with the same patch and spacing.
+    """3D networks with the same patch, spacing and interpolation.
 
     If a batch does not fit into the device's memory, the batch size is halved from then on.
 
@@ -75,11 +75,12 @@ class VolumeNetworks:
 
     @staticmethod
     def groups(members: Sequence[Loaded]) -> Iterator[list[Loaded]]:
-        """Yield the 3D networks among ``members``, grouped by patch and spacing."""
+        """Yield the 3D networks among ``members``, grouped by what they see."""
         found: dict[object, list[Loaded]] = {}
         for member in members:
             if member.patch is not None:
-                found.setdefault((member.patch, member.spacing_mm), []).append(member)
+                key = (member.patch, member.spacing_mm, member.interpolation)
+                found.setdefault(key, []).append(member)
         yield from found.values()
 
     def open(self, hu: Hu, spacing_mm: Sequence[float]) -> "NativeSlices":
@@ -118,7 +119,8 @@ class VolumeNetworks:
 
     def _grid(self, shape: Sequence[int], spacing_mm: Sequence[float]) -> VolumeGrid:
         slices, rows, columns = shape
-        return VolumeGrid.at_spacing((slices, rows, columns), spacing_mm, self.spacing_mm)
+        how = (self.spacing_mm, self.members[0].interpolation)
+        return VolumeGrid.at_spacing((slices, rows, columns), spacing_mm, *how)
 
     def _predict_patches(self, patches: Sequence[Hu]) -> Iterator[Tensor]:
         """Yield the average probabilities of the networks, ``[classes, *patch]``, for patches in HU."""

@@ -55,6 +55,7 @@ def test_patch_and_spacing_come_back(tmp_path: Path) -> None:
             r"spacing_mm=.2.0, 1.0, 1.0.: must be three numbers .* of a 3D network, or None",
         ),
         ({"patch": None, "spacing_mm": None}, "AttentionUNet cannot be applied to"),
+        ({"interpolation": "nearest"}, "interpolation='nearest': must be linear or cubic"),
         ({"size": 64}, "patch=.8, 16, 16.: a 3D network has size=None and neighbours=0"),
         ({"neighbours": 1}, "patch=.*: a 3D network has size=None and neighbours=0"),
         ({"classes": ["background", "kidney"]}, "classes=.* must be"),
@@ -71,12 +72,13 @@ def test_a_description_that_does_not_fit_the_network_is_refused(
 
 def test_its_exports_give_the_same_logits_and_labels(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    path = trained3d(tmp_path / "x.ckpt")
+    path = trained3d(tmp_path / "x.ckpt", interpolation="cubic")
     loaded = checkpoint.load(path)
     assert export_formats.export_onnx(loaded, tmp_path / "x.onnx") < 1e-4
     assert export_formats.export_program(loaded, tmp_path / "x.pt2") < 1e-4
     exported = export_formats.load_onnx(tmp_path / "x.onnx")
     assert (exported.patch, exported.spacing_mm) == (PATCH, SPACING)
+    assert exported.interpolation == loaded.interpolation == "cubic"
     image = torch.randn(3, 1, *PATCH, generator=torch.Generator().manual_seed(0)) * 300
     wanted = loaded.net(loaded.window(image))
     program = torch.export.load(tmp_path / "x.pt2").module()

@@ -9,6 +9,7 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kitsseg.data.labels import KITS19
 from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.volume_grid import VolumeGrid
 from kitsseg.inference import segmenter, slicewise
@@ -47,9 +48,11 @@ class Smooth(nn.Module):
 
 def member3d(
     net: nn.Module, spacing_mm: tuple[float, float, float] | None = None,
-    patch: tuple[int, int, int] = PATCH,
+    patch: tuple[int, int, int] = PATCH, interpolation: str = "linear",
 ) -> Loaded:  # fmt: skip
-    return Loaded(net.eval(), IDENTITY, None, 0, {}, patch=patch, spacing_mm=spacing_mm)
+    return Loaded(
+        net.eval(), IDENTITY, None, 0, {}, False, None, KITS19, patch, spacing_mm, interpolation
+    )
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -84,19 +87,19 @@ def test_only_the_needed_slices_are_computed_and_kept() -> None:
 
 
 @pytest.mark.parametrize("spacing_mm", [None, (2, 1, 1), (0.7, 2, 2)])
-@pytest.mark.parametrize("axes", [(), (0, 2)])
+@pytest.mark.parametrize(("axes", "how"), [((), "linear"), ((0, 2), "linear"), ((), "cubic")])
 def test_training_and_segmenter_and_monai_agree(
-    spacing_mm: tuple[float, float, float] | None, axes: tuple[int, ...]
+    spacing_mm: tuple[float, float, float] | None, axes: tuple[int, ...], how: str
 ) -> None:
     """The same labels from the stored volume, from the native one, and from MONAI and torch."""
     hu, native_mm = noise(21, 30, 34), (1.5, 1.2, 1.2)
-    grid = VolumeGrid.at_spacing(hu.shape, native_mm, spacing_mm)
+    grid = VolumeGrid.at_spacing(hu.shape, native_mm, spacing_mm, how)
     volume = grid.fit_image(hu)
     label = segment_stored_volume(
         Smooth(), IDENTITY, volume, grid, PATCH, 0.5, axes, 3, CPU, nullcontext
     )
     assert label.dtype == np.uint8 and np.bincount(label.ravel(), minlength=3).min() > 100
-    segment = make(member3d(Smooth(), spacing_mm), mirror_axes=axes)
+    segment = make(member3d(Smooth(), spacing_mm, PATCH, how), mirror_axes=axes)
     assert (segment.segment(hu, native_mm).label != label).mean() < 1e-3
     predicted = sliding_window_inference(
         torch.from_numpy(volume.astype(np.float32))[None, None], PATCH, 4,

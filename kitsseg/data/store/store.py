@@ -17,8 +17,9 @@ from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.volume_grid import VolumeGrid
 
 VERSION = 2
-# Side of slices in pixels; spacing of resampled volumes in mm; or None for the grid of each case.
-Resolution = int | tuple[float, float, float] | None
+# Side of slices in pixels; spacing in mm and interpolation of resampled volumes; or None for the grid of
+# each case.
+Resolution = int | tuple[tuple[float, float, float], str] | None
 IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 
@@ -32,7 +33,7 @@ def store_folder(
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
     name = "native" if resolution is None else str(resolution)
     if isinstance(resolution, tuple):
-        name = "x".join(f"{mm:.4g}" for mm in resolution) + "mm"
+        name = "x".join(f"{mm:.4g}" for mm in resolution[0]) + "mm"
     return Path(prepared) / f"{root.name}-{name}-{key}"
 
 
@@ -60,7 +61,7 @@ def make_grid(
     """Return the mapping of a native volume ``[S, H, W]`` with that spacing to its stored version."""
     slices, height, width = native
     if isinstance(resolution, tuple):
-        return VolumeGrid.at_spacing((slices, height, width), spacing_mm, resolution)
+        return VolumeGrid.at_spacing((slices, height, width), spacing_mm, *resolution)
     return Grid((height, width), resolution)
 
 
@@ -94,7 +95,8 @@ class Store:
         """Return the mapping between native and stored slices, or the resampled volume, of a case."""
         card = self.cards[case]
         if isinstance(card["size"], list):
-            return make_grid(card["native"], card["spacing_mm"], tuple(card["size"]))
+            resampled_mm, interpolation = card["size"]
+            return make_grid(card["native"], card["spacing_mm"], (tuple(resampled_mm), interpolation))
         return make_grid((len(card["pixels"]), *card["native"]), card["spacing_mm"], card["size"])
 
     def foreground_hu(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:

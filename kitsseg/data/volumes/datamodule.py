@@ -16,7 +16,7 @@ from kitsseg.data.slices.datamodule import SliceDataModule, Source, Splitter
 from kitsseg.data.slices.dataset import Sample
 from kitsseg.data.slices.sampling import Rows
 from kitsseg.data.store.store import Resolution
-from kitsseg.data.store.volume_grid import VolumeGrid
+from kitsseg.data.store.volume_grid import INTERPOLATIONS, VolumeGrid
 from kitsseg.data.volumes.dataset import RandomPatches, Tiles
 from kitsseg.data.volumes.plan import Plan, Shape, Triple, make_plan
 
@@ -32,6 +32,7 @@ class PatchDataModule(SliceDataModule):
     Args:
         spacing_mm: of slices, rows and columns of the resampled volumes; ``auto`` follows nnU-Net's
             rules, see `kitsseg.data.volumes.plan`; None keeps the voxels of each case.
+        interpolation: of HU for ``spacing_mm``: ``linear`` or ``cubic``.
         patch: slices, rows and columns of a patch; ``auto`` follows nnU-Net's rules.
         patches_per_epoch: None: as many as would cover the training volumes once.
         centred: share of the patches that are centred on a random voxel of a random foreground class.
@@ -64,6 +65,7 @@ class PatchDataModule(SliceDataModule):
         seed: int = 0,
         labels: Labels = KITS19,
         spacing_mm: list[float] | str | None = "auto",
+        interpolation: str = "linear",
         patch: list[int] | str = "auto",
         patches_per_epoch: int | None = None,
         centred: float = 0.33,
@@ -84,9 +86,11 @@ class PatchDataModule(SliceDataModule):
             triple = isinstance(values, list) and len(values) == 3 and all(value > 0 for value in values)
             if not (triple or values == "auto" or (values is None and name == "spacing_mm")):
                 raise ValueError(f"{name}={values}: must be auto or three numbers above 0")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation={interpolation}: must be {' or '.join(INTERPOLATIONS)}")
         if augmentation is not None:
             augmentation.check_volumes(*([] if isinstance(patch, str) else [patch]))
-        self.spacing_mm, self.patch = spacing_mm, patch
+        self.spacing_mm, self.interpolation, self.patch = spacing_mm, interpolation, patch
         self.patches_per_epoch, self.centred = patches_per_epoch, centred
         self._plan: Plan | None = None
 
@@ -133,7 +137,8 @@ class PatchDataModule(SliceDataModule):
 
     @property
     def resolution(self) -> Resolution:
-        return self.plan.spacing_mm
+        spacing_mm = self.plan.spacing_mm
+        return None if spacing_mm is None else (spacing_mm, self.interpolation)
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -144,7 +149,7 @@ class PatchDataModule(SliceDataModule):
         plan = self.plan
         return {
             "size": None, "neighbours": 0, "pixel_mm": self.pixel_range_mm(),
-            "patch": plan.patch, "spacing_mm": plan.spacing_mm,
+            "patch": plan.patch, "spacing_mm": plan.spacing_mm, "interpolation": self.interpolation,
         }  # fmt: skip
 
     def grid(self, case: int) -> VolumeGrid:

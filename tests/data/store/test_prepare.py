@@ -143,9 +143,9 @@ def test_store_is_named_by_what_determines_it(tmp_path: Path) -> None:
     names = {
         store_folder(tmp_path, tmp_path / root, size).name
         for root in ("a/kits19", "b/kits19")
-        for size in (None, 128, 256)
+        for size in (None, 128, 256, ((3, 1, 1), "linear"), ((3, 1, 1), "cubic"))
     }
-    assert len(names) == 6
+    assert len(names) == 10
 
 
 @pytest.mark.parametrize("size", [None, 64, 128])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
 from kitsseg.data.store.volume_grid import VolumeGrid
@@ -20,6 +21,36 @@ def test_more_voxels_are_interpolated_as_torch_does() -> None:
     grown = VolumeGrid((6, 10, 8), (15, 13, 20)).fit_image(image)
     expected = F.interpolate(torch.from_numpy(image).float()[None, None], (15, 13, 20), mode="trilinear")
     assert np.abs(grown - expected[0, 0].numpy()).max() < 0.51
+
+
+@pytest.mark.parametrize("stored", [(15, 13, 20), (6, 25, 8), (20, 10, 8), (6, 11, 9)])
+def test_cubic_is_the_spline_of_scipy(stored: tuple[int, int, int]) -> None:
+    native = (6, 10, 8)
+    image = np.random.default_rng(0).integers(-1000, 1000, native).astype(np.int16)
+    grid = VolumeGrid(native, stored, cubic=True)
+    ratios = [new / old for new, old in zip(stored, native, strict=True)]
+    expected = ndimage.zoom(image.astype(float), ratios, order=3, mode="nearest", grid_mode=True)
+    assert np.abs(grid.fit_image(image) - expected).max() < 0.6
+    assert np.array_equal(grid.fit_image(image, 2, 5), grid.fit_image(image)[2:5])
+    label = (image > 500).astype(np.uint8)
+    assert np.array_equal(grid.fit_label(label), VolumeGrid(native, stored).fit_label(label))
+
+
+def test_a_spline_does_not_overflow() -> None:
+    image = np.where(np.arange(8) < 4, -32768, 32767).astype(np.int16)[:, None, None]
+    found = VolumeGrid((8, 1, 1), (16, 1, 1), cubic=True).fit_image(image)[:, 0, 0]
+    assert (found[:8] < 0).all() and (found[8:] > 0).all() and found.min() == -32768
+
+
+def test_cubic_beside_averaged_rows_and_repeated_slices() -> None:
+    """As nnU-Net, a volume with thick slices is interpolated within slices only."""
+    image = np.random.default_rng(0).integers(-1000, 1000, (6, 12, 8)).astype(np.int16)
+    grid = VolumeGrid.at_spacing((6, 12, 8), (9, 1, 1), (4.5, 2, 0.5), "cubic")
+    assert grid == VolumeGrid((6, 12, 8), (12, 6, 16), repeat_slices=True, cubic=True)
+    half = image.reshape(6, 6, 2, 8).mean(2)
+    expected = ndimage.zoom(half[2], (1, 2), order=3, mode="nearest", grid_mode=True)
+    found = grid.fit_image(image)
+    assert np.abs(found[4:6] - expected).max() < 0.6
 
 
 def test_fewer_voxels_are_averages() -> None:

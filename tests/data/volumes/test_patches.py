@@ -14,6 +14,9 @@ from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.split import Seeded
 from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.data.volumes.dataset import Tiles, read_patch
+from kitsseg.inference import checkpoint
+from kitsseg.inference.description import parse_description
+from kitsseg.models.window import Window
 
 PATCH = [4, 32, 32]
 
@@ -107,6 +110,19 @@ def test_volumes_are_resampled_in_their_own_store(blocks: Path, tmp_path: Path) 
     assert make_patches(blocks, tmp_path).store.folder != data.store.folder
 
 
+def test_cubic_volumes_are_in_another_store(blocks: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"spacing_mm": [3, 0.6, 0.6], "patch": [4, 32, 32]}
+    linear, cubic = (
+        make_patches(blocks, tmp_path, interpolation=how, **options) for how in ("linear", "cubic")
+    )
+    assert linear.store.folder != cubic.store.folder
+    assert not np.array_equal(linear.store.images(0), cubic.store.images(0))
+    assert np.array_equal(linear.store.labels(0), cubic.store.labels(0))
+    assert cubic.grid(0).cubic and cubic.inputs()["interpolation"] == "cubic"
+    header = checkpoint.header({}, Window(-79, 304, 101, 76.9), provenance={}, **cubic.inputs())
+    assert parse_description(header)["interpolation"] == "cubic"
+
+
 def test_auto_plans_for_the_network(blocks: Path, tmp_path: Path) -> None:
     data = PatchDataModule(blocks, Kits19(), Seeded(0.33), Augmentation([]), tmp_path)
     network = data.adapt({"depth": 3, "width": 4, "strides": None, "kernels": None})
@@ -123,6 +139,7 @@ def test_auto_plans_for_the_network(blocks: Path, tmp_path: Path) -> None:
         ({"target_repeat": 2}, "target_repeat=2: must be 1 in 3D; set data.centred"),
         ({"centred": 2.0}, "centred=2.0: must be between 0 and 1"),
         ({"patch": [4, 32]}, r"patch=\[4, 32\]: must be auto or three numbers"),
+        ({"interpolation": "nearest"}, "interpolation=nearest: must be linear or cubic"),
         ({"spacing_mm": [0, 1, 1]}, r"spacing_mm=\[0, 1, 1\]: must be auto or three numbers"),
         ({"patches_per_epoch": 0}, "patches_per_epoch=0: must be at least 1"),
     ],
