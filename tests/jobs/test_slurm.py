@@ -62,16 +62,21 @@ def test_preempted_job_and_requeued_job_with_two_ranks_resume(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("impatient")
-def test_slurm_tasks_are_ranks_and_one_job_times_out_and_one_fails(tmp_path: Path) -> None:
+def test_slurm_tasks_are_ranks_of_a_3d_network_and_one_job_times_out_and_one_fails(
+    tmp_path: Path,
+) -> None:
+    volumes = ["model=unet3d", "data.spacing_mm=[10,6,6]", "data.patch=[8,32,32]", "data.batch_size=1"]
     tasks = ["hydra.launcher.tasks_per_node=2", "trainer.devices=2", "trainer.strategy=ddp"]
     # Loader processes also receive SLURM's signal. With a limit of 10 minutes, submitit takes any signal
     # for a timeout.
     tasks += ["data.workers=1", "hydra.launcher.timeout_min=10"]
     killed = {"KILL": "train:2", "KILL_BY": "preempt"}
-    done = start(tmp_path, *SWEEP, *tasks, "finetune=none", "optimizer.lr=0.001,1e30", env=killed)
+    line = [*SWEEP, *tasks, *volumes, "finetune=none", "optimizer.lr=0.001,1e30"]
+    done = start(tmp_path, *line, env=killed)
     fine, diverged = runs.jobs_below(tmp_path / "outputs" / "demo")
     assert (fine.state, diverged.state) == ("complete", "failed"), done.stdout + done.stderr
     assert json.loads((fine.folder / "status.json").read_text())["attempt"] == 2
     assert "val/loss is nan" in diverged.reason
+    assert run_record.read(fine.folder / "result.json").config["data"]["patch"] == [8, 32, 32]
     assert done.returncode == 1 and "# Table 1" in done.stdout
     assert not list(fine.folder.glob(".task.json"))
