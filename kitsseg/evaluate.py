@@ -12,6 +12,7 @@ import kitsseg
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
+from kitsseg.data.names import suggestion
 
 
 @dataclass
@@ -45,6 +46,9 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     for region, mm in values["tolerance_mm"].items():
         if not 0 <= mm < inf:
             problems.append(f"tolerance_mm.{region}={mm}: must be at least 0 and finite")
+        if "labels" in built and region not in (*PRESET, *built["labels"].regions):
+            remedy = suggestion(region, built["labels"].regions)
+            problems.append(f"tolerance_mm.{region}: no such region{remedy}")
     if values["missing"] not in ("error", "zero"):
         problems.append(f"missing={values['missing']}: must be error or zero")
     if isinstance(rules := built.get("postprocess"), PostProcessing) and "labels" in built:
@@ -60,6 +64,8 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     return problems
 
 
+# Regions of all label choices, for which conf/evaluate.yaml has a tolerance.
+PRESET = ("kidney", "tumour", "kidney_label", "kidney_and_masses", "masses")
 SECTIONS = {
     "source": Section(),
     "labels": Section(),

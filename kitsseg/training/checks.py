@@ -107,15 +107,17 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
         checks.append(partial(check_loss, built["loss"]))
     if (finetune := built.get("finetune")) is not None:
         checks.append(partial(check_frozen, net, finetune.frozen))
-    if (path := values["init_from"]) is not None:
-        checks.append(partial(check_initial, net, Path(path).expanduser(), values["init_strict"]))
+    # The data decide on the shapes of kernels that are not set.
+    is_planned = values["model"].get("kernels", ()) is None
+    for key, strict in (("init_from", values["init_strict"]), ("resume_from", True)):
+        if (path := values[key]) is not None:
+            where = Path(path).expanduser()
+            checks.append(partial(check_initial, net, where, strict and not is_planned, key))
     for check in checks:
         try:
             check()
         except ValueError as error:
             problems.append(str(error))
-    if (path := values["resume_from"]) is not None and not Path(path).expanduser().is_file():
-        problems.append(f"resume_from={path}: no such file; name the last.ckpt of a run")
     return problems
 
 
@@ -149,13 +151,23 @@ def compare(net: nn.Module, path: Path) -> tuple[list[str], list[str]]:
     return fitting, sorted((own.keys() | stored.keys()) - set(fitting))
 
 
-def check_initial(net: nn.Module, path: Path, strict: bool) -> None:
-    """Raise `ValueError` unless the weights of a checkpoint can be loaded into ``net``."""
+def check_initial(net: nn.Module, path: Path, strict: bool, key: str = "init_from") -> None:
+    """Raise `ValueError` unless the weights of the checkpoint ``key`` can be loaded into ``net``."""
+    if not path.is_file():
+        raise ValueError(f"{key}={path}: no such file; set a checkpoint of a run")
+    states = checkpoint.weights(checkpoint.read(path)), net.state_dict()
+    stored, own = (max((value.ndim for value in state.values()), default=2) - 2 for state in states)
+    if stored != own:
+        raise ValueError(
+            f"{key}={path}: holds a {stored}D network, but model is a {own}D network; set the "
+            f"checkpoint of a {own}D network, or a {stored}D model"
+        )
     fitting, differing = compare(net, path)
     if differing and strict:
+        other = ", or init_strict=false to load only the others" if key == "init_from" else ""
         raise ValueError(
-            f"init_from={path}: {len(differing)} weights differ in name or shape, such as "
-            f"{differing[0]}; set the same model, or init_strict=false to load only the others"
+            f"{key}={path}: {len(differing)} weights differ in name or shape, such as "
+            f"{differing[0]}; set the same model{other}"
         )
     if not fitting:
-        raise ValueError(f"init_from={path}: no weight fits into {type(net).__name__}")
+        raise ValueError(f"{key}={path}: no weight fits into {type(net).__name__}")

@@ -93,6 +93,8 @@ def fit(
     last, best = place / "last.ckpt", place / "best.ckpt"
     resume = last if last.is_file() else resume_from
     if resume is not None:
+        if resume is resume_from:
+            checks.check_initial(task.net, resume, True, "resume_from")
         trained = checkpoint.read(resume)["epoch"] + 1
         if resume is resume_from and trainer.max_epochs == trained:
             raise ValueError(

@@ -236,6 +236,7 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ("tolerance_mm.tumour=-1", "tolerance_mm.tumour=-1.0: must be at least 0 and finite"),
         ("tolerance_mm.cyst=1", "tolerance_mm.cyst: no such key (kidney, kidney_and_masses, "
          "kidney_label, masses, tumour)"),
+        ("+tolerance_mm.tumor=1", "tolerance_mm.tumor: no such region; did you mean tumour?"),
         ("absent_dice=1.5", "absent_dice=1.5: must be between 0 and 1"),
         ("absent_dice=nan", "absent_dice=nan: must be between 0 and 1"),
         (

@@ -123,8 +123,8 @@ OWN = "tests.commands.test_ordinary_options"
         ),
         (["model=unet", "model.in_channels=3"], "cannot be applied to 2D images with 1 channels"),
         ([f"model={{_target_: {OWN}.Pair}}"], "has no arguments .*; remove them: '~model"),
-        (["init_from=nosuch.ckpt"], "nosuch.ckpt: No such file"),
-        (["resume_from=nosuch.ckpt"], "no such file; name the last.ckpt of a run"),
+        (["init_from=nosuch.ckpt"], "init_from=nosuch.ckpt: no such file; set a checkpoint"),
+        (["resume_from=nosuch.ckpt"], "resume_from=nosuch.ckpt: no such file; set a checkpoint"),
         (["data.root=KiTS (copy)"], "quote the value: 'data.root=\"KiTS .copy.\"'"),
         (["data.root=M\u00fcller"], "quote the value: 'data.root=\"M\u00fcller\"'"),
         (

@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.evaluate import PRESET
 from kitsseg.reporting import run_record
 from tests.commands.test_prepare import prepare
 from tests.conftest import blocky, write_case
@@ -94,7 +95,9 @@ def test_every_shipped_region_has_a_tolerance(choice: str) -> None:
     given = ["predictions=a", "truth=b", "output=c", f"labels={choice}"]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("evaluate", given)
-    assert set(cfg.labels.regions) <= set(cfg.tolerance_mm)
+    assert set(cfg.labels.regions) <= set(cfg.tolerance_mm) == set(PRESET)
+    own = ["+labels.regions.lesion=[kidney]", "+tolerance_mm.lesion=2"]
+    assert find_problems("evaluate", [*given, *own]) == []
 
 
 def test_labels_that_contradict_dataset_json_are_one_line(tmp_path: Path) -> None:

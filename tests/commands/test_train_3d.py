@@ -8,7 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
+from kitsseg.models.unet import UNet
 from kitsseg.reporting import run_record
 from tests.commands.test_train import SMALL
 from tests.helpers import forks
@@ -87,7 +89,8 @@ def test_2d_and_3d_networks_share_a_table(tmp_path: Path) -> None:
     [
         (["model=unet", "+model.dims=3"], "cannot be applied to 2D images"),
         (["model=unet3d", "model.dims=2"], "cannot be applied to 3D images"),
-        (["model=unet3d", "data.neighbours=1"], "neighbours=1: must be 0"),
+        (["model=unet3d", "data.neighbours=1"], "data.neighbours=1: must be 0 in 3D; set data.neighb"),
+        (["model=unet3d", "experiment=fast"], "target_repeat=2: must be 1 in 3D; set data.centred"),
         (["model=unet3d", "augmentation=patch"], "RandomPatch"),
         (["model=unet3d", "callbacks=coarse"], "is for 2D networks; remove it: ~callbacks.coarse"),
         (["model=unet3d", "data.patch=[64,64]"], "patch=[64, 64]: must be auto or three numbers"),
@@ -108,9 +111,34 @@ def test_what_only_the_data_tell_is_one_line_too(run_3d: Path, tmp_path: Path) -
     assert "Traceback" not in done.stderr
     done = command(tmp_path, *small, "data.spacing_mm=[0.01,0.01,0.01]")
     assert done.returncode == 1 and "set a coarser spacing" in done.stderr
-    old = run_3d / "run/checkpoints/train/best.ckpt"
-    done = command(tmp_path, *SMALL, "model=attn_unet", f"init_from={old}")
-    assert done.returncode == 2 and "set the same model" in done.stderr
+    done = command(tmp_path, *small, "data.patch=[8,512,32]", "data.spacing_mm=[10,6,6]")
+    assert done.returncode == 1 and "is larger than all volumes, which have at most" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("key", ["init_from", "resume_from"])
+def test_a_checkpoint_of_other_dimensions_is_refused(run_3d: Path, key: str) -> None:
+    path = run_3d / "run/checkpoints/train/best.ckpt"
+    given = ["data=phantom", "logger=none", "model.depth=2", "model.width=4", f"{key}={path}"]
+    (problem,) = find_problems("train", [*given, "model=attn_unet"])
+    assert problem == (
+        f"{key}={path}: holds a 3D network, but model is a 2D network; set the checkpoint of a 2D "
+        "network, or a 3D model"
+    )
+    assert find_problems("train", [*given, "model=attn_unet3d"]) == []
+    (problem,) = find_problems("train", [*given, "model=unet3d", f"model.kernels={[[3, 3, 3]] * 3}"])
+    assert "weights differ in name or shape" in problem and "set the same model" in problem
+
+
+def test_kernels_that_the_plan_chooses_do_not_refuse_a_checkpoint(tmp_path: Path) -> None:
+    net, path = UNet(width=4, depth=2, dims=3, kernels=[[1, 3, 3]] * 3), tmp_path / "x.ckpt"
+    torch.save({"state_dict": {f"net.{name}": value for name, value in net.state_dict().items()}}, path)
+    given = ["data=phantom", "logger=none", "model=unet3d", "model.depth=2", "model.width=4"]
+    assert find_problems("train", [*given, f"init_from={path}"]) == []
+    (problem,) = find_problems(
+        "train", [*given, f"model.kernels={[[3, 3, 3]] * 3}", f"init_from={path}"]
+    )
+    assert "set the same model" in problem
 
 
 def test_two_ranks_train_on_the_same_patches(tmp_path: Path) -> None:

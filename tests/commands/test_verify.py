@@ -13,6 +13,7 @@ from kitsseg.data.case import LABEL_NAME
 from tests.conftest import AFFINE, blocky, write_case
 from tests.helpers import forks, powerless
 from tests.helpers.commands import find_problems
+from tests.helpers.sources import nnunet
 from tests.helpers.verifying import case, fine, verify
 
 
@@ -37,6 +38,14 @@ def test_intact_cases_have_no_problems(raw: Path, capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["case", "state"] and len(lines) == 6
     assert lines[-1].startswith("4 cases, 0 bad; ")
+
+
+def test_labels_without_dataset_json_are_named(raw: Path) -> None:
+    (problem,) = find_problems("verify", [f"root={raw}", "labels=nnunet", "labels.root=nowhere"])
+    assert problem == "labels: nowhere: contains no dataset.json; set nnU-Net's raw folder"
+    (raw / "nnunet").mkdir()
+    here = f"labels.root={nnunet(raw / 'nnunet', [])}"  # the remedy
+    assert find_problems("verify", [f"root={raw}", "labels=nnunet", here]) == []
 
 
 def test_all_problems_are_reported(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:

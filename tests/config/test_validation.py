@@ -67,7 +67,7 @@ def test_labels_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     problem = f"labels: {tmp_path / 'dataset.json'}: target: x must be one of kidney, tumour"
     assert find_problems("train", [*given, "labels.target=x"]) == [problem]
     (problem,) = find_problems("train", [*given, "data.root=nowhere"])
-    assert problem == "labels: data.root=nowhere: contains no dataset.json; set nnU-Net's raw folder"
+    assert problem == "labels: nowhere: contains no dataset.json; set nnU-Net's raw folder"
 
 
 def test_zero_and_false_are_values() -> None:

@@ -102,7 +102,7 @@ def _read(root: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ValueError(f"data.root={root}: contains no {DATASET}; set nnU-Net's raw folder") from None
+        raise ValueError(f"{root}: contains no {DATASET}; set nnU-Net's raw folder") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); export it again") from error
     if not isinstance(content, dict):

@@ -73,7 +73,7 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         problem = obstacle(path) or f"cannot be read ({error.strerror}); set a CSV file"
-        raise ValueError(f"data.root={path}: {problem}") from error
+        raise ValueError(f"{path}: {problem}") from error
     encodings = ["utf-16"] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:

@@ -75,7 +75,7 @@ class PatchDataModule(SliceDataModule):
             batch_size, workers, prepare_workers, skip_bad, seed, labels,
         )  # fmt: skip
         if neighbours:
-            raise ValueError(f"neighbours={neighbours}: must be 0, as a 3D network sees all slices")
+            raise ValueError(f"neighbours={neighbours}: must be 0 in 3D; set data.neighbours=0")
         if target_repeat != 1:
             raise ValueError(f"target_repeat={target_repeat}: must be 1 in 3D; set data.centred")
         if not 0 <= centred <= 1:

@@ -57,13 +57,13 @@ def median_spacing(shapes: Sequence[Shape], spacings: Sequence[Triple]) -> Tripl
     return z, y, x
 
 
-def median_shape(
+def resampled_shapes(
     shapes: Sequence[Shape], spacings: Sequence[Triple], spacing_mm: Triple | None
 ) -> npt.NDArray[np.float64]:
-    """Return the median shape of the volumes after resampling to ``spacing_mm``."""
+    """Return the shapes ``[N, 3]`` of the volumes after resampling to ``spacing_mm``."""
     native = np.asarray(shapes, float)
     scale = 1.0 if spacing_mm is None else np.asarray(spacings, float) / np.asarray(spacing_mm)
-    return np.asarray(np.median(np.rint(native * scale), axis=0))
+    return np.asarray(np.rint(native * scale))
 
 
 def poolings(
@@ -187,10 +187,11 @@ def make_plan(
     mm = target or np.median(np.asarray(spacings, float), axis=0).tolist()
     check_volume_size(shapes, spacings, target)
     if isinstance(patch, str):
-        shape = median_shape(shapes, spacings, target).tolist()
+        shape = np.median(resampled_shapes(shapes, spacings, target), axis=0).tolist()
         chosen = choose_patch(mm, shape, depth, width, batch, device_memory_gb())
     else:
         chosen = (patch[0], patch[1], patch[2])
+        check_patch(chosen, resampled_shapes(shapes, spacings, target).max(axis=0), depth)
     if strides is None:
         return Plan(target, chosen, *poolings(mm, chosen, depth))
     factors = np.prod(np.asarray(strides), axis=0).tolist()
@@ -205,17 +206,28 @@ def make_plan(
     return Plan(target, chosen, [list(stride) for stride in strides], [[3] * 3] * (len(strides) + 1))
 
 
+def check_patch(patch: Shape, largest: npt.NDArray[np.float64], depth: int) -> None:
+    """Raise `ValueError` if the patch is larger than all volumes; they may be filled up to be pooled."""
+    fit = (np.ceil(largest / 2**depth) * 2**depth).astype(int)
+    if (np.asarray(patch) > fit).any():
+        raise ValueError(
+            f"data.patch={list(patch)}: is larger than all volumes, which have at most "
+            f"{largest.astype(int).tolist()} voxels; set data.patch={np.minimum(patch, fit).tolist()}"
+        )
+
+
 def check_volume_size(
     shapes: Sequence[Shape], spacings: Sequence[Triple], spacing_mm: Triple | None
 ) -> None:
     """Raise `ValueError` if the largest resampled volume needs more than half of the memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    scale = 1.0 if spacing_mm is None else np.asarray(spacings) / np.asarray(spacing_mm)
-    largest = float(np.prod(np.asarray(shapes) * scale, axis=1).max()) * BYTES_PER_VOXEL
+    voxels = resampled_shapes(shapes, spacings, spacing_mm).prod(axis=1)
+    largest = float(voxels.max()) * BYTES_PER_VOXEL
     if largest > memory / 2:
+        shown = "null" if spacing_mm is None else list(spacing_mm)
         raise ValueError(
-            f"data.spacing_mm={list(spacing_mm or ())}: the largest volume needs {largest / 2**30:.3g} "
-            f"GB, more than half of the {memory / 2**30:.3g} GB of memory; set a coarser spacing"
+            f"data.spacing_mm={shown}: the largest volume needs {largest / 2**30:.3g} GB, more than "
+            f"half of the {memory / 2**30:.3g} GB of memory; set a coarser spacing"
         )
 
 

@@ -91,9 +91,9 @@ def test_a_wrong_table_is_one_line(folder: Path, text: str, problem: str) -> Non
 
 
 def test_files_that_are_no_table(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"data.root=.*none.csv: cannot be read \(No such file"):
+    with pytest.raises(ValueError, match=r"^[^=]*none.csv: cannot be read \(No such file"):
         Table().cases(folder / "none.csv")
-    with pytest.raises(ValueError, match="data.root=.*: is a folder, not a file"):
+    with pytest.raises(ValueError, match="^[^=]*: is a folder, not a file"):
         Table().cases(folder)
     (folder / "cases.csv").write_bytes(b"\x81\x8d\x8f\x90")
     with pytest.raises(ValueError, match="is not a text file; save it as CSV in UTF-8"):

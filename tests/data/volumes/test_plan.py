@@ -72,6 +72,10 @@ def test_what_cannot_be_planned_is_refused() -> None:
     make_plan(ISOTROPIC, spacings, None, [48, 64, 64], 4, 32, 2, strides)
     with pytest.raises(ValueError, match=r"data.spacing_mm=\[0.01, 0.01, 0.01\]: .* set a coarser"):
         make_plan(ISOTROPIC, spacings, [0.01, 0.01, 0.01], [64, 64, 64], 4, 32, 2)
+    make_plan(ISOTROPIC, spacings, [1, 1, 1], [64, 64, 64], 4, 32, 2)
+    with pytest.raises(ValueError, match=r"larger than all volumes, .* set data.patch=\[64, 32, 64\]"):
+        make_plan([(60, 30, 70), (50, 30, 60)], spacings[:2], None, [96, 64, 64], 4, 32, 2)
+    make_plan([(60, 30, 70), (50, 30, 60)], spacings[:2], None, [64, 32, 64], 4, 32, 2)
     with pytest.raises(ValueError, match="no patch fits into 0.01 GB"):
         choose_patch((1, 1, 1), (64, 64, 64), 4, 256, 2, 0.01)
 
