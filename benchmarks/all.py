@@ -35,6 +35,9 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
     small = ["data.source.cases=20", "data.source.slices=24", "data.size=128", "model.width=16"]
     full = ["data.source.cases=12", "data.source.size=256", "data.size=256", "data.batch_size=8"]
     training = ["training.py", "--epochs", "2" if quick else "4", "model=attn_unet", "data.workers=0"]
+    patches = ["training.py", "--epochs", "2" if quick else "4", "model=unet3d", "data.workers=0"]
+    patches += ["data.source.cases=12", "data.spacing_mm=null", "data.patch=[16,64,64]"]
+    patches += ["model.depth=3", "model.width=16", "data.patches_per_epoch=16"]
     networks = ["networks.py", *(["--size", "128", "--repeats", "3"] if quick else [])]
     volumes = ["networks.py", "--dims", "3", "--batch", "2", "--width", "16", "--size"]
     volumes += ["16", "32", "32", "--repeats", "3"] if quick else ["32", "96", "96", "--repeats", "20"]
@@ -50,6 +53,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
         "A training step of each 3D network": volumes,
         "Memory settings": memory,
         "An epoch compared with a bare loop": training + (small if quick else full),
+        "A 3D epoch compared with a bare loop": patches,
         "Augmenting 3D patches": ["augmentation.py", *(["--repeats", "2"] if quick else [])],
         "Predicting in 3D": ["predict.py", "--only", "3d", *(["--repeats", "1"] if quick else [])],
         "Preparing cases": prepare,

@@ -1,17 +1,19 @@
 """Time to quality: validation Dice against wall-clock time.
 
-    python benchmarks/quality.py --root DIR [--minutes 12] [--long] [--peer] [--nnunet PYTHON]
-        [--figure FILE] [OVERRIDE ...]
+    python benchmarks/quality.py --root DIR [--experiment fast] [--minutes 12] [--long] [--peer]
+        [--nnunet PYTHON] [--figure FILE] [--record FILE] [OVERRIDE ...]
 
-Runs `experiment=fast` of `kitsseg.train` with these overrides on the cases below DIR. The time
-starts with the fit and includes loading, augmentation, validation and checkpoints.
+Runs an experiment of `kitsseg.train` with these overrides on the cases below DIR. The time starts
+with the fit and includes loading, augmentation, validation and checkpoints. To end a run of kitsseg
+after the same time as the peers, add `+trainer.max_time.minutes=15`.
 
 --long adds a run with as many epochs as fit into the time of the peers. --peer trains a plain MONAI
-  loop (benchmarks/peers/monai_loop.py) for that time on the same slices. --nnunet trains nnU-Net's
-  2d configuration (benchmarks/peers/nnunet_loop.py) with the Python of an environment that has it.
-  The time of the peers excludes validation, and that of nnU-Net excludes preprocessing. Dice values
-  are means over the validation cases of KiTS19's official regions. Nothing else should run on the
-  machine at the same time.
+  loop (benchmarks/peers/monai_loop.py) for that time on the same slices, or in 3D on the same
+  volumes with the same patch, batch and poolings. --nnunet trains nnU-Net's 2d configuration
+  (benchmarks/peers/nnunet_loop.py) with the Python of an environment that has it. The time of the
+  peers excludes validation, and that of nnU-Net excludes preprocessing. Dice values are means over
+  the validation cases of KiTS19's official regions, on the grid of the store. --record writes those
+  of each case and validation as JSON. Nothing else should run on the machine at the same time.
 """
 
 import argparse
@@ -31,83 +33,92 @@ import ratios
 import torch
 from hydra import compose, initialize_config_dir
 
-from kitsseg.config.components import instantiate
+from kitsseg import train
 from kitsseg.config.validation import CONFIG_DIR
+from kitsseg.data.volumes.datamodule import PatchDataModule
+from kitsseg.evaluation import stats
 from kitsseg.evaluation.metrics import dice, mean_over_cases
 from kitsseg.training.pixel_counts import region_counts
 
 HERE = Path(__file__).parent
-Point = tuple[float, float, float]  # seconds, kidney, tumour
+Array = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]  # [cases, 2], Dice of kidney and tumour; [1, 2] for means over cases
+Point = tuple[float, Scores]  # seconds of training
 
-AIMS = {"kidney": 0.95, "tumour": 0.44}
+AIMS = {2: {"kidney": 0.95, "tumour": 0.44}, 3: {"kidney": 0.95, "tumour": 0.50}}
+SOONER = {2: ">= 3.0", 3: ">= 2.0"}
 MARK = "POINT "
-LINE = "{:6.0f} s  kidney {:.3f}  tumour {:.3f}"
 EVERY = 30.0  # seconds between validations of a peer
 
 
 class Clock(pl.Callback):
-    """Prints JSON per validation: seconds since the start of the fit, kidney and tumour Dice."""
+    """Prints JSON per validation: seconds since the start of the fit, and the Dice of each case."""
 
     def __init__(self) -> None:
-        self.start = 0.0
+        self.start, self.scores = 0.0, np.zeros((0, 2))
 
     def on_fit_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.start = time.perf_counter()
 
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        _, cases, _, counts = (torch.cat(parts) for parts in zip(*module._outputs, strict=True))
+        self.scores = score(cases, counts)
+
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        seconds, found = time.perf_counter() - self.start, trainer.callback_metrics
-        point = (seconds, float(found["val/kidney_dice"]), float(found["val/tumour_dice"]))
+        point = (time.perf_counter() - self.start, self.scores.tolist())
         print(f"{MARK}{json.dumps(point)}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", required=True)
+    parser.add_argument("--experiment", default="fast", help="such as fast3d")
     parser.add_argument("--minutes", type=float, default=12.0, help="training time of the peers")
     parser.add_argument("--long", action="store_true", help="add a run that takes as long as the peers")
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--nnunet", help="Python of an environment with nnunetv2")
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--record", type=Path, help="JSON file for the Dice of each case")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     curves: dict[str, list[Point]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        given = ["experiment=fast", f"data.root={args.root}", f"paths.data={folder}/data"]
+        given = [f"experiment={args.experiment}", f"data.root={args.root}", f"paths.data={folder}/data"]
         given += ["logger=none", "finetune=none", *args.overrides]
-        data, cfg = opened(given)
-        curves["kitsseg"] = run_ours(given, args.overrides, folder)
+        data, cfg = opened(given, folder)
+        curves["kitsseg"] = run_ours(given, folder)
         if args.long:
             more = int(cfg.trainer.max_epochs * args.minutes * 60 / curves["kitsseg"][-1][0])
-            extra = f"trainer.max_epochs={more}"
-            curves[f"kitsseg, {more} epochs"] = run_ours(
-                [*given, extra], [*args.overrides, extra], folder
-            )
+            curves[f"kitsseg, {more} epochs"] = run_ours([*given, f"trainer.max_epochs={more}"], folder)
         if args.peer:
-            curves["MONAI loop"] = run_peer(data, args.minutes * 60, cfg.model.width)
+            curves["MONAI loop"] = run_peer(data, args.minutes * 60, cfg.model)
         if args.nnunet:
             curves["nnU-Net 2d"] = run_nnunet(
                 args.nnunet, Path(args.root), data.split, args.minutes * 60, folder
             )
-    report(curves)
+    dims = 3 if isinstance(data, PatchDataModule) else 2
+    report(curves, dims)
+    if args.record:
+        stored = {name: [(s, scores.tolist()) for s, scores in curves[name]] for name in curves}
+        args.record.write_text(json.dumps({"cases": sorted(data.split.validation), "curves": stored}))
     if args.figure:
-        plot(curves, args.figure)
+        plot(curves, AIMS[dims], args.figure)
 
 
-def opened(overrides: list[str]) -> tuple[Any, Any]:
+def opened(overrides: list[str], folder: Path) -> tuple[Any, Any]:
     """Return the prepared data of a run, for the peers, and its configuration."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("train", overrides)
-    split, augmentation = instantiate(cfg.split), instantiate(cfg.augmentation)
-    data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed)
+    data = train.make_experiment(cfg, folder, "", [], []).data
     data.prepare_data()
     data.setup()
     return data, cfg
 
 
-def run_ours(overrides: list[str], shown: list[str], folder: Path) -> list[Point]:
+def run_ours(overrides: list[str], folder: Path) -> list[Point]:
     """Run `kitsseg.train` as a user starts it, and return its validations."""
-    print(f"kitsseg: {' '.join(['experiment=fast', *shown])}")
+    print(f"kitsseg: {' '.join(text for text in overrides if '/' not in text)}")
     line = [sys.executable, "-m", "kitsseg.train", *overrides, "+callbacks.clock._target_=quality.Clock"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE)))}
     start = time.perf_counter()
@@ -115,47 +126,68 @@ def run_ours(overrides: list[str], shown: list[str], folder: Path) -> list[Point
     done = subprocess.run(line, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stdout[-2000:] + done.stderr[-3000:])
-    points = [json.loads(text[len(MARK) :]) for text in done.stdout.splitlines() if MARK in text]
+    found = [json.loads(text[len(MARK) :]) for text in done.stdout.splitlines() if MARK in text]
+    if not found:
+        sys.exit("no validation in the time; set trainer.check_val_every_n_epoch=1")
+    points = [(seconds, np.array(scores)) for seconds, scores in found]
     for point in points:
-        print(LINE.format(*point), flush=True)
+        show(point)
     print(f"whole command, with its final evaluation: {time.perf_counter() - start:.0f} s")
-    return [(s, kidney, tumour) for s, kidney, tumour in points]
+    return points
 
 
-def run_peer(data: Any, seconds: float, width: int) -> list[Point]:
-    """Train the MONAI loop on the training slices of the same cases; return its validations."""
+def run_peer(data: Any, seconds: float, model: Any) -> list[Point]:
+    """Train the MONAI loop on the training cases of the same store; return its validations."""
     sys.path.insert(0, str(HERE / "peers"))
     import monai_loop
 
-    index, store = data.store.index, data.store
+    store = data.store
+    if isinstance(data, PatchDataModule):
+        strides, batch = data.plan.strides, data.batch_size
+        cases = [store.ids.index(case) for case in data.split.train]
+        volumes = [pair(store.images(case), store.labels(case)) for case in cases]
+        loader = monai_loop.patches_loader(volumes, data.plan.patch, batch)
+    else:
+        strides, batch = [[2, 2]] * 4, monai_loop.BATCH
+        index, rows = store.index, data.rows(0)
+        places = zip(index.case[rows], index.z[rows], strict=True)
+        loader = monai_loop.slices_loader(
+            [pair(store.images(case)[z], store.labels(case)[z]) for case, z in places]
+        )
 
-    def load(row: int) -> dict[str, npt.NDArray[np.float32]]:
-        case, z = index.case[row], index.z[row]
-        image = store.images(case)[z].astype(np.float32)
-        return {"image": image[None], "label": store.labels(case)[z][None].astype(np.float32)}
+    def validate(logits: Any) -> Scores:
+        cases, counts = [], []
+        for part in data.val_dataloader():  # the slices or tiles of kitsseg's validation
+            cases.append(part["case"])
+            counts.append(region_counts(logits(part["image"].float()).argmax(1), part["label"]))
+        return score(torch.cat(cases), torch.cat(counts))
 
-    slices = [load(row) for row in data.rows(0)]
-    rows = data.validation_rows
-
-    def validate(logits: Any) -> tuple[float, float]:
-        cases = []
-        for case in np.unique(index.case[rows]):
-            mine, counts = rows[index.case[rows] == case], []
-            for first in range(0, len(mine), 16):
-                part = [load(row) for row in mine[first : first + 16]]
-                label = torch.from_numpy(np.stack([s["label"][0] for s in part])).long()
-                image = torch.from_numpy(np.stack([s["image"] for s in part]))
-                counts.append(region_counts(logits(image).argmax(1), label))
-            cases.append(torch.cat(counts).sum(0).numpy())
-        scores = dice(np.stack(cases))
-        return mean_over_cases(scores[:, 0]), mean_over_cases(scores[:, 1])
-
-    print(f"MONAI loop: AttentionUnet of width {width}, batches of {monai_loop.BATCH}")
+    print(f"MONAI loop: AttentionUnet of width {model.width}, batches of {batch}")
     points = []
-    for point in monai_loop.train(slices, seconds, EVERY, width, validate):
+    for point in monai_loop.train(loader, strides, model.width, seconds, EVERY, validate):
         points.append(point)
-        print(LINE.format(*point), flush=True)
+        show(point)
     return points
+
+
+def pair(image: Array, label: Array) -> dict[str, Array]:
+    """Return HU and class ids as a sample of MONAI's transforms."""
+    return {"image": image.astype(np.float32)[None], "label": label.astype(np.float32)[None]}
+
+
+def score(cases: torch.Tensor, counts: torch.Tensor) -> Scores:
+    """Return the Dice ``[cases, regions]`` from the counts of slices or tiles, in the order of cases."""
+    of, table = cases.cpu().numpy(), counts.cpu().numpy()
+    return dice(np.stack([table[of == case].sum(0) for case in np.unique(of)]))
+
+
+def means(scores: Scores) -> tuple[float, float]:
+    """Return kidney and tumour Dice."""
+    return mean_over_cases(scores[:, 0]), mean_over_cases(scores[:, 1])
+
+
+def show(point: Point) -> None:
+    print("{:6.0f} s  kidney {:.3f}  tumour {:.3f}".format(point[0], *means(point[1])), flush=True)
 
 
 def run_nnunet(python: str, root: Path, split: Any, seconds: float, folder: Path) -> list[Point]:
@@ -170,55 +202,69 @@ def run_nnunet(python: str, root: Path, split: Any, seconds: float, folder: Path
         sys.exit(done.stdout[-2000:] + done.stderr[-3000:])
     found = [json.loads(text) for text in done.stdout.splitlines() if text.startswith('{"seconds"')]
     print(f"nnU-Net {found[-1]['version']}, 2d: {found[-1]['steps']} steps of 16 slices")
-    points = [(each["seconds"], each["kidney"], each["tumour"]) for each in found]
+    points = [(each["seconds"], np.array([[each["kidney"], each["tumour"]]])) for each in found]
     for point in points:
-        print(LINE.format(*point), flush=True)
+        show(point)
     return points
 
 
-def reached(points: list[Point]) -> float:
-    """Seconds until a validation met both aims; infinite if none did."""
-    met = [s for s, kidney, tumour in points if kidney >= AIMS["kidney"] and tumour >= AIMS["tumour"]]
+def reached(points: list[Point], aims: dict[str, float]) -> float:
+    """Seconds until a validation met all aims; infinite if none did."""
+    met = [seconds for seconds, scores in points if (np.array(means(scores)) >= [*aims.values()]).all()]
     return min(met, default=float("inf"))
 
 
-def report(curves: dict[str, list[Point]]) -> None:
-    aims = " and ".join(f"{region} {aim}" for region, aim in AIMS.items())
-    print(
-        f"\n| | s to {aims} | at the end: s | kidney | tumour | best tumour |\n|---|---|---|---|---|---|"
-    )
+def report(curves: dict[str, list[Point]], dims: int) -> None:
+    aims = AIMS[dims]
+    title = " and ".join(f"{region} {aim}" for region, aim in aims.items())
+    print(f"\n| | s to {title} | at the end: s | kidney | tumour | best tumour |")
+    print("|---|---|---|---|---|---|")
     for name, points in curves.items():
-        seconds, kidney, tumour = points[-1]
-        to = reached(points)
+        (kidney, tumour), to = means(points[-1][1]), reached(points, aims)
         first = "not reached" if to == float("inf") else f"{to:.0f}"
-        best = max(point[2] for point in points)
-        print(f"| {name} | {first} | {seconds:.0f} | {kidney:.3f} | {tumour:.3f} | {best:.3f} |")
-    ours: dict[str, list[Point]] = {}
-    peers: dict[str, list[Point]] = {}
-    for name, points in curves.items():
-        (ours if name.startswith("kitsseg") else peers)[name] = points
+        best = max(means(scores)[1] for _, scores in points)
+        print(f"| {name} | {first} | {points[-1][0]:.0f} | {kidney:.3f} | {tumour:.3f} | {best:.3f} |")
+    ours = {name: points for name, points in curves.items() if name.startswith("kitsseg")}
+    peers = {name: points for name, points in curves.items() if name not in ours}
     if not peers:
         return
     # A peer that does not reach the aims takes at least the given time.
-    soonest = min(min(reached(points), points[-1][0]) for points in peers.values())
-    ratios.store(
-        f"seconds to {aims}: best peer / kitsseg", [soonest / reached(ours["kitsseg"])], ">= 3.0"
-    )
-    last = [max(points[-1][2] for points in each.values()) for each in (ours, peers)]
-    ratios.store("tumour Dice at the end: kitsseg / best peer", [last[0] / last[1]], ">= 1.0")
+    soonest = min(min(reached(points, aims), points[-1][0]) for points in peers.values())
+    sooner = [soonest / reached(ours["kitsseg"], aims)]
+    ratios.store(f"seconds to {title}: best peer / kitsseg", sooner, SOONER[dims])
+    last = [max(means(points[-1][1])[1] for points in each.values()) for each in (ours, peers)]
+    if last[1] > 0:
+        ratios.store("tumour Dice at the end: kitsseg / best peer", [last[0] / last[1]], ">= 1.0")
+    compare(ours, peers)
 
 
-def plot(curves: dict[str, list[Point]], path: Path) -> None:
+def compare(ours: dict[str, list[Point]], peers: dict[str, list[Point]]) -> None:
+    """Print the paired differences between the last validations of runs with a Dice per case."""
+    print("\n| at the end | kidney Dice [95 % interval] | p | tumour Dice | p |\n|---|---|---|---|---|")
+    for name, peer in ((a, b) for a in ours for b in peers if len(peers[b][-1][1]) > 1):
+        cells = []
+        for region in range(2):
+            a, b = ours[name][-1][1], peers[peer][-1][1]
+            found = stats.paired(a[:, region], b[:, region])
+            d = found.difference
+            cells += [f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]", f"{found.p:.2g}"]
+        print(f"| {name} − {peer} | {' | '.join(cells)} |")
+
+
+def plot(curves: dict[str, list[Point]], aims: dict[str, float], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4))
-    for axis, (column, region) in zip(axes, enumerate(AIMS, 1), strict=True):
+    for axis, (column, region) in zip(axes, enumerate(aims), strict=True):
         for name, points in curves.items():
-            axis.plot([p[0] / 60 for p in points], [p[column] for p in points], "o-", ms=3, label=name)
-        axis.axhline(AIMS[region], color="grey", lw=0.8, ls="--")
+            minutes, values = zip(
+                *((s / 60, means(scores)[column]) for s, scores in points), strict=True
+            )
+            axis.plot(minutes, values, "o-", ms=3, label=name)
+        axis.axhline(aims[region], color="grey", lw=0.8, ls="--")
         axis.set(xlabel="minutes", ylabel=f"validation {region} Dice, mean over cases")
     axes[0].legend()
     figure.tight_layout()
