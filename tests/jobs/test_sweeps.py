@@ -50,7 +50,7 @@ def test_failing_jobs_end_while_others_complete_and_are_not_repeated(tmp_path: P
     assert table.count("| failed ") == 3 * 4 and "rank 1: RuntimeError: on purpose" in table
     record = (fine.folder / "result.json").read_bytes()
 
-    done = command(tmp_path, *SWEEP)
+    done = start(tmp_path, *SWEEP)
     again = runs.jobs_below(folder)
     assert [job.state for job in again] == ["complete", "failed", "complete", "failed"]
     assert (fine.folder / "result.json").read_bytes() == record
