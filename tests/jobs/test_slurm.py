@@ -66,6 +66,7 @@ def test_slurm_tasks_are_ranks_of_a_3d_network_and_one_job_times_out_and_one_fai
     tmp_path: Path,
 ) -> None:
     volumes = ["model=unet3d", "data.spacing_mm=[10,6,6]", "data.patch=[8,32,32]", "data.batch_size=1"]
+    volumes += ["data.patches_per_epoch=4"]
     tasks = ["hydra.launcher.tasks_per_node=2", "trainer.devices=2", "trainer.strategy=ddp"]
     # Loader processes also receive SLURM's signal. With a limit of 10 minutes, submitit takes any signal
     # for a timeout.
