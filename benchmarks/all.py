@@ -55,6 +55,7 @@ def commands(folder: str, quick: bool, nnunet: str | None, root: str | None) -> 
         "An epoch compared with a bare loop": training + (small if quick else full),
         "A 3D epoch compared with a bare loop": patches,
         "Augmenting 3D patches": ["augmentation.py", *(["--repeats", "2"] if quick else [])],
+        "Augmenting slices": ["augmentation.py", "--size", "256", "256", "--patches", "60"],
         "Predicting in 3D": ["predict.py", "--only", "3d", *(["--repeats", "1"] if quick else [])],
         "Preparing cases": prepare,
         **({"Preparing cases, and nnU-Net": [*prepare[:3], *few, *peer]} if peer and not quick else {}),
