@@ -50,8 +50,8 @@ def run_commands(section: str, home: Path) -> int:
         if name == "kitsseg.train":
             (home / "RUN").unlink(missing_ok=True)
             lines = said.read_text().splitlines()
-            (start,) = (line for line in lines if " attn_unet, seed 0: " in line)
-            (home / "RUN").symlink_to(start.rsplit("; ", 1)[1])
+            (start,) = (line for line in lines if ", folder " in line)
+            (home / "RUN").symlink_to(start.rsplit(", folder ", 1)[1])
     return len(commands)
 
 
