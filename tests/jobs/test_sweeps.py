@@ -47,7 +47,8 @@ def test_failing_jobs_end_while_others_complete_and_are_not_repeated(tmp_path: P
         assert "killer.py" in status["traceback"] and status["changed"] - status["started"] < 60
     assert done.stderr.count("RuntimeError: on purpose") >= 2
     table = (folder / "table1.md").read_text()
-    assert table.count("| failed ") == 3 * 4 and "rank 1: RuntimeError: on purpose" in table
+    assert sum("| failed " in line for line in table.splitlines()) == 3
+    assert "rank 1: RuntimeError: on purpose" in table
     record = (fine.folder / "result.json").read_bytes()
 
     done = start(tmp_path, *SWEEP)
