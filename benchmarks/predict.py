@@ -31,12 +31,13 @@ import numpy.typing as npt
 import ratios
 import torch
 
+from kitsseg.data.bounding_box import plane_box
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.volume_grid import Shape
 from kitsseg.inference import checkpoint, export_formats
-from kitsseg.inference.body_crop import EMPTY_HU, MARGIN, crop_on_stored_grid, find_body
+from kitsseg.inference.body_crop import EMPTY_HU, MARGIN, crop_on_stored_grid
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.models.unet import UNet
 from kitsseg.models.window import Window
@@ -131,7 +132,7 @@ def overhead(folder: Path, slices: int, air: int, size: int | None, width: int, 
 
 def network_input(hu: Array, grid: Grid) -> torch.Tensor:
     """Return ``[S, 1, H, W]``, cropped, scaled and windowed, as the segmenter computes it."""
-    body = find_body(hu, EMPTY_HU)
+    body = plane_box(hu.max(axis=0) > EMPTY_HU)
     assert body is not None
     rows, columns = crop_on_stored_grid(body, grid, MARGIN)
     stored = torch.from_numpy(grid.fit_image(hu))[:, None]
