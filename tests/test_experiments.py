@@ -28,7 +28,7 @@ def test_intervals_are_simulated(
     monkeypatch.setattr(script, "DRAWS", 19)
     script.main()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == sum(2 + rows + 1 for rows in (9, 18, 12))
+    assert len(lines) == sum(2 + rows + 1 for rows in (9, 18, 6))
     assert all(cell.strip() in ("0.000", "0.500", "1.000") for cell in lines[2].split("|")[3:-1])
 
 
