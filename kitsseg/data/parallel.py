@@ -53,8 +53,9 @@ def over_cases(
                 bar.update()
         except BrokenProcessPool as error:
             raise ValueError(
-                f"one of {workers} worker processes was killed after {bar.n} of {len(items)} cases, "
-                "probably because memory ran out; set fewer workers"
+                f"one of {workers} worker processes ended after {bar.n} of {len(items)} cases, "
+                "probably because memory ran out: set fewer workers; your own script needs the line "
+                "`if __name__ == '__main__':` above the call"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

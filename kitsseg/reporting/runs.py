@@ -9,6 +9,7 @@ from typing import Any
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.reporting import run_record
 from kitsseg.reporting.run_record import RESULT, STATUS, Record
+from kitsseg.system.files import files_below
 
 EVALUATION = "evaluation.json"
 
@@ -49,7 +50,8 @@ def find_jobs(folders: Sequence[Path]) -> list[Job]:
 
 def jobs_below(folder: Path) -> list[Job]:
     """Return the jobs in and below one folder in the order of their numbers."""
-    found = {path.parent for name in (RESULT, STATUS, EVALUATION) for path in folder.rglob(name)}
+    names = {RESULT, STATUS, EVALUATION}
+    found = {path.parent for path in files_below(folder) if path.name in names}
     return [read_job(path) for path in sorted(found, key=run_record.job_order)]
 
 

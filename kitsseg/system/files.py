@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,22 @@ def check_writable(path: Path) -> None:
     trial = path.with_name(f".{os.getpid()}-{path.name}")
     trial.touch()
     trial.unlink()
+
+
+def files_below(root: Path, onerror: Callable[[OSError], object] | None = None) -> Iterator[Path]:
+    """Yield all files below ``root`` except hidden ones, in order of their names; links are followed.
+
+    A folder with several links is visited once. ``onerror`` gets the error of an unreadable folder.
+    """
+    visited = set()
+    for place, folders, names in os.walk(root, onerror=onerror, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:  # a link to a folder above or beside
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
 def remove_unfinished(folder: Path) -> None:

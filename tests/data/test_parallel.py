@@ -16,3 +16,8 @@ def test_the_environment_is_set_for_workers_only(monkeypatch: pytest.MonkeyPatch
     found = list(over_cases(os.getenv, names, 2, "asking"))
     assert found == [{**ENVIRONMENT, "MALLOC_TRIM_THRESHOLD_": "123"}[name] for name in names]
     assert dict(os.environ) == before
+
+
+def test_a_process_that_ends_is_reported_in_one_line() -> None:
+    with pytest.raises(ValueError, match="ended after 0 of 2 cases, probably .* set fewer workers"):
+        list(over_cases(os._exit, [1, 1], 2, "ending"))

@@ -32,6 +32,15 @@ def test_duplicate_folders_count_once(tmp_path: Path) -> None:
     assert len(runs.find_jobs([tmp_path, tmp_path / "0_model=unet"])) == 4
 
 
+def test_links_to_run_folders_are_followed(tmp_path: Path) -> None:
+    sweep(tmp_path / "scratch")
+    chosen = tmp_path / "paper"
+    chosen.mkdir()
+    (chosen / "unet").symlink_to(tmp_path / "scratch" / "0_model=unet")
+    (chosen / "loop").symlink_to(chosen)
+    assert [job.folder.name for job in runs.find_jobs([chosen])] == ["unet"]
+
+
 def test_record_of_version_1_is_read(tmp_path: Path) -> None:
     old = json.loads(json.dumps(run_record.asdict(record("unet", [0.5], [0.6]))))
     old["version"] = 1

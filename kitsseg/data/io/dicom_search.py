@@ -4,7 +4,7 @@ import filecmp
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from kitsseg.data.case import name_key
 from kitsseg.data.io.scan import Found, Scan, with_unique_names
+from kitsseg.system.files import files_below
 from kitsseg.system.obstacles import obstacle
 from kitsseg.system.optional_packages import require
 
@@ -55,7 +56,7 @@ def find_series(root: Path) -> Found:
     unusable: dict[Path, UnusableError] = {}
     others: list[Path] = []
     errors: list[OSError] = []
-    for path in _walk(root, errors):
+    for path in files_below(root, errors.append):
         try:
             header = _read_slice(path)
         except UnusableError as error:
@@ -117,19 +118,6 @@ def numbers(header: Any, name: str, count: int) -> npt.NDArray[np.float64] | Non
     except (TypeError, ValueError):
         return None
     return found if found.shape == (count,) and np.isfinite(found).all() else None
-
-
-def _walk(root: Path, errors: list[OSError]) -> Iterator[Path]:
-    """Yield all files except hidden ones; add what happens at unreadable folders to ``errors``."""
-    visited = set()
-    for place, folders, files in os.walk(root, onerror=errors.append, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:  # a link to a folder above or beside
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _read_slice(path: Path) -> Any:
