@@ -232,6 +232,11 @@ def report(curves: dict[str, list[Point]], dims: int) -> None:
     soonest = min(min(reached(points, aims), points[-1][0]) for points in peers.values())
     sooner = [soonest / reached(ours["kitsseg"], aims)]
     ratios.store(f"seconds to {title}: best peer / kitsseg", sooner, SOONER[dims])
+    for name, points in peers.items():
+        level = dict(zip(aims, means(points[-1][1]), strict=True))
+        after = reached(ours["kitsseg"], level)
+        found = "not reached" if after == float("inf") else f"after {after:.0f} s"
+        print(f"Dice of {name} at its end ({points[-1][0]:.0f} s), by kitsseg: {found}")
     last = [max(means(points[-1][1])[1] for points in each.values()) for each in (ours, peers)]
     if last[1] > 0:
         ratios.store("tumour Dice at the end: kitsseg / best peer", [last[0] / last[1]], ">= 1.0")

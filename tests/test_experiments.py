@@ -1,8 +1,10 @@
 """The scripts of the experiments run, with fewer repetitions."""
 
 import importlib
+import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -10,8 +12,10 @@ from kitsseg.data.case import LABEL_NAME
 from kitsseg.data.sources.table import Table
 from tests import ROOT
 from tests.helpers.commands import find_problems
+from tests.reporting.html.made import record, write_run
 
 FAST = ROOT / "experiments" / "02_fast"
+REAL = ROOT / "experiments" / "05_real"
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (FAST / "conf" / "experiment").glob("*.yaml")))
@@ -59,3 +63,40 @@ def test_sites_are_simulated(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 9
     assert all(cell.strip() in ("0.000", "0.500", "1.000") for cell in lines[2].split("|")[3:-1])
+
+
+def test_runs_are_compared_with_a_public_network_slice_by_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = importlib.import_module("experiments.05_real.public_network")
+    cases = [f"case_{number:05d}" for number in range(8)]
+    (tmp_path / "run" / "predictions").mkdir(parents=True)
+    for case in cases:
+        (tmp_path / case).mkdir()
+        truth = np.zeros((2, 4, 4), np.uint8)
+        truth[:, 0] = 1
+        predicted = truth.copy()
+        predicted[1, 1] = 2  # 4 true, 8 predicted: a Dice of 2 / 3
+        for path, label in (
+            (tmp_path / case / "segmentation.nii.gz", truth),
+            (tmp_path / "run" / "predictions" / f"{case}.nii.gz", predicted),
+        ):
+            nib.save(nib.Nifti1Image(label, np.eye(4)), path)  # type: ignore[attr-defined, no-untyped-call]
+    (tmp_path / "run" / "split.json").write_text(json.dumps({"train": [], "validation": cases}))
+    kinds = [{"kind": "s50"}, {"kind": "mid"}]
+    (tmp_path / "slices.json").write_text(json.dumps(dict.fromkeys(cases, kinds)))
+    table = tmp_path / "public.csv"
+    lines = [f"{case},mid,0.5" for case in [*cases, "case_00099"]]
+    table.write_text("\n".join(["case,kind,dice_kidney_and_tumour", *lines]))
+    monkeypatch.setattr("sys.argv", ["", str(tmp_path), str(table), str(tmp_path / "run")])
+    script.main()
+    out = capsys.readouterr().out
+    assert "8 slices of 8 patients" in out and "run: mean Dice 0.667" in out
+    assert "difference per patient: +0.167 [+0.167, +0.167], p = 0.00781" in out
+
+
+def test_the_example_slices_of_a_run_are_drawn(tmp_path: Path) -> None:
+    script = importlib.import_module("experiments.05_real.draw_slices")
+    run = write_run(tmp_path / "run", record("unet", [0.1, 0.5, 0.9], [0.2, 0.6, 0.9]))
+    script.draw([run], tmp_path / "slices.png")
+    assert (tmp_path / "slices.png").stat().st_size > 10_000
