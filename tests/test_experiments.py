@@ -24,6 +24,12 @@ def test_each_change_of_the_fast_recipe_has_a_valid_config_and_a_table_row(name:
     assert f"| `{name}` |" in (FAST / "README.md").read_text()
 
 
+@pytest.mark.parametrize("name", sorted(p.stem for p in (REAL / "conf" / "experiment").glob("*.yaml")))
+def test_each_recipe_for_real_slices_has_a_valid_config_and_is_on_the_page(name: str) -> None:
+    assert find_problems("train", [f"experiment={name}"], config_dir=str(REAL / "conf")) == []
+    assert f"`{name}`" in (REAL / "README.md").read_text()
+
+
 def test_intervals_are_simulated(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -252,10 +252,18 @@ def group_runs(runs: Sequence[Record]) -> list[Row]:
         kept = (o for o in run.overrides if not o.lstrip("+").startswith(ignored))
         key = run.site, (run.model, *sorted(map(without_module, kept)))
         groups.setdefault(key, []).append(run)
-    # A label names only the overrides that distinguish rows.
-    shared = set.intersection(*(set(recipe) for _, recipe in groups)) if groups else set()
+    recipes = {recipe for _, recipe in groups}
     rows = []
-    for (site, (model, *overrides)), group in groups.items():
-        recipe = ", ".join([model, *(o for o in overrides if o not in shared)])
-        rows.append(Row(f"{recipe} ({site})" if several else recipe, group, recipe))
+    for (site, recipe), group in groups.items():
+        label = ", ".join([recipe[0], *distinguishing(recipe, recipes)])
+        rows.append(Row(f"{label} ({site})" if several else label, group, label))
     return rows
+
+
+def distinguishing(recipe: tuple[str, ...], recipes: set[tuple[str, ...]]) -> list[str]:
+    """Return the overrides that distinguish a recipe; only its ``name=`` if each recipe has its own."""
+    names = {o for each in recipes for o in each[1:] if o.startswith("name=")}
+    if len(names) == len(recipes) > 1:
+        return [o for o in recipe[1:] if o in names]
+    shared = set.intersection(*map(set, recipes))
+    return [o for o in recipe[1:] if o not in shared]

@@ -14,6 +14,15 @@ def test_rows_differ_by_model_and_override() -> None:
     assert len(group_runs([record(), record(overrides=["data=x"])])) == 1  # the default model
 
 
+def test_names_alone_label_rows_that_they_distinguish() -> None:
+    options = {"wide": ("name=wide", "model.width=32"), "deep": ("model.depth=5", "name=deep")}
+    runs = [validated("unet", [0.5], options=each) for each in options.values()]
+    assert [row.label for row in group_runs(runs)] == ["unet, name=wide", "unet, name=deep"]
+    assert [row.label for row in group_runs(runs[:1])] == ["unet"]
+    same = validated("unet", [0.5], options=("model.width=64", "name=wide"))
+    assert "unet, model.width=64, name=wide" in [row.label for row in group_runs([*runs, same])]
+
+
 @pytest.mark.parametrize("plus", ["", "+", "++"])
 def test_seeds_and_folds_share_a_row(plus: str) -> None:
     runs = [
