@@ -7,6 +7,7 @@ are rewritten for the site.
 
 import ast
 import os
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,7 +159,7 @@ def gallery() -> str:
         parts.append(f"## [{title}]({folder}/README.md)\n")
         for name in ("Question", "Conclusion"):
             if found := re.search(rf"\*\*{name}\.\*\*(.*?)\n\n", text + "\n\n", re.DOTALL):
-                parts.append(f"**{name}.**{found[1]}\n")
+                parts.append(f"**{name}.**{moved(found[1], folder)}\n")
         picture = re.search(r"^!\[([^\]]*)\]\(([^)]+)\)$", text, re.MULTILINE)
         table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
         if picture:
@@ -166,3 +167,12 @@ def gallery() -> str:
         elif table:
             parts.append(f"{table[0]}\n")
     return "\n".join(parts)
+
+
+def moved(text: str, folder: str) -> str:
+    """Return Markdown of a page in ``folder`` with links for a page outside."""
+
+    def target(link: re.Match[str]) -> str:
+        return f"]({posixpath.normpath(f'{folder}/{link[1]}')})"
+
+    return re.sub(r"\]\((?!https?:)([^)]+)\)", target, text)

@@ -27,7 +27,7 @@ def test_a_line_every_minute_in_a_file(
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    list(progress.progress([1, 2, 3], "reading", file=terminal))
+    list(progress.progress([1, 2, 3], "reading", file=terminal, position=0))  # below no other bar
     assert "\rreading: 100%" in terminal.getvalue() and terminal.getvalue().count("\n") == 1
 
 
