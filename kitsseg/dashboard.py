@@ -40,6 +40,8 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.runs).expanduser()
     layout = dashboard_layout.make_layout(runs.find_jobs([folder]), folder, cfg.project, cfg.entity)
     print(dashboard_layout.describe(layout))
+    if layout.server is not None:  # before wandb is imported, which reads it
+        os.environ["WANDB_BASE_URL"] = layout.server
     if cfg.output is not None or not cfg.offline:
         os.environ.setdefault("WANDB_SILENT", "true")
         from kitsseg.tracking import wandb_dashboard

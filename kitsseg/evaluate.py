@@ -1,10 +1,11 @@
 """Compare predicted label volumes with the ground truth: ``python -m kitsseg.evaluate --help``."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING, DictConfig
 
@@ -13,6 +14,9 @@ from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
 from kitsseg.data.names import suggestion
+
+if TYPE_CHECKING:
+    from kitsseg.evaluation.cases import Pair
 
 
 @dataclass
@@ -79,10 +83,16 @@ SETTINGS = ("source", "cases", "missing", "absent_dice", "tolerance_mm", "lesion
 def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code."""
     from kitsseg.data.case import TEST
-    from kitsseg.data.parallel import over_cases
     from kitsseg.data.split_part import parse_part
-    from kitsseg.evaluation.cases import find_pairs
-    from kitsseg.evaluation.record import VERSION, count_look, provenance, summarise, write
+    from kitsseg.evaluation.cases import find_pairs, prediction_values
+    from kitsseg.evaluation.record import (
+        VERSION,
+        check_looks,
+        count_look,
+        provenance,
+        summarise,
+        write,
+    )
     from kitsseg.evaluation.scores import score_pair
 
     predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
@@ -97,24 +107,19 @@ def run(cfg: DictConfig) -> int:
     rules = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
     postprocess = None if rules is None else partial(rules, labels=labels)
     job = partial(
-        score_pair, labels=labels, stored=source.stored(labels), tolerance_mm=plain(cfg.tolerance_mm),
-        matching=instantiate(cfg.lesions), postprocess=postprocess, absent_dice=cfg.absent_dice,
+        score_pair, labels=labels, stored=source.stored(labels),
+        predicted=prediction_values(predictions, source.stored(labels), labels),
+        tolerance_mm=plain(cfg.tolerance_mm), matching=instantiate(cfg.lesions), postprocess=postprocess,
+        absent_dice=cfg.absent_dice,
     )  # fmt: skip
-    scores = {}
-    results = over_cases(job, pairs, cfg.workers, "evaluating")
-    for pair, (scored, problem) in zip(pairs, results, strict=True):
-        if scored is not None:
-            scores[pair.id] = scored
-        elif cfg.strict:
-            raise ValueError(f"{pair.id}: {problem}")
-        else:
-            problems[pair.id] = problem
     part = parse_part(cfg.cases)
-    looks = 0
-    if part is not None and part[1] == TEST and scores:
-        looks = count_look(part[0], chosen, predictions)
+    test_split = part[0] if part is not None and part[1] == TEST else None
+    if test_split is not None:
+        check_looks(test_split)
+    scores = score_pairs(job, pairs, problems, cfg)
+    looks = count_look(test_split, chosen, predictions) if test_split is not None and scores else 0
     evaluation = {
-        "name": predictions.resolve().name if cfg.name is None else cfg.name,
+        "name": default_name(predictions) if cfg.name is None else cfg.name,
         "predictions": str(predictions),
         "truth": str(truth),
         "settings": {
@@ -133,6 +138,33 @@ def run(cfg: DictConfig) -> int:
     }
     write(output, evaluation)
     return report(evaluation, len(chosen), output)
+
+
+def score_pairs(
+    job: "Callable[[Pair], tuple[dict[str, Any] | None, str]]",
+    pairs: "Sequence[Pair]",
+    problems: dict[str, str],
+    cfg: DictConfig,
+) -> dict[str, Any]:
+    """Return the metrics by case, and add the problems of the others to ``problems``."""
+    from kitsseg.data.parallel import over_cases
+
+    scores = {}
+    results = over_cases(job, pairs, cfg.workers, "evaluating")
+    for pair, (scored, problem) in zip(pairs, results, strict=True):
+        if scored is not None:
+            scores[pair.id] = scored
+        elif cfg.strict:
+            raise ValueError(f"{pair.id}: {problem}")
+        else:
+            problems[pair.id] = problem
+    return scores
+
+
+def default_name(predictions: Path) -> str:
+    """Return the name of the folder of predictions, or of the run for its folder ``predictions``."""
+    folder = predictions.resolve()
+    return folder.parent.name if folder.name == "predictions" and folder.parent.name else folder.name
 
 
 def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:

@@ -142,7 +142,9 @@ def find_in_table(path: Path) -> "Found":
     from kitsseg.data.io.scan import Scan, with_unique_names
 
     images = [(case.id, case.image) for case in Table().cases(path)]
-    return with_unique_names([Scan(i, nifti_ending(f.name) or ".nii.gz", f) for i, f in images], [], ())
+    return with_unique_names(
+        [Scan(i, (nifti_ending(f.name) or ".nii.gz").lower(), f) for i, f in images], [], ()
+    )
 
 
 @dataclass(frozen=True)

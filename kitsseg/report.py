@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,9 +141,12 @@ def share(jobs: "Sequence[Job]", cfg: DictConfig) -> int:
     models = ", ".join(dict.fromkeys(record.model for record in records))
     print(f"{path}: {len(records)} runs ({models}), {len(cases)} cases of {cfg.site}")
     ids = "the case ids of the data set" if secret is None else "hashes instead of case ids"
-    print(f"It holds {ids}, and no images, folders or machines. It is text: read it before you send it.")
+    print(f"It holds {ids}, and no images, folders or machines. The file is plain text.")
+    print("Check its content before you send it.")
     if secret is not None:
-        print(f"{cfg.hash_ids}: keep it secret, and use it again so that cases keep their hashes")
+        print(
+            f"{cfg.hash_ids}: keep this file secret and use it again, so that each case keeps its hash"
+        )
     return 0
 
 
@@ -164,13 +167,14 @@ def print_numbers(jobs: "Sequence[Job]", cfg: DictConfig) -> int:
             own = (n.cases for n in chosen if any(record in row.runs for row in n.rows))
             needed[id(record)] = set().union(*own)
         kinds = {number.name.partition("/")[0] for number in chosen}
-        stages = {"train"} if kinds & {"before", "tuning"} else set()
-        stages |= {"finetune"} if kinds - {"before"} else set()
+        before = {"before", "corrected_before"}
+        stages = {"train"} if kinds & {*before, "tuning"} else set()
+        stages |= {"finetune"} if kinds - before else set()
         again = [rescored(job, needed.get(id(job.record), set()), stages, cfg.root) for job in jobs]
         computed = numbers_of(again, cfg.margin)
     differing = 0
     for number in chosen:
-        new = computed[number.name]
+        new = computed.get(number.name, "undefined")
         is_equal = new == number
         differing += not is_equal
         print(f"{number.name}: {new}" + ("" if is_equal else f" (the records give {number})"))
@@ -209,6 +213,7 @@ def rescored(job: "Job", cases: Collection[str], stages: Collection[str], root: 
     Raises:
         ValueError: a checkpoint, an image or a label differs from that of the run, or is missing.
     """
+    from kitsseg.reporting.sites import exchange
     from kitsseg.system.files import fingerprint
 
     if not cases or (record := job.record) is None:
@@ -216,10 +221,13 @@ def rescored(job: "Job", cases: Collection[str], stages: Collection[str], root: 
     source = record.config.get("data", {}).get("source", {})
     # A record may come from elsewhere, and its configuration could name any function.
     if not str(source.get("_target_", "")).startswith("kitsseg.data.sources."):
-        raise ValueError(f"{job.folder}: names no data set to segment again; for label volumes, run "
-                         "kitsseg.evaluate again and compare")  # fmt: skip
+        raise ValueError(
+            f"{job.folder}: has no data source, so its cases cannot be segmented again; for label "
+            "volumes, run kitsseg.evaluate again"
+        )
     place = record.config["data"]["root"] if root is None else root
-    found = {c.id: c for c in instantiate(source).find(place, record.label_set)}
+    cases_found = instantiate(source).find(place, record.label_set)
+    found = {exchange.case_at(record.site, case.id): case for case in cases_found}
     for case in sorted(cases):
         if case not in found:
             raise ValueError(f"root={place}: has no {case}; set root to the folder of the data set")
@@ -227,7 +235,7 @@ def rescored(job: "Job", cases: Collection[str], stages: Collection[str], root: 
         for kind, sha256 in record.hashes.get(case, {}).items():
             if fingerprint(files[kind]) != sha256:
                 raise ValueError(f"{files[kind]}: differs from the file that {job.folder} used")
-    chosen = [found[case] for case in sorted(cases)]
+    chosen = {case: found[case] for case in sorted(cases)}
     if record.after is None:
         return replace(job, record=replace(record, before=score(job.folder, record, "train", chosen)))
     scores: dict[str, Any] = {
@@ -236,8 +244,8 @@ def rescored(job: "Job", cases: Collection[str], stages: Collection[str], root: 
     return replace(job, record=replace(record, **scores))
 
 
-def score(folder: Path, record: "Record", stage: str, cases: "Sequence[Case]") -> "SplitScores":
-    """Return the scores of a stage, in which those of ``cases`` are computed again."""
+def score(folder: Path, record: "Record", stage: str, cases: "Mapping[str, Case]") -> "SplitScores":
+    """Return the scores of a stage, in which those of ``cases``, by id, are computed again."""
     from tqdm import tqdm
 
     from kitsseg.data.io.nifti.read import read_mask
@@ -252,16 +260,17 @@ def score(folder: Path, record: "Record", stage: str, cases: "Sequence[Case]") -
     if record.checkpoints.get(stage, sha256 := fingerprint(path)) != sha256:
         raise ValueError(f"{path}: differs from the checkpoint that the run evaluated")
     segmenter = Segmenter.load(
-        path, record.config["mirror_axes"], precision=record.environment["precision"]
+        path, record.config["mirror_axes"], precision=record.environment["precision"], crop=False
     )
     old: SplitScores = getattr(record, STAGES[stage])
     new = {part: dict(entries) for part, entries in old.items()}
-    for case in tqdm(cases, f"{folder.name}, {stage}", unit="case", leave=False, disable=None):
+    shown = tqdm(cases.items(), f"{folder.name}, {stage}", unit="case", leave=False, disable=None)
+    for name, case in shown:
         image, truth = read_image(case.image, case.offset_hu), read_mask(case.truth, case.stored)
         label = segmenter.segment(image.hu, image.layout.spacing_mm).label
         again = score_case(label, truth.label, record.label_set)
-        for entries in (entries for entries in new.values() if case.id in entries):
-            entries[case.id] = {**entries[case.id], **again}
+        for entries in (entries for entries in new.values() if name in entries):
+            entries[name] = {**entries[name], **again}
     return new
 
 

@@ -90,7 +90,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
 
     if "labels" in built:
         monitors = ["val/loss", *(f"val/{region}_dice" for region in built["labels"].regions)]
-        problems += check_monitor(values["checkpoint"]["monitor"], values["callbacks"], monitors)
+        problems += check_monitor(values["checkpoint"]["monitor"], mode, values["callbacks"], monitors)
     problems += check_mirror_axes(values["mirror_axes"], built.get("data"))
     problems += check_trainer(values["trainer"], values["callbacks"], bool(values["logger"]))
     try:
@@ -126,7 +126,11 @@ COMMAND = Command(
         "data": Section(given=("split", "augmentation", "seed", "labels")),
         "optimizer": Section(given=("params",), partial=True),
         "scheduler": Section(given=("optimizer",), offered=("total_steps",), partial=True),
-        "trainer": Section(given=("logger", "callbacks", "plugins"), auto=("precision",), build=False),
+        "trainer": Section(
+            given=("logger", "callbacks", "plugins", "default_root_dir"),
+            auto=("precision",),
+            build=False,
+        ),
         "logger": _LISTED,
         "callbacks": _LISTED,
     },
@@ -136,6 +140,8 @@ COMMAND = Command(
 
 def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None:
     """Train and evaluate one job in this process, with its loggers."""
+    from pytorch_lightning.loggers.logger import DummyLogger
+
     from kitsseg.jobs.job_folder import Phases
     from kitsseg.system import library_messages
     from kitsseg.tracking import safe_logger
@@ -144,6 +150,8 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     first = distributed.rank() == 0
     nodes = (cfg.logger or {}).values() if first else ()
     with safe_logger.open_loggers(partial(instantiate, node) for node in nodes) as loggers:
+        if not first:  # callbacks such as LearningRateMonitor require loggers on every rank
+            loggers = [DummyLogger() for _ in cfg.logger or {}]  # type: ignore[misc]
         for logger in loggers:
             logger.log_hyperparams(plain(cfg))
         experiment = make_experiment(cfg, folder, model, overrides, loggers)
@@ -168,7 +176,7 @@ def make_experiment(
     compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
     if cfg.finetune and not is_on(cfg.finetune):
         log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
-    plan = folder / "plan.json"
+    plan = folder / job_folder.PLAN
     if plan.is_file():  # of an earlier attempt, whose device may have had more memory
         cfg.data.update(json.loads(plan.read_text()))
     data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels)
@@ -221,6 +229,7 @@ def _job(cfg: DictConfig) -> float | None:
     ranks = launch.requested_ranks(cfg.trainer)
 
     def work() -> None:
+        launch.check_ranks(ranks * cfg.trainer.get("num_nodes", 1))
         # A job of a sweep runs in its own processes, so that it cannot end the sweep or other jobs.
         if distributed.world_size() == 1 and (multirun or ranks > 1):
             launch.start_job(folder, job, ranks)

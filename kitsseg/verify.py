@@ -79,7 +79,7 @@ def requested_cases(root: Path, source: Source, chosen: object, labels: Labels) 
         raise ValueError(
             f"root={root}: contains no cases; set source= to its layout (kits19: folders case_XXXXX)"
         )
-    return found if chosen is None else source.select(found, source.choose(chosen))
+    return found if chosen is None else source.select(found, source.choose(chosen), labels)
 
 
 if __name__ == "__main__":

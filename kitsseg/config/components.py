@@ -56,7 +56,8 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
 def check_section(node: Any, key: str, section: Section) -> list[str]:
     """Return the problems of a section: unknown or missing names and wrong types."""
     if not isinstance(node, dict):
-        return [f"{key}: expected a component (a dict with a _target_), got {node!r}"]
+        omit = f"; to omit it: ~{key}" if node is None and "." in key else ""
+        return [f"{key}: expected a component (a dict with a _target_), got {node!r}{omit}"]
     if section.many:
         return [p for name in node for p in check_section(node[name], f"{key}.{name}", Section())]
     if "_target_" not in node:
@@ -214,7 +215,9 @@ def mismatch(value: Any, hint: Any) -> str:
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         messages = (item["msg"].removeprefix("Input should be ") for item in error.errors())
-        return f"must be {' or '.join(dict.fromkeys(m for m in messages if 'isinstance' not in m))}"
+        kinds = list(dict.fromkeys(m for m in messages if "isinstance" not in m))
+        name = getattr(hint, "__name__", str(hint))
+        return f"must be {' or '.join(kinds)}" if kinds else f"must be a component that builds a {name}"
     except (PydanticUserError, TypeError):  # the annotation is not a type of plain values
         return ""
     return ""

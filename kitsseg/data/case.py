@@ -15,6 +15,7 @@ CLINICAL_NAME = "kits.json"
 CASE_NAME = re.compile(r"(?:case_|prediction_|KiTS[_-])(\d{5})(?:_0000)?", re.IGNORECASE)
 MAX_SHOWN = 3  # files or cases in a message
 MAX_ID_BYTES = 200  # file names have at most 255; results add endings
+FETCH, EXPORT = "fetch it again", "copy or export it again"  # remedies for KiTS19 and for other files
 SPLIT, TEST = "split", "test"  # column and value of cases that are never trained on
 
 
@@ -37,6 +38,11 @@ class Case:
         return self.label
 
     @property
+    def remedy(self) -> str:
+        """What to do if a file is damaged."""
+        return FETCH if self.origin is None else EXPORT
+
+    @property
     def is_test(self) -> bool:
         """Whether the case is never trained on: it has no label, or its split is ``test``."""
         return self.label is None or self.about.get(SPLIT) == TEST
@@ -49,7 +55,7 @@ def shown(items: Sequence[object]) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return what a name has in common with those that a file system may not distinguish from it."""
+    """Return a key that is equal for names that some file systems treat as the same."""
     return unicodedata.normalize("NFC", name.casefold())
 
 
@@ -109,6 +115,8 @@ def case_folders(root: Path) -> list[Path]:
             number = re.fullmatch(r"case[_-]?(\d+)", other.name, re.IGNORECASE)
             if number and not is_id(other.name) and is_file(volume_in(other, IMAGE_NAME)):
                 rename = f"rename it, for example to case_{int(number[1]):05d}"
+                if len(number[1]) > 5:
+                    rename = "ids have five digits; rename it, or list the cases in a table (data=table)"
                 misnamed.append(f"{other}: is not named like a case; {rename}")
         if misnamed:
             raise ValueError("\n".join(misnamed))

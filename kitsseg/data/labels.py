@@ -48,7 +48,8 @@ class Labels:
         for name in (*self.classes, *self.regions):
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name)):
                 raise ValueError(
-                    f"{name}: names of classes and regions consist of letters, digits and _"
+                    f"{name}: names of classes and regions start with a letter and consist of letters, "
+                    "digits and _"
                 )
         if not self.regions:
             raise ValueError("regions={}: must contain at least one region")

@@ -35,16 +35,16 @@ PARTS = (TRAIN, VALIDATION, TEST)  # values of the column `split`
 
 
 def check_patients(split: Split, cases: Iterable[Case]) -> None:
-    """Raise `ValueError` if cases of one patient, by the column ``patient``, are on several sides."""
+    """Raise `ValueError` if the cases of a patient (column ``patient``) are on several sides."""
     patients = {case.id: case.about[PATIENT] for case in cases if case.about.get(PATIENT)}
     sides = {"training": split.train, "validation": split.validation, "test": split.test}
     found = {side: {patients[name] for name in ids if name in patients} for side, ids in sides.items()}
     for first, second in combinations(found, 2):
         if both := sorted(found[first] & found[second]):
-            raise ValueError(
-                f"patient {shown(both)}: has {first} and {second} cases; set split=grouped, or put all "
-                "cases of a patient on one side"
-            )
+            remedy = "put all cases of a patient on one side"
+            if second != "test":
+                remedy = f"set split=grouped, or {remedy}"
+            raise ValueError(f"patient {shown(both)}: has {first} and {second} cases; {remedy}")
 
 
 def _divide(
@@ -112,8 +112,8 @@ def _check_test(test: float) -> None:
 class Seeded:
     """Random split with the fraction ``validation`` of validation cases; the paper uses 42 of 210.
 
-    ``test`` is the share of the patients whose cases are set aside before, here and in the other random
-    splits.
+    ``test`` is the fraction of the patients whose cases become test cases before the split, as in the
+    other random splits.
     """
 
     def __init__(self, validation: float = 0.2, seed: int = 42, test: float = 0.0) -> None:
@@ -225,10 +225,8 @@ class ColumnSplit:
         if wrong := sorted(set(side_of.values()) - {*PARTS}):
             options = ", ".join(PARTS)
             raise ValueError(f"split.column={self.column}: {wrong[0]} must be one of {options}")
-        train, validation = (
-            [name for name, value in side_of.items() if value == side] for side in (TRAIN, VALIDATION)
-        )
-        return _divide(cases, validation, train)
+        ids = {part: [name for name, value in side_of.items() if value == part] for part in PARTS}
+        return _divide(cases, ids[VALIDATION], ids[TRAIN], ids[TEST])
 
 
 class FileSplit:

@@ -1,6 +1,6 @@
 """Find label volumes, select the cases to evaluate and pair each prediction with its ground truth."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +33,8 @@ def find_pairs(
 ) -> tuple[list[str], list[Pair], list[str], dict[str, str]]:
     """Return the requested cases, their label volumes, cases without a prediction, and problems.
 
-    ``source`` finds the ground truth, and ``cases`` is that of `parse_cases`. A problem says why a case
-    cannot be scored; that of a file without a case id is stored by file name.
+    ``source`` finds the ground truth, and ``cases`` is that of `parse_cases`. Problems hold the reason
+    why a case cannot be scored, by case id, or by file name if the name contains no id.
     """
     names = (source.label_name,) if isinstance(source, Kits19) else ()
     if names:
@@ -58,12 +58,24 @@ def find_pairs(
     usable = [case for case in chosen if case not in bad]
     for case in usable:
         if case not in truths:
-            problems[case] = "no ground truth; select cases that have one with cases="
+            problems[case] = "no ground truth; use cases= to select cases with ground truth"
         elif case not in predicted and not missing_is_empty:
             problems[case] = "no prediction; missing=zero scores it as empty"
     missing = [case for case in usable if case in truths and case not in predicted]
     pairs = [Pair(c, predicted.get(c), truths[c]) for c in usable if c not in problems]
     return chosen, pairs, missing, problems
+
+
+def prediction_values(
+    folder: Path, stored: Mapping[int, int], labels: Labels = KITS19
+) -> Mapping[int, int]:
+    """Return the class id of each value in predicted label volumes.
+
+    kitsseg writes class ids. Other programs write the values of the data set's label files, of which
+    ``stored`` holds the class ids.
+    """
+    own = is_file(folder / "predict.json") or is_file(folder.parent / "result.json")
+    return {number: number for number in range(len(labels.classes))} if own else stored
 
 
 def parse_cases(cases: object, source: Source) -> list[str] | str:

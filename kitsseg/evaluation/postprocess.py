@@ -27,7 +27,7 @@ class Rules:
 
     largest: int | None = None  # number of largest components to keep; None keeps all
     min_ml: float = 0  # remove smaller components
-    within_mm: float | None = None  # remove components farther from every other class; None: none
+    within_mm: float | None = None  # largest distance to another class; None: no limit
 
     def __post_init__(self) -> None:
         if self.largest is not None and (self.largest < 1 or self.largest % 1):
@@ -103,7 +103,7 @@ def apply_rules(
     if rules.within_mm is not None:
         keep &= _near(numbers, len(sizes), others, spacing_mm, rules.within_mm)
     if rules.largest is not None:
-        keep[np.argsort(-np.where(keep, sizes, 0), kind="stable")[rules.largest :]] = False
+        keep[np.argsort(-np.where(keep, sizes, 0), kind="stable")[int(rules.largest) :]] = False
     keep[0] = True
     if keep.all():
         return label

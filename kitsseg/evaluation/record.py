@@ -19,7 +19,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.evaluation.stats import mean_interval, median_interval
-from kitsseg.system.files import fingerprint, write_json, write_text
+from kitsseg.system.files import check_writable, fingerprint, write_json, write_text
 from kitsseg.system.provenance import commit
 
 VERSION = 2  # since 2, the interval of the metrics in MEDIANS is that of the median
@@ -43,7 +43,7 @@ def write(folder: Path, evaluation: Mapping[str, Any]) -> None:
 def provenance(predictions: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
     """Return version and commit, and SHA-256 of checkpoints and files of the evaluated cases.
 
-    Those of the checkpoints, by number, are known if `kitsseg.predict` wrote the predictions.
+    The hashes of checkpoints, by their number, are empty unless `kitsseg.predict` wrote the predictions.
     """
     checkpoints = {}
     with suppress(OSError, ValueError, LookupError, TypeError):
@@ -72,6 +72,13 @@ def count_look(split: Path, cases: Sequence[str], predictions: Path) -> int:
     looks[path].append({"time": when, "predictions": str(predictions), "cases": sorted(cases)})
     write_json(path, looks[path])
     return sum(not {*cases}.isdisjoint(look["cases"]) for found in looks.values() for look in found)
+
+
+def check_looks(split: Path) -> None:
+    """Raise `ValueError` or `OSError` if `count_look` cannot record an evaluation beside ``split``."""
+    path = split.resolve().parent / LOOKS
+    _read_looks(path)
+    check_writable(path)
 
 
 def _read_looks(path: Path) -> list[dict[str, Any]]:

@@ -28,11 +28,13 @@ def score_pair(
     postprocess: PostProcess | None,
     absent_dice: float | None = None,
     labels: Labels = KITS19,
+    predicted: Mapping[int, int] | None = None,
 ) -> tuple[dict[str, Any] | None, str]:
     """Return the metrics of a case (see `score`) and "", or None and the problem as one line.
 
-    ``stored`` is the class id of each value in the files. With ``postprocess``, the metrics
-    after post-processing are added as ``postprocessed``.
+    ``stored`` is the class id of each value in the label files, and ``predicted`` that in predictions,
+    by default the same. With ``postprocess``, the metrics after post-processing are added as
+    ``postprocessed``.
     """
     try:
         truth = read_mask(pair.truth, stored)
@@ -40,7 +42,8 @@ def score_pair(
         if pair.prediction is None:
             label = np.zeros_like(truth.label)
         else:
-            prediction = read_mask(pair.prediction, stored, "write it again")
+            values = stored if predicted is None else predicted
+            prediction = read_mask(pair.prediction, values, "write it again")
             remedy = "write it on the grid of the case's own image"
             check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", remedy)
             label = prediction.label
@@ -54,7 +57,7 @@ def score_pair(
     except ValueError as error:
         return None, str(error)
     except MemoryError:
-        return None, f"{pair.prediction}: does not fit into memory; set workers=1"
+        return None, f"{pair.prediction or pair.truth}: does not fit into memory; set workers=1"
     return scores, ""
 
 
@@ -70,9 +73,9 @@ def score(
     """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
     ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the
-    surface Dice by region, by default `TOLERANCE_MM`. ``absent_dice`` is the Dice and surface Dice of a
-    region that is absent from both volumes; they are 0 if it is absent from one. ``hd95_mm`` is None if
-    it is absent from either.
+    surface Dice by region, by default `TOLERANCE_MM`. For a region that is absent from both volumes,
+    Dice and surface Dice are ``absent_dice``; if it is absent from one, both are 0. In both cases,
+    ``hd95_mm`` is None.
     ``voxels`` are those in both volumes, in the prediction and in the truth. ``lesions`` are counts of
     components of the target region, and ``detected`` is whether any of them was found. Undefined metrics
     are None.

@@ -120,7 +120,10 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
     content = read(path)
     description = content.get("kitsseg")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ValueError(f"{path}: no description of format {FORMAT} under 'kitsseg'; train again")
+        raise ValueError(
+            f"{path}: no description of format {FORMAT} under 'kitsseg'; train with kitsseg.train, or "
+            "pass header= to SegmentationTask"
+        )
     try:
         about = parse_description(description, "network", "window")
         window = parse_window(description["window"])

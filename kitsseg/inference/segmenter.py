@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kitsseg.data.case import EXPORT
 from kitsseg.data.io.in_memory import ImageLike, has_own_spacing, in_memory
-from kitsseg.data.io.nifti.read import EXPORT
 from kitsseg.data.io.scans import read_image
 from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import neighbourhood

@@ -12,7 +12,10 @@ from pathlib import Path
 from kitsseg.system import distributed
 from kitsseg.system.files import write_json
 
-SMALLER = "try a smaller data.batch_size, model.width or data.size, or trainer.precision=bf16-mixed"
+SMALLER = (
+    "try a smaller data.batch_size, model.width, data.size or (in 3D) data.patch, or "
+    "trainer.precision=bf16-mixed"
+)
 RESUME = "then repeat the command to resume"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 GONE = (errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENOTCONN)
@@ -77,10 +80,10 @@ def killed(number: int, process: str) -> Failure:
 
 def _known_reason(error: BaseException) -> str:
     """Return the message for an exception whose cause is known, otherwise an empty string."""
-    import torch
+    from kitsseg.system.hardware import is_out_of_memory
 
     text = one_line(error)
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error)):
         return f"out of memory ({text.split('. ')[0][:200]}): {SMALLER}"
     if "DataLoader worker" in text and "killed by signal" in text:
         return f"{text.split('. ')[0]}, most likely because memory ran out: use fewer data.workers"

@@ -13,6 +13,7 @@ from kitsseg.reporting.run_record import RESULT, STATUS
 from kitsseg.system.files import file_version, fingerprint, write_json
 
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
+PLAN = "plan.json"  # what a data module chose from the data
 CASES = "cases.json"  # the files of each case with size, modification time and SHA-256
 # Child processes can hold the lock of a killed process for some seconds.
 WAIT_S = 20.0
@@ -117,7 +118,8 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
             f"{folder}: {line}: choose another name=, or remove that folder to start from scratch"
         )
     if changes(folder, settings):
-        (folder / PHASES).unlink(missing_ok=True)
+        for name in (PHASES, PLAN):
+            (folder / name).unlink(missing_ok=True)
     write_json(folder / CONFIG, settings)
 
 

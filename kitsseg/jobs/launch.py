@@ -57,10 +57,20 @@ def requested_ranks(trainer: Mapping[str, Any]) -> int:
     text = str(devices)
     if text in ("auto", "-1"):
         return gpus.count() if distributed.uses_gpus(trainer) else 1
-    ranks = len(text.split(",")) if "," in text else int(text) if text.isdigit() else 0
+    listed = [name for name in text.split(",") if name.strip()]
+    ranks = len(listed) if "," in text else int(text) if text.isdigit() else 0
     if ranks < 1:
         raise ValueError(f"trainer.devices={devices}: must be at least 1, or -1 for all")
     return ranks
+
+
+def check_ranks(requested: int) -> None:
+    """Raise `ValueError` if torchrun or srun started another number of processes than ``requested``."""
+    if (started := distributed.world_size()) not in (1, requested):
+        raise ValueError(
+            f"{started} processes were started, but trainer.devices and trainer.num_nodes ask for "
+            f"{requested}; set trainer.devices to the processes per node"
+        )
 
 
 def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
@@ -112,9 +122,9 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _devices(trainer: Mapping[str, Any], number: int) -> Iterator[dict[str, str]]:
-    """Reserve GPUs, unless the user or SLURM chose them, and yield ``CUDA_VISIBLE_DEVICES``."""
+    """Reserve GPUs, unless the user chose them, and yield ``CUDA_VISIBLE_DEVICES``."""
     chosen = isinstance(trainer["devices"], list) or "," in str(trainer["devices"])
-    if chosen or "SLURM_JOB_ID" in os.environ or not distributed.uses_gpus(trainer):
+    if chosen or not distributed.uses_gpus(trainer):
         yield {}
         return
     with gpus.reserved(number, gpus.visible()) as names:

@@ -16,11 +16,12 @@ NOTE = (
     "Verdict on the first model. Better or worse: the interval excludes 0, and p (Holm) is below 0.05. "
     "Equivalent: the 90 % interval lies within ±{margin:g} (two one-sided tests at 5 %). Undecided: "
     "neither. "
-    "With one seed, the verdict is at most that these weights differ: another seed can give another "
-    "result. "
+    "With one seed per model, the verdict can only state that these two networks differ: other seeds "
+    "may give another result. "
     "Paired differences of validation Dice over the cases that both models validated and for which "
     "both Dice values are defined. Scores are averaged over seeds per case. Brackets: 95 % interval "
-    "of the mean difference (cases, and seeds where there are several, are taken as samples). p: "
+    "of the mean difference (cases, and seeds where there are several, are taken as samples). Of models "
+    "with different numbers of seeds, the common seeds are compared, if there are two. p: "
     "two-sided Wilcoxon signed-rank test over cases; it does not account for variation between seeds. "
     "p (Holm): corrected for all comparisons in this table. Effect: matched-pairs rank-biserial "
     "correlation; 1 if the first model is better in every case, −1 if the second is."
@@ -50,7 +51,8 @@ class Comparison:
         """What the evidence says of the first row: see `decide`. Empty without common cases."""
         if not self.paired.cases:
             return ""
-        seeds = min(len(self.first.seeds), len(self.second.seeds))
+        a, b = _compared_seeds(self.first, self.second)
+        seeds = len(a) if len(a) == len(b) else 1  # the bootstrap underestimates the variance of seeds
         return decide(self.paired.difference, self.narrow, self.p_holm, seeds, self.margin)
 
     @property
@@ -62,14 +64,15 @@ class Comparison:
 def decide(difference: Interval, narrow: Interval, p: float, seeds: int, margin: float) -> str:
     """Return the verdict on a mean difference.
 
-    Equivalence takes precedence: a difference that is certainly smaller than matters is not one.
+    Equivalence takes precedence: a difference within the margin does not matter, even if it is
+    significant.
 
     Args:
         difference: its 95 % interval.
         narrow: its 90 % interval; within ±``margin``, both one-sided tests at 5 % reject a difference
             of ``margin`` (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987).
         p: corrected for the number of comparisons.
-        seeds: the smaller number of seeds of the two models.
+        seeds: the number of seeds that are compared.
 
     Returns:
         ``better``, ``worse``, ``equivalent``, ``undecided`` or ``these weights differ``.
@@ -85,9 +88,13 @@ def decide(difference: Interval, narrow: Interval, p: float, seeds: int, margin:
 
 
 def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Return the pairs of a site to compare: all of a few rows, otherwise each row with the first."""
+    """Return the pairs of a site to compare: all of a few rows, otherwise each row with the first.
+
+    All sites have the same order of recipes, so that their differences can be combined.
+    """
     sites: dict[str, list[Row]] = {}
-    for row in rows:
+    order = {recipe: i for i, recipe in enumerate(dict.fromkeys(row.recipe for row in rows))}
+    for row in sorted(rows, key=lambda row: order[row.recipe]):
         sites.setdefault(row.site, []).append(row)
     found = []
     for own in sites.values():
@@ -110,13 +117,27 @@ def compare(rows: Sequence[Row], margin: float = MARGIN) -> list[Comparison]:
         for region in rows[0].labels.table_regions:
             a, b = (row.scores("validation", region) for row in (first, second))
             common = sorted(set(a.cases) & set(b.cases))
-            values = a.select(common).values, b.select(common).values
-            narrow = stats.paired(*values, confidence=0.9).difference
             counts = (len(a.cases), len(b.cases))
+            chosen = _compared_seeds(first, second)
+            a, b = (s.select(common, places) for s, places in zip((a, b), chosen, strict=True))
+            values = a.values, b.values
+            narrow = stats.paired(*values, confidence=0.9).difference
             cases = [case for case in a.by_case() if case in b.by_case()]
             found.append((first, second, region, stats.paired(*values), narrow, counts, margin, cases))
     corrected = stats.holm([paired.p for _, _, _, paired, *_ in found])
     return [Comparison(*parts, p) for parts, p in zip(found, corrected, strict=True)]
+
+
+def _compared_seeds(first: Row, second: Row) -> tuple[list[int], list[int]]:
+    """Return the places of the compared seeds among those of each row.
+
+    If the rows have different numbers of seeds and at least two common ones, these are compared.
+    """
+    a, b = first.seeds, second.seeds
+    common = sorted({*a} & {*b})
+    if len(a) == len(b) or len(common) < 2:
+        return [*range(len(a))], [*range(len(b))]
+    return [a.index(seed) for seed in common], [b.index(seed) for seed in common]
 
 
 def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:

@@ -22,7 +22,8 @@ class Pilot:
     Attributes:
         models: names of the two models.
         differences: ``[seeds, cases]``, the second model's value minus the first's; NaN where undefined.
-        hours: mean duration of a run; None if unknown.
+        hours: mean duration of all runs of one seed and model, which are several with folds; None if
+            unknown.
         hardware: what the runs ran on; empty if unknown.
     """
 
@@ -56,15 +57,16 @@ def _from_runs(folder: Path, region: str | None) -> tuple[Pilot, str]:
         scores = row.scores("validation", region)
         by_seed = zip(row.seeds, scores.values, strict=True)
         values[row.label] = {seed: dict(zip(scores.cases, dice, strict=True)) for seed, dice in by_seed}
-    hours = [sum(record.seconds.values()) / 3600 for record in records if record.seconds]
+    hours = [sum(record.seconds.values()) / 3600 for record in records]
+    per_seed = sum(hours) / sum(len(row.seeds) for row in rows) if all(hours) else None
     device = records[0].environment.get("device", "")
-    return _pilot(values, str(folder), float(np.mean(hours)) if hours else None, device), region
+    return _pilot(values, str(folder), per_seed, device), region
 
 
 def _from_csv(path: Path) -> Pilot:
     values: Values = defaultdict(lambda: defaultdict(dict))
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, restval="")
         if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
             raise ValueError(
                 f"{path}: has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}"

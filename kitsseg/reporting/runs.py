@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from kitsseg.data.labels import KITS19, Labels
+from kitsseg.evaluation import record as evaluation
 from kitsseg.reporting import run_record
 from kitsseg.reporting.run_record import RESULT, STATUS, Record
 from kitsseg.system.files import files_below
 
-EVALUATION = "evaluation.json"
+EVALUATION = evaluation.JSON
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,16 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
     try:
         values = json.loads(path.read_text())
         version, name = values["version"], str(values["name"])
-        metrics = {case: {**e, "dice": dict(e["dice"])} for case, e in values["cases"].items()}
-        missing, problems = len(values.get("missing", [])), len(values.get("problems", {}))
+        metrics = {case: {**e, "dice": _defined_dice(e)} for case, e in values["cases"].items()}
+        missing = set(values.get("missing", []))
+        problems = len(set(values.get("problems", {})) - missing)
         labels = Labels(**values.get("settings", {}).get("labels", KITS19.as_dict()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not an evaluation ({error!r})") from error
-    if version != 1:
+    if version not in (1, evaluation.VERSION):  # version 1 has another summary
+        known = f"1 and {evaluation.VERSION}"
         raise ValueError(
-            f"{path}: evaluation version {version} is not supported (supported: 1); evaluate again"
+            f"{path}: evaluation version {version} is not supported (supported: {known}); evaluate again"
         )
     record = Record(
         name=name, model=name, seed=0, overrides=[], before={"train": {}, "validation": metrics},
@@ -110,5 +113,11 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         environment=values.get("environment", {}), seconds={}, labels=labels.as_dict(),
         hashes=values.get("hashes", {}), checkpoints=values.get("checkpoints", {}),
     )  # fmt: skip
-    incomplete = {"without a prediction": missing, "with a problem": problems}
+    incomplete = {"without a prediction": len(missing), "with a problem": problems}
     return record, ", ".join(f"{count} {what}" for what, count in incomplete.items() if count)
+
+
+def _defined_dice(entry: dict[str, Any]) -> dict[str, float | None]:
+    """Return the Dice of a case; None where a region is absent from both volumes (``absent_dice``)."""
+    voxels = entry.get("voxels", {})
+    return {r: dice if any(voxels.get(r, [1])) else None for r, dice in entry["dice"].items()}

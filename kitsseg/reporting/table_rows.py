@@ -17,11 +17,10 @@ from kitsseg.evaluation.stats import Interval
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.run_record import Record
 
-# Starts of overrides that state where data are and how a run is logged, not how a network is trained.
-PLACES = (
-    "data=", "data.root=", "data.source", "data.prepared=", "data.workers=", "data.prepare_workers=",
-    "paths.", "logger", "name=", "hydra",
-)  # fmt: skip
+# Starts of overrides that do not affect results.
+FREE = ("paths.", "logger", "hydra", "data.prepared=", "data.workers=", "data.prepare_workers=")
+# The same with those that state where data are; they differ between sites.
+PLACES = (*FREE, "data=", "data.root=", "data.source", "split.path=", "name=")
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,15 @@ class Scores:
         mean, sd = stats.mean_interval(self.values), stats.seed_spread(self.values)
         return Cell(mean, sd, list(self.by_case()))
 
-    def select(self, cases: Sequence[str]) -> "Scores":
-        """Return the scores of ``cases`` in the given order; NaN for unknown cases."""
+    def select(self, cases: Sequence[str], seeds: Sequence[int] | None = None) -> "Scores":
+        """Return the scores of ``cases`` in the given order, NaN for unknown cases.
+
+        ``seeds`` are the places of the seeds to return; None for all.
+        """
         column = {case: i for i, case in enumerate(self.cases)}
         padded = np.pad(self.values, ((0, 0), (0, 1)), constant_values=np.nan)
-        return Scores(list(cases), padded[:, [column.get(case, -1) for case in cases]])
+        values = padded[:, [column.get(case, -1) for case in cases]]
+        return Scores(list(cases), values if seeds is None else values[list(seeds)])
 
 
 @dataclass
@@ -131,7 +134,7 @@ class Row:
         return replace(cell, corrected=cell.mean.mean - self.optimism(region, after))
 
     def optimism(self, region: str, after: bool = True) -> float:
-        """Return by how much the choice of the epoch raised the mean, of the last stage or of stage one.
+        """Return the optimism of the choice of the epoch, of the last stage or of stage one.
 
         NaN if a run lacks the metrics of its validations.
         """
@@ -243,11 +246,15 @@ def without_module(text: str) -> str:
 def group_runs(runs: Sequence[Record]) -> list[Row]:
     """Return one row per site, model and set of overrides; seeds and folds share a row.
 
-    With several sites, overrides that state where data are do not count.
+    Overrides that do not affect results do not count; with several sites, neither do those that state
+    where data are.
+
+    Raises:
+        ValueError: two runs of a row have the same seed and a validation case in common.
     """
     groups: dict[tuple[str, tuple[str, ...]], list[Record]] = {}
     several = len({run.site for run in runs}) > 1
-    ignored = ("model=", "split.fold=", *(PLACES if several else ()))
+    ignored = ("model=", "split.fold=", *(PLACES if several else FREE))
     for run in runs:
         kept = (o for o in run.overrides if not o.lstrip("+").startswith(ignored))
         key = run.site, (run.model, *sorted(map(without_module, kept)))
@@ -257,7 +264,22 @@ def group_runs(runs: Sequence[Record]) -> list[Row]:
     for (site, recipe), group in groups.items():
         label = ", ".join([recipe[0], *distinguishing(recipe, recipes)])
         rows.append(Row(f"{label} ({site})" if several else label, group, label))
+        _check_repeats(rows[-1])
     return rows
+
+
+def _check_repeats(row: Row) -> None:
+    """Raise `ValueError` if two runs validated a case with the same seed, as their mean is not a run."""
+    seen: set[tuple[int, str]] = set()
+    for run in row.runs:
+        own = {(run.seed, case) for case in run.final.get("validation", {})}
+        if both := seen & own:
+            case = min(both)[1]
+            raise ValueError(
+                f"runs: two runs of {row.label} with seed {run.seed} contain case {case}; leave one of "
+                "them out, or repeat one with another name="
+            )
+        seen |= own
 
 
 def distinguishing(recipe: tuple[str, ...], recipes: set[tuple[str, ...]]) -> list[str]:

@@ -39,6 +39,11 @@ def mean_dice(record: Record, after: bool = False) -> dict[str, float]:
     return {column.metric: case_mean(parts[column.part], column.region) for column in columns}
 
 
+FILES = (
+    "table1.md", "table1.csv", "table1.tex", "differences.csv", "differences.tex", "strata.csv",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Study:
     """Everything that the tables show, computed once."""
@@ -89,16 +94,19 @@ def study(
 def note(done: Study) -> str:
     """Return the note under Table 1: metric, aggregation, intervals and limitations."""
     counts = {(len(row.cases("train")), len(row.cases("validation"))) for row in done.rows}
-    cases = " or ".join(f"{t} train, {v} validation" for t, v in sorted(counts))
-    seeds = sorted({seed for row in done.rows for seed in row.seeds})
-    tuned = {run.after is not None for row in done.rows for run in row.runs}
-    tuning = f"after fine-tuning on {target_words(done.rows)} slices"
-    stage = tuning if tuned == {True} else "without fine-tuning"
-    if len(tuned) > 1:
-        stage = "after fine-tuning where a run includes it"
+    cases = " or ".join(f"{t} train, {v} validation" if t else f"{v}" for t, v in sorted(counts))
+    runs = trained_runs(done.rows)
+    seeds = sorted({run.seed for run in runs})
+    tuned = {run.after is not None for run in runs}
+    stages = {
+        (): "",
+        (True,): f", after fine-tuning on {target_words(done.rows)} slices",
+        (False,): ", without fine-tuning",
+    }
+    stage = stages.get((*tuned,), ", after fine-tuning where a run includes it")
     text = (
         f"Dice of the {regions.explain(done.labels)}, computed per case over all slices on the case's "
-        f"original grid and averaged over cases ({cases}), {stage}. Dice is undefined where a region is "
+        f"original grid and averaged over cases ({cases}){stage}. Dice is undefined where a region is "
         "absent from both truth and prediction; such cases are excluded from the mean. Intervals are "
         "95 % bootstrap intervals of the mean, resampling cases (never slices)"
     )
@@ -107,26 +115,43 @@ def note(done: Study) -> str:
             ", and seeds for models with several. Scores are averaged over seeds per case. "
             f"Seeds: {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
         )
-    else:
+    elif seeds:
         text += f". Only seed {seeds[0]} was run, so the interval excludes variation between seeds. "
+    else:
+        text += ". They exclude variation between seeds. "
     if any(row.folds > 1 for row in done.rows):
         text += (
             "Folds of one model are pooled: a case's validation score comes from the fold that "
             "validated it, its training score is the mean over the folds that trained on it. Cases of "
             "one fold share its weights; the intervals do not account for this. "
         )
-    text += (
-        "The weights with the best validation loss were selected, so the validation scores are "
-        "optimistically biased; the intervals do not account for this."
-    )
+    if runs:
+        text += f"{selection(done.rows)}; the intervals do not account for this. "
     if done.corrected:
         text += (
-            " Corrected means are the mean minus this bias, estimated by a bootstrap over cases that "
-            "repeats the choice of the epoch."
+            "Corrected means are the mean minus this bias, estimated by a bootstrap over cases that "
+            "repeats the choice of the epoch. "
         )
     if paper(done.labels):
-        text += " The paper does not state how its values were computed."
-    return text
+        text += "The paper does not state how its values were computed."
+    return text.strip()
+
+
+def trained_runs(rows: Sequence[Row]) -> list[Record]:
+    """Return the runs that trained a network; the others are evaluations of label volumes."""
+    return [run for row in rows for run in row.runs if run.epochs]
+
+
+def selection(rows: Sequence[Row]) -> str:
+    """Return by which metric the weights were selected, and what follows from it."""
+    monitors = {
+        run.config.get("checkpoint", {}).get("monitor", "val/loss") for run in trained_runs(rows)
+    }
+    names = sorted("validation loss" if name == "val/loss" else name for name in monitors)
+    return (
+        f"The weights with the best {' or '.join(names)} were selected, so the validation scores are "
+        "optimistically biased"
+    )
 
 
 def texts(done: Study) -> dict[str, str]:

@@ -32,7 +32,9 @@ def reserved(number: int, names: list[str], locks: Path | None = None) -> Iterat
     if number > len(names):
         raise ValueError(f"trainer.devices={number}: this machine has {len(names)} GPUs to use")
     if locks is None:
-        locks = Path(tempfile.gettempdir()) / f"kitsseg-gpus-{os.getuid()}"
+        # SLURM jobs on one machine may give different GPUs the same name.
+        job = os.environ.get("SLURM_JOB_ID", "")
+        locks = Path(tempfile.gettempdir()) / f"kitsseg-gpus-{os.getuid()}{job and '-'}{job}"
     locks.mkdir(exist_ok=True)
     while True:
         with ExitStack() as stack:

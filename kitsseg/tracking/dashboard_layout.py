@@ -33,6 +33,7 @@ class DashboardLayout(NamedTuple):
     ids: list[str]  # W&B ids of the runs
     sections: dict[str, list[Panel]]  # panels by title of the section
     table: str  # Table 1 as Markdown; empty without a finished run
+    server: str | None = None  # URL of the W&B server of the runs; None for the configured one
 
 
 def make_layout(
@@ -67,6 +68,7 @@ def make_layout(
         # Without any record, no region was logged.
         sections=make_sections(logged, records[0].label_set if records else KITS19),
         table=_table1(records) if records else "",
+        server=first.get("server"),
     )
 
 

@@ -13,9 +13,10 @@ from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.inference import checkpoint
 from kitsseg.system.distributed import uses_gpus
 from kitsseg.training.finetune import check_frozen
-from kitsseg.training.losses import Loss
+from kitsseg.training.losses import check_loss
 
 PRECISIONS = "auto, 32-true, bf16-mixed or 16-mixed"
+REQUIRED = ("accelerator", "max_epochs", "precision")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
 # Callbacks that change settings during training, so that the recorded settings would be wrong.
 CALLBACKS = {
@@ -33,6 +34,9 @@ def check_trainer(
 
 
 def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
+    if missing := [name for name in REQUIRED if trainer.get(name) is None]:
+        yield f"trainer: lacks {', '.join(missing)}; start your file with defaults: [auto], or set them"
+        return
     for name in ("max_epochs", "accumulate_grad_batches", "val_check_interval"):
         value = trainer.get(name)
         if isinstance(value, int | float) and (value < 1 if isinstance(value, int) else value <= 0):
@@ -52,8 +56,13 @@ def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def check_monitor(monitor: str, callbacks: Mapping[str, Any], monitors: Sequence[str]) -> list[str]:
-    """Return a problem if no component can log the monitored metric."""
+def check_monitor(
+    monitor: str, mode: str, callbacks: Mapping[str, Any], monitors: Sequence[str]
+) -> list[str]:
+    """Return a problem if no component can log the monitored metric, or if its worst value is chosen."""
+    expected = "min" if monitor == "val/loss" else "max"
+    if monitor in monitors and mode in ("min", "max") and mode != expected:
+        return [f"checkpoint.mode={mode}: would choose the worst {monitor}; set {expected}"]
     targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
     if monitor in monitors or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
         return []  # a user's callbacks may log any metric
@@ -93,22 +102,18 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
         return []
     net, problems = built["model"], []
     checks: list[Callable[[], None]] = []
+    # Kernels that are null are chosen from the data.
+    is_planned = values["model"].get("kernels", ()) is None
     if "data" in built:
         data = built["data"]
-        shape = PATCH if isinstance(data, PatchDataModule) else (SIDE, SIDE)
+        shape: tuple[int, ...] = (SIDE, SIDE)
+        if isinstance(data, PatchDataModule):  # a planned network takes no patch before it is planned
+            shape = PATCH if is_planned or isinstance(data.patch, str) else tuple(data.patch)
         checks.append(partial(_check_output, net, data.neighbours, data.labels, shape))
-        targets = {key: str((node or {}).get("_target_")) for key, node in values["callbacks"].items()}
-        coarse = [key for key, target in targets.items() if target.endswith(".CoarseFirst")]
-        if coarse and isinstance(data, PatchDataModule):
-            problems.append(
-                f"callbacks.{coarse[0]}: is for 2D networks; remove it: ~callbacks.{coarse[0]}"
-            )
     if "loss" in built:
         checks.append(partial(check_loss, built["loss"]))
     if (finetune := built.get("finetune")) is not None:
         checks.append(partial(check_frozen, net, finetune.frozen))
-    # The data decide on the shapes of kernels that are not set.
-    is_planned = values["model"].get("kernels", ()) is None
     for key, strict in (("init_from", values["init_strict"]), ("resume_from", True)):
         if (path := values[key]) is not None:
             where = Path(path).expanduser()
@@ -126,16 +131,6 @@ def _check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequen
         checkpoint.check_output(net, neighbours, labels, sides, batch=2)
     except ValueError as error:
         raise ValueError(f"model: {error}") from error
-
-
-def check_loss(loss: object) -> None:
-    """Raise `ValueError` unless ``loss`` computes terms that can be summed over slices."""
-    if not isinstance(loss, Loss):
-        name = f"{type(loss).__module__}.{type(loss).__name__}"
-        raise ValueError(
-            f"loss: {name} does not compute sums over slices; set "
-            f"loss=slice_mean loss.loss._target_={name}"
-        )
 
 
 def compare(net: nn.Module, path: Path) -> tuple[list[str], list[str]]:

@@ -91,7 +91,7 @@ class Experiment:
         phase("prepare", self.data.prepare_data, always=True)
         self.data.setup()
         if self.finetune is not None:
-            self.data.for_target_slices()  # raises an error if there are none
+            self.check_interval(self.data.for_target_slices())
         self.window = fit_window(self.window, self.data)
         trainer = self.make_trainer("train", self.settings["trainer"]["max_epochs"])
         if trainer.world_size > 1:
@@ -120,7 +120,7 @@ class Experiment:
             trainer = self.make_trainer("finetune", finetune.epochs)
             stage_two = task(
                 optimizer=partial(self.optimizer, lr=finetune.lr),
-                scheduler=self.scheduler,
+                scheduler=with_rate(self.scheduler, finetune.lr),
                 frozen=finetune.freeze(self.net),
                 prefix=prefix,
             )
@@ -133,13 +133,25 @@ class Experiment:
             return None
         return self.record(about, before, after, fitted, phase.seconds, trainer)
 
+    def check_interval(self, data: SliceDataModule) -> None:
+        """Raise `ValueError` if stage two has too few batches for ``trainer.val_check_interval``."""
+        settings = self.settings["trainer"]
+        interval = settings.get("val_check_interval")
+        ranks = distributed.world_size()
+        batches = len(data.rows(0)) // ranks // data.batch_size + 1
+        if isinstance(interval, int) and settings.get("check_val_every_n_epoch") and interval > batches:
+            raise ValueError(
+                f"trainer.val_check_interval={interval}: an epoch of stage two has about {batches} "
+                "batches; set a share such as 0.5, or trainer.check_val_every_n_epoch=null"
+            )
+
     def make_trainer(self, stage: str, max_epochs: int) -> pl.Trainer:
         """Return the Trainer of a stage, as configured, with the callbacks that every stage needs."""
         settings = self.settings["trainer"]
         monitor, mode = self.settings["checkpoint"]["monitor"], self.settings["checkpoint"]["mode"]
         own = stage_callbacks(self.folder, stage, self.settings["seed"], monitor, mode)
         on_gpus, synchronise = distributed.uses_gpus(settings), settings.get("sync_batchnorm", False)
-        if synchronise and not on_gpus and distributed.world_size() > 1:
+        if synchronise and not on_gpus and distributed.world_size() > 1 and distributed.rank() == 0:
             log.warning("trainer.sync_batchnorm=true: on CPUs, each rank normalises its own slices")
         return self.trainer(
             callbacks=[*self.callbacks(), *own],
@@ -214,5 +226,12 @@ class Experiment:
         )
         record.write(self.folder)  # first, so that a later failure does not lose the results
         validation = record.final["validation"]
+        # The evaluation did this, unless an earlier attempt finished it.
+        self.net.to(trainer.strategy.root_device).eval()
         showcase.write(self.folder, validation, self.data, self.net, self.window, trainer)
         return record
+
+
+def with_rate(scheduler: Callable[..., Any], lr: float) -> Callable[..., Any]:
+    """Return a scheduler for stage two: one with ``max_lr`` (OneCycleLR) would replace the rate."""
+    return partial(scheduler, max_lr=lr) if "max_lr" in getattr(scheduler, "keywords", {}) else scheduler

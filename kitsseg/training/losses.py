@@ -61,6 +61,16 @@ class Loss(nn.Module):
             return self.reduce(sum_over_ranks(self.terms(logits.float(), target).sum(0)))
 
 
+def check_loss(loss: object) -> None:
+    """Raise `ValueError` unless ``loss`` computes terms that can be summed over slices."""
+    if not isinstance(loss, Loss):
+        name = f"{type(loss).__module__}.{type(loss).__name__}"
+        raise ValueError(
+            f"loss: {name} does not compute sums over slices; set "
+            f"loss=slice_mean loss.loss._target_={name}"
+        )
+
+
 def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Tensor:
     """Return the weighted mean of a loss over resolutions; the weight halves with each coarser one.
 

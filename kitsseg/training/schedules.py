@@ -28,3 +28,19 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -
         return 0.5 * (1 + cos(pi * min(1.0, progress)))
 
     return LambdaLR(optimizer, factor)
+
+
+def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9) -> LambdaLR:
+    """Return a schedule that falls to 0 as ``(1 - step / total_steps) ** power``, as in nnU-Net.
+
+    Args:
+        optimizer: its learning rate is that of the first step.
+        total_steps: number of training steps.
+        power: exponent, above 0.
+
+    Raises:
+        ValueError: ``power`` is out of range.
+    """
+    if power <= 0:
+        raise ValueError(f"power={power}: must be above 0")
+    return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / total_steps) ** power)

@@ -92,20 +92,17 @@ def fit(
     place = checkpoint_folder(folder, stage)
     last, best = place / "last.ckpt", place / "best.ckpt"
     resume = last if last.is_file() else resume_from
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     if resume is not None:
         if resume is resume_from:
-            checks.check_initial(task.net, resume, True, "resume_from")
+            check_other_run(task, resume, trainer.max_epochs)
+            for callback in (c for c in callbacks if isinstance(c, KeepStopped)):
+                callback.is_other_run = True
         trained = checkpoint.read(resume)["epoch"] + 1
-        if resume is resume_from and trainer.max_epochs == trained:
-            raise ValueError(
-                f"resume_from={resume}: has {trained} of trainer.max_epochs={trained} epochs; set "
-                "trainer.max_epochs higher"
-            )
         log.info(f"resuming stage {stage} after epoch {trained}: {folder}")
-        others = resume.with_name("best.ckpt")
-        if resume is resume_from and others.is_file() and trainer.is_global_zero:
+        if resume is resume_from and trainer.is_global_zero:
             place.mkdir(parents=True, exist_ok=True)
-            shutil.copy(others, best)
+            shutil.copy(resume.with_name("best.ckpt"), best)
             copy_epochs(resume.parent / ".." / "..", folder, stage)
     elif trainer.is_global_zero:
         best.unlink(missing_ok=True)  # left by an attempt that ended within its first epoch
@@ -114,7 +111,6 @@ def fit(
     if trainer.strategy.broadcast(not best.is_file()):
         log.warning(f"stage {stage} ended without a validation: using the last weights")
         trainer.save_checkpoint(best)
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     (curve,) = (callback for callback in callbacks if isinstance(callback, LearningCurve))
     epochs = {"run": trainer.current_epoch, "best": checkpoint.read(best)["epoch"] + 1}
     if (
@@ -122,6 +118,34 @@ def fit(
     ) and trainer.max_steps == trainer.global_step:
         log.warning(f"max_steps ended stage {stage} within an epoch: {steps} steps not validated")
     return {"epochs": epochs, "curve": curve.epochs}
+
+
+def check_other_run(task: SegmentationTask, path: Path, max_epochs: int | None) -> None:
+    """Raise `ValueError` unless ``task`` can continue from the ``last.ckpt`` of another run."""
+    checks.check_initial(task.net, path, True, "resume_from")
+    content = checkpoint.read(path)
+    trained = content["epoch"] + 1
+    if max_epochs is not None and max_epochs <= trained:
+        raise ValueError(
+            f"resume_from={path}: has {trained} of trainer.max_epochs={max_epochs} epochs; set "
+            "trainer.max_epochs higher"
+        )
+    if not path.with_name("best.ckpt").is_file():
+        raise ValueError(
+            f"resume_from={path}: needs the best.ckpt of its run beside it; copy it as well"
+        )
+    old, new = (_optimizer(header) for header in (content.get("kitsseg"), task.header))
+    for name in (name for name in old if name in new and old[name] != new[name]):
+        raise ValueError(
+            f"resume_from={path}: continues with optimizer.{name}={old[name]}, not {new[name]}; set it, "
+            "or start from the weights alone with init_from"
+        )
+
+
+def _optimizer(header: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the settings of the optimizer in the description of a checkpoint."""
+    config = ((header or {}).get("provenance") or {}).get("config") or {}
+    return dict(config.get("optimizer") or {})
 
 
 def load_best(net: nn.Module, folder: Path, stage: str) -> None:

@@ -21,7 +21,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import dice, mean_over_cases
 from kitsseg.inference.checkpoint import header, load
 from kitsseg.models.window import AutoWindow, Window
-from kitsseg.training.losses import Loss, SorensenDice
+from kitsseg.training.losses import Loss, SorensenDice, check_loss
 from kitsseg.training.pixel_counts import region_counts
 
 PAPER_ADAM = partial(Adam, lr=1e-3)
@@ -68,6 +68,9 @@ class SegmentationTask(pl.LightningModule):
             `kitsseg.inference.checkpoint.header`. By default, they are taken from the network and the
             data module. For other networks than kitsseg's, `Segmenter.load` requires it.
         labels: classes and scored regions.
+
+    Raises:
+        ValueError: the loss is not a `Loss`.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class SegmentationTask(pl.LightningModule):
         super().__init__()
         self.net = net
         self.loss = SorensenDice() if loss is None else loss
+        check_loss(self.loss)
         self.window = Window(**KITS_WINDOW) if window is None else window
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
@@ -92,7 +96,7 @@ class SegmentationTask(pl.LightningModule):
         self.case_metrics: dict[str, Any] = {}  # of the latest validation: `case` and the logged names
         self._outputs: list[tuple[Tensor, ...]] = []
         self._validation_loss: float | None = None
-        # Lightning keeps the mode of each module when it starts fitting.
+        # Lightning does not call train() when fitting starts.
         self.train()
 
     def setup(self, stage: str) -> None:
@@ -118,9 +122,13 @@ class SegmentationTask(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         logits, label = self(batch["image"]).float(), batch["label"]
-        terms = self.loss.terms(logits, label).double()
+        with torch.autocast(logits.device.type, enabled=False):  # as in training
+            terms = self.loss.terms(logits, label).double()
         counts = region_counts(logits.argmax(1), label, self.labels)
         self._outputs.append((batch["row"], batch["case"], terms, counts))
+
+    def on_validation_epoch_start(self) -> None:
+        self._outputs.clear()  # of an interrupted validation
 
     def on_validation_epoch_end(self) -> None:
         own = [torch.cat(parts).cpu().numpy() for parts in zip(*self._outputs, strict=True)]
@@ -150,6 +158,9 @@ class SegmentationTask(pl.LightningModule):
     def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         self.validation_step(batch, batch_index)
 
+    def on_test_epoch_start(self) -> None:
+        self.on_validation_epoch_start()
+
     def on_test_epoch_end(self) -> None:
         self.on_validation_epoch_end()
 
@@ -175,7 +186,7 @@ class SegmentationTask(pl.LightningModule):
         Raises:
             ValueError: a fused optimizer with 16-bit precision, which unscales gradients in its step.
         """
-        if gradient_clip_val is None:
+        if not gradient_clip_val:  # Lightning's plugins do not clip at 0 either
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         unscales = getattr(optimizer, "_step_supports_amp_scaling", False)
@@ -184,7 +195,7 @@ class SegmentationTask(pl.LightningModule):
                 "trainer.gradient_clip_val: a fused optimizer cannot clip gradients with "
                 "trainer.precision=16-mixed; set optimizer.fused=false"
             )
-        if str(gradient_clip_algorithm or "norm").endswith("value"):
+        if gradient_clip_algorithm == "value":  # Lightning passes an enumeration of texts
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         else:
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
@@ -235,19 +246,24 @@ class SegmentationTask(pl.LightningModule):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: Any, map_location: Any = None, **options: Any
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        trusted: Sequence[str] = (),
+        **options: Any,
     ) -> "SegmentationTask":
         """Return a task with the network and the window of a checkpoint.
 
         Args:
             checkpoint_path: file written by ``kitsseg.train`` or by a plain `Trainer`.
             map_location: device of the network; by default the CPU.
+            trusted: dotted paths of further network classes that the checkpoint may build.
             options: further arguments of the class, such as ``loss``.
 
         Raises:
             ValueError: the file is damaged or does not describe its network.
         """
-        loaded = load(Path(checkpoint_path))
+        loaded = load(Path(checkpoint_path), trusted)
         task = cls(
             loaded.net.requires_grad_(True), window=loaded.window, labels=loaded.labels, **options
         )

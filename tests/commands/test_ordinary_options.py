@@ -79,6 +79,11 @@ def test_init_from_and_resume_from_another_run(tmp_path: Path) -> None:
     epochs = [(tmp_path / "outputs" / name).rglob("epochs.csv") for name in ("more", "whole")]
     assert next(epochs[0]).read_text() == next(epochs[1]).read_text()
     assert records[0]["before"] == records[1]["before"]
+    # The rate is part of the state of the optimizer, which is continued.
+    slower = command(tmp_path, *SMALL, *more, "name=slow", f"resume_from='{last}'", "optimizer.lr=1e-5")
+    assert (
+        slower.returncode == 1 and "continues with optimizer.lr=0.001, not 1e-05; set" in slower.stderr
+    )
     best = last.with_name("best.ckpt")
     started = [*SMALL, "model=unet", "logger=none", "finetune=none", "name=init", "trainer.max_epochs=1"]
     done = command(tmp_path, *started, f"init_from='{best}'", "optimizer.lr=1e-12")

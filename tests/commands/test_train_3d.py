@@ -92,7 +92,6 @@ def test_2d_and_3d_networks_share_a_table(tmp_path: Path) -> None:
         (["model=unet3d", "data.neighbours=1"], "data.neighbours=1: must be 0 in 3D; set data.neighb"),
         (["model=unet3d", "experiment=fast"], "target_repeat=2: must be 1 in 3D; set data.centred"),
         (["model=unet3d", "augmentation=patch"], "RandomPatch"),
-        (["model=unet3d", "callbacks=coarse"], "is for 2D networks; remove it: ~callbacks.coarse"),
         (["model=unet3d", "data.patch=[64,64]"], "patch=[64, 64]: must be auto or three numbers"),
         (["model=unet", "data.patch=[64,64,64]"], "data.patch"),
         (["model=unet3d", "mirror_axes=[3]"], "may contain 0 (rows) and 1 (columns) and 2 (slices)"),

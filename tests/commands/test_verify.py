@@ -182,6 +182,15 @@ def test_cysts_are_read_as_kidney(raw: Path) -> None:
     assert code == 0 and case(report, 1)["ml"]["kidney"] == pytest.approx(kidney, abs=1e-3)
 
 
+def test_labels_apply_to_selected_cases(raw: Path) -> None:
+    image, label = blocky(1)
+    label[4, 40:44, 40:44] = 3
+    nib.save(nib.Nifti1Image(label, AFFINE), raw / "case_00001" / LABEL_NAME)
+    code, report = verify(raw, "source=kits23", "labels=kits23", "cases=1")
+    cyst = (label == 3).sum() * 3 * 0.8 * 0.8 / 1000
+    assert code == 0 and case(report, 1)["ml"]["cyst"] == pytest.approx(cyst, abs=1e-3)
+
+
 def test_label_file_of_kits21(raw: Path) -> None:
     folder = raw / "case_00001"
     image, label = blocky(1)

@@ -57,3 +57,7 @@ def test_instantiate_passes_objects_unchanged() -> None:
     split = Split(["a"], ["b"])  # a dataclass, which hydra.utils.instantiate would convert to a dict
     whole = instantiate({"_target_": "builtins.dict", "a": [{"b": 1}]}, c=split)
     assert whole["c"] is split and type(whole["a"][0]) is dict
+
+
+def test_a_value_for_an_argument_that_is_a_component() -> None:
+    assert mismatch("relu", torch.nn.Module) == "must be a component that builds a Module"

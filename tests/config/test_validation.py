@@ -146,6 +146,12 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
         ("data.batch_size=true", "data.batch_size=True: must be a valid integer"),
         ("data.size=2.5", "data.size=2.5: must be a valid integer"),
         ("checkpoint.mode=mn", "checkpoint.mode=mn: must be one of min, max"),
+        (
+            "checkpoint.monitor=val/tumour_dice",
+            "checkpoint.mode=min: would choose the worst val/tumour_dice; set max",
+        ),
+        ("callbacks.progress=null", "; to omit it: ~callbacks.progress"),
+        ("trainer.max_epochs=null", "trainer: lacks max_epochs; start your file with defaults: [auto]"),
         ("checkpoint.monitor=val/los", "checkpoint.monitor=val/los: must be one of val/loss, "),
         ("window.sd_hu=0", "window.sd_hu=0: must be above 0"),
         ("model.width=0", "model.width=0: must be at least 1"),

@@ -126,7 +126,7 @@ def test_proportions_are_kept() -> None:
 
 def test_a_column_holds_the_split() -> None:
     cases = some("a", "b", "c", "d", split=["train", "validation", "test", "train"])
-    assert ColumnSplit()(cases) == Split(["a", "d"], ["b"])
+    assert ColumnSplit()(cases) == Split(["a", "d"], ["b"], ["c"])
     with pytest.raises(
         ValueError, match="split.column=split: val must be one of train, validation, test"
     ):

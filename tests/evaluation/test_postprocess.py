@@ -35,10 +35,11 @@ def volume() -> np.ndarray:
         (None, 2, {60, 48, 2}),
         (None, 3, {60, 48}),
         (2, 49, {60}),
+        (2.0, 0, {60, 48}),
         (None, 61, set()),
     ],
 )
-def test_kidneys(largest: int | None, min_voxels: float, kept: set[int]) -> None:
+def test_kidneys(largest: float | None, min_voxels: float, kept: set[int]) -> None:
     label = volume()
     out = clean(label, kidney={"largest": largest, "min_ml": min_voxels / 100})
     parts = {60: (..., slice(0, 9)), 48: (..., slice(9, 17)), 2: (..., slice(17, 20))}

@@ -36,7 +36,8 @@ def run_of(labels: Labels, model: str, dice: Sequence[float], gain: float = 0.0)
     curve = [{"epoch": 0, "val/loss": 0.5, **{f"val/{region}_dice": 0.5 for region in labels.regions}}]
     return Record(
         name="own", model=model, seed=0, overrides=[f"model={model}"], before=figures[0],
-        after=figures[1] if gain else None, split={}, epochs={}, config={}, environment={}, seconds={},
+        after=figures[1] if gain else None, split={},
+        epochs={"train": {"run": 1, "best": 1}}, config={}, environment={}, seconds={},
         curves={"train": curve}, labels=labels.as_dict(),
     )  # fmt: skip
 

@@ -29,7 +29,8 @@ def record(model: str = "unet", seed: int = 0, shift: float = 0.0, **changes: An
     }
     base = Record(
         name="t", model=model, seed=seed, overrides=[f"model={model}", "data=x"], before=before,
-        after=None, split={"train": ["a", "b"], "validation": ["c"]}, epochs={}, config={},
+        after=None, split={"train": ["a", "b"], "validation": ["c"]},
+        epochs={"train": {"run": 5, "best": 4}}, config={},
         environment={}, seconds={},
     )  # fmt: skip
     return replace(base, **changes)

@@ -44,6 +44,16 @@ def test_folder_with_results_of_another_configuration_is_not_overwritten(tmp_pat
     assert json.loads((tmp_path / job_folder.CONFIG).read_text())["seed"] == 1
 
 
+def test_another_configuration_discards_what_was_chosen_for_the_last(tmp_path: Path) -> None:
+    """A smaller patch, set after a job ran out of memory, must not be replaced by the planned one."""
+    job_folder.claim(tmp_path, {"data": {"patch": "auto"}})
+    (tmp_path / job_folder.PLAN).write_text("{}")
+    job_folder.claim(tmp_path, {"data": {"patch": "auto"}})
+    assert (tmp_path / job_folder.PLAN).is_file()
+    job_folder.claim(tmp_path, {"data": {"patch": [64, 64, 64]}})
+    assert not (tmp_path / job_folder.PLAN).exists()
+
+
 def test_finished_phases_are_not_repeated(tmp_path: Path) -> None:
     calls: list[str] = []
 

@@ -62,6 +62,28 @@ def test_seeds_are_averaged_within_a_case() -> None:
     assert kidney.paired.cases == 2 and kidney.paired.difference.mean == pytest.approx(0.15)
 
 
+def test_of_unequal_numbers_of_seeds_the_common_ones_are_compared() -> None:
+    """With all, the interval is a bootstrap of too few seeds, and equal recipes are often "better"."""
+    shifts = {"a": {0: 0.0, 1: 0.1, 2: 0.5}, "b": {0: 0.2, 2: 0.6}}
+    base = np.linspace(0.1, 0.3, 12)
+    runs = [validated(n, list(base + d), seed=s) for n, own in shifts.items() for s, d in own.items()]
+    kidney, _ = comparisons.compare(group_runs(runs))
+    assert kidney.paired.difference.mean == pytest.approx((0.2 + 0.1) / 2)  # of seeds 0 and 2
+    one, _ = comparisons.compare(group_runs([run for run in runs if (run.model, run.seed) != ("b", 0)]))
+    assert one.verdict in ("these weights differ", "undecided")
+
+
+def test_sites_have_one_order_of_recipes() -> None:
+    """Otherwise the difference between two models has two signs, and is not combined."""
+    runs = [
+        replace(validated(name, [0.5], first=first), site=site)
+        for first, (site, names) in enumerate({"x": "ab", "y": "ba"}.items())
+        for name in names
+    ]
+    pairs = [(a.recipe, b.recipe) for a, b in comparisons.row_pairs(group_runs(runs))]
+    assert pairs == [("b", "a"), ("b", "a")]
+
+
 def test_csv_has_all_digits() -> None:
     found = comparisons.compare(group_runs([validated("a", [0.1, 0.5]), validated("b", [0.4, 0.9])]))
     (first, _) = csv.DictReader(io.StringIO(comparisons.comparison_csv(found)))

@@ -1,11 +1,12 @@
 """Finding jobs in result folders and reading their states."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from kitsseg.reporting import run_record, runs
+from kitsseg.reporting import run_record, runs, tables
 from tests.reporting.html.made import case, record, status, sweep, write_run
 
 
@@ -60,10 +61,12 @@ def test_unsupported_record_version(tmp_path: Path) -> None:
 
 
 def test_evaluation_is_a_record_with_validation_metrics_only(tmp_path: Path) -> None:
-    values = {"version": 1, "name": "outside", "cases": {"case_00200": case(0.9, None)}}
+    values = {"version": 2, "name": "outside", "cases": {"case_00200": case(0.9, None)}}
     (tmp_path / "evaluation.json").write_text(json.dumps(values))
     (job,) = runs.find_jobs([tmp_path])
     assert job.record is not None and job.record.model == "outside"
+    note = tables.note(tables.study([job.record]))
+    assert not re.search("seed 0|fine-tuning|optimistic", note) and "(1). Dice is" in note
     assert job.record.final["validation"]["case_00200"]["dice"]["kidney"] == 0.9
     assert job.record.final["train"] == {}
 
@@ -73,7 +76,7 @@ def test_evaluation_is_a_record_with_validation_metrics_only(tmp_path: Path) -> 
     [
         (
             '{"version": 7, "name": "x", "cases": {}}',
-            "evaluation version 7 is not supported .supported: 1",
+            "evaluation version 7 is not supported .supported: 1 and 2",
         ),
         ("[]", "not an evaluation"),
         ('{"version": 1, "name": "x", "cases": {"a": {}}}', "not an evaluation"),
@@ -88,10 +91,21 @@ def test_invalid_evaluations_raise(tmp_path: Path, content: str, text: str) -> N
 
 def test_incomplete_evaluation_states_what_is_missing(tmp_path: Path) -> None:
     cases = {"case_00200": case(0.9, None)}
-    values = {"version": 1, "name": "x", "cases": cases, "missing": ["a", "b"], "problems": {"c": "cut"}}
+    problems = {"b": "no prediction", "c": "cut"}
+    values = {"version": 1, "name": "x", "cases": cases, "missing": ["a", "b"], "problems": problems}
     (tmp_path / "evaluation.json").write_text(json.dumps(values))
     (job,) = runs.find_jobs([tmp_path])
     assert (job.state, job.reason) == ("complete", "2 without a prediction, 1 with a problem")
+
+
+def test_a_region_that_is_absent_from_both_volumes_has_no_dice(tmp_path: Path) -> None:
+    """With ``absent_dice=1``, evaluations store 1, which Table 1 leaves out of its means."""
+    absent = {**case(0.9, 1.0), "voxels": {"kidney": [5, 5, 9], "tumour": [0, 0, 0]}}
+    values = {"version": 2, "name": "x", "cases": {"case_00200": absent}}
+    (tmp_path / "evaluation.json").write_text(json.dumps(values))
+    record, _ = runs.read_evaluation(tmp_path / "evaluation.json")
+    dice = record.final["validation"]["case_00200"]["dice"]
+    assert dice == {"kidney": 0.9, "tumour": None, "kidney_label": 0.9}
 
 
 def test_run_that_failed_after_evaluation_has_a_record(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def test_rows_differ_by_model_and_override() -> None:
     keep = {"overrides": ["model=unet", "data=x", "data.background_keep=0.1"]}
     labels = [r.label for r in group_runs([record(), record("attn_unet"), record(**keep)])]
     assert labels == ["unet", "attn_unet", "unet, data.background_keep=0.1"]
-    assert len(group_runs([record(), record(overrides=["data=x"])])) == 1  # the default model
+    assert len(group_runs([record(), record(seed=1, overrides=["data=x"])])) == 1  # the default model
 
 
 def test_names_alone_label_rows_that_they_distinguish() -> None:
@@ -41,10 +41,30 @@ def test_moved_classes_share_a_row() -> None:
         "kitsseg.data.datamodule.SliceDataModule",
         "kitsseg.data.slices.datamodule.SliceDataModule",
     )
-    moved = [validated("unet", [0.5], options=(f"data._target_={target}",)) for target in targets]
+    moved = [
+        validated("unet", [0.5], seed=seed, options=(f"data._target_={target}",))
+        for seed, target in enumerate(targets)
+    ]
     assert len(group_runs(moved)) == 1
     other = validated("unet", [0.5], options=("data._target_=other.SliceDataModule",))
     assert len(group_runs([*moved, other])) == 2
+
+
+def test_overrides_without_effect_do_not_make_a_row() -> None:
+    runs = [
+        validated("unet", [0.5], seed=seed, options=(f"data.workers={seed}", f"paths.output=out{seed}"))
+        for seed in range(2)
+    ]
+    assert len(group_runs(runs)) == 1
+
+
+def test_two_runs_of_one_seed_are_refused() -> None:
+    """Their mean would look like one run; so would evaluations of two folders ``predictions``."""
+    runs = [validated("unet", [0.5]), validated("unet", [0.7])]
+    with pytest.raises(ValueError, match="two runs of unet with seed 0 contain case case_00000; leave"):
+        group_runs(runs)
+    named = [validated("unet", [0.5], options=(f"name={name}",)) for name in "ab"]
+    assert len(group_runs(named)) == 2
 
 
 def test_scores_by_seed_and_case() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,13 +13,22 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"a": torch.ones(2)}, path)
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {"a": torch.ones(2)}}, path)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(2)}, path)
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {"a": torch.zeros(2)}}, path)
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
-    assert torch.load(path, weights_only=True)["a"].tolist() == [1, 1]
+    assert torch.load(path, weights_only=True)["state_dict"]["a"].tolist() == [1, 1]
+
+
+def test_scalars_of_numpy_can_be_loaded(tmp_path: Path) -> None:
+    """A schedule that uses numpy puts them into the state of the optimizer."""
+    path = tmp_path / "last.ckpt"
+    group = {"lr": np.float64(0.5), "params": [0]}
+    state = {"state_dict": {"a": torch.ones(2)}, "optimizer_states": [{"param_groups": [group]}]}
+    AtomicCheckpointIO().save_checkpoint(state, path)
+    assert torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5

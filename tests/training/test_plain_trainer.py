@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -93,19 +94,24 @@ def test_overfit_batches_repeats_one_batch(block_cases: list[Case], tmp_path: Pa
 
 def test_gradients_of_a_fused_optimizer_are_clipped(block_cases: list[Case], tmp_path: Path) -> None:
     data = make_data(block_cases[0].image.parent.parent, tmp_path)
-    norms: list[float] = []
+    seen: list[torch.Tensor] = []
 
     class Note(pl.Callback):
         def on_before_zero_grad(self, trainer, module, optimizer) -> None:  # type: ignore[no-untyped-def]
             grads = [p.grad for p in module.parameters() if p.grad is not None]
             if grads:
-                norms.append(float(torch.cat([g.flatten() for g in grads]).norm()))
+                seen.append(torch.cat([g.flatten() for g in grads]))
 
     def adam(parameters: object) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, fused=True)  # type: ignore[arg-type]
 
-    for algorithm in ("norm", "value"):
+    def gradients(limit: float, algorithm: str) -> list[torch.Tensor]:
+        seen.clear()
         task = SegmentationTask(AttentionUNet(width=4, depth=2), optimizer=adam)
-        options = {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": algorithm, "max_epochs": 1}
+        options = {"gradient_clip_val": limit, "gradient_clip_algorithm": algorithm, "max_epochs": 1}
         trainer(tmp_path, callbacks=[Note()], **options).fit(task, datamodule=data)
-    assert norms and max(norms[: len(norms) // 2]) <= 1.001e-3
+        return list(seen)
+
+    assert all(0 < gradient.norm() <= 1.001e-3 for gradient in gradients(1e-3, "norm"))
+    assert all(gradient.abs().max() == pytest.approx(1e-4) for gradient in gradients(1e-4, "value"))
+    assert all(gradient.norm() > 1e-3 for gradient in gradients(0, "norm"))  # 0 does not clip

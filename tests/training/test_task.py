@@ -13,7 +13,8 @@ from kitsseg.data.slices import datamodule
 from kitsseg.models.unet import UNet
 from kitsseg.training.evaluation import score_case
 from kitsseg.training.losses import DiceCrossEntropy, SorensenDice
-from kitsseg.training.schedules import warmup_cosine
+from kitsseg.training.schedules import polynomial, warmup_cosine
+from kitsseg.training.task import SegmentationTask
 from tests.helpers.parts import make_data, make_task
 
 
@@ -96,6 +97,44 @@ def test_a_schedule_over_all_steps_is_stepped_every_batch(root: Path, tmp_path: 
     run = trainer(max_epochs=2)
     run.fit(task, datamodule=make_data(root, tmp_path))
     assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_polynomial_decay_follows_a_resumed_run(root: Path, tmp_path: Path) -> None:
+    """PolynomialLR stores its number of epochs, so added epochs would have a rate of 0."""
+    data, make = make_data(root, tmp_path), partial(make_task, scheduler=polynomial, lr=1e-3)
+    run = trainer(max_epochs=2)
+    run.fit(make(net()), datamodule=data)
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    rates: list[float] = []
+
+    class Note(pl.Callback):
+        def on_train_batch_end(self, trainer, *_: object) -> None:  # type: ignore[no-untyped-def]
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    longer = trainer(max_epochs=4, callbacks=[Note()])
+    longer.fit(make(net()), datamodule=data, ckpt_path=tmp_path / "last.ckpt", weights_only=False)
+    steps = 2 * run.global_step
+    left = [1 - (step + 1) / steps for step in range(run.global_step, steps)]
+    assert rates == pytest.approx([1e-3 * each**0.9 for each in left], abs=1e-9)
+
+
+def test_outputs_of_an_interrupted_validation_are_dropped(root: Path, tmp_path: Path) -> None:
+    data, task = make_data(root, tmp_path), make_task(net())
+    trainer().validate(task, datamodule=data, verbose=False)
+    expected = float(task.trainer.callback_metrics["val/loss"])
+    batch = next(iter(data.val_dataloader()))
+    task.eval()
+    with torch.no_grad():
+        task.validation_step({**batch, "image": -batch["image"]}, 0)
+    task.train()
+    trainer().validate(task, datamodule=data, verbose=False)
+    assert float(task.trainer.callback_metrics["val/loss"]) == expected
+
+
+def test_a_loss_of_torch_is_refused() -> None:
+    with pytest.raises(ValueError, match="CrossEntropyLoss does not compute sums over slices"):
+        SegmentationTask(net(), torch.nn.CrossEntropyLoss())  # type: ignore[arg-type]
 
 
 def test_nan_loss_ends_the_run(root: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.io.nifti.read import EXPORT, FETCH, Image, read_nifti
+from kitsseg.data.case import EXPORT, FETCH
+from kitsseg.data.io.nifti.read import Image, read_nifti
 from kitsseg.data.io.scan import Scan
 
 SPACING_LIMITS_MM = (0.1, 50.0)  # KiTS19: 0.4375 to 5; a phantom with ten slices: 23
@@ -25,7 +26,8 @@ MIN_SOFT_TISSUE = 0.05  # share of the voxels
 NEGATIVE_HU, PADDING_VALUES, MAX_NEGATIVE = -50, 2, 0.02
 ABOUT_OFFSET = (
     f"contains many values near {OFFSET} and none below 0 but padding: probably CT stored with an "
-    f"offset; add offset_hu=-{OFFSET} (in a data set: source.offset_hu=-{OFFSET})"
+    f"offset; add offset_hu=-{OFFSET} to predict, source.offset_hu=-{OFFSET} to verify and evaluate, or "
+    f"data.source.offset_hu=-{OFFSET} to prepare and train"
 )
 
 

@@ -7,7 +7,6 @@ import albumentations as A
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.labels import AIR_HU, BACKGROUND
 from kitsseg.data.slices.hu_transforms import SHAPE, check_slices, check_volumes, prepare_transforms
 
 
@@ -30,7 +29,9 @@ class Augmentation:
     def __init__(
         self, transforms: Sequence[A.BasicTransform], low_hu: float = -200.0, high_hu: float = 400.0
     ) -> None:
-        prepare_transforms(transforms, _ordered("low_hu, high_hu", (low_hu, high_hu)))
+        if not low_hu < high_hu:
+            raise ValueError(f"low_hu={low_hu}, high_hu={high_hu}: must be in ascending order")
+        prepare_transforms(transforms, (float(low_hu), float(high_hu)))
         self.chain = A.Compose(list(transforms))
 
     def __call__(
@@ -150,56 +151,3 @@ class FlipSlices(A.DualTransform):
 
     def apply_to_mask3d(self, mask3d: npt.NDArray[Any], **params: Any) -> npt.NDArray[Any]:
         return mask3d[::-1]
-
-
-class CropToBody(A.DualTransform):
-    """Crop a square around the body.
-
-    The square is centred on the bounding box of the pixels above ``threshold_hu``. Pixels outside the
-    slice are air. A convolutional network that is trained on crops can segment whole slices.
-
-    Args:
-        size: side of the square in pixels, a multiple of 32.
-        jitter: largest random shift of the square in pixels.
-        threshold_hu: pixels above it belong to the body.
-        p: probability of applying the transform.
-    """
-
-    def __init__(self, size: int, jitter: int = 0, threshold_hu: float = -300.0, p: float = 1.0) -> None:
-        super().__init__(p=p)
-        if size < 32 or size % 32:
-            raise ValueError(f"size={size}: must be a multiple of 32, at least 32")
-        if jitter < 0:
-            raise ValueError(f"jitter={jitter}: must be at least 0, in pixels")
-        self.size, self.jitter, self.threshold_hu = size, jitter, threshold_hu
-
-    def get_params_dependent_on_data(
-        self, params: dict[str, Any], data: dict[str, Any]
-    ) -> dict[str, Any]:
-        volume = "volume" in data  # the slices of a volume are on its first axis
-        body = (data["volume" if volume else "image"] > self.threshold_hu).any(axis=0 if volume else -1)
-        corner = []
-        for axis in (0, 1):
-            occupied = np.flatnonzero(body.any(axis=1 - axis))
-            middle = (occupied[0] + occupied[-1] + 1) // 2 if len(occupied) else body.shape[axis] // 2
-            moved = int(middle) + self.py_random.randint(-self.jitter, self.jitter)
-            corner.append(moved - self.size // 2)
-        return {"corner": corner}
-
-    def apply(self, img: npt.NDArray[Any], corner: list[int], **params: Any) -> npt.NDArray[Any]:
-        return self._crop(img, corner, AIR_HU)
-
-    def apply_to_mask(
-        self, mask: npt.NDArray[Any], corner: list[int], **params: Any
-    ) -> npt.NDArray[Any]:
-        return self._crop(mask, corner, BACKGROUND)
-
-    def _crop(self, plane: npt.NDArray[Any], corner: list[int], fill: int) -> npt.NDArray[Any]:
-        out = np.full((self.size, self.size, *plane.shape[2:]), fill, plane.dtype)
-        inside, outside = [], []
-        for start, length in zip(corner, plane.shape[:2], strict=True):
-            low, high = max(0, start), min(length, start + self.size)
-            outside.append(slice(low, max(low, high)))
-            inside.append(slice(low - start, max(low, high) - start))
-        out[tuple(inside)] = plane[tuple(outside)]
-        return out

@@ -16,12 +16,12 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
 from kitsseg.data.slices.coverage import check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
-from kitsseg.data.slices.loader import default_workers, make_loader
+from kitsseg.data.slices.loader import check_sampler, default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
 from kitsseg.data.sources.source import Source as DataSet
 from kitsseg.data.split import Split, check_patients
 from kitsseg.data.store.prepare import is_current, prepare
-from kitsseg.data.store.store import Index, Resolution, Store, store_folder
+from kitsseg.data.store.store import Resolution, Store, store_folder
 from kitsseg.system.obstacles import is_file
 
 # Not an option: in reduced precision, the size of a batch can change the last bit of a result.
@@ -171,7 +171,8 @@ class SliceDataModule(pl.LightningDataModule):
     def _store_folder(self, cases: Sequence[Case]) -> Path:
         # A table lists any folders; the phantom writes its cases into a folder of its own below root.
         root = self.root if is_file(self.root) else cases[0].image.parent.parent
-        return store_folder(self.prepared, root, self.resolution, self.labels)
+        options = getattr(self.source, "options", ())
+        return store_folder(self.prepared, root, self.resolution, self.labels, options)
 
     def _rows_of(self, ids: Sequence[str]) -> Rows:
         number = {case: i for i, case in enumerate(self.store.ids)}
@@ -219,17 +220,16 @@ class SliceDataModule(pl.LightningDataModule):
     def rows(self, epoch: int) -> Rows:
         """Return the rows of the store's index that training epoch ``epoch`` contains, sorted."""
         index = self.store.index
-        own = Index(*(values[self.train_rows] for values in (index.case, index.z, index.pixels)))
-        has_target = own.contains(self.labels.ids(self.labels.target))
+        has_target = index.contains(self.labels.ids(self.labels.target))[self.train_rows]
         if self.target_only:
             return np.asarray(self.train_rows[has_target])
         seed = (self.seed, epoch) if self.redraw_background else (self.seed,)
-        kept = keep_background(own, self.background_keep, seed)
+        kept = keep_background(index.foreground[self.train_rows], self.background_keep, seed)
         repeats = np.where(has_target[kept], self.target_repeat, 1)
         return np.asarray(self.train_rows[np.repeat(kept, repeats)])
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Return shuffled batches; whose content depends only on seed, epoch and rank."""
+        """Return shuffled batches. Their content depends only on seed, epoch and rank."""
         rank, ranks = self._rank()
         if len(self.rows(0)) < ranks:
             raise ValueError(
@@ -295,5 +295,6 @@ class SliceDataModule(pl.LightningDataModule):
     def _loader(
         self, dataset: Dataset[Sample], batches: TrainBatches | list[list[Draw]]
     ) -> DataLoader[Sample]:
+        check_sampler(self.trainer)
         pinned = bool(self.trainer and self.trainer.strategy.root_device.type == "cuda")
         return make_loader(dataset, batches, self.workers, pinned)

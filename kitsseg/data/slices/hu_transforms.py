@@ -91,7 +91,9 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
 
 
 def _adapt(transform: Any, limits_hu: tuple[float, float]) -> None:
-    if isinstance(transform, A.ImageOnlyTransform):
+    if isinstance(transform, InUnitRange):  # already part of another augmentation
+        transform.limits_hu = limits_hu
+    elif isinstance(transform, A.ImageOnlyTransform):
         _convert(transform, limits_hu)
     elif isinstance(transform, A.CoarseDropout3D):  # albumentations 2.0.8 fills the mask with ``fill``
         transform._key2func["mask3d"] = transform.apply_to_mask

@@ -53,3 +53,13 @@ def default_workers() -> int:
 
 def _follow_parent(worker: int) -> None:
     signals.follow_parent()
+
+
+def check_sampler(trainer: Any) -> None:
+    """Raise `ValueError` if Lightning would divide the slices among several devices once more."""
+    connector = getattr(trainer, "_accelerator_connector", None)
+    if getattr(connector, "use_distributed_sampler", False) and trainer.world_size > 1:
+        raise ValueError(
+            "the data module divides the slices among the devices itself; set "
+            "Trainer(use_distributed_sampler=False)"
+        )

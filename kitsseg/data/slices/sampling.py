@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from kitsseg.data.store.store import Index
-
 Rows = npt.NDArray[np.intp]
 
 
@@ -21,17 +19,17 @@ class Draw(NamedTuple):
     row: int
 
 
-def keep_background(index: Index, keep: float, seed: int | tuple[int, ...]) -> Rows:
-    """Return the rows of ``index`` to train on: all with any class, and a share of the others.
+def keep_background(foreground: npt.NDArray[np.bool_], keep: float, seed: int | tuple[int, ...]) -> Rows:
+    """Return the indices of the slices to train on: all with ``foreground``, and a share of the others.
 
     "We downsampled the training examples containing only the background class to a randomly selected
     2%, while preserving all the training examples containing either of the kidney and tumour
     classes" (paper section 2.3). Of n background-only slices, ``round(keep * n)`` are kept.
     """
-    background = np.flatnonzero(~index.foreground)
+    background = np.flatnonzero(~foreground)
     count = round(keep * len(background))
     kept = np.random.default_rng(seed).choice(background, count, replace=False)
-    return np.sort(np.concatenate([np.flatnonzero(index.foreground), kept]))
+    return np.sort(np.concatenate([np.flatnonzero(foreground), kept]))
 
 
 @dataclass(eq=False)

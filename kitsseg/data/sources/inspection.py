@@ -46,11 +46,13 @@ def inspect(case: Case, published_mm: list[float] | None = None, labels: Labels 
     finding = Finding(case.id, problems=missing_files(case))
     image, mask, label = None, None, case.label
     try:
-        image = read_image(case.image, case.offset_hu) if is_file(case.image) else None
+        image = read_image(case.image, case.offset_hu, case.remedy) if is_file(case.image) else None
     except ValueError as error:
         finding.problems.append(str(error))
     try:
-        mask = read_mask(label, case.stored) if label is not None and is_file(label) else None
+        mask = (
+            read_mask(label, case.stored, case.remedy) if label is not None and is_file(label) else None
+        )
     except ValueError as error:
         finding.problems.append(str(error))
     if image is not None:
@@ -100,7 +102,7 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
         ascending = sorted(layout.spacing_mm)
         if not np.allclose(ascending, published_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
             says = f"has a spacing of {layout.spacing_mm} mm, but {CLINICAL_NAME} says {published_mm}"
-            finding.problems.append(f"{case.image}: {says}; fetch it again")
+            finding.problems.append(f"{case.image}: {says}; {case.remedy}")
     if layout.axes != "".join(ORIENTATION):
         finding.notes.append("reoriented on reading")
     finding.notes += image.warnings
@@ -114,7 +116,7 @@ def _inspect_mask(case: Case, mask: Mask, finding: Finding, labels: Labels) -> N
         finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm
     has_target, others = voxels[list(labels.ids(labels.target))].any(), labels.other_classes
     if not voxels[1:].any():
-        finding.problems.append(f"{case.label}: contains background only; fetch it again")
+        finding.problems.append(f"{case.label}: contains background only; {case.remedy}")
     elif not has_target:
         finding.notes.append(f"no {labels.target}")
     elif others and not any(finding.ml[name] for name in others):

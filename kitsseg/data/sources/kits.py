@@ -5,8 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case, case_folders, case_number, volume_in
+from kitsseg.data.case import (
+    IMAGE_NAME,
+    LABEL_NAME,
+    Case,
+    case_folders,
+    case_number,
+    is_id,
+    volume_in,
+)
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.source import Source
 from kitsseg.system.obstacles import is_file, obstacle
@@ -79,13 +88,14 @@ parse_cases = NUMBERS.choose
 
 def missing_files(case: Case) -> list[str]:
     """Return one message per file of a case that is missing or cannot be accessed."""
-    remedy = f"see {case.origin}"
-    if case.origin is None:
-        number = int(case.id.removeprefix("case_"))
+    number = case_number(case.id) if is_id(case.id) else None
+    if case.origin is not None:
+        remedy = f"see {case.origin}"
+    elif number in NUMBERS.all:
         root = case.image.parent.parent
         remedy = f"add it, or for KiTS19 run python -m kitsseg.download root={root} cases={number}"
-        if number not in NUMBERS.all:
-            remedy = f"kitsseg.download provides cases {NUMBERS} only"
+    else:
+        remedy = "add it" if number is None else f"kitsseg.download provides cases {NUMBERS} only"
     messages = []
     for path in (case.image, case.label):
         if path is None:
@@ -126,7 +136,8 @@ class Kits19(Source):
         offset_hu: int = 0,
     ) -> None:
         super().__init__(offset_hu)
-        self.label_name, self.extra_values, self.origin = label_name, dict(extra_values), origin
+        self.label_name, self.origin = label_name, origin
+        self.extra_values = {int(value): name for value, name in extra_values.items()}
         known, unlabelled = parse_ranges(numbers), parse_ranges([] if test is None else [test])
         if not set(unlabelled) <= set(known):
             raise ValueError(f"test={test}: must be within numbers={list(numbers)}")
@@ -134,11 +145,20 @@ class Kits19(Source):
 
     def stored(self, labels: Labels) -> dict[int, int]:
         """Return the class id of each value in the label files."""
-        if unknown := set(self.extra_values.values()) - set(labels.classes):
+        extra = {v: name for v, name in self.extra_values.items() if v not in labels.stored}
+        if unknown := set(extra.values()) - set(labels.classes):
             classes = ", ".join(labels.classes)
-            raise ValueError(f"extra_values: {min(unknown)} must be one of {classes}; set {{}} for none")
-        extra = {value: labels.classes.index(name) for value, name in self.extra_values.items()}
-        return labels.stored | {v: c for v, c in extra.items() if v not in labels.stored}
+            raise ValueError(
+                f"extra_values: {min(unknown)} must be one of {classes}; or name the values "
+                f"{', '.join(map(str, sorted(extra)))} in labels.values"
+            )
+        return labels.stored | {value: labels.classes.index(name) for value, name in extra.items()}
+
+    @property
+    def options(self) -> list[Any]:
+        """What changes how files are read, apart from the labels: part of the key of a store."""
+        own = [self.label_name, sorted(self.extra_values.items())]
+        return super().options + (own if own != [LABEL_NAME, []] else [])
 
     def cases(self, root: str | Path, labels: Labels = KITS19) -> list[Case]:
         """Return all case folders below ``root`` as cases, sorted by id. Files may be missing."""
@@ -155,9 +175,9 @@ class Kits19(Source):
         """Return the case ids that ``cases`` selects; see `CaseNumbers.choose`."""
         return [f"case_{number:05d}" for number in self.numbers.choose(cases)]
 
-    def select(self, found: Sequence[Case], ids: Sequence[str]) -> list[Case]:
-        """Return the cases with these ids beside those that were found; their files may be missing."""
-        return [self.case(found[0].image.parents[1] / name) for name in ids]
+    def select(self, found: Sequence[Case], ids: Sequence[str], labels: Labels = KITS19) -> list[Case]:
+        """Return the cases with these ids, in the folder of the found ones. Files may be missing."""
+        return [self.case(found[0].image.parents[1] / name, labels) for name in ids]
 
     def find(self, root: str | Path, labels: Labels = KITS19) -> list[Case]:
         """Return the training cases below ``root``: all case folders except unlabelled test cases.

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kitsseg.data.case import Case, shown
 from kitsseg.data.labels import KITS19, Labels
@@ -23,6 +24,11 @@ class Source(ABC):
     @abstractmethod
     def cases(self, root: str | Path, labels: Labels = KITS19) -> list[Case]:
         """Return all cases of a data set, with and without labels, sorted by id."""
+
+    @property
+    def options(self) -> list[Any]:
+        """What changes how files are read, apart from the labels: part of the key of a store."""
+        return [self.offset_hu] if self.offset_hu else []
 
     def stored(self, labels: Labels) -> Mapping[int, int]:
         """Return the class id of each value in the label files."""
@@ -46,7 +52,7 @@ class Source(ABC):
             raise ValueError(f"cases={cases}: must be a case id or a list of case ids")
         return sorted({str(name) for name in ids})
 
-    def select(self, found: Sequence[Case], ids: Sequence[str]) -> list[Case]:
+    def select(self, found: Sequence[Case], ids: Sequence[str], labels: Labels = KITS19) -> list[Case]:
         """Return the found cases with these ids."""
         by_id = {case.id: case for case in found}
         if unknown := [name for name in ids if name not in by_id]:

@@ -61,7 +61,10 @@ def _read(path: Path) -> list[dict[str, str]]:
     for number, row in filled:
         if len(row) != len(columns):
             problem = f"has {len(row)} values, the first line {len(columns)}"
-            raise ValueError(f"{path}: row {number} {problem}; put values with commas in quotes")
+            remedy = "put values with commas in quotes"
+            if len(row) < len(columns):
+                remedy = "add the missing values, which may be empty"
+            raise ValueError(f"{path}: row {number} {problem}; {remedy}")
     if not filled:
         raise ValueError(f"{path}: contains no cases; add one row per case")
     return [dict(zip(columns, row, strict=True)) for _, row in filled]

@@ -53,10 +53,10 @@ def case_values(store: Store, labels: Labels = KITS19) -> dict[str, npt.NDArray[
     grids = [store.grid(case) for case in cases]
     # A stored voxel can be larger or smaller than a native one.
     scales = [np.prod(grid.native) / np.prod(grid.scaled) for grid in grids]
-    spacing = np.array([card["spacing_mm"] for card in cards])
+    spacing, slices = np.array([card["spacing_mm"] for card in cards]), np.bincount(index.case)
     voxel_ml = spacing.prod(axis=1) * scales / 1000
     out = {
-        "slices": np.bincount(index.case),
+        "slices": [g.native[0] if len(g.native) == 3 else n for g, n in zip(grids, slices, strict=True)],
         "height": [grid.native[-2] for grid in grids],
         "width": [grid.native[-1] for grid in grids],
         "slice distance, mm": spacing[:, 0],

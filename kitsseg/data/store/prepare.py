@@ -144,11 +144,11 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
     if problems := missing_files(case):
         raise ValueError(problems[0])
     files = file_versions(case)
-    image = read_image(case.image, case.offset_hu)
+    image = read_image(case.image, case.offset_hu, case.remedy)
     grid = make_grid(image.hu.shape, image.layout.spacing_mm, resolution)
     with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
         writes = [writer.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
-        mask = read_mask(case.truth, case.stored)
+        mask = read_mask(case.truth, case.stored, case.remedy)
         check_same_grid(case.truth, mask.layout, image.layout)
         label = grid.fit_label(mask.label)
         writes.append(writer.submit(_save, folder / LABEL, label))
@@ -176,7 +176,7 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
     (folder / CARD).write_text(json.dumps(card))
     notes = [(case.image, warning) for warning in image.warnings]
     if not any(percentiles[name] for name in labels.classes[1:]):
-        notes.append((case.truth, "contains only background; fetch it again, or exclude the case"))
+        notes.append((case.truth, f"contains only background; {case.remedy}, or exclude the case"))
     return notes
 
 

@@ -24,12 +24,20 @@ IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 
 def store_folder(
-    prepared: str | Path, root: Path, resolution: Resolution, labels: Labels = KITS19
+    prepared: str | Path,
+    root: Path,
+    resolution: Resolution,
+    labels: Labels = KITS19,
+    options: Sequence[Any] = (),
 ) -> Path:
-    """Return the folder of the store of a data set; each case's card has the versions of its files."""
+    """Return the folder of the store of a data set, read with ``options`` of its source.
+
+    Each case's card has the versions of its files.
+    """
     root, about = root.resolve(), [VERSION, str(root.resolve()), resolution]
     if (list(labels.classes), labels.stored) != (list(KITS19.classes), KITS19.stored):
         about += [list(labels.classes), sorted(labels.stored.items())]
+    about += options
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
     name = "native" if resolution is None else str(resolution)
     if isinstance(resolution, tuple):

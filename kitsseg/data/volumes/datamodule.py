@@ -83,9 +83,11 @@ class PatchDataModule(SliceDataModule):
         if patches_per_epoch is not None and patches_per_epoch < 1:
             raise ValueError(f"patches_per_epoch={patches_per_epoch}: must be at least 1")
         for name, values in (("spacing_mm", spacing_mm), ("patch", patch)):
-            triple = isinstance(values, list) and len(values) == 3 and all(value > 0 for value in values)
+            is_list = isinstance(values, list | tuple) and len(values) == 3
+            triple = is_list and all(float(value) > 0 for value in values or ())
+            options = "auto, null" if name == "spacing_mm" else "auto"
             if not (triple or values == "auto" or (values is None and name == "spacing_mm")):
-                raise ValueError(f"{name}={values}: must be auto or three numbers above 0")
+                raise ValueError(f"{name}={values}: must be {options} or three numbers above 0")
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation={interpolation}: must be {' or '.join(INTERPOLATIONS)}")
         if augmentation is not None:

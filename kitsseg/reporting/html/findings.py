@@ -8,17 +8,24 @@ from kitsseg.reporting.comparisons import Comparison
 from kitsseg.reporting.formats import p_value, words
 from kitsseg.reporting.html.plots import interval_text, signed
 from kitsseg.reporting.runs import Job
+from kitsseg.reporting.sites.combine import Pooled
 from kitsseg.reporting.table_rows import Row
 
 MAX_SENTENCES = 4  # of one kind
 
 
 def sentences(
-    rows: Sequence[Row], comparisons: Sequence[Comparison], jobs: Sequence[Job]
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    jobs: Sequence[Job],
+    pooled: Sequence[Pooled] = (),
 ) -> list[tuple[str, str]]:
     """Return the findings, most important first, each with the section that has its numbers."""
-    compared = [c for c in comparisons if c.region == rows[0].labels.target and c.paired.cases]
-    out = [("table", text) for text in highest_mean(rows, compared)]
+    target = rows[0].labels.target
+    compared = [c for c in comparisons if c.region == target and c.paired.cases]
+    over_sites = [describe_sites(p) for p in pooled if p.region == target]
+    out = [("sites", text) for text in over_sites[:MAX_SENTENCES]]
+    out += [("table", text) for text in highest_mean(rows, compared)]
     out += [("sure", describe_comparison(c)) for c in compared[:MAX_SENTENCES]]
     out += [("tuning", describe_fine_tuning(row)) for row in rows if row.is_fine_tuned][:MAX_SENTENCES]
     out += [("cases", text) for row in rows if (text := describe_misses(row))][:MAX_SENTENCES]
@@ -44,10 +51,31 @@ def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list
     if len(scored) < 2:
         return [text for *_, text in scored]
     _, row, text = max(scored, key=lambda item: item[0])
-    unclear = [c for c in comparisons if row in (c.first, c.second) and not c.is_decided]
-    similar = " or ".join((c.second if c.first is row else c.first).label for c in unclear)
-    limit = f" Whether it is better than {similar} is undecided." if unclear else ""
+    own = [
+        (c, c.second if c.first is row else c.first) for c in comparisons if row in (c.first, c.second)
+    ]
+    equivalent = [other.label for c, other in own if c.verdict == "equivalent"]
+    unclear = [other.label for c, other in own if not c.is_decided and c.verdict != "equivalent"]
+    limit = f" It is equivalent to {' and '.join(equivalent)}." if equivalent else ""
+    if unclear:
+        limit += f" Whether it is better than {' or '.join(unclear)} is undecided."
+    if uncompared := len(scored) - 1 - len(own):
+        limit += f" It was not compared with {plural(uncompared, 'other row')}."
     return [f"Highest mean {words(target)} Dice: {text}{limit}"]
+
+
+def describe_sites(p: Pooled) -> str:
+    """Return the mean over sites of a model, or of the difference between two."""
+    mean, new, what = p.combined.mean, p.combined.new_site, f"{words(p.region)} Dice"
+    start = f"Mean {what} over {len(p.sites)} sites: {p.model}"
+    if p.is_difference:
+        includes = mean.low <= 0 <= mean.high
+        limit = "; the interval includes 0" if includes else ""
+        return f"{start}, {signed(mean.mean)}{interval_text(mean)}{limit}."
+    text = f"{start}, {mean.mean:.3f}{interval_text(mean)}"
+    if not np.isnan(new.low):
+        text += f"; the mean at a new site is expected between {new.low:.3f} and {new.high:.3f}"
+    return f"{text}."
 
 
 def describe_comparison(c: Comparison) -> str:
@@ -66,7 +94,7 @@ def describe_comparison(c: Comparison) -> str:
         "worse": f"{first} is worse than {second}",
         "equivalent": f"{first} and {second} are equivalent within {c.margin:g}",
         "undecided": f"{first} against {second}: undecided",
-        "these weights differ": f"The weights of {first} and {second} differ; another seed may not",
+        "these weights differ": f"The networks {first} and {second} differ; other seeds may not",
     }
     return f"{verdicts[c.verdict]}: {text}"
 
@@ -75,6 +103,10 @@ def describe_fine_tuning(row: Row) -> str:
     """Return by how much fine-tuning changed the Dice of the target region."""
     target = row.labels.target
     d = row.fine_tuning_change(target)
+    if np.isnan(d.mean):
+        return (
+            f"No validation case of {row.label} has a {words(target)} Dice before and after fine-tuning."
+        )
     change = f"{signed(d.mean)}{interval_text(d)}"
     text = f"Fine-tuning changed the {words(target)} Dice of {row.label} by {change}"
     if np.isnan(d.low):

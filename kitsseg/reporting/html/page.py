@@ -40,6 +40,9 @@ def publish(
     study = tables.study([job.record for job in jobs if job.record is not None], missing, margin)
     texts = tables.texts(study) | combine.texts(combine.combine(study))
     texts[NAME] = render(jobs, study, texts, str(folder) if searched is None else searched)
+    for name in (*tables.FILES, *combine.FILES):  # of an earlier report with other runs
+        if name not in texts:
+            (folder / name).unlink(missing_ok=True)
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
@@ -50,14 +53,14 @@ def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str], searched
 
     It shortens the labels of ``study``, whose tables are ``texts``.
     """
-    rows, full_labels = study.rows, shorten_labels(study.rows)
+    rows, full_labels, pooled = study.rows, shorten_labels(study.rows), combine.combine(study)
     data: dict[str, Any] = {}
     style, script, page = (
         (FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js", "page.html")
     )
     # (id, short title for the navigation, title, content)
     parts: list[tuple[str, str, str, Iterable[Html]]] = [
-        ("findings", "Findings", "Findings", sections.summary(jobs, study))
+        ("findings", "Findings", "Findings", sections.summary(jobs, study, pooled))
     ]
     if rows:
         labels = study.labels
@@ -67,7 +70,7 @@ def render(jobs: Sequence[Job], study: Study, texts: Mapping[str, str], searched
         style += outlines.style(labels)
         parts += [
             ("table", "Table 1", "Table 1", sections.table(study, texts)),
-            ("sites", "Sites", "Several sites", forest.several_sites(combine.combine(study))),
+            ("sites", "Sites", "Several sites", forest.several_sites(pooled)),
             ("sure", "Uncertainty", "Uncertainty", sections.uncertainty(study)),
             ("cases", "Cases", "Results per case", sections.case_by_case(rows)),
             ("strata", size, f"{size} and stage", sections.by_stratum(study)),

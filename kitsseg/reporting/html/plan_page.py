@@ -22,7 +22,8 @@ def explain(found: Pilot, region: str, effects: Effects, gain: float) -> list[st
         f"Standard deviation of the difference: {effects.case_sd:.3f} between cases, "
         f"{effects.seed_sd:.3f} between seeds, {effects.rest_sd:.3f} otherwise.",
         f"Power: probability of finding a true mean difference of {gain:+g}: the 95 % interval excludes "
-        "0, and p is below 0.05.",
+        "0, and p is below 0.05 for one comparison. A table with several comparisons corrects p, which "
+        "needs more cases.",
     ]
 
 
@@ -37,7 +38,7 @@ def answers(
         text = f"{seeds} seeds: {needed} validation cases for a power of {aim:g}"
         if found.hours is not None:
             total, where = 2 * seeds * found.hours, f" on {found.hardware}" if found.hardware else ""
-            text += f"; {2 * seeds} runs, {total:.1f} hours{where} if runs take as long as in the pilot"
+            text += f"; {total:.1f} hours{where} if runs take as long as in the pilot"
         lines.append(f"{text}.")
     return lines
 

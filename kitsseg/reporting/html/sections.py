@@ -1,4 +1,4 @@
-"""The sections of the page but the slices: tables, plots, and where the results come from.
+"""All sections of the page except the slices: tables, plots and provenance.
 
 Each function yields the elements of a section; a section without elements is left out of the page.
 """
@@ -14,27 +14,29 @@ from kitsseg.reporting.formats import title, words
 from kitsseg.reporting.html import findings, plots, trace
 from kitsseg.reporting.html.markup import Html, el, folded_text, html_table, join, link, plot_grid
 from kitsseg.reporting.runs import Job
+from kitsseg.reporting.sites.combine import Pooled
 from kitsseg.reporting.table_rows import Row, target_words, without_module
 from kitsseg.reporting.tables import Study
 
-# Keys that do not influence the scores or that differ between the runs of one row.
-IGNORED_KEYS = ("paths.", "logger.", "seed", "split.fold")
+# Keys that do not influence the scores or that differ between the runs of one row, and such sections.
+IGNORED_KEYS, IGNORED_SECTIONS = ("seed", "split.fold"), ("paths.", "logger.")
 
 
-def summary(jobs: Sequence[Job], study: Study) -> Iterator[Html]:
+def summary(jobs: Sequence[Job], study: Study, pooled: Sequence[Pooled]) -> Iterator[Html]:
     """Yield the findings as a list."""
     if not study.rows:
         yield el("p", "No run has produced results yet; see “Runs”.")
         return
-    found = findings.sentences(study.rows, study.comparisons, jobs)
+    found = findings.sentences(study.rows, study.comparisons, jobs, pooled)
     lines = (el("li", text, " ", el("a", "numbers", href=f"#{place}")) for place, text in found)
     yield el("ul", *lines, class_="findings")
     note = (
         f"Dice of the {regions.explain(study.labels)} on the validation cases "
         "after the last stage. The note below the differences explains the verdicts; p is corrected "
-        "for all comparisons on this page. The weights with the best validation loss were selected, so "
-        "all validation scores are optimistically biased."
+        "for all comparisons on this page."
     )
+    if tables.trained_runs(study.rows):
+        note += f" {tables.selection(study.rows)}."
     yield el("p", note, class_="note")
 
 
@@ -98,7 +100,7 @@ def case_by_case(rows: Sequence[Row]) -> Iterator[Html]:
         text = f"{name}. Vertical lines connect the scores of one case."
         drawn.append((plots.plot_by_volume(rows, target, volumes_ml), text))
     else:
-        text = f"{title(target)} volumes are not available (records of version 1 do not store them)."
+        text = f"No {words(target)} volumes: no case contains it, or they were not recorded."
         drawn.append((el("p", text), ""))
     yield plot_grid(*drawn)
     head, body = trace.case_table(rows)
@@ -139,8 +141,7 @@ def learning_curves(rows: Sequence[Row]) -> Iterator[Html]:
     """Yield the losses of each row and the validation Dice of all rows by epoch."""
     known = {i: row for i, row in enumerate(rows) if any(any(r.curves.values()) for r in row.runs)}
     if not known:
-        text = "Learning curves are not available (records of version 1 do not store them)."
-        yield el("p", text)
+        yield el("p", "No learning curves were recorded.")
         return
     drawn = []
     for i, row in known.items():
@@ -197,9 +198,13 @@ def configurations(rows: Sequence[Row]) -> Iterator[Html]:
     body = [
         [name, *(el("code", values.get(name, "–")) for values in flat)]
         for name in dict.fromkeys(name for values in flat for name in values)
-        if len({values.get(name) for values in flat}) > 1 and not name.startswith(IGNORED_KEYS)
+        if len({values.get(name) for values in flat}) > 1
+        and name not in IGNORED_KEYS
+        and not name.startswith(IGNORED_SECTIONS)
     ]
-    if len(rows) == 1:
+    if not all(flat):
+        yield el("p", "Evaluations and shared files hold no configuration.")
+    elif len(rows) == 1:
         yield el("p", "There is only one configuration.")
     elif not body:
         yield el("p", "The configurations are equal, except for seeds, folders and loggers.")

@@ -19,7 +19,7 @@ UNKNOWN = "not recorded"
 INTRODUCTION = (
     "Each number in the tables links to its cases and runs below. The command there computes it again "
     "from the records; with recompute=true, it segments the cases again with the checkpoints. "
-    "For the number of a single case, take the name that the number shows when you hover over it. "
+    "For a single case, hover over its number: the tooltip shows its name for cell=. "
     "Hashes are SHA-256 of the files, as computed by sha256sum."
 )
 
@@ -48,7 +48,7 @@ def tuning_cells(row: Row) -> list[Number]:
     for region in regions.target_first(row.labels):
         change, before = row.fine_tuning_change(region), row.validation_dice(region, after=False)
         cases = [case for case in row.validation_dice(region) if case in before]
-        text = f"{signed(change.mean)}{interval_text(change)}"
+        text = f"{signed(change.mean)}{interval_text(change)}" if cases else "–"
         found.append(Number(text, [row], cases, "tuning", row.name, region))
     return found
 

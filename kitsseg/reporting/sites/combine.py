@@ -15,12 +15,13 @@ HEAD = (
     "Model", "Region", "Sites", "Cases", "Mean over sites [95 %]", "New site [95 %]",
     "SD between sites", "I²",
 )  # fmt: skip
+FILES = ("sites.md", "sites.csv")
 NOTE = (
     "Validation Dice by site, combined by random-effects meta-analysis: the sites are a sample of all "
-    "sites. Mean over sites: 95 % interval of Hartung and Knapp, not narrower than without their "
-    "correction. New site: range that contains the true mean of a further site with a probability of "
-    "95 % (needs three sites). Both are cut to possible values. SD between sites: of their true means "
-    "(Paule and Mandel). I²: share of "
+    "sites. Mean over sites: 95 % interval of Hartung and Knapp, never narrower than the uncorrected "
+    "one. New site: range that contains the true mean of a further site with a probability of "
+    "95 % (needs three sites). Both are clipped to possible values. SD between sites: of their true "
+    "means (Paule and Mandel). I²: share of "
     "the variance of the means that is due to differences between sites. Scores are averaged over "
     "seeds; the result describes these weights, not other seeds. Differences are paired within a site."
 )

@@ -2,7 +2,7 @@
 
 The file holds what the tables need. It does not hold the configuration, the overrides that name folders
 or loggers, nor the names of folders, users and machines. Case ids can be replaced by keyed hashes: plain
-hashes of ids would not hide them, since all ids of a hospital can be tried.
+hashes could be reversed by hashing every id of the hospital.
 """
 
 import hashlib
@@ -104,7 +104,8 @@ def renamed(record: Record, name: Callable[[str], str]) -> Record:
 
 def at_site(record: Record, site: str) -> Record:
     """Return a record of a named site, whose case ids start with it: sites may use the same ids."""
-    return replace(renamed(record, lambda case: case_at(site, case)), site=site)
+    overrides = [_without_path(override) for override in record.overrides]  # as in a shared file
+    return replace(renamed(record, lambda case: case_at(site, case)), site=site, overrides=overrides)
 
 
 def case_at(site: str, case: str) -> str:

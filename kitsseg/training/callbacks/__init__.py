@@ -1,1 +1,1 @@
-"""Lightning callbacks: progress, learning curve, resuming, and coarse training in the first epochs."""
+"""Lightning callbacks: progress, learning curves, resuming and averaged weights."""

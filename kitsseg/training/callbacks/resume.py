@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from kitsseg.system.files import replacing
@@ -39,6 +40,7 @@ class KeepStopped(pl.Callback):
 
     def __init__(self) -> None:
         self.stopped = False
+        self.is_other_run = False  # whether the checkpoint is of another run, which this one continues
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -48,7 +50,7 @@ class KeepStopped(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.stopped = checkpoint.get("stopped", False)
+        self.stopped = checkpoint.get("stopped", False) and not self.is_other_run
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.stopped
@@ -63,6 +65,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
+        # `torch.load` refuses numpy scalars, such as the rates of a schedule that uses numpy.
+        state = {"state_dict": checkpoint.pop("state_dict")}
+        checkpoint = {**apply_to_collection(checkpoint, np.generic, np.generic.item), **state}
         content = io.BytesIO()
         torch.save(checkpoint, content)
         target = Path(path)

@@ -242,7 +242,7 @@ MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "label: cysts": (
         label_of(lambda a: a + (a > 1)),
         "segmentation",
-        r"labels \[3\].*3 are cysts.* set data=kits23 or source=kits23",
+        r"labels \[3\].*3 are cysts.* set labels=kits23, or .* source=kits23",
     ),
     "label: negative": (
         label_of(lambda a: -a.astype(np.int16)),

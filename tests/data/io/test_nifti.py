@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitsseg.data.case import IMAGE_NAME, LABEL_NAME
+from kitsseg.data.case import EXPORT, FETCH, IMAGE_NAME, LABEL_NAME
 from kitsseg.data.io.nifti import read as nifti
 from kitsseg.data.io.nifti.header import ORIENTATION, Layout
-from kitsseg.data.io.nifti.read import EXPORT, FETCH, read_label, read_mask
+from kitsseg.data.io.nifti.read import read_label, read_mask
 from kitsseg.data.io.nifti.voxels import ToHu
 from kitsseg.data.io.scans import read_image
 from tests.conftest import AFFINE, blocky, write_case

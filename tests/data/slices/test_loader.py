@@ -6,9 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import torch
 
+from kitsseg.data.slices.loader import check_sampler
 from tests import ROOT
 from tests.helpers.parts import make_data
 
@@ -75,3 +79,15 @@ def test_none_outlives_a_parent_that_is_killed(blocks: Path, tmp_path: Path) -> 
     left = in_session(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     raise AssertionError(f"{len(left)} are left")
+
+
+def test_a_second_division_among_devices_is_refused() -> None:
+    def trainer(devices: int, divides: bool) -> Any:
+        return SimpleNamespace(
+            world_size=devices, _accelerator_connector=SimpleNamespace(use_distributed_sampler=divides)
+        )
+
+    for allowed in (None, trainer(1, True), trainer(2, False)):
+        check_sampler(allowed)
+    with pytest.raises(ValueError, match=r"set Trainer\(use_distributed_sampler=False\)"):
+        check_sampler(trainer(2, True))

@@ -17,7 +17,7 @@ def index(foreground: np.ndarray) -> Index:
 
 def test_kits19_keeps_582_of_29088_background_slices() -> None:
     foreground = np.arange(45424) < 16336
-    rows = keep_background(index(foreground), 0.02, seed=0)
+    rows = keep_background(index(foreground).foreground, 0.02, seed=0)
     assert foreground[rows].sum() == 16336  # all of them
     assert (~foreground[rows]).sum() == 582  # 2 % of 29,088
     assert len(np.unique(rows)) == len(rows)
@@ -27,7 +27,7 @@ def test_kits19_keeps_582_of_29088_background_slices() -> None:
 def test_share_by_hand(keep: float, count: int) -> None:
     foreground = np.zeros(10, bool)
     foreground[[1, 4, 7]] = True
-    rows = keep_background(index(foreground), keep, seed=0)
+    rows = keep_background(index(foreground).foreground, keep, seed=0)
     assert len(rows) == count  # 3 + round(keep * 7)
     assert {1, 4, 7} <= set(rows.tolist())
 
@@ -35,12 +35,12 @@ def test_share_by_hand(keep: float, count: int) -> None:
 def test_tumour_without_kidney_is_foreground() -> None:
     pixels = np.array([[9, 0, 0], [9, 0, 3], [9, 2, 0]])
     slices = Index(case=np.zeros(3, int), z=np.arange(3), pixels=pixels)
-    assert keep_background(slices, 0, seed=0).tolist() == [1, 2]
+    assert keep_background(slices.foreground, 0, seed=0).tolist() == [1, 2]
 
 
 def test_seed_decides() -> None:
     slices = index(np.zeros(1000, bool))
-    first, again, other = (keep_background(slices, 0.1, seed) for seed in (1, 1, 2))
+    first, again, other = (keep_background(slices.foreground, 0.1, seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kitsseg.data.labels import Labels
-from kitsseg.data.sources.kits import Kits19, parse_cases
+from kitsseg.data.case import IMAGE_NAME, LABEL_NAME, Case
+from kitsseg.data.labels import KITS19, Labels
+from kitsseg.data.sources.kits import Kits19, missing_files, parse_cases
 
 
 def test_missing_data_are_explained(tmp_path: Path) -> None:
@@ -85,3 +86,24 @@ def test_test_cases_have_no_label(blocks: Path, tmp_path: Path) -> None:
     source = Kits19(test="3-4")
     assert [case.id for case in source.cases(tmp_path / "raw") if case.is_test] == ["case_00003"]
     assert "case_00003" not in [case.id for case in source.find(tmp_path / "raw")]
+
+
+def test_extra_values_survive_json() -> None:
+    """Jobs of a sweep read their configuration from JSON, in which keys are text."""
+    assert Kits19(extra_values={"3": "kidney"}).stored(KITS19) == {0: 0, 1: 1, 2: 2, 3: 1}  # type: ignore[dict-item]
+
+
+def test_labels_that_merge_extra_values() -> None:
+    values = {0: "background", 1: "background", 2: "tumour", 3: "background"}
+    labels = Labels(["background", "tumour"], {"tumour": ["tumour"]}, "tumour", values=values)
+    assert Kits19(extra_values={3: "kidney"}).stored(labels) == labels.stored
+    other = Labels(["background", "organ"], {"organ": ["organ"]}, "organ")
+    with pytest.raises(ValueError, match="kidney must be one of .*; or name the values 3 in labels.val"):
+        Kits19(extra_values={3: "kidney"}).stored(other)
+
+
+def test_a_source_of_the_users_own_may_have_any_ids(blocks: Path, tmp_path: Path) -> None:
+    folder = blocks / "case_00000"
+    assert missing_files(Case("p1", folder / IMAGE_NAME, folder / LABEL_NAME)) == []
+    (line,) = missing_files(Case("p1", tmp_path / "x.nii.gz", folder / LABEL_NAME))
+    assert line.endswith("x.nii.gz: is missing; add it")

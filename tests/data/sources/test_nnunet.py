@@ -167,7 +167,7 @@ def test_a_value_that_nnunet_never_writes_has_a_number(tmp_path: Path) -> None:
         ({"a": 1, "b": 2}, "must name the value 0, the background"),
         ({"background": 0}, "must be 2 to 64 different names"),
         ({"background": 0, "a b": 1, "a-b": 2}, "must be different names"),
-        ({"background": 0, "1st": 1}, "1st: names of classes and regions consist"),
+        ({"background": 0, "1st": 1}, "1st: names of classes and regions start with"),
         ({"background": 0, "a": "one"}, "its labels cannot be read|invalid literal"),
         ({"background": 0, "a": None}, "its labels cannot be read"),
         (["background"], "its labels cannot be read"),

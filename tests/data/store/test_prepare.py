@@ -146,6 +146,14 @@ def test_store_is_named_by_what_determines_it(tmp_path: Path) -> None:
         for size in (None, 128, 256, ((3, 1, 1), "linear"), ((3, 1, 1), "cubic"))
     }
     assert len(names) == 10
+    sources = (
+        Kits19(),
+        Kits19("other.nii.gz"),
+        Kits19(extra_values={3: "kidney"}),
+        Kits19(offset_hu=-9),
+    )
+    folders = {store_folder(tmp_path, tmp_path, 128, options=source.options) for source in sources}
+    assert len(folders) == 4 and store_folder(tmp_path, tmp_path, 128) in folders
 
 
 @pytest.mark.parametrize("size", [None, 64, 128])

@@ -13,6 +13,7 @@ from kitsseg.reporting.html import findings, sections, svg
 from kitsseg.reporting.html.markup import el, join
 from kitsseg.reporting.html.page import publish, shorten_labels
 from kitsseg.reporting.run_record import Record
+from kitsseg.reporting.sites import combine, exchange
 from kitsseg.reporting.table_rows import Row, group_runs
 from tests.reporting.html.made import EVIL, record, status, sweep, write_run
 
@@ -136,8 +137,8 @@ def test_records_of_version_1_lack_curves_and_volumes(tmp_path: Path) -> None:
             del case["voxel_ml"]
     old.write(tmp_path)
     text = Elements(page_of(tmp_path)).text
-    assert "Learning curves are not available" in text
-    assert "Tumour volumes are not available" in text
+    assert "No learning curves were recorded." in text
+    assert "No tumour volumes" in text
 
 
 @pytest.mark.parametrize("curve", [[], [{"epoch": 0, "lr": 0.1, "train/loss": None}]])
@@ -183,7 +184,7 @@ def test_insignificant_difference() -> None:
 def test_significant_difference_with_one_seed() -> None:
     low, high = [0.1 + i / 100 for i in range(12)], [0.6 + i / 90 for i in range(12)]
     text = sentences(record("a", low, low), record("b", high, high))
-    assert "The weights of b and a differ; another seed may not: +0." in text
+    assert "The networks b and a differ; other seeds may not: +0." in text
     assert "Fine-tuning changed the tumour Dice of a by +0.000" in text and "no clear change" in text
 
 
@@ -191,6 +192,22 @@ def test_rows_with_different_cases_are_not_ranked() -> None:
     text = sentences(record("a", [0.5] * 4, [0.5] * 4), record("b", [0.9] * 2, [0.9] * 2))
     assert "so their means are not comparable" in text
     assert "Highest" not in text
+
+
+def test_several_sites_are_summarised_first() -> None:
+    both = [record("a", [0.5] * 3, [0.4, 0.5, 0.6]), record("b", [0.5] * 3, [0.5, 0.6, 0.8])]
+    sites = [exchange.at_site(each, site) for site in ("x", "y", "z") for each in both]
+    study = tables.study(sites)
+    found = findings.sentences(study.rows, study.comparisons, [], combine.combine(study))
+    lines = [text for place, text in found if place == "sites"]
+    assert found[: len(lines)] == [("sites", line) for line in lines]
+    assert re.fullmatch(
+        r"Mean tumour Dice over 3 sites: a, 0\.500 \(95 % interval 0\.3\d+ to 0\.6\d+\); "
+        r"the mean at a new site is expected between 0\.\d+ and 0\.\d+\.",
+        lines[0],
+    )
+    start = "Mean tumour Dice over 3 sites: b − a, +0.133 (95 % interval"
+    assert len(lines) == 3 and lines[2].startswith(start)
 
 
 def test_long_labels_are_shortened_and_explained() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kitsseg.data.case import FETCH
 from kitsseg.data.io.nifti.header import Layout, copy_transposed, parse_layout
 from kitsseg.data.io.nifti.stream import DamagedError, Stream
 from kitsseg.data.io.nifti.voxels import INT16, ToClasses, ToHu
@@ -22,7 +23,6 @@ from kitsseg.data.labels import KITS19
 SLAB_BYTES = 1 << 26  # converted planes in memory at once; fewer make turning slower
 PIECE = 1 << 17  # voxels converted at once; they fit into the processor's cache
 AFFINE_TOLERANCE_MM = 1e-2
-FETCH, EXPORT = "fetch it again", "copy or export it again"  # remedies for KiTS19 and for other files
 REMEDIES: dict[int | None, str] = {
     errno.EISDIR: "replace the folder by the file",
     errno.EACCES: "allow this user to read it, for example by chmod a+r",

@@ -101,7 +101,10 @@ class ToClasses:
         voxels = ", ".join(map(str, self._voxels[:MAX_SHOWN]))
         remedy = "relabel it, or name the values in the labels"
         if 3 in unknown and self.stored == KITS19.stored:
-            remedy = "3 are cysts in KiTS21 and KiTS23: set data=kits23 or source=kits23"
+            remedy = (
+                "3 are cysts in KiTS21 and KiTS23: set labels=kits23, or in their own layout "
+                "data=kits23 or source=kits23"
+            )
         if unknown[0] < LABEL_LIMITS[0] or unknown[-1] > max(LABEL_LIMITS[1], self._size):
             remedy = "these look like HU: exchange image and label if they are swapped"
         allowed = ", ".join(map(str, sorted(self.stored)))
