@@ -80,7 +80,7 @@ class _Composer:
             line = sweeps[0].input_line or ""
             remedy = "" if "(" in line else f" (or write {line.replace('=', '=[', 1)}] for a list)"
             return [f"{line} is a sweep: add -m{remedy}"]
-        values = {o.get_key_element(): _values(o) for o in parsed}  # the last of equal keys counts
+        values = {o.get_key_element(): _values(o) for o in parsed}  # the last override of a key wins
         fixed_lines = {lines[0] for lines in values.values() if len(lines) == 1}
         for job in combinations([lines for lines in values.values() if lines]):
             if problems := self._check_job(job):
@@ -155,7 +155,7 @@ def _values(override: Override) -> list[str]:
 
 
 def combinations(values: list[list[str]]) -> list[list[str]]:
-    """Return all jobs of a sweep, or, if there are too many, a subset with every value."""
+    """Return all jobs of a sweep; above `MAX_JOBS`, a subset that contains every value."""
     if math.prod(map(len, values)) <= MAX_JOBS:
         return [list(job) for job in itertools.product(*values)]
     return [[lines[i % len(lines)] for lines in values] for i in range(max(map(len, values)))]

@@ -27,7 +27,7 @@ class Case:
     image: Path  # CT volume
     label: Path | None  # label volume; None for a test case without one
     stored: Mapping[int, int] = field(default_factory=lambda: KITS19.stored)  # class id of each value
-    origin: str | None = None  # page or file that lists the files; None: `kitsseg.download`
+    origin: str | None = None  # where the files come from; None: `kitsseg.download` provides them
     offset_hu: int = 0  # added to every voxel of the image
     about: Mapping[str, str] = field(default_factory=dict)  # patient, strata, split
 

@@ -177,7 +177,7 @@ class Grouped:
         for name, group in group_of.items():
             groups[group].append(name)
         target = self.validation * len(cases)
-        # The first groups, in random order, with each possible number of cases.
+        # Number of validation cases: the first choice of groups with that number.
         chosen: dict[int, tuple[str, ...]] = {0: ()}
         for group in _shuffled(groups, self.seed):
             for count, names in list(chosen.items()):
@@ -209,7 +209,7 @@ class Stratified:
         values = list(dict.fromkeys(value_of[name] for name in shuffled))
         shuffled.sort(key=lambda name: values.index(value_of[name]))
         total, count = len(shuffled), max(1, round(self.validation * len(shuffled)))
-        # Equally spaced places: as many in each stratum as its size says, rounded.
+        # Equally spaced indices, so that each stratum gets its share, rounded.
         places = (i for i in range(total) if (i + 1) * count // total > i * count // total)
         return _divide(cases, {shuffled[i] for i in places}, test=test)
 
@@ -262,8 +262,8 @@ class FileSplit:
         listed = {*self.train, *self.validation}
         if unknown := sorted(listed - {case.id for case in cases}):
             raise ValueError(
-                f"{self.path}: names case {shown(unknown)}, which the data set does not have, or only "
-                "as test, bad or excluded cases; remove it from the file"
+                f"{self.path}: lists case {shown(unknown)}, which the data set lacks, or which is a "
+                "test, skipped or excluded case; remove it from the file"
             )
         return _divide(cases, self.validation, self.train, self.test)
 

@@ -1,4 +1,4 @@
-"""By how much the best of several epochs and recipes is too good on the cases that chose it.
+"""Estimate the optimism of choosing the best epoch and recipe on the validation cases.
 
 Means over cases choose the epoch of each run and the best recipe, so part of their lead is luck. The
 bootstrap repeats both choices: they are made on a sample of the cases, drawn with replacement, and
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
 
 
 def optimism(recipes: Sequence[Sequence[Choice]], draws: int = DRAWS) -> float:
-    """Return the mean of the best recipe minus an estimate of its mean on new cases.
+    """Return the optimism: the mean of the best recipe minus its estimated mean on new cases.
 
     Args:
         recipes: the choices of the runs of each recipe, all with the same cases. The mean of a recipe is

@@ -51,8 +51,8 @@ def mean_squares(tables: Floats) -> MeanSquares:
 def half_width(tables: Floats, confidence: float) -> Floats:
     """Return half the width ``[...]`` of the interval of the mean of ``[..., seeds, cases]``.
 
-    Student's half widths over cases and of what the seeds add are combined by their squares (Howe, JASA
-    69, 1974). The interval is never narrower than Student's over the means of the seeds: if few seeds
+    The squared half widths are added: Student's over cases, and Student's for the variance that seeds
+    add (Howe, JASA 69, 1974). The interval is never narrower than Student's over the means of the seeds: if few seeds
     are alike by chance, their variance is underestimated. experiments/03_intervals has its coverage.
     """
     found = mean_squares(tables)

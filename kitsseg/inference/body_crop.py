@@ -13,8 +13,8 @@ from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import DIVISOR, Grid
 
 Crop = tuple[slice, slice]
-EMPTY_HU = -500  # what has no voxel above this contains only air
-MARGIN = 16  # pixels around the body that the networks see at least; fewer change more labels
+EMPTY_HU = -500  # a slice or patch without a voxel above it contains only air
+MARGIN = 16  # smallest margin around the body in pixels; a smaller one changes more labels
 SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
 
 

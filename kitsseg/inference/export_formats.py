@@ -82,7 +82,11 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
     the export fails, or the difference exceeds `TOLERANCE`, and `OSError` if the file cannot be written.
     """
     require("onnxscript", "onnx", "exporting to ONNX")
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # hints at optional packages, and each step
+    for name in (
+        "torch.onnx",
+        "onnxscript",
+        "onnx_ir",
+    ):  # they log hints about optional packages, and every step
         logging.getLogger(name).setLevel(logging.ERROR)
     net = FromHU(loaded).eval()
     try:

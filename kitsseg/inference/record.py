@@ -69,7 +69,7 @@ class OutputFiles:
         return {k: self.folder / place / f"{scan.name}{ending}" for k, (place, ending) in kinds.items()}
 
     def check_inputs_are_kept(self, scans: Sequence[Scan]) -> None:
-        """Raise `ValueError` if a result would overwrite an input file, also if case is ignored."""
+        """Raise `ValueError` if a result would overwrite an input file, on any file system."""
         inputs = {name_key(str(path.resolve())) for s in scans for path in (s.path, *s.files)}
         for scan in scans:
             for path in (self.label(scan), *self.optional(scan).values()):
@@ -135,7 +135,7 @@ class PredictionRecord:
         settings: plain values that determine the predictions.
         about: further plain values, for information.
         keep: raise an error if the folder has other settings, instead of starting a new record.
-        searched: absolute path of the input, which the entries of problems hold under this name.
+        searched: absolute path of the input, stored as ``searched`` in the entries of problems.
         regions: regions whose volumes are in ``volumes.csv``.
     """
 

@@ -28,7 +28,7 @@ log = logging.getLogger("kitsseg")
 
 # Pixels of the network's input per batch. Larger batches need more memory and are not faster.
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
-PIXEL_FACTOR = 1.5  # a network is applied without warning to pixels smaller or larger by this factor
+PIXEL_FACTOR = 1.5  # pixels that differ more from those of training give a warning
 Labels = npt.NDArray[np.uint8]
 Hu = npt.NDArray[np.int16]
 Indices = npt.NDArray[np.intp]
@@ -236,8 +236,8 @@ class Segmenter:
             sums.append(reduce(torch.add, predictions)[..., *view.grid.inside])
         sums += [volume.slices(z) for volume in volumes]
         if not result.maps:
-            # Skip resampling where all stored slices are background: where it has the highest
-            # probability at all neighbours of a point, it has it there after interpolation too.
+            # Skip resampling where all stored slices are background: if background has the highest
+            # probability at all neighbours of a point, interpolation does not change that.
             found = [(slicewise.argmax(total) != BACKGROUND).flatten(1).any(1) for total in sums]
             rows = torch.stack(found).any(0).cpu().numpy()
             if not rows.all():

@@ -32,7 +32,7 @@ def sliding_window(
 
     Args:
         shape: of the volume.
-        read: returns the HU ``[b, H, W]`` of the slices from the first to before the last index. It is
+        read: returns the HU ``[b, H, W]`` of slices ``first`` to ``last - 1``. It is
             called once for each slice, in order.
         predict: yields the probabilities ``[classes, *patch]`` of each of the patches in HU.
         overlap: of adjacent patches as a share of their side, in [0, 1).
@@ -89,7 +89,7 @@ def patch_weights(patch: Shape, device: torch.device) -> Tensor:
 def _rows_of_patches(
     shape: Shape, read: Callable[[int, int], Hu], padded: Shape, depth: int, starts: Sequence[int]
 ) -> Iterator[Hu]:
-    """Yield the ``depth`` slices from each start, padded with air. They are overwritten later."""
+    """Yield the ``depth`` slices from each start, padded with air. The yielded array is reused."""
     above, top, left = ((long - n) // 2 for long, n in zip(padded, shape, strict=True))
     hu = np.full((depth, *padded[1:]), AIR_HU, np.int16)
     done = 0  # padded slices that ``hu`` has held

@@ -90,7 +90,7 @@ class VolumeNetworks:
         """
         grid = self._grid(hu.shape, spacing_mm)
         _, rows, columns = padded_shape(grid.stored, self.patch)
-        # Probabilities and weights; HU, twice while they move; resampled slices.
+        # Bytes of probabilities and weights, of two copies of HU, and of resampled slices.
         voxel_bytes, plane_bytes = 4 * (self.classes + 1) + 2 * 2, 4 * 64
         needed = rows * columns * (self.patch[0] * voxel_bytes + plane_bytes)
         if needed > (free := hardware.free_memory(self.device)):
@@ -182,8 +182,8 @@ class NativeSlices:
     def slices(self, z: npt.NDArray[np.intp]) -> Tensor:
         """Return the sum of the networks' probabilities, ``[b, C, h, w]``, at native slices ``z``.
 
-        Rows and columns are those of the stored volume. ``z`` must increase from call to call, except
-        that its first slice may be that of the last call.
+        Rows and columns are those of the stored volume. ``z`` must not decrease; a call may repeat
+        the last slice of the previous one.
         """
         stored, native = self.grid.stored[0], self.grid.native[0]
         place = np.clip((z + 0.5) * stored / native - 0.5, 0, stored - 1)

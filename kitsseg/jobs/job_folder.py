@@ -81,8 +81,8 @@ def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
 def changed_cases(folder: Path) -> str:
     """Return a line about the cases whose files have changed since the job started; empty if none has.
 
-    Files that are gone do not count: a finished run does not need its data. Neither do copies with
-    another modification time.
+    Missing files do not count, because a finished run does not need its data, and neither do copies that
+    differ only in their modification time.
     """
     path = folder / CASES
     cases = _read(path) if path.is_file() else {}

@@ -29,7 +29,7 @@ from kitsseg.tracking.sweep_end import log_sweep
 
 log = logging.getLogger("kitsseg")
 
-ATTEMPT = ".attempt-"  # file in a job's folder: why the command `command_id` did not run the job
+ATTEMPT = ".attempt-"  # file in a job's folder: the reason why command `command_id` did not run the job
 EXCLUDE = "hydra.job.config.override_dirname.exclude_keys"
 MAX_NAME = 120
 

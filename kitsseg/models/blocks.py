@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class MaxPool3d(nn.MaxPool3d):
-    """`torch.nn.MaxPool3d`, but under autocast on a CPU in 16 bits, which is as exact and faster."""
+    """`torch.nn.MaxPool3d` that stays in 16 bits under CPU autocast: same result, faster."""
 
     def __init__(self, stride: Sequence[int]) -> None:
         super().__init__(tuple(stride), return_indices=True)  # autocast converts only max_pool3d

@@ -96,7 +96,7 @@ class AutoWindow(Window):
             ranks = torch.tensor([int(place), min(int(place) + 1, voxels - 1)])
             below, above = values[torch.searchsorted(ends, ranks, right=True)].tolist()
             step, share = above - below, place - int(place)
-            # Both terms are equal up to rounding. numpy rounds like this.
+            # Both are equal up to rounding; this choice reproduces `numpy.percentile`.
             return float(below + step * share if share < 0.5 else above - step * (1 - share))
 
         low, high = percentile(self.low_percentile), percentile(self.high_percentile)

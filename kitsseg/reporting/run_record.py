@@ -107,7 +107,7 @@ def read(path: Path) -> Record:
 
 
 def parse(values: Any, where: str) -> Record:
-    """Return the record with these plain values; ``where`` they come from is for errors.
+    """Return the record with these plain values; ``where`` names their origin in error messages.
 
     Raises:
         ValueError: they are not a record or have an unsupported version.

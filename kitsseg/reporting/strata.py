@@ -51,7 +51,7 @@ def divide_cases(rows: Sequence[Row]) -> list[Strata]:
 
 
 def _divide(name: str, rows: Sequence[Row], found: Mapping[str, tuple[int, str]]) -> list[Strata]:
-    """Return a grouping by position and label of each case; nothing if all are unknown."""
+    """Group cases by stratum, given as position and label; return nothing if all are unknown."""
     order = sorted(set(found.values()))
     members = {key[1]: sorted(case for case in found if found[case] == key) for key in order}
     if set(members) <= {UNKNOWN}:

@@ -11,7 +11,9 @@ Value = TypeVar("Value")
 
 def rank() -> int:
     """Return this process's rank, from 0."""
-    by_srun = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1  # else of the batch script
+    by_srun = (
+        int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    )  # otherwise SLURM_PROCID is that of the batch script
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0") if by_srun else "0"))
 
 
@@ -37,7 +39,7 @@ def cluster_environment() -> Any:
 
 
 def gather(own: Mapping[str, Value], order: Sequence[str]) -> dict[str, Value]:
-    """Merge what each rank contributes by names of its ``own``; every rank gets all, in ``order``."""
+    """Merge the dicts ``own`` of all ranks. Every rank gets all entries, in ``order``."""
     import torch
 
     parts: list[Any] = [dict(own)]

@@ -55,7 +55,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8; the bytes of a file name in another encoding are kept."""
+    """Write ``text`` as UTF-8; undecodable bytes of file names are preserved."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 

@@ -99,7 +99,7 @@ def optimize(net: nn.Module, channels_last: bool, compile: bool) -> nn.Module:
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[object]]:
-    """Return a function that makes the autocast context of a precision, as in Lightning."""
+    """Return a function that creates the autocast context of a precision named as in Lightning."""
     dtypes = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     if precision not in dtypes:
         raise ValueError(f"precision={precision}: must be auto, {', '.join(dtypes)}")

@@ -28,6 +28,6 @@ def locked(target: Path, is_stopped: Callable[[], bool] | None = None) -> Iterat
     try:
         yield
     finally:
-        with suppress(OSError):  # on systems that keep open files, releasing removes it
+        with suppress(OSError):  # where an open file cannot be deleted, release() deletes it
             Path(lock.lock_file).unlink()
         lock.release()

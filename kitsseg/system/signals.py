@@ -11,14 +11,14 @@ CLUSTER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 
 
 def ignore_cluster_signals() -> None:
-    """Ignore the signals by which a cluster announces the end of a job; the parent answers them."""
+    """Ignore the signals by which a cluster announces the end of a job; the parent handles them."""
     # If this process ended by itself, a job that is about to be requeued would count as failed.
     for number in CLUSTER_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def follow_parent() -> None:
-    """End this process of `multiprocessing` when its parent ends or terminates it, and not otherwise."""
+    """End this child process only when its parent ends or terminates it."""
     ignore_cluster_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an ignored signal cannot be waited for

@@ -32,7 +32,7 @@ def open_loggers(factories: Iterable[Callable[[], Logger]]) -> Iterator[list["Sa
                 if isinstance(error.__cause__, ValueError):  # of the configured values, wrapped by Hydra
                     raise error.__cause__ from None
                 cause = error if error.__cause__ is None else error.__cause__
-                log.warning(f"a logger is left out: {_describe(cause)}")
+                log.warning(f"a logger could not be created and is disabled: {_describe(cause)}")
         yield loggers
     except BaseException as error:
         ended = (1, _describe(error, limit=None), "failed")

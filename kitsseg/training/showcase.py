@@ -144,7 +144,7 @@ def to_grey(image_hu: Array, low_hu: float, high_hu: float) -> npt.NDArray[np.ui
 
 
 def resize_map(alpha: Array, shape: tuple[int, ...]) -> Array:
-    """Resize a map ``[h, w]`` of a padded slice to ``shape``, that of the slice without padding."""
+    """Resize a map ``[h, w]`` of a padded slice to the unpadded slice, ``shape``."""
     height, width = (-(-side // DIVISOR) * DIVISOR for side in shape)
     padded = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_NEAREST)
     return padded[: shape[0], : shape[1]]

@@ -174,7 +174,7 @@ def test_the_split_of_a_run_and_those_of_nnunet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fold", "text"),
     [
-        ({"train": ["a"], "validation": ["b", "x"]}, None, "names case x, which the data set does not"),
+        ({"train": ["a"], "validation": ["b", "x"]}, None, "lists case x, which the data set lacks"),
         (
             {"train": ["a", "b"], "validation": ["b"]},
             None,

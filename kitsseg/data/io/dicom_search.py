@@ -41,7 +41,7 @@ class UnusableError(ValueError):
 
 
 class UnknownError(UnusableError):
-    """As `UnusableError`, but only the name of the file shows whether it may be a slice."""
+    """`UnusableError` for unknown content: only the name of the file suggests whether it is a slice."""
 
 
 def find_series(root: Path) -> Found:

@@ -77,7 +77,7 @@ def save_seg(
 
 
 def _descriptions(highdicom: Any, labels: Labels) -> list[Any]:
-    """Return one description per class; those of the target region are abnormalities of the others."""
+    """Return one description per class; the target region is an abnormality of the first other class."""
     codes = require("pydicom.sr.codedict", "dicom", USE).codes
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name="kitsseg", version=kitsseg.__version__, family=codes.cid7162.ArtificialIntelligence

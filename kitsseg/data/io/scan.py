@@ -46,7 +46,7 @@ class Found:
 def with_unique_names(
     scans: list[Scan], refused: list[tuple[str, Path, str]], others: tuple[str, ...]
 ) -> Found:
-    """Return the scans with unique result names; those that share a name become problems.
+    """Return the scans with unique result names; a scan whose name is not unique becomes a problem.
 
     ``refused`` holds name, path and problem of what cannot be used. The key of a problem is the name, or
     the path if a scan or another problem has the name.

@@ -17,9 +17,9 @@ from kitsseg.data.labels import AIR_HU, BACKGROUND
 def save_upright(image: Image, label: npt.NDArray[np.uint8], label_path: Path, image_path: Path) -> None:
     """Write a label ``[S, H, W]`` and its image as NIfTI files with perpendicular axes.
 
-    The slices keep their pixels and distance. Each is shifted in its own plane, by a multiple of the
-    shift from one slice to the next: labels by whole pixels, so that no voxel is lost or doubled where
-    it is halfway. Raises `ValueError` if no two axes are perpendicular, between which slices could lie.
+    Slice k is shifted in its plane by k times the shift between adjacent slices. Labels are shifted by
+    whole pixels, so that no voxel is lost or duplicated. Raises `ValueError` if no two axes are
+    perpendicular.
     """
     source = _slices_last(image.layout)
     affine = source.affine.copy()
@@ -38,7 +38,7 @@ def save_upright(image: Image, label: npt.NDArray[np.uint8], label_path: Path, i
 def _slices_last(layout: Layout) -> Layout:
     """Return the layout with the axis across the slices as the last one.
 
-    It is the axis nearest to the patient's long axis, among those whose others are perpendicular.
+    Of the axes whose other two are perpendicular, it is the one nearest to the patient's long axis.
     """
     directions = layout.affine[:3, :3] / np.linalg.norm(layout.affine[:3, :3], axis=0)
     cosines = np.abs(directions.T @ directions)

@@ -87,7 +87,7 @@ def hashes(case: Case) -> dict[str, str]:
 
 
 def stored_hashes(store: Store, cases: Mapping[str, Case]) -> dict[str, dict[str, str]]:
-    """Return `hashes` of all cases of a store; those of older versions are without them."""
+    """Return `hashes` per case; computed here if an older version prepared the case."""
     cards = zip(store.ids, store.cards, strict=True)
     return {i: card["sha256"] if "sha256" in card else hashes(cases[i]) for i, card in cards}
 

@@ -113,7 +113,7 @@ class Store:
         return np.concatenate([np.asarray(each, np.int64) for each in found], axis=1)
 
     def with_target(self, cases: Iterable[Case], classes: Sequence[int]) -> list[Case]:
-        """Return the store's cases with the column ``target``: classes ``present`` or ``absent``."""
+        """Return the cases with a column ``target``: ``present`` if a class of ``classes`` occurs."""
         present = np.bincount(self.index.case, self.index.contains(classes)) > 0
         columns = [{"target": "present" if found else "absent"} for found in present]
         return [replace(c, about={**t, **c.about}) for c, t in zip(cases, columns, strict=True)]

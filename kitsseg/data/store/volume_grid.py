@@ -111,7 +111,7 @@ class VolumeGrid:
         return plane
 
 
-_CACHED = 64  # native slices in memory; a stored slice needs that many at most
+_CACHED = 64  # scaled native slices in memory; one stored slice is computed from at most this many
 _LEAST = 1e-5  # weights of a spline below this are left out, because they decay over all voxels
 
 

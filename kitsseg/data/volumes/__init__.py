@@ -1,1 +1,1 @@
-"""Volumes for 3D networks: resampling (`grid`), planning (`plan`), patches (`dataset`, `datamodule`)."""
+"""Volumes for 3D networks: planning (`plan`) and patches (`dataset`, `datamodule`)."""

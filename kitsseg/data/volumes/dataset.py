@@ -43,7 +43,7 @@ def cut(volume: Array, start: Sequence[int], patch: Shape, outside: int) -> Arra
 
 
 def tile_starts(length: int, side: int) -> list[int]:
-    """Return the first voxels of the fewest tiles that cover an axis once, in the middle of it."""
+    """Return the start of each tile: the fewest tiles that cover the axis, centred on it."""
     tiles = -(-length // side)
     first = (length - tiles * side) // 2
     return [first + i * side for i in range(tiles)]
@@ -137,7 +137,7 @@ class RandomPatches(Dataset[Sample]):
 
 
 class Tiles(Dataset[Sample]):
-    """Patches that cover each volume once, in the middle of a border of air.
+    """Non-overlapping patches that cover each volume, centred; voxels beyond the volume are air.
 
     Args:
         store: the volumes.

@@ -43,8 +43,8 @@ class Plan:
 def median_spacing(shapes: Sequence[Shape], spacings: Sequence[Triple]) -> Triple:
     """Return the median spacing over cases.
 
-    If the slices of the median case are more than `ANISOTROPIC` times as thick as its pixels are wide,
-    and there are as many times fewer of them, the spacing of slices is the 10th percentile.
+    If the median slice spacing is more than `ANISOTROPIC` times the pixel spacing, and the slices are
+    fewer than rows and columns by more than this factor, the slice spacing is the 10th percentile.
     """
     mm = np.asarray(spacings, float)
     target, size = np.median(mm, axis=0), np.median(np.asarray(shapes, float), axis=0)
@@ -207,7 +207,7 @@ def make_plan(
 
 
 def check_patch(patch: Shape, largest: npt.NDArray[np.float64], depth: int) -> None:
-    """Raise `ValueError` if the patch is larger than all volumes; they may be filled up to be pooled."""
+    """Raise `ValueError` if the patch is larger than all volumes; volumes are padded for pooling."""
     fit = (np.ceil(largest / 2**depth) * 2**depth).astype(int)
     if (np.asarray(patch) > fit).any():
         raise ValueError(

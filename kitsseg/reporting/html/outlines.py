@@ -20,7 +20,7 @@ LINES = {"truth": ("solid", "none"), "prediction": ("dashed", "6 4"), "before": 
 def colours_are_of_masks(labels: Labels) -> bool:
     """Return whether truth and prediction differ by colour, otherwise the classes do.
 
-    This is so for one or two regions in Table 1 and no chosen colours. Line width tells the regions.
+    True for at most two regions in Table 1 without chosen colours. Line width distinguishes them.
     """
     return len(labels.table_regions) <= 2 and not labels.colours
 

@@ -3,8 +3,8 @@
 The mean of a site is the sum of a common mean, an effect of the site with the variance tau², and an
 error with a known variance. tau² is the estimate of Paule and Mandel (J. Res. Natl. Bur. Stand. 87,
 1982). The interval of the common mean is that of Hartung and Knapp (Stat. Med. 20, 2001), based on
-Student's t with one degree of freedom less than sites. It is never narrower than without their
-correction of the variance (Röver, Knapp and Friede, BMC Med. Res. Methodol. 15, 2015), since few sites
+Student's t with one degree of freedom less than sites. It is never narrower than the
+uncorrected interval (Röver, Knapp and Friede, BMC Med. Res. Methodol. 15, 2015), since few sites
 can agree by chance. The interval of a new site is that of Higgins, Thompson and Spiegelhalter (J. R.
 Stat. Soc. A 172, 2009). experiments/03_intervals measures the coverage.
 """
@@ -96,8 +96,8 @@ def _interval(mean: float, variance: float, freedom: int, confidence: float) -> 
 def combine_cases(values: Sequence[ArrayLike], confidence: float = CONFIDENCE) -> Combined:
     """Return the common mean of sites from the values of their cases, ``[cases]`` per site without NaN.
 
-    The variance between the cases of a site is pooled over all sites. An own variance per site would
-    favour sites whose few cases happen to be alike, and these have high Dice.
+    The variance between the cases of a site is pooled over all sites. Separate variances
+    would give too much weight to sites with few, similar cases, which tend to have a high Dice.
 
     Raises:
         ValueError: a site has no case, or no site has two.

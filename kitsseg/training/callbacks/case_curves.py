@@ -47,7 +47,7 @@ class CaseCurves(pl.Callback):
 
 
 def copy_epochs(source: Path, target: Path, stage: str) -> None:
-    """Copy the rows of a stage of another run, which this run continues."""
+    """Copy the rows of ``stage`` from the run that this run continues."""
     if rows := [row for row in read_epochs(source) if row["stage"] == stage]:
         write_epochs(target, rows)
 

@@ -60,7 +60,7 @@ class EpochLine(pl.Callback):
 
 
 def fit(parts: list[str]) -> str:
-    """Join the parts of a line, on a terminal as many as it has room for, but at least three."""
+    """Join the parts of a line; on a terminal, drop the last ones that do not fit, but keep three."""
     width = shutil.get_terminal_size((999, 0)).columns - len("12:34:56 ")  # 999: not a terminal
     while len(" | ".join(parts)) > width and len(parts) > 3:
         parts = parts[:-1]

@@ -20,7 +20,7 @@ from kitsseg.data.io.nifti.stream import DamagedError, Stream
 from kitsseg.data.io.nifti.voxels import INT16, ToClasses, ToHu
 from kitsseg.data.labels import KITS19
 
-SLAB_BYTES = 1 << 26  # converted planes in memory at once; fewer make turning slower
+SLAB_BYTES = 1 << 26  # size of the converted planes in memory; a smaller slab is slower to transpose
 PIECE = 1 << 17  # voxels converted at once; they fit into the processor's cache
 AFFINE_TOLERANCE_MM = 1e-2
 REMEDIES: dict[int | None, str] = {

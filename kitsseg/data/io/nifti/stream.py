@@ -25,8 +25,7 @@ def header_size(start: bytes) -> int:
 class Stream:
     """Contents of a file, decompressed if it is gzip; at most ``max_bytes``, derived from its size.
 
-    The ``with`` statement raises `DamagedError` if its block read gzip data that is truncated, or whose
-    checksum or structure is wrong.
+    The ``with`` statement raises `DamagedError` if the data read in it are truncated or corrupt gzip.
     """
 
     def __init__(self, path: Path) -> None:

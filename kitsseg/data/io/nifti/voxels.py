@@ -86,7 +86,7 @@ class ToClasses:
         self._note_unknown(values)
 
     def _note_unknown(self, values: npt.NDArray[Any]) -> None:
-        """Count the voxels of unknown values: of the lowest ones, and of the highest one."""
+        """Count the voxels per unknown value; only the lowest values and the highest are stored."""
         found, voxels = np.unique(values[~np.isin(values, list(self.stored))], return_counts=True)
         merged, place = np.unique(np.concatenate([self._values, found]), return_inverse=True)
         counts = np.bincount(place, np.concatenate([self._voxels, voxels])).astype(np.int64)
