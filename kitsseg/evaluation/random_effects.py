@@ -52,8 +52,9 @@ def half_width(tables: Floats, confidence: float) -> Floats:
     """Return half the width ``[...]`` of the interval of the mean of ``[..., seeds, cases]``.
 
     The squared half widths are added: Student's over cases, and Student's for the variance that seeds
-    add (Howe, JASA 69, 1974). The interval is never narrower than Student's over the means of the seeds: if few seeds
-    are alike by chance, their variance is underestimated. experiments/03_intervals has its coverage.
+    add (Howe, JASA 69, 1974). The interval is never narrower than Student's over the means of the seeds:
+    if few seeds are alike by chance, their variance is underestimated. experiments/03_intervals has its
+    coverage.
     """
     found = mean_squares(tables)
     of_case, of_seed = (special.stdtrit(n - 1, (1 + confidence) / 2) for n in (found.cases, found.seeds))

@@ -71,8 +71,8 @@ def average_on_native_grid(
     """Yield ranges of the B slices, and averages ``[b, C, H, W]`` of ``networks`` on the native grid.
 
     ``sums`` holds for each stored grid the sum of the probabilities of its networks, ``[B, C, h, w]``
-    without padding, and may be overwritten. Each average is overwritten by the next one. A range has up to
-    ``pixels_per_batch`` native pixels, but at least one slice.
+    without padding, and may be overwritten. Each average is overwritten by the next one. A range has
+    up to ``pixels_per_batch`` native pixels, but at least one slice.
     """
     first = sums[0]
     step = max(1, pixels_per_batch // (native[0] * native[1]))

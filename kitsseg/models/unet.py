@@ -34,7 +34,7 @@ class UNet(nn.Module):
         up: ``transpose`` (learned) or ``bilinear``, which is trilinear in 3D.
         dropout: probability of dropping a channel after each block of the two deepest levels.
         supervised: number of decoder levels below the finest that return logits in training mode.
-        class_prior: fraction of pixels per class; the bias of the head is initialised to their logarithms
+        class_prior: fraction of pixels per class, whose logarithms are the initial bias of the head
             (Lin et al. 2017, arXiv:1708.02002, section 3.3). A number is the fraction of background;
             the other classes share the rest. None or empty: PyTorch's random bias.
         dims: number of spatial axes, 2 or 3.
