@@ -46,7 +46,12 @@ def main(root: Path, output: Path, epochs: int = 2) -> None:
     )
 
     best = ModelCheckpoint(output, filename="best", monitor="val/loss", enable_version_counter=False)
-    trainer = pl.Trainer(max_epochs=epochs, callbacks=[best], default_root_dir=output)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        callbacks=[best],
+        default_root_dir=output,
+        use_distributed_sampler=False,  # the data module divides the slices among the devices
+    )
     trainer.fit(task, datamodule=data)
     print({name: float(value) for name, value in trainer.callback_metrics.items()})
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kitsseg.data.case import name_key
+from kitsseg.data.case import name_key, nifti_ending
 from kitsseg.data.io.scan import Found, Scan, with_unique_names
 from kitsseg.system.files import files_below
 from kitsseg.system.obstacles import obstacle
@@ -87,6 +87,10 @@ def find_series(root: Path) -> Found:
         problem = f"{folder}: {_describe(lost, {folder})}; copy or export the files again"
         refused.append((_name(root, folder), folder, problem))
     if not series and not refused:
+        if nifti := next((path.parent for path in others if nifti_ending(path.name)), None):
+            raise ValueError(
+                f"{root}: its NIfTI files are in subfolders, such as {nifti}; pass one of them"
+            )
         raise ValueError(
             f"{root}: contains no .nii or .nii.gz files, case_XXXXX folders or DICOM files of CT"
         )

@@ -15,8 +15,8 @@ from kitsseg.data.case import Case
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
 from kitsseg.data.slices.coverage import check_regions
-from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset, collate
-from kitsseg.data.slices.loader import check_sampler, default_workers, make_loader
+from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset
+from kitsseg.data.slices.loader import Batches, check_sampler, default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
 from kitsseg.data.sources.source import Source as DataSet
 from kitsseg.data.split import Split, check_patients
@@ -274,8 +274,7 @@ class SliceDataModule(pl.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the validation slices, for `Trainer.predict`, which replaces batch samplers."""
         loader = self.val_dataloader()
-        batches = [collate([loader.dataset[d] for d in draws]) for draws in loader.batch_sampler or ()]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(Batches(loader.dataset, list(loader.batch_sampler or ())), batch_size=None)
 
     def _epoch(self) -> int:
         """Return the training epoch that runs or is about to start; always 0 with overfit_batches."""

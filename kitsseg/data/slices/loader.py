@@ -2,12 +2,12 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from kitsseg.data.slices.dataset import Sample, collate
+from kitsseg.data.slices.dataset import Batch, Sample, collate
 from kitsseg.data.slices.sampling import Draw
 from kitsseg.system import signals
 
@@ -39,6 +39,19 @@ class SliceLoader(DataLoader[Sample]):
     def __iter__(self) -> Any:
         with signals.blocked(*signals.CLUSTER_SIGNALS):
             return super().__iter__()
+
+
+class Batches(Dataset[Batch]):
+    """Whole batches as samples, for a DataLoader whose sampler Lightning may replace."""
+
+    def __init__(self, samples: Dataset[Sample], batches: Sequence[Sequence[Any]]) -> None:
+        self.samples, self.batches = samples, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        return collate([self.samples[draw] for draw in self.batches[number]])
 
 
 def default_workers() -> int:

@@ -147,3 +147,11 @@ def test_nothing_there(tmp_path: Path) -> None:
     touch(tmp_path, "x.txt")
     with pytest.raises(ValueError, match="contains no .nii"):
         find_images(tmp_path)
+
+
+def test_volumes_in_subfolders_are_named(tmp_path: Path) -> None:
+    """Such as a data set in nnU-Net's layout."""
+    (tmp_path / "imagesTs").mkdir()
+    (tmp_path / "imagesTs" / "a_0000.nii.gz").write_bytes(b"")
+    with pytest.raises(ValueError, match="its NIfTI files are in subfolders, such as .*imagesTs; pass"):
+        find_images(tmp_path)
