@@ -198,29 +198,6 @@ def test_counts_equal_those_in_training(block_cases: list[Case]) -> None:
 # ---- cases
 
 
-def test_own_predictions_hold_class_ids(tmp_path: Path) -> None:
-    """Label files can have other values than class ids; kitsseg writes class ids, nnU-Net the values."""
-    image, label = blocky(1)
-    (tmp_path / "truth/case_00001").mkdir(parents=True)
-    save(tmp_path / "truth/case_00001/segmentation.nii.gz", label)
-    merged = (
-        "labels.classes=[background,organ,lesion]", "labels.target=lesion",
-        "labels.regions={organ:[organ],lesion:[lesion]}", "labels.table=null", "labels.codes={}",
-        "labels.values={0:background,1:organ,2:organ,4:lesion}", "tolerance_mm={}", "cases=predicted",
-    )  # fmt: skip
-    stored = label.copy()
-    stored[4, 40:44, 40:44] = 4
-    save(tmp_path / "truth/case_00001/segmentation.nii.gz", stored)
-    for name, prediction in (("own", np.select([stored == 4, stored > 0], [2, 1])), ("other", stored)):
-        folder = tmp_path / name
-        folder.mkdir()
-        save(folder / "case_00001.nii.gz", prediction.astype(np.uint8))
-        if name == "own":
-            (folder / "predict.json").write_text("{}")
-        assert evaluate(folder, tmp_path / "truth", tmp_path / "out", *merged) == 0
-        assert set(record(tmp_path / "out")["cases"]["case_00001"]["dice"].values()) == {1.0}
-
-
 def test_predictions_of_a_run_are_named_after_it(blocks: Path, predicted: Path, tmp_path: Path) -> None:
     predicted.rename(tmp_path / "predictions")
     evaluate(tmp_path / "predictions", blocks, tmp_path / "out")

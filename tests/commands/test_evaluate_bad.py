@@ -33,7 +33,7 @@ def test_malformed_predictions_are_reported_and_others_are_scored(
     expected = spoil(predicted, blocky(0)[1])
     save(predicted / "case_00077.nii.gz", blocky(0)[1])
     (predicted / "mean.nii.gz").touch()
-    expected["case_00077"] = "no ground truth; select cases"
+    expected["case_00077"] = "no ground truth; use cases="
     expected["mean.nii.gz"] = "no case id in the file name"
     assert evaluate(predicted, blocks, tmp_path / "out") == 1
     captured = capsys.readouterr()

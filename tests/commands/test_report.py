@@ -74,7 +74,7 @@ def test_an_unknown_number_is_refused(tmp_path: Path) -> None:
     problem = "has no such number; did you mean mean/unet/validation/tumour[?]; cell=all lists them"
     with pytest.raises(ValueError, match=problem):
         run(str(sweep(tmp_path)), cell="mean/unet/validation/tumor")
-    with pytest.raises(ValueError, match="names no data set to segment again"):
+    with pytest.raises(ValueError, match="has no data source, so its cases"):
         run(str(tmp_path), cell="mean/unet/validation/tumour", recompute=True)
 
 

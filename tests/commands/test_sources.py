@@ -132,7 +132,7 @@ def test_predict_and_evaluate(
     assert list(record(score)["cases"]) == ["case_00002"]
     code = evaluate(out, roots[name], score, f"source={name}")
     assert len(record(score)["cases"]) == 6
-    problems = {"new": "no ground truth; select cases that have one with cases="}
+    problems = {"new": "no ground truth; use cases= to select cases with ground truth"}
     assert record(score)["problems"] == (problems if name == "table" else {}) and code == len(
         record(score)["problems"]
     )

@@ -161,7 +161,7 @@ def test_a_changed_number_file_or_checkpoint_is_noticed(
         report.run(report_config(job, cell=cell, recompute=True))
     values["config"]["data"]["source"]["_target_"] = "os.system"
     (job / "result.json").write_text(json.dumps(values))
-    with pytest.raises(ValueError, match="names no data set"):
+    with pytest.raises(ValueError, match="has no data source"):
         report.run(report_config(job, cell=cell, recompute=True))
 
 

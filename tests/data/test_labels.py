@@ -54,7 +54,7 @@ def test_labels_survive_json(labels: Labels) -> None:
     [
         ({"classes": ["background"]}, "must be 2 to 64 different names"),
         ({"classes": ["background", "a", "a"]}, "must be 2 to 64 different names"),
-        ({"classes": ["background", "the kidney"]}, "the kidney: names of classes and regions consist"),
+        ({"classes": ["background", "the kidney"]}, "the kidney: names of classes and regions start"),
         ({"regions": {}}, "at least one region"),
         ({"regions": {"tumour": []}}, "regions.tumour=.*: must contain at least one class"),
         (

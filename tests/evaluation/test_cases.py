@@ -8,7 +8,10 @@ import pytest
 
 from kitsseg.data.case import case_number
 from kitsseg.data.io.nifti.read import check_same_grid, read_mask
-from kitsseg.evaluation.cases import find_label_volumes
+from kitsseg.data.labels import Labels
+from kitsseg.evaluation.cases import Pair, find_label_volumes, prediction_values
+from kitsseg.evaluation.lesions import Matching
+from kitsseg.evaluation.scores import score_pair
 from tests.conftest import AFFINE
 
 LABEL = np.zeros((4, 5, 6), np.uint8)
@@ -127,3 +130,31 @@ def test_every_orientation_becomes_the_same(tmp_path: Path) -> None:
     mask = read_mask(save(tmp_path / "turned.nii.gz", turned, affine))
     assert np.array_equal(mask.label, truth.label)
     check_same_grid(tmp_path, mask.layout, truth.layout)
+
+
+def test_own_predictions_hold_class_ids(tmp_path: Path) -> None:
+    """Label files can have other values than class ids; kitsseg writes class ids, nnU-Net the values."""
+    values = {0: "background", 1: "organ", 2: "organ", 4: "lesion"}
+    regions = {"organ": ["organ"], "lesion": ["lesion"]}
+    labels = Labels(["background", "organ", "lesion"], regions, "lesion", values=values)
+    stored = np.zeros((6, 32, 32), np.uint8)
+    stored[1:4, 4:20, 4:20], stored[2:5, 8:12, 20:28], stored[2, 6:9, 6:9] = 1, 2, 4
+    truth = tmp_path / "truth.nii.gz"
+    save(truth, stored)
+    run = tmp_path / "run"
+    for folder, prediction in (
+        (tmp_path / "other", stored),
+        (tmp_path / "own", np.select([stored == 4, stored > 0], [2, 1])),
+        (run / "predictions", np.select([stored == 4, stored > 0], [2, 1])),
+    ):
+        folder.mkdir(parents=True)
+        save(folder / "a.nii.gz", prediction.astype(np.uint8))
+    (tmp_path / "own/predict.json").write_text("{}")
+    (run / "result.json").write_text("{}")
+    for folder in (tmp_path / "other", tmp_path / "own", run / "predictions"):
+        predicted = prediction_values(folder, labels.stored, labels)
+        pair = Pair("a", folder / "a.nii.gz", truth)
+        options = {"tolerance_mm": {}, "matching": Matching(), "postprocess": None, "labels": labels}
+        scores, problem = score_pair(pair, labels.stored, predicted=predicted, **options)  # type: ignore[arg-type]
+        assert scores is not None, problem
+        assert set(scores["dice"].values()) == {1.0}

@@ -89,7 +89,7 @@ def test_a_logger_that_cannot_start_is_left_out(
         for logger in loggers:
             logger.log_metrics({"a": 1.0}, 3)
     assert time.monotonic() - start < 5 and len(loggers) == 2
-    assert caplog.messages[0].startswith("a logger is left out: TypeError: ")
+    assert caplog.messages[0].startswith("a logger could not be created and is disabled: TypeError: ")
     assert caplog.messages[1:] == [
         "Slow: did not start within 0.2 s; the run continues without this logger"
     ]

@@ -140,7 +140,7 @@ def test_auto_plans_for_the_network(blocks: Path, tmp_path: Path) -> None:
         ({"centred": 2.0}, "centred=2.0: must be between 0 and 1"),
         ({"patch": [4, 32]}, r"patch=\[4, 32\]: must be auto or three numbers"),
         ({"interpolation": "nearest"}, "interpolation=nearest: must be linear or cubic"),
-        ({"spacing_mm": [0, 1, 1]}, r"spacing_mm=\[0, 1, 1\]: must be auto or three numbers"),
+        ({"spacing_mm": [0, 1, 1]}, r"spacing_mm=\[0, 1, 1\]: must be auto, null or three numbers"),
         ({"patches_per_epoch": 0}, "patches_per_epoch=0: must be at least 1"),
     ],
 )
