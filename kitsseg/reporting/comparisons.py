@@ -160,7 +160,13 @@ def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:
 
 def note(comparisons: Sequence[Comparison]) -> str:
     """Return the text under the table."""
-    return NOTE.format(margin=comparisons[0].margin)
+    text = NOTE.format(margin=comparisons[0].margin)
+    if any(c.paired.cases < min(c.validated) for c in comparisons):
+        text += (
+            " A case without a region in which one of the two models predicts none of it has no Dice, so "
+            "false positives there are not part of the differences."
+        )
+    return text
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:

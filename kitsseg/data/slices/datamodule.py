@@ -276,11 +276,11 @@ class SliceDataModule(pl.LightningDataModule):
         loader = self.val_dataloader()
         return DataLoader(Batches(loader.dataset, list(loader.batch_sampler or ())), batch_size=None)
 
-    def _epoch(self) -> int:
-        """Return the training epoch that runs or is about to start; always 0 with overfit_batches."""
-        if self.trainer is None or getattr(self.trainer, "overfit_batches", False):
-            return 0
-        return self.trainer.current_epoch
+    def _epoch(self) -> int | None:
+        """Return the training epoch that is about to start: 0 with overfit_batches, None if unknown."""
+        if self.trainer is None:
+            return None
+        return 0 if getattr(self.trainer, "overfit_batches", False) else self.trainer.current_epoch
 
     def _batches_done(self) -> int:
         """Return how many batches of a resumed epoch had been trained on."""

@@ -1,7 +1,7 @@
 """Which slices a training epoch contains, their order, and how ranks share them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -43,25 +43,34 @@ class TrainBatches(Sampler[list[Draw]]):
     """
 
     rows: Callable[[int], Rows]  # returns the rows of an epoch
-    # Returns the epoch that is about to start. Lightning calls ``set_epoch`` of samplers, but not of
-    # batch samplers, so the epoch is read from the Trainer.
-    epoch: Callable[[], int]
+    # Returns the epoch that is about to start; None counts the iterations. Lightning calls ``set_epoch``
+    # of samplers, but not of batch samplers, so the epoch is read from the Trainer.
+    epoch: Callable[[], int | None]
     batch_size: int  # per rank
     seed: int
     rank: int = 0
     ranks: int = 1
     # Returns how many batches to skip, because they were used before the interruption.
     done: Callable[[], int] = lambda: 0
+    _iterations: int = field(default=0, init=False)
 
     def __len__(self) -> int:
-        return max(1, len(self.rows(self.epoch())) // (self.batch_size * self.ranks))
+        return self._length(self.rows(self._current_epoch()))
+
+    def _length(self, rows: Rows) -> int:
+        return max(1, len(rows) // (self.batch_size * self.ranks))
+
+    def _current_epoch(self) -> int:
+        return self._iterations if (epoch := self.epoch()) is None else epoch
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        epoch = self.epoch()
+        epoch = self._current_epoch()
+        self._iterations += 1
         rows = self.rows(epoch)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(rows))
         draws = [Draw(epoch, i, int(rows[j])) for i, j in enumerate(order)]
         share = min(self.batch_size, len(rows) // self.ranks)
-        for batch in range(self.done() % len(self), len(self)):
+        length = self._length(rows)
+        for batch in range(self.done() % length, length):
             start = batch * self.batch_size * self.ranks + self.rank * share
             yield draws[start : start + share]

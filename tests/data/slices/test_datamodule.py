@@ -170,3 +170,13 @@ def test_loader_processes_by_the_machines_processors(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
     assert default_workers() == expected
+
+
+def test_epochs_differ_in_a_loop_without_a_trainer(blocks: Path, tmp_path: Path) -> None:
+    augmentation = Augmentation([NoiseHU(sd_hu=(20, 20), p=1)])
+    data = make_data(blocks, tmp_path, background_keep=1.0, augmentation=augmentation)
+    loader = data.train_dataloader()
+    first, second = (torch.cat([batch["image"] for batch in loader]) for _ in range(2))
+    assert not torch.equal(first, second)
+    again = torch.cat([batch["image"] for batch in data.train_dataloader()])
+    assert torch.equal(first, again)
