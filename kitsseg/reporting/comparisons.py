@@ -163,7 +163,7 @@ def note(comparisons: Sequence[Comparison]) -> str:
     text = NOTE.format(margin=comparisons[0].margin)
     if any(c.paired.cases < min(c.validated) for c in comparisons):
         text += (
-            " A case without a region in which one of the two models predicts none of it has no Dice, so "
+            " A case without a region in which one of the models predicts none of it has no Dice, so "
             "false positives there are not part of the differences."
         )
     return text

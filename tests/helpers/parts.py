@@ -18,9 +18,9 @@ from kitsseg.training.task import SegmentationTask
 
 def make_data(root: Path, prepared: Path, **options: Any) -> SliceDataModule:
     """Return a data module of the cases in ``root`` after `setup`; two of six are validation cases."""
-    settings = {"batch_size": 4, **options}
+    settings = {"batch_size": 4, "augmentation": Augmentation([]), **options}
     split = settings.pop("split", Seeded(0.33))
-    data = SliceDataModule(root, Kits19(), split, Augmentation([]), prepared, **settings)
+    data = SliceDataModule(root, Kits19(), split, prepared=prepared, **settings)
     data.prepare_data()
     data.setup()
     return data
