@@ -2,11 +2,13 @@
 
 import csv
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kitsseg.reporting import pilot
 from tests.helpers import forks
 from tests.helpers.commands import find_problems
 from tests.helpers.records import validated
@@ -56,6 +58,20 @@ def test_a_table_gives_the_same_plan(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / f"{n}-plan/plan.csv").read_text() for n in ("runs", "pilot.csv"))
     assert first == second
+
+
+def test_the_folds_of_a_seed_count_together(tmp_path: Path) -> None:
+    for model in ("unet", "attn_unet"):
+        for seed in range(2):
+            for fold in range(3):
+                dice = values(seed, len(model))[4 * fold : 4 * fold + 4]
+                options = ("split=kfold", f"split.fold={fold}")
+                run = validated(model, dice, 4 * fold, seed, options)
+                folder = tmp_path / f"{model}-{seed}-{fold}"
+                folder.mkdir()
+                replace(run, seconds={"train": 3600.0}).write(folder)
+    found, _ = pilot.read(tmp_path, None)
+    assert found.hours == pytest.approx(3) and found.differences.shape == (2, 12)
 
 
 @pytest.mark.parametrize(

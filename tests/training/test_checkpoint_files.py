@@ -1,4 +1,4 @@
-"""Checkpoints are written atomically."""
+"""What checkpoints hold, and how they are written."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kitsseg.training.callbacks.resume import AtomicCheckpointIO
+from kitsseg.training.callbacks.resume import AtomicCheckpointIO, KeepStopped
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_no_other(
@@ -32,3 +32,12 @@ def test_scalars_of_numpy_can_be_loaded(tmp_path: Path) -> None:
     state = {"state_dict": {"a": torch.ones(2)}, "optimizer_states": [{"param_groups": [group]}]}
     AtomicCheckpointIO().save_checkpoint(state, path)
     assert torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("is_other_run", [False, True])
+def test_a_run_that_continues_another_is_not_stopped_by_it(is_other_run: bool) -> None:
+    """EarlyStopping had ended the other run, which now gets more epochs."""
+    callback = KeepStopped()
+    callback.is_other_run = is_other_run
+    callback.on_load_checkpoint(None, None, {"stopped": True})  # type: ignore[arg-type]
+    assert callback.stopped is not is_other_run

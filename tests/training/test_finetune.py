@@ -1,5 +1,6 @@
 """Stage two: frozen layers and their norms do not change, all other weights do."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from kitsseg.data.case import Case
 from kitsseg.models.unet import AttentionUNet, UNet
+from kitsseg.training.experiment import with_rate
 from kitsseg.training.finetune import FineTune, check_frozen
 from tests.helpers.parts import make_data, make_task
 
@@ -82,3 +84,13 @@ def test_tumour_repeat_repeats_tumour_slices(block_cases: list[Case], tmp_path: 
 def test_invalid_settings_raise(make: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()  # type: ignore[operator]
+
+
+def test_one_cycle_does_not_replace_the_rate_of_stage_two() -> None:
+    """Its ``max_lr`` would be that of stage one."""
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
+    one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1e-2, total_steps=10)
+    scheduler = with_rate(one_cycle, 1e-4)(optimizer)
+    assert max(group["max_lr"] for group in scheduler.optimizer.param_groups) == 1e-4
+    plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.5)
+    assert with_rate(plateau, 1e-4) is plateau
