@@ -74,7 +74,8 @@ def prediction_values(
     kitsseg writes class ids. Other programs write the values of the data set's label files, of which
     ``stored`` holds the class ids.
     """
-    own = is_file(folder / "predict.json") or is_file(folder.parent / "result.json")
+    of_run = (f for f in (folder, folder.parent) if f.name == "predictions")  # the second of stage one
+    own = is_file(folder / "predict.json") or any(is_file(f.parent / "result.json") for f in of_run)
     return {number: number for number in range(len(labels.classes))} if own else stored
 
 

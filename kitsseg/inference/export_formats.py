@@ -82,11 +82,8 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
     the export fails, or the difference exceeds `TOLERANCE`, and `OSError` if the file cannot be written.
     """
     require("onnxscript", "onnx", "exporting to ONNX")
-    for name in (
-        "torch.onnx",
-        "onnxscript",
-        "onnx_ir",
-    ):  # they log hints about optional packages, and every step
+    # They log hints about optional packages, and every step.
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     net = FromHU(loaded).eval()
     try:

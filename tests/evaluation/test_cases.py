@@ -146,12 +146,15 @@ def test_own_predictions_hold_class_ids(tmp_path: Path) -> None:
         (tmp_path / "other", stored),
         (tmp_path / "own", np.select([stored == 4, stored > 0], [2, 1])),
         (run / "predictions", np.select([stored == 4, stored > 0], [2, 1])),
+        (run / "predictions/before", np.select([stored == 4, stored > 0], [2, 1])),
+        (run / "of_nnunet", stored),
     ):
         folder.mkdir(parents=True)
         save(folder / "a.nii.gz", prediction.astype(np.uint8))
     (tmp_path / "own/predict.json").write_text("{}")
     (run / "result.json").write_text("{}")
-    for folder in (tmp_path / "other", tmp_path / "own", run / "predictions"):
+    places = (run / "predictions", run / "predictions/before", run / "of_nnunet")
+    for folder in (tmp_path / "other", tmp_path / "own", *places):
         predicted = prediction_values(folder, labels.stored, labels)
         pair = Pair("a", folder / "a.nii.gz", truth)
         options = {"tolerance_mm": {}, "matching": Matching(), "postprocess": None, "labels": labels}

@@ -40,8 +40,8 @@ def publish(
     study = tables.study([job.record for job in jobs if job.record is not None], missing, margin)
     texts = tables.texts(study) | combine.texts(combine.combine(study))
     texts[NAME] = render(jobs, study, texts, str(folder) if searched is None else searched)
-    for name in (*tables.FILES, *combine.FILES):  # of an earlier report with other runs
-        if name not in texts:
+    if (folder / NAME).is_file():  # an earlier report, whose other tables would be out of date
+        for name in {*tables.FILES, *combine.FILES} - texts.keys():
             (folder / name).unlink(missing_ok=True)
     for name, text in texts.items():
         write_text(folder / name, text)

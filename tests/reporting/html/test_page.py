@@ -240,6 +240,20 @@ def test_ticks_and_scales_by_hand() -> None:
     assert (svg.tick_text(-0.5), svg.tick_text(0.30000000000000004)) == ("\u22120.5", "0.3")
 
 
+def test_tables_of_an_earlier_report_are_removed_but_no_other_files(tmp_path: Path) -> None:
+    write_run(tmp_path / "0_a", record("a", [0.5, 0.6], [0.6, 0.7]))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "differences.csv").write_text("of the user")
+    publish(runs.find_jobs([tmp_path]), out)
+    assert (out / "differences.csv").read_text() == "of the user"
+    write_run(tmp_path / "1_b", record("b", [0.5, 0.6], [0.6, 0.7]))
+    publish(runs.find_jobs([tmp_path]), out)
+    assert (out / "differences.csv").read_text() != "of the user"
+    publish(runs.find_jobs([tmp_path / "0_a"]), out)
+    assert not (out / "differences.csv").exists()
+
+
 def test_tables_and_page_are_written_together(tmp_path: Path) -> None:
     write_run(tmp_path / "0_a", record("unet", [0.5, 0.6], [0.6, 0.7]))
     out = tmp_path / "out"
