@@ -1,7 +1,7 @@
 """Time to quality: validation Dice against wall-clock time.
 
     python benchmarks/quality.py --root DIR [--experiment fast] [--minutes 12] [--long] [--peer]
-        [--nnunet PYTHON] [--figure FILE] [--record FILE] [OVERRIDE ...]
+        [--together] [--nnunet PYTHON] [--figure FILE] [--record FILE] [--output DIR] [OVERRIDE ...]
 
 Runs an experiment of `kitsseg.train` with these overrides on the cases below DIR. The time starts
 with the fit and includes loading, augmentation, validation and checkpoints. To end a run of kitsseg
@@ -13,7 +13,9 @@ after the same time as the peers, add `+trainer.max_time.minutes=15`.
   (benchmarks/peers/nnunet_loop.py) with the Python of an environment that has it. The time of the
   peers excludes validation, and that of nnU-Net excludes preprocessing. Dice values are means over
   the validation cases of KiTS19's official regions, on the grid of the store. --record writes those
-  of each case and validation as JSON. Nothing else should run on the machine at the same time.
+  of each case and validation as JSON, and --output keeps the run folder of kitsseg. Nothing else should
+  run on the machine at the same time. --together runs kitsseg and the MONAI loop at once, each with half
+  the cores: whatever else runs then slows both down.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,7 @@ Point = tuple[float, Scores]  # seconds of training
 AIMS = {2: {"kidney": 0.95, "tumour": 0.44}, 3: {"kidney": 0.95, "tumour": 0.50}}
 SOONER = {2: ">= 3.0", 3: ">= 2.0"}
 MARK = "POINT "
-EVERY = 30.0  # seconds between validations of a peer
+VALIDATIONS = 24  # of the MONAI loop
 
 
 class Clock(pl.Callback):
@@ -76,9 +79,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=12.0, help="training time of the peers")
     parser.add_argument("--long", action="store_true", help="add a run that takes as long as the peers")
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--together", action="store_true", help="run kitsseg and the MONAI loop at once")
     parser.add_argument("--nnunet", help="Python of an environment with nnunetv2")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--record", type=Path, help="JSON file for the Dice of each case")
+    parser.add_argument("--output", type=Path, help="run folder of kitsseg; kept")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     curves: dict[str, list[Point]] = {}
@@ -87,12 +92,18 @@ def main() -> None:
         given = [f"experiment={args.experiment}", f"data.root={args.root}", f"paths.data={folder}/data"]
         given += ["logger=none", "finetune=none", *args.overrides]
         data, cfg = opened(given, folder)
-        curves["kitsseg"] = run_ours(given, folder)
+        half = max(1, (os.cpu_count() or 2) // 2) if args.together else None
+        with ThreadPoolExecutor() as pool:
+            ours = pool.submit(run_ours, given, folder, args.output, half)
+            if args.together:
+                torch.set_num_threads(half)
+                curves["MONAI loop"] = run_peer(data, args.minutes * 60, cfg)
+            curves = {"kitsseg": ours.result()} | curves
         if args.long:
             more = int(cfg.trainer.max_epochs * args.minutes * 60 / curves["kitsseg"][-1][0])
             curves[f"kitsseg, {more} epochs"] = run_ours([*given, f"trainer.max_epochs={more}"], folder)
-        if args.peer:
-            curves["MONAI loop"] = run_peer(data, args.minutes * 60, cfg.model)
+        if args.peer and not args.together:
+            curves["MONAI loop"] = run_peer(data, args.minutes * 60, cfg)
         if args.nnunet:
             curves["nnU-Net 2d"] = run_nnunet(
                 args.nnunet, Path(args.root), data.split, args.minutes * 60, folder
@@ -116,13 +127,16 @@ def opened(overrides: list[str], folder: Path) -> tuple[Any, Any]:
     return data, cfg
 
 
-def run_ours(overrides: list[str], folder: Path) -> list[Point]:
+def run_ours(
+    overrides: list[str], folder: Path, output: Path | None = None, threads: int | None = None
+) -> list[Point]:
     """Run `kitsseg.train` as a user starts it, and return its validations."""
     print(f"kitsseg: {' '.join(text for text in overrides if '/' not in text)}")
     line = [sys.executable, "-m", "kitsseg.train", *overrides, "+callbacks.clock._target_=quality.Clock"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE)))}
+    env |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     start = time.perf_counter()
-    line.append(f"paths.output={tempfile.mkdtemp(dir=folder)}")
+    line.append(f"paths.output={output or tempfile.mkdtemp(dir=folder)}")
     done = subprocess.run(line, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stdout[-2000:] + done.stderr[-3000:])
@@ -136,23 +150,23 @@ def run_ours(overrides: list[str], folder: Path) -> list[Point]:
     return points
 
 
-def run_peer(data: Any, seconds: float, model: Any) -> list[Point]:
+def run_peer(data: Any, seconds: float, cfg: Any) -> list[Point]:
     """Train the MONAI loop on the training cases of the same store; return its validations."""
     sys.path.insert(0, str(HERE / "peers"))
     import monai_loop
 
-    store = data.store
+    store, width = data.store, cfg.model.width
     if isinstance(data, PatchDataModule):
         strides, batch = data.plan.strides, data.batch_size
         cases = [store.ids.index(case) for case in data.split.train]
         volumes = [pair(store.images(case), store.labels(case)) for case in cases]
-        loader = monai_loop.patches_loader(volumes, data.plan.patch, batch)
+        loader = monai_loop.patches_loader(volumes, data.plan.patch, batch, cfg.seed)
     else:
         strides, batch = [[2, 2]] * 4, monai_loop.BATCH
         index, rows = store.index, data.rows(0)
         places = zip(index.case[rows], index.z[rows], strict=True)
         loader = monai_loop.slices_loader(
-            [pair(store.images(case)[z], store.labels(case)[z]) for case, z in places]
+            [pair(store.images(case)[z], store.labels(case)[z]) for case, z in places], cfg.seed
         )
 
     def validate(logits: Any) -> Scores:
@@ -162,9 +176,9 @@ def run_peer(data: Any, seconds: float, model: Any) -> list[Point]:
             counts.append(region_counts(logits(part["image"].float()).argmax(1), part["label"]))
         return score(torch.cat(cases), torch.cat(counts))
 
-    print(f"MONAI loop: AttentionUnet of width {model.width}, batches of {batch}")
+    print(f"MONAI loop: AttentionUnet of width {width}, batches of {batch}")
     points = []
-    for point in monai_loop.train(loader, strides, model.width, seconds, EVERY, validate):
+    for point in monai_loop.train(loader, strides, width, cfg.seed, seconds, seconds / VALIDATIONS, validate):
         points.append(point)
         show(point)
     return points

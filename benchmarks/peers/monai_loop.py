@@ -40,19 +40,19 @@ MODES = ("bilinear", "nearest")
 SCALE = ScaleIntensityRanged("image", -79, 304, 0, 1, clip=True)
 
 
-def slices_loader(slices: Sequence[dict[str, Array]]) -> Iterable[Any]:
+def slices_loader(slices: Sequence[dict[str, Array]], seed: int) -> Iterable[Any]:
     """Return the loader of slices, each with ``image`` and ``label`` ``[1, H, W]`` in float32."""
     affine = RandAffined(
         KEYS, prob=0.9, rotate_range=0.35, scale_range=0.2, translate_range=8, mode=MODES,
         padding_mode="border",
     )  # fmt: skip
     transforms = Compose([SCALE, RandFlipd(KEYS, prob=0.5, spatial_axis=1), affine])
-    transforms.set_random_state(0)
+    transforms.set_random_state(seed)
     return DataLoader(Dataset(slices, transforms), batch_size=BATCH, shuffle=True, drop_last=True)
 
 
 def patches_loader(
-    volumes: Sequence[dict[str, Array]], patch: Sequence[int], batch: int
+    volumes: Sequence[dict[str, Array]], patch: Sequence[int], batch: int, seed: int
 ) -> Iterable[Any]:
     """Return the loader of one patch per volume, with ``image`` and ``label`` ``[1, S, H, W]``."""
     affine = RandAffined(
@@ -65,7 +65,7 @@ def patches_loader(
     flips = [RandFlipd(KEYS, prob=0.5, spatial_axis=axis) for axis in range(3)]
     steps = [SCALE, SpatialPadd(KEYS, patch), FgBgToIndicesd("label"), crop, *flips, affine]
     transforms = Compose(steps)
-    transforms.set_random_state(0)
+    transforms.set_random_state(seed)
     cached = CacheDataset(volumes, transforms, num_workers=0, progress=False)
     return DataLoader(
         cached, batch_size=batch, shuffle=True, drop_last=True, collate_fn=list_data_collate
@@ -76,6 +76,7 @@ def train(
     loader: Iterable[Any],
     strides: Sequence[Sequence[int]],
     width: int,
+    seed: int,
     seconds: float,
     every: float,
     validate: Validate,
@@ -86,12 +87,13 @@ def train(
         loader: batches of ``image``, between 0 and 1, and ``label``, with a channel.
         strides: of the poolings, one number per axis.
         width: channels at the first level.
+        seed: of the initial weights and of the order.
         validate: takes a function from HU ``[B, 1, ...]`` to logits; returns the scores.
 
     Yields:
         Seconds of training so far, scores.
     """
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     dims, channels = len(strides[0]), [width * 2**level for level in range(len(strides) + 1)]
     steps: Any = [tuple(stride) for stride in strides]
     net = AttentionUnet(dims, 1, 3, channels, steps)
