@@ -92,9 +92,9 @@ def main() -> None:
         given = [f"experiment={args.experiment}", f"data.root={args.root}", f"paths.data={folder}/data"]
         given += ["logger=none", "finetune=none", *args.overrides]
         data, cfg = opened(given, folder)
-        half = max(1, (os.cpu_count() or 2) // 2) if args.together else None
+        half = max(1, (os.cpu_count() or 2) // 2)
         with ThreadPoolExecutor() as pool:
-            ours = pool.submit(run_ours, given, folder, args.output, half)
+            ours = pool.submit(run_ours, given, folder, args.output, half if args.together else None)
             if args.together:
                 torch.set_num_threads(half)
                 curves["MONAI loop"] = run_peer(data, args.minutes * 60, cfg)
@@ -178,7 +178,8 @@ def run_peer(data: Any, seconds: float, cfg: Any) -> list[Point]:
 
     print(f"MONAI loop: AttentionUnet of width {width}, batches of {batch}")
     points = []
-    for point in monai_loop.train(loader, strides, width, cfg.seed, seconds, seconds / VALIDATIONS, validate):
+    every = seconds / VALIDATIONS
+    for point in monai_loop.train(loader, strides, width, cfg.seed, seconds, every, validate):
         points.append(point)
         show(point)
     return points
