@@ -98,3 +98,18 @@ def test_pages_are_accessible_and_fit_a_phone(site: Path) -> None:
             assert errors == []
             page.close()
         browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; set KITSSEG_CHROMIUM to its path")
+def test_a_page_opened_from_a_folder_can_be_searched(site: Path) -> None:
+    driver: Any = pytest.importorskip("playwright.sync_api")
+    with driver.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((site / "index.html").as_uri())
+        page.fill(".md-search__input", "background_keep")
+        page.click(".md-search-result__item a >> nth=0")
+        page.wait_for_url(f"{site.as_uri()}/*/*.html*")
+        assert "background_keep" in page.content()
+        browser.close()
