@@ -73,7 +73,7 @@ def print_error(command: str, line: str) -> None:
 
 
 def check_command_line(command: Command, argv: list[str]) -> None:
-    """Return if every job of a command line is valid; otherwise print the problems and exit with 2."""
+    """Check all jobs of a command line. If one is invalid, print its problems and exit with 2."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--run", "-r", action="store_true")

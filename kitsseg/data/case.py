@@ -105,7 +105,7 @@ def case_folders(root: Path) -> list[Path]:
     """Return the case folders below ``root``, or below its ``data/`` or ``dataset/``, sorted by id.
 
     Unreadable folders and broken links are included, so that the caller can report them. Raises
-    `ValueError` if a folder with an image is named like a case, but not as an id.
+    `ValueError` if the name of a folder with an image resembles an id but is none, such as ``case_42``.
     """
     for folder in (f for f in (root, root / "data", root / "dataset") if f.is_dir()):
         entries = sorted(f for f in folder.iterdir() if not is_file(f))
@@ -117,7 +117,7 @@ def case_folders(root: Path) -> list[Path]:
                 rename = f"rename it, for example to case_{int(number[1]):05d}"
                 if len(number[1]) > 5:
                     rename = "ids have five digits; rename it, or list the cases in a table (data=table)"
-                misnamed.append(f"{other}: is not named like a case; {rename}")
+                misnamed.append(f"{other}: is not a case id; {rename}")
         if misnamed:
             raise ValueError("\n".join(misnamed))
         if cases:

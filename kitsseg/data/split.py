@@ -35,13 +35,13 @@ PARTS = (TRAIN, VALIDATION, TEST)  # values of the column `split`
 
 
 def check_patients(split: Split, cases: Iterable[Case]) -> None:
-    """Raise `ValueError` if the cases of a patient (column ``patient``) are on several sides."""
+    """Raise `ValueError` if the cases of a patient (column ``patient``) are in several subsets."""
     patients = {case.id: case.about[PATIENT] for case in cases if case.about.get(PATIENT)}
     sides = {"training": split.train, "validation": split.validation, "test": split.test}
     found = {side: {patients[name] for name in ids if name in patients} for side, ids in sides.items()}
     for first, second in combinations(found, 2):
         if both := sorted(found[first] & found[second]):
-            remedy = "put all cases of a patient on one side"
+            remedy = "put all cases of a patient into one subset"
             if second != "test":
                 remedy = f"set split=grouped, or {remedy}"
             raise ValueError(f"patient {shown(both)}: has {first} and {second} cases; {remedy}")
@@ -189,10 +189,10 @@ class Grouped:
 
 
 class Stratified:
-    """Random split with equal proportions of the values of ``column`` on both sides.
+    """Random split with equal proportions of the values of ``column`` in both subsets.
 
     Each value gets the fraction ``validation`` of its cases, rounded up or down so that the total is
-    that of `Seeded`. A value that only one case has is therefore on one side, by chance.
+    that of `Seeded`. A value that only one case has is therefore in one subset, by chance.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class FileSplit:
         for first, second in combinations((self.train, self.validation, self.test), 2):
             if both := sorted({*first} & {*second}):
                 raise ValueError(
-                    f"path={path}: has case {shown(both)} on both sides; remove it from one"
+                    f"path={path}: lists case {shown(both)} in two subsets; remove it from one"
                 )
 
     def __call__(self, cases: Sequence[Case]) -> Split:

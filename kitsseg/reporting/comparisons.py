@@ -14,14 +14,16 @@ MARGIN = 0.02  # of Dice, below which a difference does not matter
 HEAD = ("Comparison", "Region", "Verdict", "Cases", "Difference [95 %]", "p", "p (Holm)", "Effect")
 NOTE = (
     "Verdict on the first model. Better or worse: the interval excludes 0, and p (Holm) is below 0.05. "
-    "Equivalent: the 90 % interval lies within ±{margin:g} (two one-sided tests at 5 %). Undecided: "
+    "Equivalent: the 90 % interval lies within ±{margin:g} (two one-sided tests at 5 %); this takes "
+    "precedence. Undecided: "
     "neither. "
     "With one seed per model, the verdict can only state that these two networks differ: other seeds "
     "may give another result. "
     "Paired differences of validation Dice over the cases that both models validated and for which "
     "both Dice values are defined. Scores are averaged over seeds per case. Brackets: 95 % interval "
-    "of the mean difference (cases, and seeds where there are several, are taken as samples). Of models "
-    "with different numbers of seeds, the common seeds are compared, if there are two. p: "
+    "of the mean difference (cases, and seeds where there are several, are taken as samples). If "
+    "two models have different numbers of seeds and at least two in common, only the common seeds are "
+    "compared. p: "
     "two-sided Wilcoxon signed-rank test over cases; it does not account for variation between seeds. "
     "p (Holm): corrected for all comparisons in this table. Effect: matched-pairs rank-biserial "
     "correlation; 1 if the first model is better in every case, −1 if the second is."
@@ -108,7 +110,7 @@ def row_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 def compare(rows: Sequence[Row], margin: float = MARGIN) -> list[Comparison]:
     """Return the differences of final validation Dice, with p values corrected over all of them.
 
-    Rows whose difference is certainly within ±``margin`` are equivalent.
+    Rows whose 90 % interval of the difference lies within ±``margin`` are equivalent.
     """
     if not margin > 0:
         raise ValueError(f"margin={margin}: must be above 0")
@@ -163,8 +165,9 @@ def note(comparisons: Sequence[Comparison]) -> str:
     text = NOTE.format(margin=comparisons[0].margin)
     if any(c.paired.cases < min(c.validated) for c in comparisons):
         text += (
-            " A case without a region in which one of the models predicts none of it has no Dice, so "
-            "false positives there are not part of the differences."
+            " If a region is absent from the truth and from the prediction of one model, the Dice of "
+            "that model is undefined and the case is excluded. False positives of the other model in "
+            "such cases are therefore not part of the differences."
         )
     return text
 

@@ -58,7 +58,7 @@ class Study:
 
     @property
     def labels(self) -> Labels:
-        """The classes and the scored regions of all rows, of which there must be one."""
+        """The classes and the scored regions, which are equal in all rows; at least one is needed."""
         return self.rows[0].labels
 
     @property
@@ -108,11 +108,11 @@ def note(done: Study) -> str:
         f"Dice of the {regions.explain(done.labels)}, computed per case over all slices on the case's "
         f"original grid and averaged over cases ({cases}){stage}. Dice is undefined where a region is "
         "absent from both truth and prediction; such cases are excluded from the mean. Intervals are "
-        "95 % bootstrap intervals of the mean, resampling cases (never slices)"
+        "95 % bootstrap intervals of the mean. They resample cases, not slices"
     )
     if len(seeds) > 1:
         text += (
-            ", and seeds for models with several. Scores are averaged over seeds per case. "
+            "; for models with several seeds, also seeds. Scores are averaged over seeds per case. "
             f"Seeds: {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
         )
     elif seeds:
@@ -129,8 +129,8 @@ def note(done: Study) -> str:
         text += f"{selection(done.rows)}; the intervals do not account for this. "
     if done.corrected:
         text += (
-            "Corrected means are the mean minus this bias, estimated by a bootstrap over cases that "
-            "repeats the choice of the epoch. "
+            "A corrected mean is the mean minus an estimate of this bias, from a bootstrap over cases "
+            "that repeats the choice of the epoch. "
         )
     if paper(done.labels):
         text += "The paper does not state how its values were computed."
@@ -223,8 +223,8 @@ def best_lines(done: Study) -> list[str]:
     for best in done.best:
         chosen = "recipe" if np.isnan(best.row.optimism(best.region)) else "recipe and the epoch"
         parts.append(
-            f"{words(best.region)} {best.mean:.3f} ({best.row.label}), corrected for the choice of the "
-            f"{chosen} {best.corrected:.3f}"
+            f"{words(best.region)}: {best.row.label}, mean Dice {best.mean:.3f} ({best.corrected:.3f} "
+            f"after correction for the choice of the {chosen})"
         )
     if not parts:
         return []

@@ -142,7 +142,10 @@ def log_sweep(folder: Path, job_values: dict[str, Any], files: list[Path]) -> No
 
 
 def group_name(folder: Path, sweep: str | None, experiment_name: str | None) -> str:
-    """Return ``EXPERIMENT/SWEEP`` for a job inside a sweep's folder; empty for a single run."""
+    """Return the name of the sweep for a job inside its folder; empty for a single run.
+
+    It is ``NAME/FOLDER`` if the folder of the sweep has another name than the experiment.
+    """
     if sweep is None or Path(sweep).resolve() not in folder.resolve().parents:
         return ""
     name = Path(sweep).resolve().name

@@ -127,8 +127,8 @@ def check_other_run(task: SegmentationTask, path: Path, max_epochs: int | None) 
     trained = content["epoch"] + 1
     if max_epochs is not None and max_epochs <= trained:
         raise ValueError(
-            f"resume_from={path}: has {trained} of trainer.max_epochs={max_epochs} epochs; set "
-            "trainer.max_epochs higher"
+            f"resume_from={path}: was trained for {trained} epochs; trainer.max_epochs={max_epochs} "
+            f"must be above {trained}"
         )
     if not path.with_name("best.ckpt").is_file():
         raise ValueError(
@@ -137,8 +137,8 @@ def check_other_run(task: SegmentationTask, path: Path, max_epochs: int | None) 
     old, new = (_optimizer(header) for header in (content.get("kitsseg"), task.header))
     for name in (name for name in old if name in new and old[name] != new[name]):
         raise ValueError(
-            f"resume_from={path}: continues with optimizer.{name}={old[name]}, not {new[name]}; set it, "
-            "or start from the weights alone with init_from"
+            f"resume_from={path}: its optimizer has {name}={old[name]}, not {new[name]}; set "
+            f"optimizer.{name}={old[name]}, or load only the weights with init_from"
         )
 
 

@@ -82,7 +82,8 @@ def test_init_from_and_resume_from_another_run(tmp_path: Path) -> None:
     # The rate is part of the state of the optimizer, which is continued.
     slower = command(tmp_path, *SMALL, *more, "name=slow", f"resume_from='{last}'", "optimizer.lr=1e-5")
     assert (
-        slower.returncode == 1 and "continues with optimizer.lr=0.001, not 1e-05; set" in slower.stderr
+        slower.returncode == 1
+        and "its optimizer has lr=0.001, not 1e-05; set optimizer.lr" in slower.stderr
     )
     best = last.with_name("best.ckpt")
     started = [*SMALL, "model=unet", "logger=none", "finetune=none", "name=init", "trainer.max_epochs=1"]

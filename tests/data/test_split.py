@@ -178,7 +178,7 @@ def test_the_split_of_a_run_and_those_of_nnunet(tmp_path: Path) -> None:
         (
             {"train": ["a", "b"], "validation": ["b"]},
             None,
-            "has case b on both sides; remove it from one",
+            "lists case b in two subsets; remove it from one",
         ),
         ({"train": ["a"], "validation": []}, None, "has 1 training and 0 validation cases"),
         ({"train": ["a"]}, None, "must contain a list of case ids as validation or val"),
@@ -251,7 +251,7 @@ def test_a_file_keeps_its_test_cases(tmp_path: Path) -> None:
     path.write_text(json.dumps(asdict(Seeded(test=0.2)(KITS19))))
     assert FileSplit(str(path))(KITS19) == Seeded(test=0.2)(KITS19)
     path.write_text(json.dumps({"train": ["a"], "validation": ["b"], "test": ["a"]}))
-    with pytest.raises(ValueError, match="has case a on both sides; remove it from one"):
+    with pytest.raises(ValueError, match="lists case a in two subsets; remove it from one"):
         FileSplit(str(path))
 
 

@@ -30,7 +30,7 @@ def test_only_common_cases_count() -> None:
     assert kidney.paired.difference.mean == pytest.approx((0.7 + 0.4) / 2)
     assert kidney.paired.effect == 1 and kidney.paired.p == 0.5
     assert (kidney.p_holm, tumour.p_holm) == (1.0, 1.0)
-    assert "false positives there are not part" in comparisons.note([kidney])
+    assert "such cases are therefore not part" in comparisons.note([kidney])
     line = ["b − a", "kidney", "undecided", "2 of 4 and 3", "+0.550 [+0.400, +0.700]", "0.500", "1.000"]
     assert comparisons.comparison_cells([kidney]) == [[*line, "+1.00"]]
 

@@ -57,12 +57,15 @@ def test_the_best_of_several_recipes() -> None:
     runs = [validated("a", [1.0, 0.0]), validated("b", [0.0, 0.8])]
     (line,) = tables.best_lines(tables.study(runs))
     assert line == (
-        "Best of 2 recipes on 2 common validation cases: tumour 0.500 (a), corrected for the choice of "
-        "the recipe 0.000; kidney 0.500 (a), corrected for the choice of the recipe 0.000."
+        "Best of 2 recipes on 2 common validation cases: tumour: a, mean Dice 0.500 (0.000 after "
+        "correction for the choice of the recipe); kidney: a, mean Dice 0.500 (0.000 after correction "
+        "for the choice of the recipe)."
     )
     assert f"\n\n{line}\n\n" in tables.table1_markdown(tables.study(runs))
     (line,) = tables.best_lines(tables.study([run("a"), run("b")]))
-    assert "tumour 0.600 (a), corrected for the choice of the recipe and the epoch 0.100; kid" in line
+    assert (
+        "a, mean Dice 0.600 (0.100 after correction for the choice of the recipe and the epoch)" in line
+    )
     assert not tables.best_lines(tables.study(runs[:1]))
     assert not tables.best_lines(tables.study([*runs, validated("c", [0.5, 0.5], first=7)]))
 

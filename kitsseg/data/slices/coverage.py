@@ -1,4 +1,4 @@
-"""Regions that no case of one side of the split contains."""
+"""Regions that no training or no validation case contains."""
 
 import logging
 

@@ -47,8 +47,8 @@ class NnUNet(Source):
 def read_labels(root: str | Path, target: str | None = None) -> Labels:
     """Return the labels that ``dataset.json`` describes.
 
-    Each class is a region. If a value is a list, the names are nnU-Net's regions; a class is then named
-    after the region for which nnU-Net writes its value (``regions_class_order``). ``target`` is the
+    Each class is a region. If values are lists, the names are nnU-Net's regions; a class is then named
+    after the region whose value in ``regions_class_order`` is that of the class. ``target`` is the
     last region by default.
     """
     root = Path(root).expanduser()

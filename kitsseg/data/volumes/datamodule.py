@@ -36,7 +36,7 @@ class PatchDataModule(SliceDataModule):
         patch: slices, rows and columns of a patch; ``auto`` follows nnU-Net's rules.
         patches_per_epoch: None: as many as would cover the training volumes once.
         centred: share of the patches that are centred on a random voxel of a random foreground class.
-        background_keep: share to keep of the other patches that are without foreground.
+        background_keep: share that is kept of the randomly placed patches with background only.
         batch_size: patches per step per device.
 
     Raises:

@@ -94,7 +94,9 @@ def describe_comparison(c: Comparison) -> str:
         "worse": f"{first} is worse than {second}",
         "equivalent": f"{first} and {second} are equivalent within {c.margin:g}",
         "undecided": f"{first} against {second}: undecided",
-        "these weights differ": f"The networks {first} and {second} differ; other seeds may not",
+        "these weights differ": (
+            f"The networks {first} and {second} differ; with one seed each, their recipes may not"
+        ),
     }
     return f"{verdicts[c.verdict]}: {text}"
 
@@ -105,7 +107,8 @@ def describe_fine_tuning(row: Row) -> str:
     d = row.fine_tuning_change(target)
     if np.isnan(d.mean):
         return (
-            f"No validation case of {row.label} has a {words(target)} Dice before and after fine-tuning."
+            f"In every validation case, the {words(target)} Dice of {row.label} is undefined before or "
+            "after fine-tuning."
         )
     change = f"{signed(d.mean)}{interval_text(d)}"
     text = f"Fine-tuning changed the {words(target)} Dice of {row.label} by {change}"

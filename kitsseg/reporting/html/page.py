@@ -33,8 +33,8 @@ def publish(
 ) -> list[Path]:
     """Write all tables and then the page into ``folder`` and return the paths.
 
-    Rows whose difference in Dice is certainly below ``margin`` are equivalent. ``searched`` is
-    the value of ``runs`` in `kitsseg.report`, by default ``folder``.
+    Rows are equivalent if the 90 % interval of their difference in Dice lies within ±``margin``.
+    ``searched`` is the value of ``runs`` in `kitsseg.report`, by default ``folder``.
     """
     missing = [job for job in jobs if job.record is None]
     study = tables.study([job.record for job in jobs if job.record is not None], missing, margin)

@@ -125,8 +125,8 @@ def read_secret(path: Path) -> bytes:
     secret = path.read_bytes().strip()
     if len(secret) < SECRET_BYTES:
         raise ValueError(
-            f"hash_ids={path}: holds {len(secret)} bytes, at least {SECRET_BYTES} are needed; name a "
-            "new file, and a random secret is written into it"
+            f"hash_ids={path}: holds {len(secret)} bytes, at least {SECRET_BYTES} are needed; to create "
+            "a random secret, name a file that does not exist"
         )
     return secret
 

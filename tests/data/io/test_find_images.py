@@ -134,12 +134,12 @@ def test_upper_case_and_unzipped_files(tmp_path: Path) -> None:
 
 def test_a_folder_named_nearly_like_a_case(tmp_path: Path) -> None:
     touch(tmp_path, "case_00001/imaging.nii.gz", "case_15/imaging.nii.gz")
-    with pytest.raises(ValueError, match="case_15: is not named like a case; rename it, .*case_00015"):
+    with pytest.raises(ValueError, match="case_15: is not a case id; rename it, .*case_00015"):
         find_images(tmp_path)
-    with pytest.raises(ValueError, match="case_15: is not named like a case"):
+    with pytest.raises(ValueError, match="case_15: is not a case id"):
         Kits19().find(tmp_path)
     touch(tmp_path, "Case_00004/imaging.nii.gz")
-    with pytest.raises(ValueError, match="Case_00004.*\n.*case_15: is not named like a case"):
+    with pytest.raises(ValueError, match="Case_00004.*\n.*case_15: is not a case id"):
         Kits19().find(tmp_path)  # all of them at once
 
 

@@ -96,7 +96,7 @@ def test_secret_file_is_created_once_and_must_be_long(tmp_path: Path) -> None:
     assert len(secret) == 64 and exchange.read_secret(path) == secret
     assert path.stat().st_mode & 0o077 == 0
     path.write_text("short")
-    with pytest.raises(ValueError, match="holds 5 bytes, at least 16 are needed; name a new file"):
+    with pytest.raises(ValueError, match="holds 5 bytes, at least 16 are needed; to create a random"):
         exchange.read_secret(path)
 
 
