@@ -86,11 +86,10 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
         problems.append(f"seed={seed}: must be at least 0 and below 2**32")
     if (mode := values["checkpoint"]["mode"]) not in ("min", "max"):
         problems.append(f"checkpoint.mode={mode}: must be one of min, max")
-    from kitsseg.training.checks import check_mirror_axes, check_monitor, check_network, check_trainer
+    from kitsseg.training.checks import check_mirror_axes, check_monitors, check_network, check_trainer
 
     if "labels" in built:
-        monitors = ["val/loss", *(f"val/{region}_dice" for region in built["labels"].regions)]
-        problems += check_monitor(values["checkpoint"]["monitor"], mode, values["callbacks"], monitors)
+        problems += check_monitors(values["checkpoint"], values["callbacks"], built["labels"])
     problems += check_mirror_axes(values["mirror_axes"], built.get("data"))
     problems += check_trainer(values["trainer"], values["callbacks"], bool(values["logger"]))
     try:
@@ -175,7 +174,8 @@ def make_experiment(
     labels = instantiate(cfg.labels)
     compiled = hardware.choose_compile(cfg.trainer.accelerator, cfg.compile)
     if cfg.finetune and not is_on(cfg.finetune):
-        log.warning(f"finetune=none: {', '.join(cfg.finetune)} has no effect")
+        names = ", ".join(f"finetune.{name}" for name in cfg.finetune)
+        log.warning(f"finetune=none: {names} has no effect")
     plan = folder / job_folder.PLAN
     if plan.is_file():  # of an earlier attempt, whose device may have had more memory
         cfg.data.update(json.loads(plan.read_text()))

@@ -5,6 +5,7 @@ import inspect
 import json
 import pydoc
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
         elif "**" not in hints:
             options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
             remedy = renamed(str(name), key) or suggestion(str(name), options, f"{key}.")
+            if not remedy.endswith("?"):
+                remedy += f"; to remove it: {_removals([name], key, node)}"
             problems.append(f"{where}: {node['_target_']} has no such argument{remedy}")
     if node.get("_partial_") and not section.partial:  # its caller may pass the other arguments
         return problems
@@ -195,6 +198,8 @@ def _find_moved(name: str) -> str:
 
 def arguments(target: Any) -> dict[str, inspect.Parameter]:
     """Return a callable's parameters by name; ``*`` and ``**`` are the names of variadic ones."""
+    if _lacks_own_init(target):
+        return {}
     try:
         try:
             parameters = inspect.signature(target, eval_str=True).parameters
@@ -204,6 +209,12 @@ def arguments(target: Any) -> dict[str, inspect.Parameter]:
         parameters = inspect.signature(lambda *args, **kwargs: None).parameters
     names: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return {names.get(item.kind, name): item for name, item in parameters.items()}
+
+
+def _lacks_own_init(target: Any) -> bool:
+    """Whether a class of networks or losses takes no arguments; `torch.nn.Module` declares any."""
+    module = sys.modules.get("torch.nn")
+    return module is not None and getattr(target, "__init__", None) is module.Module.__init__
 
 
 def mismatch(value: Any, hint: Any) -> str:

@@ -188,8 +188,9 @@ def _unknown_key(override: Override, cfg: Any) -> str:
         return f"{key}: no such key{new}"
     siblings = {str(name) for name in parent if name != "hydra"}
     if (near := closest(part, siblings | accepted)) is not None:
-        return f"{key}: no such key; did you mean {'' if near in siblings else '+'}{prefix}{near}?"
-    if elsewhere := [full for full in _keys(cfg) if full.rpartition(".")[2] == part]:
+        rest = key.removeprefix(prefix + part)
+        return f"{key}: no such key; did you mean {'' if near in siblings else '+'}{prefix}{near}{rest}?"
+    if elsewhere := [full for full in _keys(cfg) if full.endswith((f".{part}", f"_{part}"))]:
         return f"{key}: no such key; did you mean {' or '.join(elsewhere)}?"
     return f"{key}: no such key{suggestion(part, siblings)}"
 

@@ -101,7 +101,7 @@ def _by_column(cases: Sequence[Case], column: str) -> dict[str, str]:
 
 def _check_fraction(validation: float) -> None:
     if not 0 < validation < 1:
-        raise ValueError(f"validation={validation}: must be between 0 and 1")
+        raise ValueError(f"validation={validation}: must be above 0 and below 1")
 
 
 def _check_test(test: float) -> None:

@@ -47,6 +47,8 @@ def find_pairs(
     if not predicted | bad_predictions:
         raise ValueError(f"predictions={predictions}: holds no label volumes such as case_00042.nii.gz")
     if not truths | bad_truths:
+        if (truth / "dataset.json").is_file():
+            raise ValueError(f"truth={truth}: has nnU-Net's layout; set source=nnunet labels=nnunet")
         layout = "".join(f", nor case_XXXXX/{name}" for name in names)
         raise ValueError(f"truth={truth}: holds no label volumes{layout}")
     chosen = parse_cases(cases, source)

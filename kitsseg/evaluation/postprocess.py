@@ -72,6 +72,8 @@ class PostProcessing:
             key = f"postprocess.regions.{region}"
             if region not in labels.regions:
                 remedy = suggestion(region, labels.regions, "postprocess.regions.")
+                if not remedy.endswith("?"):
+                    remedy += "; set postprocess=regions and rules for your regions"
                 raise ValueError(f"{key}: the labels have no such region{remedy}")
             contains_all = {*labels.regions[region]} == {*labels.classes[1:]}
             if self._rules(region).within_mm is not None and contains_all:

@@ -1,6 +1,8 @@
 """Read and describe checkpoints: tensors and plain values, loaded without running code."""
 
 import importlib
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from kitsseg.inference.description import first_line, parse_description, parse_w
 from kitsseg.models.window import Window
 
 FORMAT = 1
+BEST = "checkpoints/finetune/best.ckpt"  # in the folder of a run
 # The networks that a checkpoint may build. Allowing whole packages would be unsafe: some networks of
 # MONAI download weights from a URL among their arguments.
 OWN = "kitsseg.models."
@@ -92,6 +95,8 @@ def read(path: Path) -> dict[str, Any]:
     """Return the tensors and plain values of a checkpoint; raise `ValueError` if it cannot be used."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # never runs code
+    except IsADirectoryError as error:
+        raise ValueError(f"{path}: is a folder; name a file in it, such as {BEST}") from error
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can raise any exception
@@ -221,6 +226,13 @@ def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
             raise ValueError(f"weight {name} has NaN or infinite values; train again")
 
 
+def _place(error: Exception, net: nn.Module) -> str:
+    """Return the last line in the file of the network's class that an error passed."""
+    file = sys.modules[type(net).__module__].__file__
+    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
+    return f" at {file}:{lines[-1]}" if lines else ""
+
+
 def check_description(net: nn.Module, about: Mapping[str, Any]) -> None:
     """Raise `ValueError` unless ``net`` suits the values of `parse_description`."""
     sides = (2 * DIVISOR, 2 * DIVISOR) if about["patch"] is None else about["patch"]
@@ -249,7 +261,7 @@ def check_output(
     except Exception as error:  # arbitrary networks raise arbitrary errors
         raise ValueError(
             f"{name} cannot be applied to {len(sides)}D images with {channels} channels "
-            f"({type(error).__name__}: {first_line(error)})"
+            f"({type(error).__name__}: {first_line(error)}{_place(error, net)})"
         ) from error
     finally:
         net.train(training)

@@ -1,9 +1,12 @@
 """The folder of a job: its configuration, status and finished phases."""
 
 import json
+import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +18,7 @@ from kitsseg.system.files import file_version, fingerprint, write_json
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
 PLAN = "plan.json"  # what a data module chose from the data
 CASES = "cases.json"  # the files of each case with size, modification time and SHA-256
+CODE = "code.json"  # the same for the packages of components of the user's own
 # Child processes can hold the lock of a killed process for some seconds.
 WAIT_S = 20.0
 # Settings that do not affect results; they may differ when a job is resumed.
@@ -78,16 +82,49 @@ def conflicts(folder: Path, settings: Mapping[str, Any]) -> list[str]:
     return changes(folder, settings) if occupied else []
 
 
-def changed_cases(folder: Path) -> str:
-    """Return a line about the cases whose files have changed since the job started; empty if none has.
+def is_trial(settings: Mapping[str, Any]) -> bool:
+    """Whether the job is a ``fast_dev_run``, which starts from scratch every time."""
+    return bool(settings.get("trainer", {}).get("fast_dev_run"))
 
-    Missing files do not count, because a finished run does not need its data, and neither do copies that
-    differ only in their modification time.
+
+def own_code(settings: Any) -> dict[str, dict[str, Any]]:
+    """Return the versions of the source files of each package of the user's own that is configured.
+
+    Packages in ``site-packages``, of Python itself and kitsseg are not included.
     """
-    path = folder / CASES
-    cases = _read(path) if path.is_file() else {}
+    names = {target.partition(".")[0] for target in _targets(settings)} - sys.stdlib_module_names
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(names - {"kitsseg"}):
+        spec = find_spec(name)
+        folders = list(spec.submodule_search_locations or ()) if spec else []
+        files = [path for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
+        if spec and not folders and spec.origin:
+            files = [Path(spec.origin)]
+        if files and not {"site-packages", "dist-packages"} & {*files[0].parts}:
+            found[name] = {str(path): [*file_version(path), fingerprint(path)] for path in files}
+    return found
+
+
+def _targets(values: Any) -> Iterator[str]:
+    """Yield the dotted paths of all components in plain values."""
+    if isinstance(values, Mapping):
+        if isinstance(target := values.get("_target_"), str):
+            yield target
+        values = list(values.values())
+    if isinstance(values, list):
+        for value in values:
+            yield from _targets(value)
+
+
+def changed_inputs(folder: Path) -> str:
+    """Return a line about the cases and own packages that have changed since the job started.
+
+    It is empty if none has. Missing files do not count, because a finished run does not need its data,
+    and neither do copies that differ only in their modification time.
+    """
     changed = []
-    for case, files in cases.items():
+    known = [_read(path) for path in (folder / CASES, folder / CODE) if path.is_file()]
+    for case, files in (item for each in known for item in each.items()):
         with suppress(OSError):
             if any(_is_changed(Path(name), version) for name, version in files.items()):
                 changed.append(case)
@@ -113,14 +150,18 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
             f"{folder} holds a job with {'; '.join(found[:3])}{more}: choose another name=, or remove "
             "that folder to start from scratch"
         )
-    if (folder / "checkpoints").exists() and (line := changed_cases(folder)):
+    if is_trial(settings):
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if (folder / "checkpoints").exists() and (line := changed_inputs(folder)):
         raise ValueError(
             f"{folder}: {line}: choose another name=, or remove that folder to start from scratch"
         )
-    if changes(folder, settings):
+    if is_trial(settings) or changes(folder, settings):
         for name in (PHASES, PLAN):
             (folder / name).unlink(missing_ok=True)
     write_json(folder / CONFIG, settings)
+    if not (folder / "checkpoints").exists():
+        write_json(folder / CODE, own_code(settings))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = FREE) -> list[str]:

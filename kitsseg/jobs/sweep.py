@@ -57,9 +57,9 @@ def guard(
                 other.unlink(missing_ok=True)
             attempt.touch()
             remove_unfinished(folder)
-            if job_folder.is_complete(folder) and not job_folder.changes(folder, settings):
+            if _is_done(folder, settings) and not job_folder.changes(folder, settings):
                 log.info(f"already complete: {folder}")
-                if changed := job_folder.changed_cases(folder):
+                if changed := job_folder.changed_inputs(folder):
                     log.warning(f"{changed}; choose another name= to train again")
                 return True
             job_folder.claim(folder, settings)
@@ -74,6 +74,10 @@ def guard(
         lines = [f"kitsseg.train: {line}" for line in failure.message]
         print("\n".join(lines) if failure.known else failure.traceback, file=sys.stderr)
     return failure is None
+
+
+def _is_done(folder: Path, settings: Mapping[str, Any]) -> bool:
+    return job_folder.is_complete(folder) and not job_folder.is_trial(settings)
 
 
 def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> failures.Failure | None:
@@ -113,7 +117,7 @@ def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> fa
 
 def _run_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any]) -> bool:
     """Run the job on a rank other than the first; return whether it succeeded."""
-    if job_folder.conflicts(folder, settings) or job_folder.is_complete(folder):
+    if job_folder.conflicts(folder, settings) or _is_done(folder, settings):
         return True
     try:
         work()

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from itertools import combinations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kitsseg.evaluation import stats
+from kitsseg.evaluation.metrics import mean_over_cases
 from kitsseg.evaluation.stats import Interval, Paired
 from kitsseg.reporting.formats import csv_text, interval, number, p_value, words
 from kitsseg.reporting.table_rows import Number, Row
@@ -42,6 +46,7 @@ class Comparison:
     validated: tuple[int, int]
     margin: float
     cases: list[str]  # with a Dice of both rows
+    larger: float  # the larger of the two means
     p_holm: float
 
     @property
@@ -53,6 +58,8 @@ class Comparison:
         """What the evidence says of the first row: see `decide`. Empty without common cases."""
         if not self.paired.cases:
             return ""
+        if self.larger < self.margin:  # neither network segments the region
+            return "undecided"
         a, b = _compared_seeds(self.first, self.second)
         seeds = len(a) if len(a) == len(b) else 1  # the bootstrap underestimates the variance of seeds
         return decide(self.paired.difference, self.narrow, self.p_holm, seeds, self.margin)
@@ -125,9 +132,15 @@ def compare(rows: Sequence[Row], margin: float = MARGIN) -> list[Comparison]:
             values = a.values, b.values
             narrow = stats.paired(*values, confidence=0.9).difference
             cases = [case for case in a.by_case() if case in b.by_case()]
-            found.append((first, second, region, stats.paired(*values), narrow, counts, margin, cases))
+            paired = stats.paired(*values)
+            larger = max(_mean(v) for v in values)
+            found.append((first, second, region, paired, narrow, counts, margin, cases, larger))
     corrected = stats.holm([paired.p for _, _, _, paired, *_ in found])
     return [Comparison(*parts, p) for parts, p in zip(found, corrected, strict=True)]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return mean_over_cases(stats.case_means(values))
 
 
 def _compared_seeds(first: Row, second: Row) -> tuple[list[int], list[int]]:

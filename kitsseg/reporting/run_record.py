@@ -88,6 +88,11 @@ class Record:
         """The metrics of the last stage."""
         return self.before if self.after is None else self.after
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a ``fast_dev_run`` of a few batches."""
+        return bool(self.config.get("trainer", {}).get("fast_dev_run"))
+
     def write(self, folder: Path) -> None:
         """Write ``folder/result.json`` atomically."""
         write_json(folder / RESULT, asdict(replace(self, validated={})))

@@ -125,7 +125,9 @@ def note(done: Study) -> str:
             "validated it, its training score is the mean over the folds that trained on it. Cases of "
             "one fold share its weights; the intervals do not account for this. "
         )
-    if runs:
+    if any(run.is_trial for run in runs):
+        text = f"Trial run (fast_dev_run) of a few batches: these values are not results. {text}"
+    elif runs:
         text += f"{selection(done.rows)}; the intervals do not account for this. "
     if done.corrected:
         text += (
@@ -133,7 +135,7 @@ def note(done: Study) -> str:
             "that repeats the choice of the epoch. "
         )
     if paper(done.labels):
-        text += "The paper does not state how its values were computed."
+        text += "The paper's values are for KiTS19; it does not state how they were computed."
     return text.strip()
 
 

@@ -56,20 +56,35 @@ def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def check_monitor(
-    monitor: str, mode: str, callbacks: Mapping[str, Any], monitors: Sequence[str]
+def check_monitors(
+    checkpoint: Mapping[str, Any], callbacks: Mapping[str, Any], labels: Labels
 ) -> list[str]:
-    """Return a problem if no component can log the monitored metric, or if its worst value is chosen."""
-    expected = "min" if monitor == "val/loss" else "max"
-    if monitor in monitors and mode in ("min", "max") and mode != expected:
-        return [f"checkpoint.mode={mode}: would choose the worst {monitor}; set {expected}"]
-    targets = [str((node or {}).get("_target_", "")) for node in callbacks.values()]
-    if monitor in monitors or not all(t.startswith(("kitsseg.", "pytorch_lightning.")) for t in targets):
-        return []  # a user's callbacks may log any metric
-    return [
-        f"checkpoint.monitor={monitor}: must be one of {', '.join(monitors)}, or a metric that your "
-        "own callback logs"
-    ]
+    """Return the problems of ``checkpoint`` and of callbacks with a ``monitor``, such as early stopping.
+
+    No component can log the metric, or its worst value would be chosen.
+    """
+    nodes = {"checkpoint": checkpoint} | {f"callbacks.{k}": node or {} for k, node in callbacks.items()}
+    monitors = ["val/loss", *(f"val/{region}_dice" for region in labels.regions)]
+    allowed = {"checkpoint": monitors}
+    targets = [str(node.get("_target_", "kitsseg.")) for node in nodes.values()]
+    # A user's callbacks may log any metric.
+    known = all(target.startswith(("kitsseg.", "pytorch_lightning.")) for target in targets)
+    problems = []
+    for key, node in nodes.items():
+        monitor, mode = node.get("monitor"), node.get("mode", "min")
+        expected = "min" if monitor == "val/loss" else "max"
+        if monitor in monitors and mode in ("min", "max") and mode != expected:
+            problems.append(
+                f"{key}.mode={mode}: would choose the worst {monitor}; set {key}.mode={expected}"
+            )
+        elif (
+            monitor is not None and known and monitor not in allowed.get(key, [*monitors, "train/loss"])
+        ):
+            problems.append(
+                f"{key}.monitor={monitor}: must be one of {', '.join(monitors)}, or a metric that your "
+                "own callback logs"
+            )
+    return problems
 
 
 def check_mirror_axes(axes: Sequence[int], data: object = None) -> list[str]:
@@ -106,12 +121,13 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     is_planned = values["model"].get("kernels", ()) is None
     if "data" in built:
         data = built["data"]
-        shape: tuple[int, ...] = (SIDE, SIDE)
+        side = getattr(data, "size", None) or SIDE
+        shape: tuple[int, ...] = (side, side)
         if isinstance(data, PatchDataModule):  # a planned network takes no patch before it is planned
             shape = PATCH if is_planned or isinstance(data.patch, str) else tuple(data.patch)
         checks.append(partial(_check_output, net, data.neighbours, data.labels, shape))
-    if "loss" in built:
-        checks.append(partial(check_loss, built["loss"]))
+    if "loss" in built and "labels" in built:
+        checks.append(partial(check_loss, built["loss"], len(built["labels"].classes)))
     if (finetune := built.get("finetune")) is not None:
         checks.append(partial(check_frozen, net, finetune.frozen))
     for key, strict in (("init_from", values["init_strict"]), ("resume_from", True)):

@@ -61,14 +61,21 @@ class Loss(nn.Module):
             return self.reduce(sum_over_ranks(self.terms(logits.float(), target).sum(0)))
 
 
-def check_loss(loss: object) -> None:
-    """Raise `ValueError` unless ``loss`` computes terms that can be summed over slices."""
+def check_loss(loss: object, classes: int) -> None:
+    """Raise `ValueError` unless ``loss`` computes terms of logits that can be summed over slices."""
     if not isinstance(loss, Loss):
         name = f"{type(loss).__module__}.{type(loss).__name__}"
         raise ValueError(
             f"loss: {name} does not compute sums over slices; set "
             f"loss=slice_mean loss.loss._target_={name}"
         )
+    try:
+        loss.terms(torch.zeros(2, classes, 64, 64), torch.zeros(2, 64, 64, dtype=torch.uint8))
+    except Exception as error:  # arbitrary losses raise arbitrary errors
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"loss: cannot be applied to logits of {classes} classes ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Tensor:
@@ -165,6 +172,9 @@ class SliceMean(Loss):
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         target = target.long()[:, None] if self.channel else target.long()
         values = [self.loss(logits[i : i + 1], target[i : i + 1]) for i in range(len(logits))]
+        if values[0].numel() != 1:
+            name = type(self.loss).__name__
+            raise ValueError(f"{name} returns {list(values[0].shape)}, not a scalar; return the mean")
         loss = torch.stack(values).reshape(-1, 1)
         return torch.cat([loss, torch.ones_like(loss)], dim=1)
 

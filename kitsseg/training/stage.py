@@ -107,12 +107,17 @@ def fit(
     elif trainer.is_global_zero:
         best.unlink(missing_ok=True)  # left by an attempt that ended within its first epoch
     trainer.fit(task, datamodule=data, ckpt_path=resume)
+    if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
+        log.info(f"stage {stage} stopped after epoch {trainer.current_epoch} of {trainer.max_epochs}")
     trainer.strategy.barrier()  # other ranks read the files of the first one
     if trainer.strategy.broadcast(not best.is_file()):
-        log.warning(f"stage {stage} ended without a validation: using the last weights")
+        log.warning(f"stage {stage} ended without a best.ckpt: using the last weights")
         trainer.save_checkpoint(best)
     (curve,) = (callback for callback in callbacks if isinstance(callback, LearningCurve))
-    epochs = {"run": trainer.current_epoch, "best": checkpoint.read(best)["epoch"] + 1}
+    epochs = {
+        "run": trainer.current_epoch,
+        "best": min(trainer.current_epoch, checkpoint.read(best)["epoch"] + 1),
+    }
     if (
         steps := trainer.global_step - curve.validated_step
     ) and trainer.max_steps == trainer.global_step:

@@ -88,7 +88,7 @@ class SegmentationTask(pl.LightningModule):
         super().__init__()
         self.net = net
         self.loss = SorensenDice() if loss is None else loss
-        check_loss(self.loss)
+        check_loss(self.loss, len(labels.classes))
         self.window = Window(**KITS_WINDOW) if window is None else window
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header

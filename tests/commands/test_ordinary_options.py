@@ -16,7 +16,7 @@ from tests.helpers.forks import command
 
 STOPPING = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss}"
 SAVING = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, monitor: val/loss}"
-LAST = "stage train ended without a validation: using the last weights"
+LAST = "stage train ended without a best.ckpt: using the last weights"
 
 
 class Tiny(nn.Module):
@@ -32,6 +32,28 @@ class Tiny3d(Tiny):
     def __init__(self, classes: int = 3) -> None:
         super().__init__(classes)
         self.head = nn.Conv3d(1, classes, 3, padding=1)  # type: ignore[assignment]
+
+
+class Broken(Tiny):
+    def forward(self, image: Tensor) -> Tensor:
+        return self.haed(image)
+
+
+class PerPixel(nn.Module):
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits, target, reduction="none")
+
+
+class TwoClasses(nn.Module):
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits, target, weight=torch.ones(2))
+
+
+class Multiple(Tiny):
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-1] % 64:
+            raise ValueError("needs a multiple of 64")
+        return self.head(image)
 
 
 class Pair(Tiny):
@@ -137,6 +159,32 @@ OWN = "tests.commands.test_ordinary_options"
             ["paths.output=/proc/nosuch"],
             "paths.output=/proc/nosuch: .*; set a folder",
         ),
+        (
+            [f"+callbacks.x={STOPPING.replace('loss', 'los')}"],
+            "callbacks.x.monitor=val/los: must be one",
+        ),
+        (
+            [f"+callbacks.x={STOPPING.replace('loss', 'tumour_dice')}"],
+            "callbacks.x.mode=min: would choose the worst val/tumour_dice; set callbacks.x.mode=max",
+        ),
+        ([f"loss._target_={OWN}.PerPixel"], "PerPixel has no arguments .*; remove them: '~loss"),
+        (
+            ["loss=slice_mean", f"loss.loss._target_={OWN}.PerPixel"],
+            r"PerPixel returns \[1, 64, 64\], not a scalar; return the mean",
+        ),
+        (
+            ["loss=slice_mean", f"loss.loss._target_={OWN}.TwoClasses"],
+            "loss: cannot be applied to logits of 3 classes .RuntimeError: weight tensor",
+        ),
+        (["+epochs=3"], "epochs: no such key"),
+        (["epochs=3"], "did you mean finetune.epochs or trainer.max_epochs"),
+        (["train.max_epochs=3"], "did you mean trainer.max_epochs"),
+        (
+            ["model=own", f"model._target_={OWN}.Broken"],
+            "has no attribute 'haed' at .*ordinary_options.py",
+        ),
+        (["model=own", f"model._target_={OWN}.Multiple", "data.size=96"], "needs a multiple of 64"),
+        (["model=own", "+model.width=3"], "has no such argument .*; to remove it: '~model.width'"),
         (["model=own"], "model: Pair returns a tuple; kitsseg needs a tensor of logits"),
     ],
 )

@@ -226,7 +226,7 @@ def test_failing_job_is_reported_at_once_and_others_continue(
     assert done.returncode == 1
     assert "kitsseg.train: data.exclude=['case_99999']: data.root has no such cases" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "finetune=none: epochs has no effect" in done.stdout
+    assert "finetune=none: finetune.epochs has no effect" in done.stdout
     folder = tmp_path / "outputs" / "demo"
     jobs = runs.jobs_below(folder)
     assert [job.state for job in jobs] == ["failed", "complete"]

@@ -67,7 +67,7 @@ def test_labels_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     problem = f"labels: {tmp_path / 'dataset.json'}: target: x must be one of kidney, tumour"
     assert find_problems("train", [*given, "labels.target=x"]) == [problem]
     (problem,) = find_problems("train", [*given, "data.root=nowhere"])
-    assert problem == "labels: nowhere: contains no dataset.json; set nnU-Net's raw folder"
+    assert problem == "labels: nowhere: does not exist; set the folder of a data set in nnU-Net's layout"
 
 
 def test_zero_and_false_are_values() -> None:
@@ -148,7 +148,7 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
         ("checkpoint.mode=mn", "checkpoint.mode=mn: must be one of min, max"),
         (
             "checkpoint.monitor=val/tumour_dice",
-            "checkpoint.mode=min: would choose the worst val/tumour_dice; set max",
+            "checkpoint.mode=min: would choose the worst val/tumour_dice; set checkpoint.mode=max",
         ),
         ("callbacks.progress=null", "; to omit it: ~callbacks.progress"),
         ("trainer.max_epochs=null", "trainer: lacks max_epochs; start your file with defaults: [auto]"),

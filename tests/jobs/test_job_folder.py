@@ -158,7 +158,46 @@ def test_cases_that_changed_since_the_run(tmp_path: Path, caplog: pytest.LogCapt
         assert sweep.guard(lambda: None, folder, SETTINGS, {})
     assert "case_00007: changed since this run was started; choose another name= to train" in caplog.text
     image.unlink()  # a finished run does not need its data
-    assert job_folder.changed_cases(folder) == ""
+    assert job_folder.changed_inputs(folder) == ""
+
+
+def test_own_code_that_changed_since_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "minepkg").mkdir()
+    helper = tmp_path / "minepkg" / "helper.py"
+    helper.write_text("width = 1")
+    (tmp_path / "minepkg" / "net.py").write_text("from minepkg.helper import width")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    inner = {"_target_": "torch.nn.Identity", "parts": [{"_target_": "minepkg.net.Net"}]}
+    settings = {**SETTINGS, "model": {"_target_": "kitsseg.models.unet.UNet", "inner": inner}}
+    assert list(job_folder.own_code(settings)) == ["minepkg"]
+    folder = tmp_path / "job"
+    folder.mkdir()
+    job_folder.claim(folder, settings)
+    (folder / "checkpoints").mkdir()
+    job_folder.claim(folder, settings)  # resumes
+    helper.write_text("width = 2")
+    with pytest.raises(ValueError, match="minepkg: changed since this run was started: choose another"):
+        job_folder.claim(folder, settings)
+    record().write(folder)
+    (folder / "status.json").write_text('{"status": "complete"}')
+    with caplog.at_level("INFO", "kitsseg"):
+        assert sweep.guard(lambda: None, folder, settings, {})
+    assert "minepkg: changed since this run was started; choose another name= to train" in caplog.text
+
+
+def test_a_trial_starts_from_scratch(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "trainer": {"fast_dev_run": True}}
+    job_folder.claim(tmp_path, settings)
+    job_folder.Phases(tmp_path)("train", lambda: 1)
+    (tmp_path / "checkpoints").mkdir()
+    record().write(tmp_path)
+    (tmp_path / "status.json").write_text('{"status": "complete"}')
+    ran = []
+    assert sweep.guard(lambda: ran.append(1), tmp_path, settings, {})
+    assert ran == [1] and not (tmp_path / job_folder.PHASES).exists()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("content", ['{"seed":', "[1]", "", "\xff"])

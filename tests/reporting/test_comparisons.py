@@ -35,6 +35,16 @@ def test_only_common_cases_count() -> None:
     assert comparisons.comparison_cells([kidney]) == [[*line, "+1.00"]]
 
 
+def test_two_models_that_learned_nothing_are_not_equivalent() -> None:
+    runs = [
+        validated(name, [value, 0.0, value, value], seed=seed)
+        for name, value in (("a", 0.001), ("b", 0.002))
+        for seed in range(3)
+    ]
+    verdicts = [c.verdict for c in comparisons.compare(group_runs(runs))]
+    assert verdicts == ["undecided", "undecided"]
+
+
 def test_no_common_case() -> None:
     found = comparisons.compare(group_runs([validated("a", [0.1]), validated("b", [0.9], first=1)]))
     cells = comparisons.comparison_cells(found)[0]

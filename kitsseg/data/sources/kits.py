@@ -190,6 +190,8 @@ class Kits19(Source):
         if any(is_file(c.image) and _has_label(c) for c in cases):
             return cases
         problem = "does not exist"
+        if (root / "dataset.json").is_file():
+            raise ValueError(f"{root}: has nnU-Net's layout; set data=nnunet labels=nnunet")
         if root.is_dir():
             problem = f"contains no folder case_XXXXX with {IMAGE_NAME} and {self.label_name}"
         command = f"run python -m kitsseg.download root={root} (about 25 GB)"

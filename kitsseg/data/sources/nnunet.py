@@ -102,7 +102,10 @@ def _read(root: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ValueError(f"{root}: contains no {DATASET}; set nnU-Net's raw folder") from None
+        problem = f"contains no {DATASET}" if root.is_dir() else "does not exist"
+        raise ValueError(
+            f"{root}: {problem}; set the folder of a data set in nnU-Net's layout"
+        ) from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); export it again") from error
     if not isinstance(content, dict):
