@@ -139,6 +139,11 @@ class _Composer:
                 if lines[count] not in groups and not override.is_add():
                     cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
                     unknown = _unknown_key(override, cfg)
+                if "No match in the defaults list" in str(first):
+                    choice = str(override.value())
+                    meant = [s for s in self.command.sections if choice in self._options(s)]
+                    remedy = f"; did you mean {meant[0]}={choice}?" if meant else ""
+                    return f"{lines[count]}: no such group in this command{remedy}"
                 adds = isinstance(override.value(), dict) and not override.is_add()
                 remedy = f"; to add keys, write '+{lines[count]}'" if adds else ""
                 return unknown or f"{lines[count]}: {_reason(first)}{remedy}"

@@ -61,7 +61,7 @@ def test_train_evaluate_and_predict_with_the_classes_of_nnunet(tmp_path: Path) -
     assert len(rows) == 6 and {"kidney_ml", "tumour_ml", "renal_cyst_ml"} <= set(rows[0])
     assert len(list((out / "probability_renal_cyst").iterdir())) == 6
     again = tmp_path / "metrics"
-    options = ["source=nnunet", "labels=nnunet", f"labels.root={root}", "postprocess=all"]
+    options = ["source=nnunet", "labels=nnunet", "postprocess=all"]
     assert evaluate(out, root, again, *options, "cases=all") == 0
     summary = record(again)["summary"]["as_predicted"]
     assert list(summary["dice"]) == ["kidney", "tumour", "renal_cyst"]
@@ -80,7 +80,7 @@ def test_verify_and_prepare_follow_the_labels(
     assert code == 1
     (problem, *_) = report["cases"][0]["problems"]
     assert "case_00000.nii.gz" in problem and "3" in problem and "144 voxels" in problem
-    code, report = verify(root, "source=nnunet", "labels=nnunet", f"labels.root={root}")
+    code, report = verify(root, "source=nnunet", "labels=nnunet")
     assert code == 0 and set(report["cases"][0]["ml"]) == {"kidney", "tumour", "renal_cyst"}
     assert "renal_cyst ml" in capsys.readouterr().out
     prepare(tmp_path, "data=nnunet", f"data.root={root}", "labels=nnunet")
@@ -105,7 +105,7 @@ def test_labels_that_contradict_dataset_json_are_one_line(tmp_path: Path) -> Non
     path = root / "dataset.json"
     path.write_text(path.read_text().replace('"kidney"', '"liver"'))
     said = f"{path}: value 1 is liver, but the labels read it as kidney; set "
-    remedy = ["labels=nnunet", f"labels.root={root}"]
+    remedy = ["labels=nnunet"]
     (tmp_path / "out").mkdir()
     for run in (
         lambda *labels: verify(root, "source=nnunet", *labels),

@@ -40,9 +40,14 @@ def test_intact_cases_have_no_problems(raw: Path, capsys: pytest.CaptureFixture[
     assert lines[-1].startswith("4 cases, 0 bad; ")
 
 
+def test_the_group_of_another_command_is_one_line(raw: Path) -> None:
+    (problem,) = find_problems("verify", [f"root={raw}", "data=nnunet"])
+    assert problem == "data=nnunet: no such group in this command; did you mean source=nnunet?"
+
+
 def test_labels_without_dataset_json_are_named(raw: Path) -> None:
     (problem,) = find_problems("verify", [f"root={raw}", "labels=nnunet", "labels.root=nowhere"])
-    assert problem == "labels: nowhere: contains no dataset.json; set nnU-Net's raw folder"
+    assert problem == "labels: nowhere: does not exist; set the folder of a data set in nnU-Net's layout"
     (raw / "nnunet").mkdir()
     here = f"labels.root={nnunet(raw / 'nnunet', [])}"  # the remedy
     assert find_problems("verify", [f"root={raw}", "labels=nnunet", here]) == []

@@ -142,7 +142,7 @@ def _check_names(path: Path, content: Mapping[str, Any], labels: Labels) -> None
                 if _spelled(name) != _spelled(read) and not is_renamed:
                     raise ValueError(
                         f"{path}: value {value} is {name}, but the labels read it as {read}; set "
-                        f"labels=nnunet labels.root={path.parent}, or labels of your own with values"
+                        "labels=nnunet, or labels of your own with values"
                     )
 
 
