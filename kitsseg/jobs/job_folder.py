@@ -94,7 +94,7 @@ def own_code(settings: Any) -> dict[str, dict[str, Any]]:
     """
     names = {target.partition(".")[0] for target in _targets(settings)} - sys.stdlib_module_names
     found: dict[str, dict[str, Any]] = {}
-    for name in sorted(names - {"kitsseg"}):
+    for name in sorted(names - {"kitsseg", "__main__"}):
         spec = find_spec(name)
         folders = list(spec.submodule_search_locations or ()) if spec else []
         files = [path for folder in folders for path in sorted(Path(folder).rglob("*.py"))]

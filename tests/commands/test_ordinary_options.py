@@ -74,6 +74,10 @@ def result(folder: Path) -> dict:
         (["trainer.check_val_every_n_epoch=5", "loss=slice_mean"], LAST),
         (["+trainer.limit_val_batches=0", "+trainer.profiler=simple"], LAST),
         (["+trainer.overfit_batches=1", f"+callbacks.stop={STOPPING}"], "finetune 1/1"),
+        (
+            ["trainer.max_epochs=3", f"+callbacks.stop={STOPPING[:-1]}, patience: 1, min_delta: 9}}"],
+            "stage train stopped after epoch 2 of 3",
+        ),
     ],
 )
 def test_options_of_the_trainer(tmp_path: Path, options: list[str], said: str) -> None:

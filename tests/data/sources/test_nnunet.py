@@ -103,7 +103,9 @@ def test_files_that_do_not_fit_are_refused(block_cases: list[Case], tmp_path: Pa
 
 
 def test_a_root_that_is_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="contains no dataset.json; set the folder of a data set in nnU-Net's layout"):
+    with pytest.raises(
+        ValueError, match="contains no dataset.json; set the folder of a data set in nnU-Net's layout"
+    ):
         NnUNet().find(tmp_path)
     for text, problem in (("{", "cannot be read"), ("[]", "is a list, not an object")):
         (tmp_path / "dataset.json").write_text(text)
