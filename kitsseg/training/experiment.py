@@ -179,8 +179,8 @@ class Experiment:
             write_json(self.folder / "cases.json", versions)
         device, precision = trainer.strategy.root_device, str(trainer.precision)
         log.info(
-            f"{self.model}, seed {self.settings['seed']}: {len(data.split.train)} training cases with "
-            f"{len(data.rows(0))} {data.samples}, {len(data.split.validation)} validation cases"
+            f"{self.model}, seed {self.settings['seed']}: training cases {len(data.split.train)} "
+            f"({len(data.rows(0))} {data.samples}), validation cases {len(data.split.validation)}"
             + (f", {len(data.split.test)} test cases, not used" if data.split.test else "")
         )
         log.info(f"precision {precision}, folder {self.folder}")
