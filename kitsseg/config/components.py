@@ -99,9 +99,10 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
                 problems.append(f"{where}={node[name]!r}: {wrong}")
         elif "**" not in hints:
             options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
-            remedy = renamed(str(name), key) or suggestion(str(name), options, f"{key}.")
+            remedy = suggestion(str(name), options, f"{key}.")
             if not remedy.endswith("?"):
                 remedy += f"; to remove it: {_removals([name], key, node)}"
+            remedy = renamed(str(name), key) or remedy
             problems.append(f"{where}: {node['_target_']} has no such argument{remedy}")
     if node.get("_partial_") and not section.partial:  # its caller may pass the other arguments
         return problems

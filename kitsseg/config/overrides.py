@@ -139,7 +139,7 @@ class _Composer:
                 if lines[count] not in groups and not override.is_add():
                     cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
                     unknown = _unknown_key(override, cfg)
-                if "No match in the defaults list" in str(first):
+                if _reason(first).startswith(f"Could not override '{override.key_or_group}'. No match"):
                     choice = str(override.value())
                     meant = [s for s in self.command.sections if choice in self._options(s)]
                     remedy = f"; did you mean {meant[0]}={choice}?" if meant else ""

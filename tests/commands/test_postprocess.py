@@ -34,7 +34,8 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ),
         (
             ["postprocess=all", "labels=kits23"],
-            "regions.kidney: the labels have no such region (kidney_and_masses, masses, tumour)",
+            "regions.kidney: the labels have no such region (kidney_and_masses, masses, tumour); set "
+            "postprocess=regions and rules for your regions",
         ),
         (
             ["postprocess=regions", "postprocess.regions.tumour.min_ml=1"],
