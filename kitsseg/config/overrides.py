@@ -68,7 +68,8 @@ class _Composer:
         try:
             hydra = self._compose(fixed).hydra
         except Exception as error:  # an invalid YAML file raises the errors of its parser
-            return [self._explain(fixed, error)]
+            message = self._explain_sweep(parsed, fixed) if multirun else ""
+            return [message or self._explain(fixed, error)]
         if multirun := multirun or str(hydra.mode).endswith("MULTIRUN"):
             params = OmegaConf.select(hydra, "sweeper.params", default=None)
             swept = [] if params is None else [f"{key}={value}" for key, value in params.items()]
@@ -87,6 +88,17 @@ class _Composer:
                 where = " ".join(line for line in job if line not in fixed_lines)
                 return [f"{p} (in the job {where})" if where else p for p in problems]
         return []
+
+    def _explain_sweep(self, parsed: list[Override], fixed: list[str]) -> str:
+        """Return a message if only choices of the sweep have a key; Hydra also composes without them."""
+        jobs = combinations([lines for o in parsed if (lines := _values(o))])
+        composed = [self._is_composed(job) for job in jobs]
+        if not any(composed):
+            return ""
+        line = self._up_to_invalid(fixed)[-1]
+        if all(composed):
+            return f"{line}: the key is only in choices of the sweep; write '++{line}'"
+        return f"{line}: some choices of the sweep lack this key; sweep over the others alone"
 
     def _check_choice(self, override: Override) -> list[str]:
         """Return the problems of a choice: it does not exist, or its plugin is not installed."""
@@ -127,27 +139,44 @@ class _Composer:
             del cfg["hydra"]
         return validate(cfg, self.command, self.cache)
 
+    def _is_composed(self, job: list[str]) -> bool:
+        try:
+            self._compose(job)
+        except Exception:
+            return False
+        return True
+
+    def _up_to_invalid(self, job: list[str]) -> list[str]:
+        """Return the overrides, groups first, up to the first one that makes the composition fail."""
+        groups = [line for line in job if self._is_group(line)]
+        lines = groups + [line for line in job if line not in groups]
+        counts = range(1, len(lines) + 1)
+        return next((lines[:n] for n in counts if not self._is_composed(lines[:n])), [])
+
+    def _is_group(self, line: str) -> bool:
+        return bool(self._options(line.lstrip("+").partition("=")[0]))
+
     def _explain(self, job: list[str], error: Exception) -> str:
         """Return a message with the override that makes the composition fail, and the reason."""
-        groups = [line for line in job if self._options(line.lstrip("+").partition("=")[0])]
-        lines = groups + [line for line in job if line not in groups]
-        for count in range(len(lines)):
-            try:
-                self._compose(lines[: count + 1])
-            except Exception as first:
-                override, unknown = OverridesParser.create().parse_override(lines[count]), ""
-                if lines[count] not in groups and not override.is_add():
-                    cfg = OmegaConf.to_container(self._compose(lines[:count]), resolve=False)
-                    unknown = _unknown_key(override, cfg)
-                if _reason(first).startswith(f"Could not override '{override.key_or_group}'. No match"):
-                    choice = str(override.value())
-                    meant = [s for s in self.command.sections if choice in self._options(s)]
-                    remedy = f"; did you mean {meant[0]}={choice}?" if meant else ""
-                    return f"{lines[count]}: no such group in this command{remedy}"
-                adds = isinstance(override.value(), dict) and not override.is_add()
-                remedy = f"; to add keys, write '+{lines[count]}'" if adds else ""
-                return unknown or f"{lines[count]}: {_reason(first)}{remedy}"
-        return _reason(error)
+        if not (lines := self._up_to_invalid(job)):
+            return _reason(error)
+        *valid, line = lines
+        override, unknown = OverridesParser.create().parse_override(line), ""
+        if not self._is_group(line) and not override.is_add():
+            cfg = OmegaConf.to_container(self._compose(valid), resolve=False)
+            unknown = _unknown_key(override, cfg)
+        try:
+            self._compose(lines)
+        except Exception as first:
+            error = first
+        if _reason(error).startswith(f"Could not override '{override.key_or_group}'. No match"):
+            choice = str(override.value())
+            meant = [s for s in self.command.sections if choice in self._options(s)]
+            remedy = f"; did you mean {meant[0]}={choice}?" if meant else ""
+            return f"{line}: no such group in this command{remedy}"
+        adds = isinstance(override.value(), dict) and not override.is_add()
+        remedy = f"; to add keys, write '+{line}'" if adds else ""
+        return unknown or f"{line}: {_reason(error)}{remedy}"
 
 
 def _values(override: Override) -> list[str]:

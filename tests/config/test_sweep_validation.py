@@ -37,6 +37,17 @@ def test_every_job_of_a_sweep_is_checked(lines: list[str], problem: str) -> None
     assert found.startswith(problem)
 
 
+def test_key_of_swept_models_needs_plus_signs() -> None:
+    lines, patch = ["model=unet3d,attn_unet3d", "seed=0,1"], "data.patch=[16,32,32]"
+    (problem,) = find_problems("train", [*lines, patch], multirun=True)
+    assert problem == f"{patch}: the key is only in choices of the sweep; write '++{patch}'"
+    assert find_problems("train", [*lines, f"++{patch}"], multirun=True) == []
+    (problem,) = find_problems("train", ["model=unet,unet3d", patch], multirun=True)
+    assert problem == f"{patch}: some choices of the sweep lack this key; sweep over the others alone"
+    misspelt = find_problems("train", [*lines, "data.ptch=[16,32,32]"], multirun=True)
+    assert misspelt == ["data.ptch: no such key"]
+
+
 def test_sweep_in_a_config_file_is_checked(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
