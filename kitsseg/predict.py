@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import glob
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,7 @@ def run(cfg: DictConfig) -> int:
     from kitsseg.inference.segmenter import Segmenter
     from kitsseg.system.files import fingerprint
 
-    paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else cfg.checkpoint
-    checkpoints = [Path(path).expanduser() for path in paths]
+    checkpoints = find_checkpoints(cfg.checkpoint)
     source = Path(cfg.input).expanduser()
     found = find_in_table(source) if source.suffix.lower() == ".csv" else find_images(source)
     requested = requested_cases(plain(cfg.cases), cfg.submission, found)
@@ -135,6 +135,17 @@ def run(cfg: DictConfig) -> int:
         print_error("predict", "dicom_seg=true has no effect: the input is not DICOM")
     problems |= segment_all(remaining, cfg.offset_hu, segmenter, files, record)
     return finish(files, scans, len(scans) - len(remaining), found.others, problems)
+
+
+def find_checkpoints(names: str | Sequence[str]) -> list[Path]:
+    """Return the paths ``names``; one with ``*`` stands for all files that match it, sorted."""
+    paths: list[Path] = []
+    for name in [names] if isinstance(names, str) else names:
+        path = str(Path(name).expanduser())
+        if not (found := sorted(glob(path)) if "*" in path else [path]):
+            raise ValueError(f"checkpoint={name}: no such files")
+        paths += map(Path, found)
+    return paths
 
 
 def find_in_table(path: Path) -> "Found":

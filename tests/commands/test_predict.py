@@ -1,6 +1,7 @@
 """Tests of `kitsseg.predict`: its output files and its errors."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -104,6 +105,20 @@ def test_unwritable_output_is_reported_in_one_line(guesser: Path, blocks: Path, 
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith(f"kitsseg.predict: output={output}: ")
         assert done.stderr.endswith("; name another folder\n")
+
+
+def test_path_with_asterisk_averages_all_checkpoints(
+    guesser: Path, blocks: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("fold-1", "fold-0")]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(guesser, folder / "best.ckpt")
+    predict(tmp_path / "fold-*" / "best.ckpt", blocks, tmp_path / "out", "cases=[0]")
+    about = json.loads((tmp_path / "out" / "predict.json").read_text())
+    assert about["checkpoints"] == [str(folder / "best.ckpt") for folder in reversed(folders)]
+    with pytest.raises(ValueError, match=r"checkpoint=.*/\*.onnx: no such files"):
+        predict(tmp_path / "*.onnx", blocks, tmp_path / "other")
 
 
 def test_file_that_is_not_a_checkpoint_is_rejected(blocks: Path, tmp_path: Path) -> None:
