@@ -14,7 +14,7 @@ from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.slices.dataset import Sample, SliceDataset
 from kitsseg.data.slices.sampling import Draw, Rows
 
-SHARE = 0.5  # of the slices with a kidney receive a tumour
+SHARE = 0.5  # of the slices that may receive a tumour
 DIAMETER = (8.0, 48.0)  # of the copies in pixels, log-uniform: small tumours are missed most often
 SCALE = (0.5, 1.5)  # limits of the magnification
 GAIN = (0.85, 1.15)
@@ -27,6 +27,7 @@ class CopiedTumours(SliceDataset):
     """Slices of a store, some with a copied tumour. The augmentation is applied afterwards."""
 
     donors: Rows
+    into_tumour_slices = False  # otherwise, into all slices with a kidney
 
     def __getitem__(self, draw: Draw) -> Sample:
         augmentation, self.augmentation = self.augmentation, None
@@ -36,7 +37,7 @@ class CopiedTumours(SliceDataset):
             self.augmentation = augmentation
         image, label = np.array(sample["image"]), np.array(sample["label"])
         rng = np.random.default_rng([self.seed, draw.epoch, draw.position, 12])
-        if rng.random() < SHARE:
+        if rng.random() < SHARE and ((label == TUMOUR).any() or not self.into_tumour_slices):
             image, label = self._paste(image, label, rng)
         if augmentation is not None:
             image, label = augmentation(image, label, (self.seed, draw.epoch, draw.position))
@@ -79,4 +80,14 @@ class SlicesWithCopies(SliceDataModule):
         samples = CopiedTumours(self.store, self.neighbours, self.augmentation, self.seed)
         index = self.store.index
         samples.donors = self.train_rows[index.contains([TUMOUR])[self.train_rows]]
+        return samples
+
+
+class TumourSlicesWithCopies(SlicesWithCopies):
+    """As `SlicesWithCopies`, but only slices with a tumour receive a second one."""
+
+    def _training_samples(self) -> Dataset[Sample]:
+        samples = super()._training_samples()
+        assert isinstance(samples, CopiedTumours)
+        samples.into_tumour_slices = True
         return samples
