@@ -27,6 +27,7 @@ RENAMED = {
     "tumour_within_mm": "regions.tumour.within_mm",
     "min_tumour_ml": "regions.tumour.min_ml",
 }
+NAMES = {"a valid array": "a list", "a valid string": "a string"}  # of types, for pydantic's
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -227,7 +228,7 @@ def mismatch(value: Any, hint: Any) -> str:
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         messages = (item["msg"].removeprefix("Input should be ") for item in error.errors())
-        kinds = list(dict.fromkeys(m for m in messages if "isinstance" not in m))
+        kinds = list(dict.fromkeys(NAMES.get(m, m) for m in messages if "isinstance" not in m))
         name = getattr(hint, "__name__", str(hint))
         return f"must be {' or '.join(kinds)}" if kinds else f"must be a component that builds a {name}"
     except (PydanticUserError, TypeError):  # the annotation is not a type of plain values

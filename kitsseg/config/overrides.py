@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ EXTRAS = {
 }
 # In a larger sweep, every value is checked at least once, but not every combination.
 MAX_JOBS = 64
+ALONE = "some choices of the sweep lack this key; sweep over the others alone"
 
 
 def find_problems(
@@ -68,8 +70,7 @@ class _Composer:
         try:
             hydra = self._compose(fixed).hydra
         except Exception as error:  # an invalid YAML file raises the errors of its parser
-            message = self._explain_sweep(parsed, fixed) if multirun else ""
-            return [message or self._explain(fixed, error)]
+            return [self._explain_sweep(parsed, fixed) if multirun else self._explain(fixed, error)]
         if multirun := multirun or str(hydra.mode).endswith("MULTIRUN"):
             params = OmegaConf.select(hydra, "sweeper.params", default=None)
             swept = [] if params is None else [f"{key}={value}" for key, value in params.items()]
@@ -83,22 +84,28 @@ class _Composer:
             return [f"{line} is a sweep: add -m{remedy}"]
         values = {o.get_key_element(): _values(o) for o in parsed}  # the last override of a key wins
         fixed_lines = {lines[0] for lines in values.values() if len(lines) == 1}
+        added = {o.key_or_group: o.input_line for o in parsed if o.is_add() or o.is_force_add()}
         for job in combinations([lines for lines in values.values() if lines]):
             if problems := self._check_job(job):
-                where = " ".join(line for line in job if line not in fixed_lines)
-                return [f"{p} (in the job {where})" if where else p for p in problems]
+                if not (where := " ".join(line for line in job if line not in fixed_lines)):
+                    return problems
+                lacking = [line for key, line in added.items() if f"'~{key}'" in " ".join(problems)]
+                problems = [f"{line}: {ALONE}" for line in lacking if line in fixed_lines] or problems
+                return [f"{problem} (in the job {where})" for problem in problems]
         return []
 
     def _explain_sweep(self, parsed: list[Override], fixed: list[str]) -> str:
-        """Return a message if only choices of the sweep have a key; Hydra also composes without them."""
+        """Return why the overrides of all jobs are invalid without those of a single job.
+
+        Hydra also composes them without the choices of the sweep, which may be the only ones with a key.
+        """
         jobs = combinations([lines for o in parsed if (lines := _values(o))])
-        composed = [self._is_composed(job) for job in jobs]
-        if not any(composed):
-            return ""
+        errors = [self._error(job) for job in jobs]
+        if (error := errors[0]) is not None and all(errors):
+            return self._explain(jobs[0], error)
         line = self._up_to_invalid(fixed)[-1]
-        if all(composed):
-            return f"{line}: the key is only in choices of the sweep; write '++{line}'"
-        return f"{line}: some choices of the sweep lack this key; sweep over the others alone"
+        only = f"the key is only in choices of the sweep; write '++{line}'"
+        return f"{line}: {ALONE if any(errors) else only}"
 
     def _check_choice(self, override: Override) -> list[str]:
         """Return the problems of a choice: it does not exist, or its plugin is not installed."""
@@ -139,22 +146,35 @@ class _Composer:
             del cfg["hydra"]
         return validate(cfg, self.command, self.cache)
 
-    def _is_composed(self, job: list[str]) -> bool:
+    def _error(self, job: list[str]) -> Exception | None:
         try:
             self._compose(job)
-        except Exception:
-            return False
-        return True
+        except Exception as error:
+            return error
+        return None
 
     def _up_to_invalid(self, job: list[str]) -> list[str]:
         """Return the overrides, groups first, up to the first one that makes the composition fail."""
         groups = [line for line in job if self._is_group(line)]
         lines = groups + [line for line in job if line not in groups]
         counts = range(1, len(lines) + 1)
-        return next((lines[:n] for n in counts if not self._is_composed(lines[:n])), [])
+        return next((lines[:n] for n in counts if self._error(lines[:n])), [])
 
     def _is_group(self, line: str) -> bool:
         return bool(self._options(line.lstrip("+").partition("=")[0]))
+
+    def _choices_with(self, override: Override, lines: list[str]) -> list[str]:
+        """Return the choices of networks, or of the key's own group, that have the key."""
+        path, found = override.key_or_group.split("."), []
+        for group in dict.fromkeys([path[0], "model"]):
+            others = [line for line in lines if line.lstrip("+").partition("=")[0] != group]
+            for name in self._options(group):
+                with suppress(Exception):
+                    node: Any = self._compose([*others, f"{group}={name}"])
+                    for part in path[:-1]:
+                        node = node[part]
+                    found += [f"{group}={name}"] if path[-1] in node else []
+        return found
 
     def _explain(self, job: list[str], error: Exception) -> str:
         """Return a message with the override that makes the composition fail, and the reason."""
@@ -164,11 +184,8 @@ class _Composer:
         override, unknown = OverridesParser.create().parse_override(line), ""
         if not self._is_group(line) and not override.is_add():
             cfg = OmegaConf.to_container(self._compose(valid), resolve=False)
-            unknown = _unknown_key(override, cfg)
-        try:
-            self._compose(lines)
-        except Exception as first:
-            error = first
+            unknown = _unknown_key(override, cfg, lambda: self._choices_with(override, valid))
+        error = self._error(lines) or error
         if _reason(error).startswith(f"Could not override '{override.key_or_group}'. No match"):
             choice = str(override.value())
             meant = [s for s in self.command.sections if choice in self._options(s)]
@@ -201,8 +218,11 @@ def _reason(error: BaseException) -> str:
     return message.split(" Config search path:")[0]
 
 
-def _unknown_key(override: Override, cfg: Any) -> str:
-    """Return a message about an unknown key, with the closest valid key; empty if the key exists."""
+def _unknown_key(override: Override, cfg: Any, choices: Callable[[], list[str]]) -> str:
+    """Return a message about an unknown key, with the closest valid key; empty if the key exists.
+
+    ``choices`` returns the choices with which it exists.
+    """
     key, parent, prefix, part = override.key_or_group, cfg, "", ""
     outer: dict[str, Any] = {}
     for part in key.split("."):
@@ -224,6 +244,8 @@ def _unknown_key(override: Override, cfg: Any) -> str:
     if (near := closest(part, siblings | accepted)) is not None:
         rest = key.removeprefix(prefix + part)
         return f"{key}: no such key; did you mean {'' if near in siblings else '+'}{prefix}{near}{rest}?"
+    if found := choices():
+        return f"{key}: no such key here; it belongs to {' or '.join(found)}"
     if elsewhere := [full for full in _keys(cfg) if full.endswith((f".{part}", f"_{part}"))]:
         return f"{key}: no such key; did you mean {' or '.join(elsewhere)}?"
     return f"{key}: no such key{suggestion(part, siblings)}"

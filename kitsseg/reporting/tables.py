@@ -98,9 +98,12 @@ def note(done: Study) -> str:
     runs = trained_runs(done.rows)
     seeds = sorted({run.seed for run in runs})
     tuned = {run.after is not None for run in runs}
+    samples = dict.fromkeys(
+        "patches" if "patch" in run.config.get("data", {}) else "slices" for run in runs
+    )
     stages = {
         (): "",
-        (True,): f", after fine-tuning on {target_words(done.rows)} slices",
+        (True,): f", after fine-tuning on {target_words(done.rows)} {' or '.join(samples)}",
         (False,): ", without fine-tuning",
     }
     stage = stages.get((*tuned,), ", after fine-tuning where a run includes it")

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from kitsseg.config import overrides, validation
 from tests import ROOT
-from tests.config.test_validation import NO_ATN_UNET, NO_GATE
+from tests.config.test_validation import NO_ATN_UNET
 from tests.helpers.commands import find_problems
 
 
@@ -26,7 +26,8 @@ def test_valid_sweep_has_no_problems() -> None:
         (["model=unet,atn_unet"], NO_ATN_UNET),
         (
             ["model=attn_unet,unet", "seed=0,1", "model.gate_ratio=1"],
-            f"{NO_GATE} (in the job model=unet seed=0)",
+            "model.gate_ratio: no such key here; it belongs to model=attn_unet or model=attn_unet3d "
+            "(in the job model=unet seed=0)",
         ),
         (["data.batch_size=4,x"], "data.batch_size='x': must be a valid integer"),
         (["seed=0,1,2", "window.sd_hu=0"], "window.sd_hu=0: must be above 0 (in the job seed=0)"),
@@ -42,10 +43,18 @@ def test_key_of_swept_models_needs_plus_signs() -> None:
     (problem,) = find_problems("train", [*lines, patch], multirun=True)
     assert problem == f"{patch}: the key is only in choices of the sweep; write '++{patch}'"
     assert find_problems("train", [*lines, f"++{patch}"], multirun=True) == []
-    (problem,) = find_problems("train", ["model=unet,unet3d", patch], multirun=True)
-    assert problem == f"{patch}: some choices of the sweep lack this key; sweep over the others alone"
     misspelt = find_problems("train", [*lines, "data.ptch=[16,32,32]"], multirun=True)
-    assert misspelt == ["data.ptch: no such key"]
+    assert misspelt == ["data.ptch: no such key; did you mean data.patch?"]
+
+
+@pytest.mark.parametrize(
+    "lines", [["data.patch=[16,32,32]"], ["++data.patch=[1,2,3]", "+data.centred=1"]]
+)
+def test_key_that_some_swept_models_lack_needs_a_sweep_of_its_own(lines: list[str]) -> None:
+    problems = find_problems("train", ["model=unet,unet3d", *lines], multirun=True)
+    remedy = "some choices of the sweep lack this key; sweep over the others alone"
+    job = " (in the job model=unet)" if len(lines) > 1 else ""
+    assert problems == [f"{line}: {remedy}{job}" for line in lines]
 
 
 def test_sweep_in_a_config_file_is_checked(tmp_path: Path) -> None:

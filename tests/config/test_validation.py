@@ -32,10 +32,6 @@ NO_ATN_UNET = (
 NO_BATCH = (
     "loss.dice.bacth: kitsseg.training.losses.SorensenDice has no such argument; did you mean loss.dice"
 )
-NO_GATE = (
-    "model.gate_ratio: no such key (class_prior, classes, depth, dropout, in_channels, norm, "
-    "supervised, up, width)"
-)
 
 
 def composed(*overrides: str, command: str = "train") -> DictConfig:
@@ -130,6 +126,12 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
         ),
         ("modell=unet", "modell: no such key; did you mean model?"),
         ("background_keep=1", "background_keep: no such key; did you mean data.background_keep?"),
+        (
+            "data.patch=[16,32,32]",
+            "data.patch: no such key here; it belongs to model=attn_unet3d or model=monai_dynunet or "
+            "model=monai_segresnet3d or model=unet3d",
+        ),
+        ("optimizer.momentum=0.9", "optimizer.momentum: no such key here; it belongs to optimizer=sgd"),
         ("window.x=1", "window.x: no such key (high_hu, low_hu, mean_hu, sd_hu)"),
         ("name.x=1", "name.x: no such key; name is a value"),
         ("paths.outptu=x", "paths.outptu: no such key; did you mean paths.output?"),

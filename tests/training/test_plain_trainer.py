@@ -45,13 +45,14 @@ def test_train_test_predict_and_load(block_cases: list[Case], tmp_path: Path) ->
 
 def test_a_3d_network_is_trained_and_applied(blocks: Path, tmp_path: Path) -> None:
     augmentation, split = Augmentation([]), Seeded(0.33)
-    data = PatchDataModule(blocks, Kits19(), split, augmentation, tmp_path, patch=[4, 64, 64])
-    net = AttentionUNet(width=4, dims=3, strides=data.plan.strides, kernels=data.plan.kernels)
+    data = PatchDataModule(blocks, Kits19(), split, augmentation, tmp_path, patch=[4, 48, 48])
+    options = {"dims": 3, "depth": 2, "width": 4, "strides": None, "kernels": None}
+    net = AttentionUNet(**data.adapt(options))
     saved = ModelCheckpoint(tmp_path, filename="best", monitor="val/loss")
     runner = trainer(tmp_path, max_epochs=1, callbacks=[saved])
     runner.fit(SegmentationTask(net), datamodule=data)
     (predicted, *_) = runner.predict(SegmentationTask(net), datamodule=data)
-    assert predicted.shape == (2, 4, 64, 64) and predicted.dtype == torch.uint8
+    assert predicted.shape == (2, 4, 48, 48) and predicted.dtype == torch.uint8
     image = next(blocks.rglob("imaging.nii.gz"))
     assert Segmenter.load(tmp_path / "best.ckpt", device="cpu")(image).shape == (6, 64, 64)
 

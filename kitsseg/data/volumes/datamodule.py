@@ -101,14 +101,19 @@ class PatchDataModule(SliceDataModule):
 
     @property
     def plan(self) -> Plan:
-        """Spacing, patch and poolings; by default for a network of width 32 with 4 poolings."""
+        """Spacing, patch and poolings.
+
+        Without `adapt`, there are as many poolings as the patch allows, and at most four.
+        """
         if self._plan is None:
             self.adapt({})
         assert self._plan is not None
         return self._plan
 
     def adapt(self, network: dict[str, Any]) -> dict[str, Any]:
-        """Plan for a network; return its configuration with the strides and kernels that it leaves open.
+        """Plan for a network, given by its arguments; return them with strides and kernels.
+
+        Those that are None are replaced. Others are kept.
 
         Raises:
             ValueError: the patch does not fit the network, or the volumes do not fit into memory.
@@ -116,7 +121,7 @@ class PatchDataModule(SliceDataModule):
         geometry = self._geometry()
         self._plan = make_plan(
             [shape for shape, _ in geometry], [mm for _, mm in geometry], self.spacing_mm, self.patch,
-            network.get("depth", 4), network.get("width", 32), self.batch_size,
+            network.get("depth"), network.get("width", 32), self.batch_size,
             network.get("strides"),
         )  # fmt: skip
         if "kernels" not in network:

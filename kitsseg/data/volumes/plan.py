@@ -1,7 +1,7 @@
 """Spacing, patch and poolings for 3D, from the geometry of the cases.
 
 The rules are those of nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z; the default planner
-of version 2), for a fixed number of poolings.
+of version 2), for the number of poolings of a network.
 """
 
 import os
@@ -18,6 +18,7 @@ Shape = tuple[int, int, int]
 ANISOTROPIC = 3.0
 TYPICAL_VOXELS = 256**3  # of a patch before it is reduced to fit into memory
 MIN_SIDE = 4  # voxels of a patch at the coarsest level
+DEPTH = 4  # poolings, unless a network states its own number
 # Values in the convolutions' outputs for which a training step needs REFERENCE_GB of memory (nnU-Net).
 REFERENCE_VALUES, REFERENCE_GB = 2 * 560_000_000, 8.0
 BYTES_PER_VOXEL = 7  # of a volume while it is resampled: int16 HU, uint8 classes, float32 shares
@@ -67,10 +68,11 @@ def resampled_shapes(
 
 
 def poolings(
-    spacing_mm: Sequence[float], patch: Sequence[int], depth: int
+    spacing_mm: Sequence[float], patch: Sequence[int], depth: int | None
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Return the strides and kernels of a network with ``depth`` poolings.
 
+    None stands for as many poolings as the patch allows, and at most `DEPTH`.
     An axis is pooled while it has at least ``2 * MIN_SIDE`` voxels and its voxels are less than twice as
     long as those of the finest axis that can be pooled. Kernels are 1 along axes that are still coarser.
 
@@ -81,13 +83,16 @@ def poolings(
     strides: list[list[int]] = []
     kernels: list[list[int]] = []
     convolved = np.zeros(3, bool)
-    for level in range(depth + 1):
+    limit = DEPTH if depth is None else depth
+    for level in range(limit + 1):
         convolved |= mm < 2 * mm.min()
         kernels.append([3 if wide else 1 for wide in convolved])
-        if level == depth:
+        if level == limit:
             break
         possible = (sides >= 2 * MIN_SIDE) & (sides % 2 == 0)
         if not possible.any():
+            if depth is None:
+                break
             raise ValueError(
                 f"data.patch={list(patch)}: is too small for model.depth={depth}; set a larger patch, "
                 f"or model.depth={max(1, level)}"
@@ -111,7 +116,7 @@ def values_of_step(patch: Sequence[int], strides: list[list[int]], width: int, b
 def choose_patch(
     spacing_mm: Sequence[float],
     shape: Sequence[float],
-    depth: int,
+    depth: int | None,
     width: int,
     batch: int,
     memory_gb: float,
@@ -121,7 +126,7 @@ def choose_patch(
     Args:
         spacing_mm: spacing of the volumes.
         shape: their median shape.
-        depth, width: of the network.
+        depth, width: of the network; a depth of None stands for at most `DEPTH`.
         batch: patches per step.
         memory_gb: memory of the device.
 
@@ -131,9 +136,10 @@ def choose_patch(
     mm, limit = np.asarray(spacing_mm, float), REFERENCE_VALUES * memory_gb / REFERENCE_GB
     cube = (1 / mm) * (TYPICAL_VOXELS / np.prod(1 / mm)) ** (1 / 3)
     patch = np.maximum(1, np.rint(np.minimum(cube, shape))).astype(int)
+    most = DEPTH if depth is None else depth
     while True:
         # An axis is pooled at most while it keeps MIN_SIDE voxels; its side is a multiple of that.
-        counts = np.clip(np.log2(patch / MIN_SIDE), 0, depth).astype(int)
+        counts = np.clip(np.log2(patch / MIN_SIDE), 0, most).astype(int)
         factors = 2**counts
         patch = -(-patch // factors) * factors
         strides = poolings(mm.tolist(), patch.tolist(), depth)[0]
@@ -142,7 +148,7 @@ def choose_patch(
             return z, y, x
         smaller = patch - factors
         others = [max(np.delete(counts, axis)) for axis in range(3)]  # one axis must keep all poolings
-        keeps = np.maximum(others, np.log2(np.maximum(smaller, 1) / MIN_SIDE)) >= depth
+        keeps = np.maximum(others, np.log2(np.maximum(smaller, 1) / MIN_SIDE)) >= (depth or 0)
         reducible = (smaller >= MIN_SIDE) & keeps
         if not reducible.any():
             raise ValueError(
@@ -165,7 +171,7 @@ def make_plan(
     spacings: Sequence[Triple],
     spacing_mm: Sequence[float] | str | None,
     patch: Sequence[int] | str,
-    depth: int,
+    depth: int | None,
     width: int,
     batch: int,
     strides: Sequence[Sequence[int]] | None = None,
@@ -176,7 +182,8 @@ def make_plan(
         shapes, spacings: of the native volumes of all cases.
         spacing_mm: of the stored volumes; None: that of each case.
         patch: in voxels.
-        depth, width: number of poolings and channels of the first level of the network.
+        depth, width: number of poolings and channels of the first level of the network; a depth of None
+            stands for as many as the patch allows, and at most `DEPTH`.
         batch: patches per step.
         strides: of the network; None chooses them.
 
@@ -206,9 +213,10 @@ def make_plan(
     return Plan(target, chosen, [list(stride) for stride in strides], [[3] * 3] * (len(strides) + 1))
 
 
-def check_patch(patch: Shape, largest: npt.NDArray[np.float64], depth: int) -> None:
+def check_patch(patch: Shape, largest: npt.NDArray[np.float64], depth: int | None) -> None:
     """Raise `ValueError` if the patch is larger than all volumes; volumes are padded for pooling."""
-    fit = (np.ceil(largest / 2**depth) * 2**depth).astype(int)
+    factor = 2 ** (DEPTH if depth is None else depth)
+    fit = (np.ceil(largest / factor) * factor).astype(int)
     if (np.asarray(patch) > fit).any():
         raise ValueError(
             f"data.patch={list(patch)}: is larger than all volumes, which have at most "

@@ -33,6 +33,13 @@ def test_thick_slices_are_pooled_and_convolved_later() -> None:
     assert kernels == [[1, 3, 3], [1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]]
 
 
+def test_without_a_depth_the_patch_decides_how_often_it_is_pooled() -> None:
+    strides, kernels = poolings((1.0, 1.0, 1.0), (16, 48, 48), None)
+    assert strides == [[2, 2, 2], [2, 2, 2], [1, 2, 2]] and len(kernels) == 4
+    assert len(poolings((1.0, 1.0, 1.0), (256, 256, 256), None)[0]) == 4
+    assert make_plan(ISOTROPIC, [(1.0, 1.0, 1.0)] * 5, None, [16, 16, 16], None, 32, 2).strides
+
+
 def test_more_memory_gives_a_larger_patch() -> None:
     sizes = [
         np.prod(choose_patch((0.8, 0.8, 0.8), (400, 400, 400), 5, 32, 2, memory))
