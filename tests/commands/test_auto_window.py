@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
         "data=nnunet", f"data.root={root}", "labels=nnunet", *LINE, "paths.data=data",
         "trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu",
     ]  # fmt: skip
-    assert forks.run(home, *line, ranks=2, env={"KILL": "finetune:1"}) == [-signal.SIGKILL] * 2
+    assert -signal.SIGKILL in forks.run(home, *line, ranks=2, env={"KILL": "finetune:1"})
     assert {"train", "evaluate"} <= json.loads((home / "run/phases.json").read_text()).keys()
     assert forks.run(home, *line, ranks=2) == [0, 0]
     return home, line

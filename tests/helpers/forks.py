@@ -42,7 +42,8 @@ def run(
     ``KILL_OPENING`` in ``env`` names a folder in ``home``: see `_kill_opening`.
 
     Returns:
-        The exit code of each process, as in `subprocess`. If one fails, the others are killed.
+        The exit code of each process, as in `subprocess`. If one fails, the others are killed, unless
+        they fail first, because they have lost the connection to it.
     """
     about = [dict(env) if env is not None else {} for _ in range(ranks)]
     with closing(socket.socket()) as probe:
