@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kitsseg.evaluation.stats import case_means, weighted_means
+
 DRAWS = 1999
 
 Floats = NDArray[np.float64]
@@ -56,7 +58,7 @@ def optimism(recipes: Sequence[Sequence[Choice]], draws: int = DRAWS) -> float:
     samples = drawn[(drawn == 0).any(axis=1)]
     weights = np.vstack([np.ones(cases), samples]).astype(np.float64)  # all cases, then the samples
     found = [[_repeat(run, known, weights) for run in recipe] for recipe in recipes]
-    means = np.array([[_mean(np.array(part)) for part in zip(*r, strict=True)] for r in found])
+    means = np.array([[case_means(part) for part in zip(*recipe, strict=True)] for recipe in found])
     best = np.where(np.isnan(means[:, 0]), -np.inf, means[:, 0]).argmax(axis=0)
     seen, left_out = means[best, :, np.arange(len(weights))].T
     return float(seen[0] - np.nanmean(left_out[1:]))
@@ -65,18 +67,7 @@ def optimism(recipes: Sequence[Sequence[Choice]], draws: int = DRAWS) -> float:
 def _repeat(run: Choice, known: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
     """Return ``[draws]``: means of the chosen candidates, with weights and in cases of weight 0."""
     values, monitored = run.values[known], run.monitored[known]
-    means = _means(monitored if run.mode == "max" else -monitored, weights)
+    means = weighted_means(monitored if run.mode == "max" else -monitored, weights)
     place = np.arange(len(weights)), np.where(np.isnan(means), -np.inf, means).argmax(axis=1)
-    return _means(values, weights)[place], _means(values, (weights == 0).astype(np.float64))[place]
-
-
-def _means(values: Floats, weights: Floats) -> Floats:
-    """Return ``[draws, candidates]``: means of ``[cases, candidates]``, weights ``[draws, cases]``."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no case of a sample has a value
-        return np.asarray((weights @ np.where(known, values, 0)) / (weights @ known))
-
-
-def _mean(values: Floats) -> Floats:
-    """Return the mean of ``[runs, draws]`` over the runs with a value."""
-    return np.asarray(_means(values, np.ones((1, len(values))))[0])
+    left_out = (weights == 0).astype(np.float64)
+    return weighted_means(values, weights)[place], weighted_means(values, left_out)[place]

@@ -117,7 +117,7 @@ def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: in
 def case_means(values: ArrayLike) -> Floats:
     """Return ``[cases]``: the mean of ``[seeds, cases]`` over the seeds with a value."""
     table = _table(values)
-    return np.asarray(_weighted(table, np.ones((1, len(table))))[0])
+    return np.asarray(weighted_means(table, np.ones((1, len(table))))[0])
 
 
 def seed_spread(values: ArrayLike) -> float:
@@ -130,6 +130,16 @@ def seed_spread(values: ArrayLike) -> float:
     if len(table) < 2 or common.shape[1] == 0:
         return float("nan")
     return float(common.mean(axis=1).std(ddof=1))
+
+
+def weighted_means(table: Floats, weights: NDArray[Any]) -> Floats:
+    """Return ``[draws, columns]``: means over the rows of a table, weighted by ``[draws, rows]``.
+
+    NaN is skipped. The mean of values without weight is NaN.
+    """
+    known = ~np.isnan(table)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        return np.asarray((weights @ np.where(known, table, 0)) / (weights @ known))
 
 
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
@@ -181,13 +191,6 @@ def _table(values: ArrayLike) -> Floats:
     return table
 
 
-def _weighted(table: Floats, weights: NDArray[Any]) -> Floats:
-    """Return ``[draws, cases]``: means over seeds, weighted by ``[draws, seeds]``."""
-    known = ~np.isnan(table)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: a case without a value
-        return np.asarray((weights @ np.where(known, table, 0)) / (weights @ known))
-
-
 def _draw(tables: list[Floats], draws: int) -> Floats:
     """Return bootstrap samples ``[draws]`` of the mean of a table or the mean difference of two."""
     cases = tables[0].shape[1]
@@ -201,7 +204,9 @@ def _draw(tables: list[Floats], draws: int) -> Floats:
         seeds = len(table)
         if seeds not in drawn:
             drawn[seeds] = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-        by_case = np.broadcast_to(table, picked.shape) if seeds == 1 else _weighted(table, drawn[seeds])
+        by_case = (
+            np.broadcast_to(table, picked.shape) if seeds == 1 else weighted_means(table, drawn[seeds])
+        )
         means.append(np.take_along_axis(by_case, picked, axis=1))
     values = means[0] if len(means) == 1 else means[0] - means[1]
     # A draw skips cases without a value for its seeds; a draw without any case is dropped.
