@@ -1,11 +1,8 @@
 """Compare table rows: paired differences on the cases that both rows validated."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import combinations
-
-import numpy as np
-from numpy.typing import NDArray
 
 from kitsseg.evaluation import stats
 from kitsseg.evaluation.metrics import mean_over_cases
@@ -46,8 +43,9 @@ class Comparison:
     validated: tuple[int, int]
     margin: float
     cases: list[str]  # with a Dice of both rows
+    seeds: int  # that are compared; 1 if the rows have different numbers of seeds
     larger: float  # the larger of the two means
-    p_holm: float
+    p_holm: float = float("nan")
 
     @property
     def label(self) -> str:
@@ -60,14 +58,7 @@ class Comparison:
             return ""
         if self.larger < self.margin:  # neither network segments the region
             return "undecided"
-        a, b = _compared_seeds(self.first, self.second)
-        seeds = len(a) if len(a) == len(b) else 1  # the bootstrap underestimates the variance of seeds
-        return decide(self.paired.difference, self.narrow, self.p_holm, seeds, self.margin)
-
-    @property
-    def is_decided(self) -> bool:
-        """Whether one of the two rows is better."""
-        return self.verdict in ("better", "worse")
+        return decide(self.paired.difference, self.narrow, self.p_holm, self.seeds, self.margin)
 
 
 def decide(difference: Interval, narrow: Interval, p: float, seeds: int, margin: float) -> str:
@@ -119,40 +110,43 @@ def compare(rows: Sequence[Row], margin: float = MARGIN) -> list[Comparison]:
 
     Rows whose 90 % interval of the difference lies within ±``margin`` are equivalent.
     """
-    if not margin > 0:
-        raise ValueError(f"margin={margin}: must be above 0")
-    found = []
-    for first, second in row_pairs(rows):
-        for region in rows[0].labels.table_regions:
-            a, b = (row.scores("validation", region) for row in (first, second))
-            common = sorted(set(a.cases) & set(b.cases))
-            counts = (len(a.cases), len(b.cases))
-            chosen = _compared_seeds(first, second)
-            a, b = (s.select(common, places) for s, places in zip((a, b), chosen, strict=True))
-            values = a.values, b.values
-            narrow = stats.paired(*values, confidence=0.9).difference
-            cases = [case for case in a.by_case() if case in b.by_case()]
-            paired = stats.paired(*values)
-            larger = max(_mean(v) for v in values)
-            found.append((first, second, region, paired, narrow, counts, margin, cases, larger))
-    corrected = stats.holm([paired.p for _, _, _, paired, *_ in found])
-    return [Comparison(*parts, p) for parts, p in zip(found, corrected, strict=True)]
+    found = [
+        _compare_rows(first, second, region, margin)
+        for first, second in row_pairs(rows)
+        for region in rows[0].labels.table_regions
+    ]
+    corrected = stats.holm([c.paired.p for c in found])
+    return [replace(c, p_holm=p) for c, p in zip(found, corrected, strict=True)]
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    return mean_over_cases(stats.case_means(values))
-
-
-def _compared_seeds(first: Row, second: Row) -> tuple[list[int], list[int]]:
-    """Return the places of the compared seeds among those of each row.
+def _compare_rows(first: Row, second: Row, region: str, margin: float) -> Comparison:
+    """Return the difference of two rows in a region, without the corrected p value.
 
     If the rows have different numbers of seeds and at least two common ones, these are compared.
     """
-    a, b = first.seeds, second.seeds
-    common = sorted({*a} & {*b})
-    if len(a) == len(b) or len(common) < 2:
-        return [*range(len(a))], [*range(len(b))]
-    return [a.index(seed) for seed in common], [b.index(seed) for seed in common]
+    a, b = (row.scores("validation", region) for row in (first, second))
+    validated = (len(a.cases), len(b.cases))
+    common = sorted({*a.cases} & {*b.cases})
+    seeds = {*first.seeds} & {*second.seeds}
+    if len(first.seeds) == len(second.seeds) or len(seeds) < 2:
+        seeds = {*first.seeds, *second.seeds}
+    a, b = (
+        scores.select(common, [i for i, seed in enumerate(row.seeds) if seed in seeds])
+        for scores, row in ((a, first), (b, second))
+    )
+    return Comparison(
+        first=first,
+        second=second,
+        region=region,
+        paired=stats.paired(a.values, b.values),
+        narrow=stats.paired(a.values, b.values, confidence=0.9).difference,
+        validated=validated,
+        margin=margin,
+        cases=[case for case in a.by_case() if case in b.by_case()],
+        # With different numbers, the bootstrap underestimates the variance of seeds.
+        seeds=len(a.values) if len(a.values) == len(b.values) else 1,
+        larger=max(mean_over_cases(stats.case_means(scores.values)) for scores in (a, b)),
+    )
 
 
 def comparison_cells(comparisons: Sequence[Comparison]) -> list[list[str]]:
@@ -188,26 +182,14 @@ def note(comparisons: Sequence[Comparison]) -> str:
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     """Return a CSV file with one line per comparison and full precision; undefined values are empty."""
     head = [
-        "first",
-        "second",
-        "region",
-        "verdict",
-        "margin",
-        "cases",
-        "first validated",
-        "second validated",
-    ]
-    head += ["difference", "low", "high", "p", "p holm", "effect"]
-    body: list[list[object]] = []
-    for c in comparisons:
-        line = [
-            c.first.label,
-            c.second.label,
-            c.region,
-            c.verdict,
-            c.margin,
-            c.paired.cases,
-            *c.validated,
+        "first", "second", "region", "verdict", "margin", "cases", "first validated", "second validated",
+        "difference", "low", "high", "p", "p holm", "effect",
+    ]  # fmt: skip
+    body = [
+        [
+            c.first.label, c.second.label, c.region, c.verdict, c.margin, c.paired.cases, *c.validated,
+            *astuple(c.paired.difference), c.paired.p, c.p_holm, c.paired.effect,
         ]
-        body.append([*line, *astuple(c.paired.difference), c.paired.p, c.p_holm, c.paired.effect])
+        for c in comparisons
+    ]  # fmt: skip
     return csv_text(head, body)

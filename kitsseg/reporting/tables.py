@@ -77,7 +77,7 @@ def study(
         margin: difference in Dice below which rows are equivalent.
 
     Raises:
-        ValueError: the records differ in their classes or regions, or ``margin`` is not above 0.
+        ValueError: the records differ in their classes or regions.
     """
     regions.check_equal(records)
     rows = group_runs(records)

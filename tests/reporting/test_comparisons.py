@@ -134,8 +134,3 @@ def test_the_verdict(gain: float, noise: float, seeds: int, verdict: str) -> Non
     found = comparisons.compare(group_runs(runs))
     assert found[0].verdict == verdict
     assert verdict in comparisons.comparison_csv(found) and "±0.02" in comparisons.note(found)
-
-
-def test_the_margin_must_be_above_0() -> None:
-    with pytest.raises(ValueError, match="margin=0: must be above 0"):
-        comparisons.compare([], margin=0)

@@ -55,7 +55,8 @@ def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list
         (c, c.second if c.first is row else c.first) for c in comparisons if row in (c.first, c.second)
     ]
     equivalent = [other.label for c, other in own if c.verdict == "equivalent"]
-    unclear = [other.label for c, other in own if not c.is_decided and c.verdict != "equivalent"]
+    decided = ("better", "worse", "equivalent")
+    unclear = [other.label for c, other in own if c.verdict not in decided]
     limit = f" It is equivalent to {' and '.join(equivalent)}." if equivalent else ""
     if unclear:
         limit += f" Whether it is better than {' or '.join(unclear)} is undecided."
