@@ -38,20 +38,17 @@ class Effects:
 
 
 def estimate(differences: ArrayLike) -> Effects:
-    """Return the effects in the differences ``[seeds, cases]`` of a pilot, NaN where undefined.
+    """Return the effects in the differences ``[seeds, cases]`` of a pilot with two or more seeds.
 
-    Only cases with a value for every seed are used. The effects of the cases are shrunk, so that their
-    variance is the estimated one.
+    NaN marks undefined values. Only cases with a value for every seed are used. The effects of the
+    cases are shrunk, so that their variance is the estimated one.
 
     Raises:
-        ValueError: there are fewer than two seeds or four common cases.
+        ValueError: fewer than four cases have a value for every seed.
     """
-    table = np.atleast_2d(np.asarray(differences, np.float64))
+    table = np.asarray(differences, np.float64)
     table = table[:, ~np.isnan(table).any(axis=0)]
-    seeds, cases = table.shape
-    if seeds < 2:
-        raise ValueError("the pilot has one seed: run at least two, such as seed=0,1")
-    if cases < 4:
+    if (cases := table.shape[1]) < 4:
         raise ValueError(f"the pilot has {cases} cases with a value in every run: at least 4 are needed")
     case, seed, rest = random_effects.mean_squares(table).variances
     centred = table.mean(axis=0) - table.mean()
@@ -88,8 +85,5 @@ def power(
 
 def smallest(powers: Sequence[float], cases: Sequence[int], aim: float) -> int | None:
     """Return the number of ``cases`` from which on ``powers`` are at least ``aim``; None if none are."""
-    reached = [value >= aim for value in powers]
-    for i, number in enumerate(cases):
-        if all(reached[i:]):
-            return number
-    return None
+    found = (number for i, number in enumerate(cases) if min(powers[i:]) >= aim)
+    return next(found, None)

@@ -66,13 +66,6 @@ def test_smallest_number_of_cases() -> None:
     assert power.smallest([0.3, 0.7], [10, 20], 0.8) is None
 
 
-@pytest.mark.parametrize(
-    ("table", "text"),
-    [
-        ([[0.1] * 9], "the pilot has one seed"),
-        ([[0.1] * 3] * 2, "has 3 cases with a value in every run"),
-    ],
-)
-def test_too_small_a_pilot(table: list[list[float]], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        power.estimate(table)
+def test_too_small_a_pilot() -> None:
+    with pytest.raises(ValueError, match="has 3 cases with a value in every run"):
+        power.estimate([[0.1] * 3] * 2)

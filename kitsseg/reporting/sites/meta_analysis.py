@@ -19,7 +19,6 @@ from scipy import optimize, special
 from kitsseg.evaluation.stats import CONFIDENCE, Interval
 
 Floats = NDArray[np.float64]
-NAN = float("nan")
 SMALLEST = 1e-12  # variance between cases, so that equal cases have a weight
 
 
@@ -28,7 +27,7 @@ class Combined:
     """The common mean of several sites.
 
     Attributes:
-        mean: the common mean with its interval; NaN limits for one site.
+        mean: the common mean with its interval.
         new_site: interval of the true mean of another site; NaN limits for fewer than three sites.
         tau: standard deviation of the true means of sites.
         i2: share of the variance of the means that is not explained by their errors, from 0 to 1
@@ -41,28 +40,19 @@ class Combined:
     i2: float
 
 
-def combine(means: ArrayLike, variances: ArrayLike, confidence: float = CONFIDENCE) -> Combined:
-    """Return the common mean of sites from their means and the variances of these, ``[sites]`` each.
+def combine(means: ArrayLike, variances: ArrayLike) -> Combined:
+    """Return the common mean of two or more sites from their means and the variances of these.
 
-    Raises:
-        ValueError: there is no site, or a value is out of range.
+    Both are ``[sites]`` and finite, the variances above 0.
     """
     y, v = np.asarray(means, np.float64), np.asarray(variances, np.float64)
-    if y.ndim != 1 or y.shape != v.shape or not len(y):
-        raise ValueError(
-            f"means and variances of shapes {y.shape} and {v.shape}: must be equal, [sites]"
-        )
-    if not (np.isfinite(y).all() and np.isfinite(v).all() and (v > 0).all()):
-        raise ValueError("means must be finite, and variances finite and above 0")
     sites = len(y)
-    if sites == 1:
-        return Combined(Interval(float(y[0]), NAN, NAN), Interval(float(y[0]), NAN, NAN), NAN, NAN)
     heterogeneity = _weighted(y, v, 0.0)[1]
     tau2 = _paule_mandel(y, v)
     mean, spread, weight = _weighted(y, v, tau2)
     error2 = max(1.0, spread / (sites - 1)) / weight
-    common = _interval(mean, error2, sites - 1, confidence)
-    other = _interval(mean, tau2 + error2, sites - 2, confidence)
+    common = _interval(mean, error2, sites - 1)
+    other = _interval(mean, tau2 + error2, sites - 2)
     i2 = max(0.0, 1 - (sites - 1) / heterogeneity) if heterogeneity > 0 else 0.0
     return Combined(common, other, float(np.sqrt(tau2)), i2)
 
@@ -86,26 +76,22 @@ def _paule_mandel(y: Floats, v: Floats) -> float:
     return float(optimize.brentq(excess, 0.0, highest)) if excess(highest) < 0 else highest
 
 
-def _interval(mean: float, variance: float, freedom: int, confidence: float) -> Interval:
+def _interval(mean: float, variance: float, freedom: int) -> Interval:
     if freedom < 1:
-        return Interval(mean, NAN, NAN)
-    half = float(special.stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance))
+        return Interval(mean, float("nan"), float("nan"))
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance))
     return Interval(mean, mean - half, mean + half)
 
 
-def combine_cases(values: Sequence[ArrayLike], confidence: float = CONFIDENCE) -> Combined:
-    """Return the common mean of sites from the values of their cases, ``[cases]`` per site without NaN.
+def combine_cases(values: Sequence[ArrayLike]) -> Combined:
+    """Return the common mean of two or more sites from the values of their cases.
 
-    The variance between the cases of a site is pooled over all sites. Separate variances
-    would give too much weight to sites with few, similar cases, which tend to have a high Dice.
-
-    Raises:
-        ValueError: a site has no case, or no site has two.
+    The values are ``[cases]`` per site without NaN. Each site has a case, and one site has two. The
+    variance between the cases of a site is pooled over all sites. Separate variances would give too much
+    weight to sites with few, similar cases, which tend to have a high Dice.
     """
     sites = [np.asarray(value, np.float64) for value in values]
     freedom = sum(len(site) - 1 for site in sites)
-    if freedom < 1 or not all(len(site) for site in sites):
-        raise ValueError("each site needs a case, and one site needs two")
     pooled = sum(float(((site - site.mean()) ** 2).sum()) for site in sites) / freedom
     variances = [max(pooled, SMALLEST) / len(site) for site in sites]
-    return combine([site.mean() for site in sites], variances, confidence)
+    return combine([site.mean() for site in sites], variances)
