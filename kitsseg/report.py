@@ -4,6 +4,7 @@
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,15 +163,15 @@ def print_numbers(jobs: "Sequence[Job]", cfg: DictConfig) -> int:
     chosen = list(known.values()) if cfg.cell == "all" else [known[cfg.cell]]
     computed = known
     if cfg.recompute:
-        needed: dict[int, set[str]] = {}
-        for record in {id(r): r for n in chosen for row in n.rows for r in row.runs}.values():
-            own = (n.cases for n in chosen if any(record in row.runs for row in n.rows))
-            needed[id(record)] = set().union(*own)
+        needed: dict[int, set[str]] = defaultdict(set)  # cases by id of the record
+        for number, row in ((n, row) for n in chosen for row in n.rows):
+            for record in row.runs:
+                needed[id(record)].update(number.cases)
         kinds = {number.name.partition("/")[0] for number in chosen}
         before = {"before", "corrected_before"}
         stages = {"train"} if kinds & {*before, "tuning"} else set()
         stages |= {"finetune"} if kinds - before else set()
-        again = [rescored(job, needed.get(id(job.record), set()), stages, cfg.root) for job in jobs]
+        again = [rescored(job, needed[id(job.record)], stages, cfg.root) for job in jobs]
         computed = numbers_of(again, cfg.margin)
     differing = 0
     for number in chosen:
@@ -236,11 +237,8 @@ def rescored(job: "Job", cases: Collection[str], stages: Collection[str], root: 
             if fingerprint(files[kind]) != sha256:
                 raise ValueError(f"{files[kind]}: differs from the file that {job.folder} used")
     chosen = {case: found[case] for case in sorted(cases)}
-    if record.after is None:
-        return replace(job, record=replace(record, before=score(job.folder, record, "train", chosen)))
-    scores: dict[str, Any] = {
-        STAGES[stage]: score(job.folder, record, stage, chosen) for stage in stages
-    }
+    stages = {"train"} if record.after is None else stages
+    scores: dict[str, Any] = {STAGES[s]: score(job.folder, record, s, chosen) for s in stages}
     return replace(job, record=replace(record, **scores))
 
 

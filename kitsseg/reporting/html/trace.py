@@ -141,16 +141,13 @@ def run_table(rows: Sequence[Row], jobs: Sequence[Job]) -> Html:
 
 def hash_table(rows: Sequence[Row]) -> Html:
     """Return a table with the hashes of each case; several if the files differ between runs."""
-    found: dict[str, dict[str, list[str]]] = {}
     runs = [run for row in rows for run in row.runs]
-    for case in (case for run in runs for part in run.final.values() for case in part):
-        found.setdefault(case, {})
-    for case, hashes in (item for run in runs for item in run.hashes.items() if item[0] in found):
-        for kind, sha256 in hashes.items():
-            found[case].setdefault(kind, []).append(sha256)
     body = []
-    for case, kinds in sorted(found.items()):
-        lines = [f"{kind}: {' or '.join(dict.fromkeys(values))}" for kind, values in kinds.items()]
+    for case in sorted({case for run in runs for part in run.final.values() for case in part}):
+        found: dict[str, list[str]] = {}
+        for kind, sha256 in (item for run in runs for item in run.hashes.get(case, {}).items()):
+            found.setdefault(kind, []).append(sha256)
+        lines = [f"{kind}: {' or '.join(dict.fromkeys(values))}" for kind, values in found.items()]
         shown = el("code", "; ".join(lines)) if lines else UNKNOWN
         body.append([el("span", case, id=anchor(case)), shown])
     return html_table(["Case", "SHA-256"], body, "Hashes of the files of all cases", "config")

@@ -8,7 +8,6 @@ hashes could be reversed by hashing every id of the hospital.
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -120,8 +119,8 @@ def read_secret(path: Path) -> bytes:
         ValueError: the secret is too short.
     """
     if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
+        path.touch(0o600, exist_ok=False)
+        path.write_text(secrets.token_hex(32) + "\n")
     secret = path.read_bytes().strip()
     if len(secret) < SECRET_BYTES:
         raise ValueError(
