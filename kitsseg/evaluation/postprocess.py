@@ -49,6 +49,7 @@ class PostProcessing:
 
     regions: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     max_hole_ml: float = 0  # fill holes up to this volume
+    rules: dict[str, Rules] = field(init=False, repr=False, default_factory=dict)  # of each region
 
     def __post_init__(self) -> None:
         _check_size("max_hole_ml", self.max_hole_ml)
@@ -58,17 +59,13 @@ class PostProcessing:
                 remedy = suggestion(name, options)
                 raise ValueError(f"regions.{region}.{name}={settings[name]}: no such rule{remedy}")
             try:
-                self._rules(region)
+                self.rules[region] = Rules(**settings)  # type: ignore[arg-type]
             except ValueError as error:
                 raise ValueError(f"regions.{region}.{error}") from None
 
-    def _rules(self, region: str) -> Rules:
-        settings: Mapping[str, Any] = self.regions[region]
-        return Rules(**settings)
-
     def check(self, labels: Labels) -> None:
         """Raise `ValueError` if the labels lack a region, or have no class outside one that needs it."""
-        for region in self.regions:
+        for region, rules in self.rules.items():
             key = f"postprocess.regions.{region}"
             if region not in labels.regions:
                 remedy = suggestion(region, labels.regions, "postprocess.regions.")
@@ -76,7 +73,7 @@ class PostProcessing:
                     remedy += "; set postprocess=regions and rules for your regions"
                 raise ValueError(f"{key}: the labels have no such region{remedy}")
             contains_all = {*labels.regions[region]} == {*labels.classes[1:]}
-            if self._rules(region).within_mm is not None and contains_all:
+            if rules.within_mm is not None and contains_all:
                 raise ValueError(f"{key}.within_mm: the region contains all classes; set it to null")
 
     def __call__(self, label: Label, spacing_mm: Sequence[float], labels: Labels = KITS19) -> Label:
@@ -86,8 +83,8 @@ class PostProcessing:
         if box is None:
             return out
         part = np.ascontiguousarray(label[box])
-        for region in self.regions:
-            if (rules := self._rules(region)) != Rules():
+        for region, rules in self.rules.items():
+            if rules != Rules():
                 part = apply_rules(part, spacing_mm, labels.mask(part, region), rules)
         if self.max_hole_ml > 0:
             part = fill_holes(part, self.max_hole_ml / _voxel_ml(spacing_mm))
@@ -101,7 +98,8 @@ def apply_rules(
     """Return a label volume ``[S, H, W]`` without the components of ``mask`` that the rules remove."""
     others = (label != BACKGROUND) & ~mask
     numbers, sizes = components(mask)
-    keep = _reaches(sizes, rules.min_ml / _voxel_ml(spacing_mm))
+    tolerance = 1 - 1e-12  # of rounding, as ml are converted to voxels
+    keep = sizes >= rules.min_ml / _voxel_ml(spacing_mm) * tolerance
     if rules.within_mm is not None:
         keep &= _near(numbers, len(sizes), others, spacing_mm, rules.within_mm)
     if rules.largest is not None:
@@ -158,12 +156,6 @@ def _check_size(name: str, value: float | None) -> None:
 
 def _voxel_ml(spacing_mm: Sequence[float]) -> float:
     return float(np.prod(spacing_mm)) / 1000
-
-
-def _reaches(sizes: NDArray[np.int64], min_voxels: float) -> NDArray[np.bool_]:
-    """Return which components have at least ``min_voxels``; True for number 0, the outside."""
-    tolerance = 1 - 1e-12  # of rounding: ``min_voxels`` is computed from ml and mm
-    return np.asarray((sizes >= min_voxels * tolerance) | (np.arange(len(sizes)) == 0))
 
 
 def _touching(numbers: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
