@@ -179,7 +179,7 @@ class Best:
     region: str
     mean: float
     corrected: float
-    cases: int
+    cases: list[str]  # ids
 
 
 def best_row(rows: Sequence[Row], region: str) -> Best | None:
@@ -191,7 +191,7 @@ def best_row(rows: Sequence[Row], region: str) -> Best | None:
     means = [float(stats.case_means(s.select(common).values).mean()) for s in scores]
     best = int(np.argmax(means))
     corrected = means[best] - optimism([row.choices(region, common) for row in rows])
-    return Best(rows[best], region, means[best], corrected, len(common))
+    return Best(rows[best], region, means[best], corrected, common)
 
 
 def _epochs(run: Record, region: str, cases: Sequence[str], after: bool = True) -> Choice | None:

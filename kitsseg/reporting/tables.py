@@ -197,29 +197,21 @@ def table1_markdown(done: Study) -> str:
 def table_lines(done: Study, after: bool = True) -> list[list[str]]:
     """Return the cells of Table 1: all rows after the last stage, or fine-tuned rows before it."""
     name, columns = "mean" if after else "before", regions.columns(done.labels)
-    return [
-        [
-            row.label,
-            *(
-                Number(interval(c.mean, spread=c.sd), [row], c.ids, name, row.name, at.part, at.region)
-                for c, at in zip(cells, columns, strict=True)
-            ),
-            *(
-                Number(
-                    "" if np.isnan(cells[i].corrected) else number(cells[i].corrected),
-                    [row],
-                    cells[i].ids,
-                    f"corrected_{name}",
-                    row.name,
-                    columns[i].part,
-                    columns[i].region,
-                )
-                for i in done.corrected
-            ),
-        ]  # fmt: skip
-        for row, cells in zip(done.rows, done.final if after else done.before, strict=True)
-        if after or row.is_fine_tuned
-    ]
+    lines: list[list[str]] = []
+    for row, cells in zip(done.rows, done.final if after else done.before, strict=True):
+        if not after and not row.is_fine_tuned:
+            continue
+        places = [(row.name, column.part, column.region) for column in columns]
+        means = [
+            Number(interval(cell.mean, spread=cell.sd), [row], cell.ids, name, *place)
+            for cell, place in zip(cells, places, strict=True)
+        ]
+        corrected = []
+        for i in done.corrected:
+            text = "" if np.isnan(cells[i].corrected) else number(cells[i].corrected)
+            corrected.append(Number(text, [row], cells[i].ids, f"corrected_{name}", *places[i]))
+        lines.append([row.label, *means, *corrected])
+    return lines
 
 
 def best_lines(done: Study) -> list[str]:
@@ -233,7 +225,7 @@ def best_lines(done: Study) -> list[str]:
         )
     if not parts:
         return []
-    cases = max(best.cases for best in done.best)
+    cases = max(len(best.cases) for best in done.best)
     return [f"Best of {len(done.rows)} recipes on {cases} common validation cases: {'; '.join(parts)}."]
 
 

@@ -55,13 +55,11 @@ def tuning_cells(row: Row) -> list[Number]:
 
 def best_cells(study: Study) -> list[Number]:
     """Return the mean of the best row of each region, as it is and corrected for its choice."""
-    found = []
-    for best in study.best:
-        scored = (set(row.validation_dice(best.region)) for row in study.rows)
-        cases = sorted(set.intersection(*scored))
-        for name, value in (("best", best.mean), ("best_corrected", best.corrected)):
-            found.append(Number(f"{value:.3f}", study.rows, cases, name, best.region))
-    return found
+    return [
+        Number(f"{value:.3f}", study.rows, best.cases, name, best.region)
+        for best in study.best
+        for name, value in (("best", best.mean), ("best_corrected", best.corrected))
+    ]
 
 
 def numbers(study: Study) -> dict[str, Number]:
