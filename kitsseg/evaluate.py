@@ -84,15 +84,9 @@ def run(cfg: DictConfig) -> int:
     """Evaluate the cases, write the results, print the means and return the exit code."""
     from kitsseg.data.case import TEST
     from kitsseg.data.split_part import parse_part
+    from kitsseg.evaluation import record
     from kitsseg.evaluation.cases import find_pairs, prediction_values
-    from kitsseg.evaluation.record import (
-        VERSION,
-        check_looks,
-        count_look,
-        provenance,
-        summarise,
-        write,
-    )
+    from kitsseg.evaluation.postprocess import PostProcessing
     from kitsseg.evaluation.scores import score_pair
 
     predictions, truth = Path(cfg.predictions).expanduser(), Path(cfg.truth).expanduser()
@@ -104,8 +98,9 @@ def run(cfg: DictConfig) -> int:
         for case, reason in problems.items():
             raise ValueError(f"{case}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
-    rules = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
-    postprocess = None if rules is None else partial(rules, labels=labels)
+    postprocess = instantiate(cfg.postprocess) if is_on(cfg.postprocess) else None
+    if isinstance(postprocess, PostProcessing):  # a class of the user gets no labels, as in predict
+        postprocess = partial(postprocess, labels=labels)
     job = partial(
         score_pair, labels=labels, stored=source.stored(labels),
         predicted=prediction_values(predictions, source.stored(labels), labels),
@@ -115,9 +110,11 @@ def run(cfg: DictConfig) -> int:
     part = parse_part(cfg.cases)
     test_split = part[0] if part is not None and part[1] == TEST else None
     if test_split is not None:
-        check_looks(test_split)
+        record.check_looks(test_split)
     scores = score_pairs(job, pairs, problems, cfg)
-    looks = count_look(test_split, chosen, predictions) if test_split is not None and scores else 0
+    looks = (
+        record.count_look(test_split, chosen, predictions) if test_split is not None and scores else 0
+    )
     evaluation = {
         "name": default_name(predictions) if cfg.name is None else cfg.name,
         "predictions": str(predictions),
@@ -131,12 +128,12 @@ def run(cfg: DictConfig) -> int:
         "missing": missing,
         "problems": dict(sorted(problems.items())),
         "kitsseg": kitsseg.__version__,
-        **provenance(predictions, [pair for pair in pairs if pair.id in scores]),
-        "version": VERSION,
-        "summary": summarise(scores, labels),
+        **record.provenance(predictions, [pair for pair in pairs if pair.id in scores]),
+        "version": record.VERSION,
+        "summary": record.summarise(scores, labels),
         **({"test_looks": looks} if looks else {}),
     }
-    write(output, evaluation)
+    record.write(output, evaluation)
     return report(evaluation, len(chosen), output)
 
 

@@ -1,7 +1,9 @@
 """`postprocess=` of `kitsseg.evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kitsseg.config.validation import CONFIG_DIR
@@ -9,6 +11,14 @@ from tests.helpers.commands import find_problems
 from tests.helpers.evaluating import evaluate, record
 
 pytest_plugins = ("tests.helpers.evaluating",)
+
+
+class WithoutTumour:
+    """A class of the user, which gets no labels."""
+
+    def __call__(self, label: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+        return np.minimum(label, 1)
+
 
 GIVEN = ["predictions=a", "truth=b", "output=c"]
 
@@ -70,3 +80,11 @@ def test_every_shipped_post_processing_is_valid_and_runs(
     given = [f"postprocess={choice}", "cases=0"]
     assert evaluate(predicted, blocks, tmp_path / "out", *given) == 0
     assert ("postprocessed" in record(tmp_path / "out")["cases"]["case_00000"]) == (choice != "none")
+
+
+def test_a_class_of_the_user(tmp_path: Path, predicted: Path, blocks: Path) -> None:
+    own = f"+postprocess={{_target_: {__name__}.WithoutTumour}}"
+    assert evaluate(predicted, blocks, tmp_path / "out", own) == 0
+    summary = record(tmp_path / "out")["summary"]
+    assert summary["as_predicted"]["dice"]["tumour"]["mean"] > 0
+    assert summary["postprocessed"]["dice"]["tumour"]["mean"] == 0
