@@ -142,7 +142,7 @@ def main() -> None:
             nib.save(nib.Nifti1Image(label, affine), path)
         pair = Pair("case_00000", paths[0], paths[1])
         tolerance_mm = dict.fromkeys(KITS19.regions, TOLERANCE_MM)
-        job = partial(score_pair, pair, KITS19.stored, tolerance_mm, Matching(), None)
+        job = partial(score_pair, pair, KITS19.stored, KITS19.stored, tolerance_mm, Matching(), None)
         taken, (scores, problem) = seconds(job, repeats)
         assert scores is not None, problem
         print(f"one case, from two .nii.gz files to all metrics: {taken:.2f} s")

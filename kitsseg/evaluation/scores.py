@@ -23,17 +23,17 @@ PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
 def score_pair(
     pair: Pair,
     stored: Mapping[int, int],
+    predicted: Mapping[int, int],
     tolerance_mm: Mapping[str, float],
     matching: Matching,
     postprocess: PostProcess | None,
     absent_dice: float | None = None,
     labels: Labels = KITS19,
-    predicted: Mapping[int, int] | None = None,
 ) -> tuple[dict[str, Any] | None, str]:
     """Return the metrics of a case (see `score`) and "", or None and the problem as one line.
 
-    ``stored`` is the class id of each value in the label files, and ``predicted`` that in predictions,
-    by default the same. With ``postprocess``, the metrics after post-processing are added as
+    ``stored`` is the class id of each value in the label files, and ``predicted`` that in predictions.
+    With ``postprocess``, the metrics after post-processing are added as
     ``postprocessed``.
     """
     try:
@@ -42,8 +42,7 @@ def score_pair(
         if pair.prediction is None:
             label = np.zeros_like(truth.label)
         else:
-            values = stored if predicted is None else predicted
-            prediction = read_mask(pair.prediction, values, "write it again")
+            prediction = read_mask(pair.prediction, predicted, "write it again")
             remedy = "write it on the grid of the case's own image"
             check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", remedy)
             label = prediction.label
