@@ -77,6 +77,8 @@ def _from_csv(path: Path) -> Pilot:
                 seed = int(line["seed"])
             except ValueError:
                 raise ValueError(f"{path}, line {number}: seed and value must be numbers") from None
+            if np.isinf(value):
+                raise ValueError(f"{path}, line {number}: value must be finite, or empty if undefined")
             if line["case"] in values[line["model"]][seed]:
                 raise ValueError(f"{path}, line {number}: case {line['case']} occurs twice")
             values[line["model"]][seed][line["case"]] = value

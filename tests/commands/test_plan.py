@@ -99,6 +99,10 @@ def test_unusable_pilots_are_one_line(
     [
         ("model,case,value\n", "pilot.csv: has no column seed; expected model, seed, case, value"),
         ("model,seed,case,value\na,0,x,?\n", "pilot.csv, line 2: seed and value must be numbers"),
+        (
+            "model,seed,case,value\na,0,x,inf\n",
+            "pilot.csv, line 2: value must be finite, or empty if undefined",
+        ),
         ("model,seed,case,value\na\n", "pilot.csv, line 2: seed and value must be numbers"),
         ("model,seed,case,value\na,0,x,1\na,0,x,1\n", "pilot.csv, line 3: case x occurs twice"),
         ("model,seed,case,value\na,0,x,1\n", "a pilot has two models, this one has 1"),
