@@ -2,12 +2,13 @@
 
 import csv
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import SplitScores
@@ -16,7 +17,7 @@ from kitsseg.system.files import write_json
 VERSION = 2
 ADDED_IN_2 = {"curves", "clinical"}  # version 1 also lacks the voxel volume of each case
 # Without labels, the record is of KiTS19's.
-ADDED_LATER = {"labels", "window", "validated", "hashes", "checkpoints", "site"}
+ADDED_LATER = {"labels", "window", "hashes", "checkpoints", "site"}
 RESULT, STATUS = "result.json", "status.json"
 EPOCHS = "epochs.csv"  # metrics of each case after each validation
 
@@ -64,7 +65,7 @@ class Record:
     before: SplitScores
     after: SplitScores | None
     split: dict[str, list[str]]
-    epochs: dict[str, Any]
+    epochs: dict[str, dict[str, Any]]
     config: dict[str, Any]
     environment: dict[str, Any]
     seconds: dict[str, float]
@@ -98,6 +99,22 @@ class Record:
         write_json(folder / RESULT, asdict(replace(self, validated={})))
 
 
+class _CaseEntry(BaseModel):
+    """The metrics of a case that tables need."""
+
+    model_config = ConfigDict(strict=True)
+    dice: dict[str, Annotated[float, Field(allow_inf_nan=False)] | None]
+    voxels: dict[str, Annotated[list[int], Field(min_length=3, max_length=3)]] = {}
+    voxel_ml: float = 0  # which version 1 lacks
+
+
+_SCORES = dict[str, dict[str, _CaseEntry]]
+_TYPES = get_type_hints(Record) | {"before": _SCORES, "after": _SCORES | None}
+del _TYPES["validated"]  # which is in another file
+_REQUIRED: dict[str, Any] = {name: (kind, ...) for name, kind in _TYPES.items()}
+_FIELDS = create_model("Fields", __config__=ConfigDict(strict=True), **_REQUIRED)
+
+
 def read(path: Path) -> Record:
     """Return the record stored in ``path``.
 
@@ -124,11 +141,16 @@ def parse(values: Any, where: str) -> Record:
             f"{where}: record version {version} is not supported (supported: 1, {VERSION}); run the job "
             "again or use the kitsseg that wrote it"
         )
-    names = {f.name for f in fields(Record)}
     optional = ADDED_LATER | (ADDED_IN_2 if version == 1 else set())
-    if missing := names - set(values) - optional:
+    if missing := set(_TYPES) - set(values) - optional:
         raise ValueError(f"{where}: missing {', '.join(sorted(missing))}; run the job again")
-    record = Record(**{name: value for name, value in values.items() if name in names})
+    record = Record(**{name: value for name, value in values.items() if name in _TYPES})
+    try:
+        _FIELDS.model_validate(vars(record))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {place}: {first['msg']}; run the job again") from error
     try:
         Labels(**record.labels)
     except (ValueError, TypeError, AttributeError) as error:

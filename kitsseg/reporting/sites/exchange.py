@@ -145,15 +145,6 @@ def read(path: Path, site: str = "") -> list[Job]:
         raise ValueError(f"runs={path}: version {version} is not supported (supported: {VERSION})")
     jobs = []
     for number, entry in enumerate(entries, 1):
-        where = f"{path}, record {number}"
-        try:
-            record = at_site(run_record.parse(entry, where), site if site else own)
-            dice = [
-                d for part in record.final.values() for e in part.values() for d in e["dice"].values()
-            ]
-            if not all(value is None or isinstance(value, int | float) for value in dice):
-                raise TypeError("a Dice is not a number")
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"{where}: damaged ({error!r})") from error
-        jobs.append(Job(path, "complete", "", record, None))
+        record = run_record.parse(entry, f"{path}, record {number}")
+        jobs.append(Job(path, "complete", "", at_site(record, site if site else own), None))
     return jobs

@@ -115,11 +115,28 @@ def test_other_files_are_refused(tmp_path: Path, content: str, problem: str) -> 
         exchange.read(tmp_path / "x.json")
 
 
-def test_damaged_scores_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"seed": "x"}, "seed: Input should be a valid integer"),
+        ({"curves": None}, "curves: Input should be a valid dictionary"),
+        ({"epochs": {"train": 3}}, "epochs.train: Input should be a valid dictionary"),
+        (
+            {"after": {"validation": {"a": {"dice": {"tumour": "<b>"}}}}},
+            "tumour: Input should be a valid",
+        ),
+        (
+            {"after": {"validation": {"a": {"dice": {"tumour": float("inf")}}}}},
+            "tumour: Input should be a finite number",
+        ),
+        ({"after": {"validation": {"a": {"dice": {}, "voxels": {"b": [1]}}}}}, "b: .* at least 3 items"),
+    ],
+)
+def test_damaged_records_are_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
     values = exchange.shared([leaky()], "a")
-    values["records"][0]["after"]["validation"]["smith_0"]["dice"]["tumour"] = "<b>"
+    values["records"][0] |= change
     (tmp_path / "x.json").write_text(json.dumps(values))
-    with pytest.raises(ValueError, match="record 1: damaged"):
+    with pytest.raises(ValueError, match=f"record 1: .*{problem}"):
         exchange.read(tmp_path / "x.json")
 
 
