@@ -99,11 +99,6 @@ def _by_column(cases: Sequence[Case], column: str) -> dict[str, str]:
     return values
 
 
-def _check_fraction(validation: float) -> None:
-    if not 0 < validation < 1:
-        raise ValueError(f"validation={validation}: must be above 0 and below 1")
-
-
 def _check_test(test: float) -> None:
     if not 0 <= test < 1:
         raise ValueError(f"test={test}: must be at least 0 and below 1")
@@ -117,7 +112,8 @@ class Seeded:
     """
 
     def __init__(self, validation: float = 0.2, seed: int = 42, test: float = 0.0) -> None:
-        _check_fraction(validation)
+        if not 0 < validation < 1:
+            raise ValueError(f"validation={validation}: must be above 0 and below 1")
         _check_test(test)
         self.validation, self.seed, self.test = validation, seed, test
 
@@ -155,7 +151,7 @@ class KFold:
         return _divide(cases, shuffled[self.fold :: self.folds], test=test)
 
 
-class Grouped:
+class Grouped(Seeded):
     """Random split that keeps the cases with one value of ``column`` together.
 
     The number of validation cases is as close to the fraction ``validation`` as whole groups allow.
@@ -165,17 +161,15 @@ class Grouped:
     def __init__(
         self, column: str = PATIENT, validation: float = 0.2, seed: int = 42, test: float = 0.0
     ) -> None:
-        _check_fraction(validation)
-        _check_test(test)
-        self.column, self.validation, self.seed, self.test = column, validation, seed, test
+        super().__init__(validation, seed, test)
+        self.column = column
 
     def __call__(self, cases: Sequence[Case]) -> Split:
-        _by_column(cases, self.column)  # raises an error if a value is missing
-        cases, test = _hold_out(cases, self.test, self.seed, self.column)
         group_of = _by_column(cases, self.column)
+        cases, test = _hold_out(cases, self.test, self.seed, self.column)
         groups: dict[str, list[str]] = defaultdict(list)
-        for name, group in group_of.items():
-            groups[group].append(name)
+        for case in cases:
+            groups[group_of[case.id]].append(case.id)
         target = self.validation * len(cases)
         # Number of validation cases: the first choice of groups with that number.
         chosen: dict[int, tuple[str, ...]] = {0: ()}
@@ -188,7 +182,7 @@ class Grouped:
         return _divide(cases, chosen[best], test=test)
 
 
-class Stratified:
+class Stratified(Seeded):
     """Random split with equal proportions of the values of ``column`` in both subsets.
 
     Each value gets the fraction ``validation`` of its cases, rounded up or down so that the total is
@@ -198,9 +192,8 @@ class Stratified:
     def __init__(
         self, column: str = TARGET, validation: float = 0.2, seed: int = 42, test: float = 0.0
     ) -> None:
-        _check_fraction(validation)
-        _check_test(test)
-        self.column, self.validation, self.seed, self.test = column, validation, seed, test
+        super().__init__(validation, seed, test)
+        self.column = column
 
     def __call__(self, cases: Sequence[Case]) -> Split:
         cases, test = _hold_out(cases, self.test, self.seed)
