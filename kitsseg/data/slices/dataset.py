@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.nn import functional as F
+from torch.utils.data import Dataset, default_collate
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
 from kitsseg.data.slices.augment import Augmentation
@@ -40,28 +42,27 @@ class SliceDataset(Dataset[Sample]):
         label = np.array(self.store.labels(case)[z])
         if self.augmentation is not None:
             image, label = self.augmentation(image, label, (self.seed, draw.epoch, draw.position))
-        return {
-            "image": torch.from_numpy(image),
-            "label": torch.from_numpy(label),
-            "row": draw.row,
-            "case": int(case),
-        }
+        return sample(image, label, draw.row, case)
+
+
+def sample(image: npt.NDArray[np.int16], label: npt.NDArray[np.uint8], row: int, case: int) -> Sample:
+    """Return a slice, or a patch ``[1, D, H, W]`` with its label ``[D, H, W]``, as a `Sample`."""
+    tensors = {"image": torch.from_numpy(image), "label": torch.from_numpy(label)}
+    return {**tensors, "row": row, "case": int(case)}
 
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack patches, or slices padded with air to the largest and to multiples of `DIVISOR`."""
-    if samples[0]["label"].ndim == 3:
-        numbers = {name: torch.tensor([s[name] for s in samples]) for name in ("row", "case")}
-        return {name: torch.stack([s[name] for s in samples]) for name in ("image", "label")} | numbers
-    longest = [max(s["label"].shape[axis] for s in samples) for axis in (0, 1)]
-    size = [-(-n // DIVISOR) * DIVISOR for n in longest]
-    channels = len(samples[0]["image"])
-    image = torch.full((len(samples), channels, *size), AIR_HU, dtype=torch.int16)
-    label = torch.full((len(samples), *size), BACKGROUND, dtype=torch.uint8)
-    for i, sample in enumerate(samples):
-        h, w = sample["label"].shape
-        image[i, :, :h, :w] = sample["image"]
-        label[i, :h, :w] = sample["label"]
-    rows = torch.tensor([sample["row"] for sample in samples])
-    cases = torch.tensor([sample["case"] for sample in samples])
-    return {"image": image, "label": label, "row": rows, "case": cases}
+    if samples[0]["label"].ndim == 2:
+        sizes = np.array([s["label"].shape for s in samples])
+        missing = -(-sizes.max(axis=0) // DIVISOR) * DIVISOR - sizes
+        samples = [_pad(s, *below) for s, below in zip(samples, missing.tolist(), strict=True)]
+    batch: Batch = default_collate(samples)
+    return batch
+
+
+def _pad(sample: Sample, rows: int, columns: int) -> Sample:
+    """Return a slice with rows and columns of air added below and to the right."""
+    margin = (0, columns, 0, rows)
+    image = F.pad(sample["image"], margin, value=AIR_HU)
+    return {**sample, "image": image, "label": F.pad(sample["label"], margin, value=BACKGROUND)}

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch.utils.data import Dataset
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
 from kitsseg.data.slices.augment import Augmentation
-from kitsseg.data.slices.dataset import Sample
+from kitsseg.data.slices.dataset import Sample, sample
 from kitsseg.data.slices.sampling import Draw
 from kitsseg.data.store.store import Store
 
@@ -49,16 +48,6 @@ def tile_starts(length: int, side: int) -> list[int]:
     return [first + i * side for i in range(tiles)]
 
 
-def sample(image: npt.NDArray[np.int16], label: npt.NDArray[np.uint8], row: int, case: int) -> Sample:
-    """Return a patch as the sample of a dataset."""
-    return {
-        "image": torch.from_numpy(image)[None],
-        "label": torch.from_numpy(label),
-        "row": row,
-        "case": case,
-    }
-
-
 @dataclass(eq=False)
 class RandomPatches(Dataset[Sample]):
     """Patches of random cases, whose place and augmentation depend on seed, epoch and position only.
@@ -91,7 +80,7 @@ class RandomPatches(Dataset[Sample]):
         seed = (self.seed, draw.epoch, draw.position)
         case, start = self.place(np.random.default_rng(seed))
         image, label = self.augmentation(*read_patch(self.store, case, start, self.patch), seed)
-        return sample(image, label, draw.row, case)
+        return sample(image[None], label, draw.row, case)
 
     def place(self, rng: np.random.Generator) -> tuple[int, list[int]]:
         """Return a random case and the first voxel of a patch in it."""
@@ -161,4 +150,5 @@ class Tiles(Dataset[Sample]):
 
     def __getitem__(self, draw: Draw) -> Sample:
         case, start = self.places[draw.row]
-        return sample(*read_patch(self.store, case, start, self.patch), draw.row, case)
+        image, label = read_patch(self.store, case, start, self.patch)
+        return sample(image[None], label, draw.row, case)
