@@ -45,7 +45,7 @@ COMMAND = Command("verify", VerifyConfig, {"source": Section(), "labels": Sectio
 def run(cfg: DictConfig) -> int:
     """Inspect the cases, print a table and the problems, write the report; return the exit code."""
     from kitsseg.data.parallel import over_cases
-    from kitsseg.data.sources.inspection import BAD, format_table, inspect_case, read_published_spacing
+    from kitsseg.data.sources.inspection import BAD, format_table, inspect, read_published_spacing
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
     labels = instantiate(cfg.labels)
@@ -57,7 +57,7 @@ def run(cfg: DictConfig) -> int:
         except OSError as error:
             raise ValueError(f"report={report}: {error.strerror or error}; set another file") from error
     published, problem = read_published_spacing(cases[0].image.parent.parent)
-    job = partial(inspect_case, published=published, labels=labels)
+    job = partial(inspect, published_mm=published, labels=labels)
     findings = list(over_cases(job, cases, cfg.workers, "reading cases"))
     print(format_table(findings, labels))
     other = [] if problem is None else [problem]

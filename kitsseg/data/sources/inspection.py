@@ -1,9 +1,11 @@
 """Read the files of one case and report its properties and problems."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,40 +39,41 @@ class Finding:
     range_hu: tuple[int, int] | None = None
     ml: dict[str, float] | None = None  # volume of each class except the background
 
+    @contextmanager
+    def noting_errors(self) -> Iterator[None]:
+        """Add a `ValueError` that the block raises to the problems."""
+        try:
+            yield
+        except ValueError as error:
+            self.problems.append(str(error))
 
-def inspect(case: Case, published_mm: list[float] | None = None, labels: Labels = KITS19) -> Finding:
+
+def inspect(
+    case: Case,
+    published_mm: Mapping[str, list[float]] = MappingProxyType({}),
+    labels: Labels = KITS19,
+) -> Finding:
     """Read each file of a case once and return the finding.
 
-    ``published_mm`` are the spacings in ``kits.json``, ascending.
+    ``published_mm`` are the spacings in ``kits.json`` by case, ascending.
     """
     finding = Finding(case.id, problems=missing_files(case))
-    image, mask, label = None, None, case.label
-    try:
-        image = read_image(case.image, case.offset_hu, case.remedy) if is_file(case.image) else None
-    except ValueError as error:
-        finding.problems.append(str(error))
-    try:
-        mask = (
-            read_mask(label, case.stored, case.remedy) if label is not None and is_file(label) else None
-        )
-    except ValueError as error:
-        finding.problems.append(str(error))
+    image = mask = None
+    if is_file(case.image):
+        with finding.noting_errors():
+            image = read_image(case.image, case.offset_hu, case.remedy)
+    if case.label is not None and is_file(case.label):
+        with finding.noting_errors():
+            mask = read_mask(case.label, case.stored, case.remedy)
     if image is not None:
-        _inspect_image(case, image, published_mm, finding)
+        _inspect_image(case, image, published_mm.get(case.id), finding)
     if mask is not None:
         _inspect_mask(case, mask, finding, labels)
-    if image is not None and mask is not None and label is not None:
-        try:
-            check_same_grid(label, mask.layout, image.layout)
-        except ValueError as error:
-            finding.problems.append(str(error))
+    if image is not None and mask is not None:
+        with finding.noting_errors():
+            check_same_grid(case.truth, mask.layout, image.layout)
     finding.state = BAD if finding.problems else TEST if mask is None else OK
     return finding
-
-
-def inspect_case(case: Case, published: dict[str, list[float]], labels: Labels = KITS19) -> Finding:
-    """Return the finding of a case with the published spacings of all cases; see `inspect`."""
-    return inspect(case, published.get(case.id), labels)
 
 
 def read_published_spacing(folder: Path) -> tuple[dict[str, list[float]], str | None]:
@@ -90,7 +93,7 @@ def _spacing(entry: Mapping[str, Any]) -> list[float]:
     if isinstance(named := entry.get("voxel_spacing"), Mapping):
         return sorted(float(mm) for mm in named.values())
     width, thickness = entry.get("captured_pixel_width"), entry.get("captured_slice_thickness")
-    return [] if width is None or thickness is None else sorted([width, width, thickness])
+    return [] if width is None or thickness is None else sorted(map(float, (width, width, thickness)))
 
 
 def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, finding: Finding) -> None:

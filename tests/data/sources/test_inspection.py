@@ -82,10 +82,13 @@ def test_spacing_within_limits(raw: Path, slices_mm: float) -> None:
 
 @pytest.mark.parametrize(
     ("width_mm", "thickness_mm", "fits"),
-    [(0.8, 3.0, True), (0.8009, 3.0, True), (0.8011, 3.0, False), (0.8, 5.0, False), (None, 5.0, True)],
-)
+    [
+        (0.8, 3.0, True), (0.8009, 3.0, True), (0.8011, 3.0, False), (0.8, 5.0, False),
+        (None, 5.0, True), ("0.8", "3.0", True), ("0.8", "5.0", False),
+    ],
+)  # fmt: skip
 def test_published_spacing_of_kits21_and_kits23(
-    raw: Path, width_mm: float | None, thickness_mm: float, fits: bool
+    raw: Path, width_mm: float | str | None, thickness_mm: float | str, fits: bool
 ) -> None:
     entry = {"captured_pixel_width": width_mm, "captured_slice_thickness": thickness_mm}
     (raw / "kits.json").write_text(json.dumps([{"case_id": "case_00001", **entry}]))
