@@ -160,13 +160,10 @@ def _blend(plane: Callable[[int], Array], z: Array, weights: Array) -> Array:
 
 def _vote(classes: Array, shares: Iterator[Array], is_odd: npt.NDArray[np.bool_]) -> Array:
     """Return the class with the largest share per pixel; ties as in `VolumeGrid.fit_label`."""
-    winner: Array | None = None
-    for c, share in zip(classes, shares, strict=True):
-        if winner is None:
-            winner, largest = np.full(share.shape, c, classes.dtype), share
-            continue
+    largest = next(shares)
+    winner = np.full(largest.shape, classes[0], classes.dtype)
+    for c, share in zip(classes[1:], shares, strict=True):
         tie = np.isclose(share, largest, rtol=0, atol=1e-6)
         winner[((share > largest) & ~tie) | (tie & is_odd & (share > 0))] = c
         largest = np.maximum(largest, share)
-    assert winner is not None
     return winner
