@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from kitsseg.data.case import Case
-from kitsseg.data.slices import datamodule
+from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.models.unet import UNet
 from kitsseg.training.evaluation import score_case
 from kitsseg.training.losses import DiceCrossEntropy, SorensenDice
@@ -48,7 +48,7 @@ def test_validation_does_not_depend_on_batch_size_or_workers(
     expected = figures(root, tmp_path)
     assert figures(root, tmp_path, workers=2) == expected
     for size in (1, 4):
-        monkeypatch.setattr(datamodule, "VALIDATION_BATCH", size)
+        monkeypatch.setattr(SliceDataModule, "validation_batch", size)
         assert figures(root, tmp_path, batch_size=size) == pytest.approx(expected, rel=1e-5)
 
 

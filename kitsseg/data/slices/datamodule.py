@@ -24,9 +24,6 @@ from kitsseg.data.store.prepare import is_current, prepare
 from kitsseg.data.store.store import Resolution, Store, store_folder
 from kitsseg.system.obstacles import is_file
 
-# Not an option: in reduced precision, the size of a batch can change the last bit of a result.
-VALIDATION_BATCH = 16
-
 
 class Source(Protocol):
     """Where cases come from: a folder (`Kits19`) or a generator (`Phantom`)."""
@@ -67,6 +64,8 @@ class SliceDataModule(pl.LightningDataModule):
     """
 
     samples = "slices"  # what a batch consists of
+    # Not an option: in reduced precision, the size of a batch can change the last bit of a result.
+    validation_batch = 16
 
     def __init__(
         self,
@@ -175,8 +174,7 @@ class SliceDataModule(pl.LightningDataModule):
         return store_folder(self.prepared, root, self.resolution, self.labels, options)
 
     def _rows_of(self, ids: Sequence[str]) -> Rows:
-        number = {case: i for i, case in enumerate(self.store.ids)}
-        return np.flatnonzero(np.isin(self.store.index.case, [number[case] for case in ids]))
+        return np.flatnonzero(np.isin(self.store.index.case, self.store.numbers(ids)))
 
     @property
     def resolution(self) -> Resolution:
@@ -244,21 +242,16 @@ class SliceDataModule(pl.LightningDataModule):
     def _training_samples(self) -> Dataset[Sample]:
         return SliceDataset(self.store, self.neighbours, self.augmentation, self.seed)
 
-    def _validation_samples(self) -> tuple[Dataset[Sample], Rows, npt.NDArray[np.int64], int]:
-        """Return all validation samples, their rows and cases, and how many of them form a batch."""
+    def _validation_samples(self) -> tuple[Dataset[Sample], Rows, npt.NDArray[np.int64]]:
+        """Return all validation samples, their rows and their cases."""
         rows = self.validation_rows
-        return (
-            SliceDataset(self.store, self.neighbours),
-            rows,
-            self.store.index.case[rows],
-            VALIDATION_BATCH,
-        )
+        return SliceDataset(self.store, self.neighbours), rows, self.store.index.case[rows]
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return every validation slice once, in order; the ranks share the batches."""
         rank, ranks = self._rank()
-        dataset, rows, in_case, size = self._validation_samples()
-        batches = []
+        dataset, rows, in_case = self._validation_samples()
+        batches, size = [], self.validation_batch
         for case in np.unique(in_case):  # a batch holds slices of one case, so they have one size
             draws = [Draw(0, 0, int(r)) for r in rows[in_case == case]]
             batches += [draws[i : i + size] for i in range(0, len(draws), size)]

@@ -107,9 +107,13 @@ class Store:
             return make_grid(card["native"], card["spacing_mm"], (tuple(resampled_mm), interpolation))
         return make_grid((len(card["pixels"]), *card["native"]), card["spacing_mm"], card["size"])
 
+    def numbers(self, ids: Iterable[str]) -> list[int]:
+        """Return the indices of cases in `ids`."""
+        return [self.ids.index(case) for case in ids]
+
     def foreground_hu(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
         """Return ``[2, N]``: the HU of the foreground of cases, and the number of voxels of each."""
-        found = (self.cards[self.ids.index(i)]["foreground_hu"] for i in ids)
+        found = [self.cards[case]["foreground_hu"] for case in self.numbers(ids)]
         return np.concatenate([np.asarray(each, np.int64) for each in found], axis=1)
 
     def with_target(self, cases: Iterable[Case], classes: Sequence[int]) -> list[Case]:

@@ -20,8 +20,6 @@ from kitsseg.data.store.volume_grid import INTERPOLATIONS, VolumeGrid
 from kitsseg.data.volumes.dataset import RandomPatches, Tiles
 from kitsseg.data.volumes.plan import Plan, Shape, Triple, make_plan
 
-VALIDATION_BATCH = 2  # not an option, see `kitsseg.data.slices.datamodule`
-
 
 class PatchDataModule(SliceDataModule):
     """Training patches and validation tiles of the volumes below ``root``.
@@ -44,6 +42,7 @@ class PatchDataModule(SliceDataModule):
     """
 
     samples = "patches"
+    validation_batch = 2
 
     def __init__(
         self,
@@ -118,29 +117,26 @@ class PatchDataModule(SliceDataModule):
         Raises:
             ValueError: the patch does not fit the network, or the volumes do not fit into memory.
         """
-        geometry = self._geometry()
         self._plan = make_plan(
-            [shape for shape, _ in geometry], [mm for _, mm in geometry], self.spacing_mm, self.patch,
-            network.get("depth"), network.get("width", 32), self.batch_size,
-            network.get("strides"),
+            *self._geometry(), self.spacing_mm, self.patch,
+            network.get("depth"), network.get("width", 32), self.batch_size, network.get("strides"),
         )  # fmt: skip
         if "kernels" not in network:
             return network
         found = {"strides": self._plan.strides, "kernels": self._plan.kernels}
         return network | {name: found[name] for name in found if network[name] is None}
 
-    def _geometry(self) -> list[tuple[Shape, Triple]]:
-        """Return shape and spacing of all cases; `prepare_data` says why a file cannot be read."""
-        found, problems = [], []
+    def _geometry(self) -> tuple[list[Shape], list[Triple]]:
+        """Return shapes and spacings of all cases; `prepare_data` says why a file cannot be read."""
+        layouts, problems = [], []
         for case in self._find_cases():
             try:
-                layout = read_layout(case.image)
-                found.append((layout.turned_shape, layout.spacing_mm))
+                layouts.append(read_layout(case.image))
             except ValueError as error:
-                problems.append(str(error))
-        if not found:
-            raise ValueError(problems[0])
-        return found
+                problems.append(error)
+        if not layouts:
+            raise problems[0]
+        return [each.turned_shape for each in layouts], [each.spacing_mm for each in layouts]
 
     @property
     def resolution(self) -> Resolution:
@@ -170,18 +166,15 @@ class PatchDataModule(SliceDataModule):
         if self.target_only and not self._training_samples().cases_with:
             return np.arange(0)
         if (count := self.patches_per_epoch) is None:
-            shapes = [self.store.images(case).shape for case in self._numbers(self.split.train)]
+            shapes = [self.store.images(case).shape for case in self.store.numbers(self.split.train)]
             count = math.ceil(sum(map(math.prod, shapes)) / math.prod(self.plan.patch))
         return np.arange(count)
-
-    def _numbers(self, ids: Sequence[str]) -> list[int]:
-        return [self.store.ids.index(case) for case in ids]
 
     def _training_samples(self) -> RandomPatches:
         foreground = range(1, len(self.labels.classes))
         return RandomPatches(
             self.store,
-            self._numbers(self.split.train),
+            self.store.numbers(self.split.train),
             self.plan.patch,
             1.0 if self.target_only else self.centred,
             self.background_keep,
@@ -190,6 +183,6 @@ class PatchDataModule(SliceDataModule):
             self.seed,
         )
 
-    def _validation_samples(self) -> tuple[Dataset[Sample], Rows, npt.NDArray[np.int64], int]:
-        tiles = Tiles(self.store, self._numbers(self.split.validation), self.plan.patch)
-        return tiles, np.arange(len(tiles.places)), tiles.in_case, VALIDATION_BATCH
+    def _validation_samples(self) -> tuple[Dataset[Sample], Rows, npt.NDArray[np.int64]]:
+        tiles = Tiles(self.store, self.store.numbers(self.split.validation), self.plan.patch)
+        return tiles, np.arange(len(tiles.places)), tiles.in_case

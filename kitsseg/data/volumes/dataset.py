@@ -136,12 +136,11 @@ class Tiles(Dataset[Sample]):
 
     def __init__(self, store: Store, cases: Sequence[int], patch: Shape) -> None:
         self.store, self.patch = store, patch
-        self.places = [(case, start) for case in cases for start in self.starts(case)]
-
-    def starts(self, case: int) -> list[tuple[int, ...]]:
-        """Return the first voxels of the tiles of a case."""
-        shape = self.store.labels(case).shape
-        return list(product(*map(tile_starts, shape, self.patch)))
+        self.places = [
+            (case, start)
+            for case in cases
+            for start in product(*map(tile_starts, store.labels(case).shape, patch))
+        ]
 
     @property
     def in_case(self) -> npt.NDArray[np.int64]:
