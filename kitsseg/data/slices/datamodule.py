@@ -163,8 +163,11 @@ class SliceDataModule(pl.LightningDataModule):
 
     def _find_cases(self) -> list[Case]:
         found = self.source.find(self.root, self.labels)
-        if unknown := self.exclude - {case.id for case in found}:
+        ids = {case.id for case in found}
+        if unknown := self.exclude - ids:
             raise ValueError(f"data.exclude={sorted(unknown)}: data.root has no such cases")
+        if self.exclude == ids:
+            raise ValueError(f"data.exclude: excludes all {len(ids)} cases; exclude fewer")
         return [case for case in found if case.id not in self.exclude]
 
     def _store_folder(self, cases: Sequence[Case]) -> Path:

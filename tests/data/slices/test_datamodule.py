@@ -93,6 +93,8 @@ def test_excluded_cases_are_nowhere(blocks: Path, tmp_path: Path) -> None:
     assert len(data.store.ids) == 5
     with pytest.raises(ValueError, match=r"data.exclude=\['case_00099'\]: data.root has no such cases"):
         make_data(blocks, tmp_path, exclude=["case_00099"])
+    with pytest.raises(ValueError, match=r"data.exclude: excludes all 6 cases"):
+        make_data(blocks, tmp_path, exclude=[f"case_{number:05d}" for number in range(6)])
 
 
 def test_slices_of_different_sizes_share_a_batch(tmp_path: Path) -> None:
