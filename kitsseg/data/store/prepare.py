@@ -20,7 +20,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.parallel import over_cases
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.data.store.store import CARD, IMAGE, LABEL, Resolution, Store, make_grid
-from kitsseg.system.files import fingerprint
+from kitsseg.system.files import file_version, fingerprint
 from kitsseg.system.locks import locked
 
 VERSION = 3  # of a stored case: since 3, with the histogram of the foreground
@@ -78,7 +78,7 @@ def prepare(
 
 def file_versions(case: Case) -> list[list[int]]:
     """Return size in bytes and modification time in ns of image and label."""
-    return [[f.stat().st_size, f.stat().st_mtime_ns] for f in (case.image, case.truth)]
+    return [file_version(file) for file in (case.image, case.truth)]
 
 
 def hashes(case: Case) -> dict[str, str]:
