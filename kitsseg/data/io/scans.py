@@ -74,38 +74,35 @@ def checked(image: Image) -> Image:
     low, high = image.stored_range
     found = f"contains values from {low:.6g} to {high:.6g}"
     spacing_mm, (least, most) = image.layout.spacing_mm, SPACING_LIMITS_MM
-    problem = None
     if low == high:
-        problem = "every voxel has the same value; export it again"
-    elif not all(least <= mm <= most for mm in spacing_mm):
+        raise ValueError("every voxel has the same value; export it again")
+    if not all(least <= mm <= most for mm in spacing_mm):
         shown = ", ".join(f"{mm:.6g}" for mm in spacing_mm)
         limits = f"must be between {least:g} and {most:g}"
-        problem = f"has a spacing of ({shown}) mm; {limits}; correct its header"
-    elif low < HU_LIMITS[0] or high > HU_LIMITS[1]:
-        problem = f"{found}, outside the range of HU; correct its slope or export it again"
-    elif high - low < MIN_SPAN_HU:
+        raise ValueError(f"has a spacing of ({shown}) mm; {limits}; correct its header")
+    if low < HU_LIMITS[0] or high > HU_LIMITS[1]:
+        raise ValueError(f"{found}, outside the range of HU; correct its slope or export it again")
+    if high - low < MIN_SPAN_HU:
         is_label = low == 0 and high <= 3 and float(high).is_integer()
         swapped = "exchange image and label if they are swapped, or export it in HU"
         remedy = swapped if is_label else "export it in HU, without normalisation"
-        problem = f"{found}, less than {MIN_SPAN_HU} apart, so it is not CT in HU; {remedy}"
-    elif is_offset(image.hu):
-        problem = ABOUT_OFFSET
-    elif (image.hu[:: max(1, len(image.hu) // 16), ::4, ::4] > AIR_BELOW_HU).mean() < MIN_BODY:
-        problem = (
+        raise ValueError(f"{found}, less than {MIN_SPAN_HU} apart, so it is not CT in HU; {remedy}")
+    sample = image.hu[:: max(1, len(image.hu) // 16), ::4, ::4]
+    if is_offset(sample):
+        raise ValueError(ABOUT_OFFSET)
+    if (sample > AIR_BELOW_HU).mean() < MIN_BODY:
+        raise ValueError(
             f"{found}, almost all below {AIR_BELOW_HU} HU: there is no body; correct its slope, "
             "intercept or offset_hu"
         )
-    if problem is not None:
-        raise ValueError(problem)
     if low <= AIR_BELOW_HU:
         return image
     doubt = f"lowest value {low:.6g} HU: no air; check that the values are HU"
     return replace(image, warnings=(*image.warnings, doubt))
 
 
-def is_offset(hu: npt.NDArray[np.int16]) -> bool:
+def is_offset(sample: npt.NDArray[np.int16]) -> bool:
     """Return whether the values look like HU + `OFFSET`, apart from padding."""
-    sample = hu[:: max(1, len(hu) // 16), ::4, ::4].ravel()
     negative, counts = np.unique(sample[sample < NEGATIVE_HU], return_counts=True)
     padding = negative[np.argsort(counts)[-PADDING_VALUES:]]
     inside: npt.NDArray[np.int16] = sample[~np.isin(sample, padding)]
