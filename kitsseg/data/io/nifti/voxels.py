@@ -75,11 +75,7 @@ class ToClasses:
         if (values.dtype == np.uint8 or values.min() >= 0) and values.max() < self._size:
             index = values.astype(np.uint8 if self._size <= 256 else np.int64, copy=False)
             if values.dtype.kind != "f" or (index == values).all():
-                if self._is_identity:
-                    if index is not out:
-                        out[...] = index
-                    return
-                classes = self._table[index]
+                classes = index if self._is_identity else self._table[index]
                 if not (classes == UNKNOWN).any():
                     out[...] = classes
                     return
