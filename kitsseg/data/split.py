@@ -99,7 +99,9 @@ def _by_column(cases: Sequence[Case], column: str) -> dict[str, str]:
     return values
 
 
-def _check_test(test: float) -> None:
+def _check_draw(seed: int, test: float) -> None:
+    if seed < 0:
+        raise ValueError(f"seed={seed}: must be at least 0")
     if not 0 <= test < 1:
         raise ValueError(f"test={test}: must be at least 0 and below 1")
 
@@ -114,7 +116,7 @@ class Seeded:
     def __init__(self, validation: float = 0.2, seed: int = 42, test: float = 0.0) -> None:
         if not 0 < validation < 1:
             raise ValueError(f"validation={validation}: must be above 0 and below 1")
-        _check_test(test)
+        _check_draw(seed, test)
         self.validation, self.seed, self.test = validation, seed, test
 
     def __call__(self, cases: Sequence[Case]) -> Split:
@@ -138,7 +140,7 @@ class KFold:
     """
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 42, test: float = 0.0) -> None:
-        _check_test(test)
+        _check_draw(seed, test)
         if folds < 2:
             raise ValueError(f"folds={folds}: must be at least 2")
         if not 0 <= fold < folds:

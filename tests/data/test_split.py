@@ -64,6 +64,8 @@ def test_every_case_validates_in_exactly_one_fold() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
+        (lambda: Seeded(seed=-1), "seed=-1: must be at least 0"),
+        (lambda: KFold(seed=-1), "seed=-1: must be at least 0"),
         (lambda: Seeded(validation=0), "validation=0: must be above 0 and below 1"),
         (lambda: Seeded(validation=1.0), "validation=1.0: must be"),
         (lambda: KFold(folds=1), "folds=1: must be at least 2"),
