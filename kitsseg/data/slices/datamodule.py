@@ -1,7 +1,7 @@
 """The LightningDataModule: find, prepare, split, sample and load slices."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,10 +31,8 @@ class Source(Protocol):
     def find(self, root: str | Path, labels: Labels = KITS19) -> list[Case]: ...
 
 
-class Splitter(Protocol):
-    """How cases are divided into training and validation, such as `kitsseg.data.split.Seeded`."""
-
-    def __call__(self, cases: Sequence[Case]) -> Split: ...
+# How cases are divided into training and validation, such as `kitsseg.data.split.Seeded`.
+Splitter = Callable[[Sequence[Case]], Split]
 
 
 class SliceDataModule(pl.LightningDataModule):
