@@ -31,8 +31,7 @@ class Augmentation:
     ) -> None:
         if not low_hu < high_hu:
             raise ValueError(f"low_hu={low_hu}, high_hu={high_hu}: must be in ascending order")
-        prepare_transforms(transforms, (float(low_hu), float(high_hu)))
-        self.chain = A.Compose(list(transforms))
+        self.chain = A.Compose(prepare_transforms(transforms, (float(low_hu), float(high_hu))))
 
     def __call__(
         self, image: npt.NDArray[Any], label: npt.NDArray[Any], seed: Sequence[int]

@@ -18,25 +18,34 @@ SEEDS = 5  # of the trials on a volume: some transforms change the shape in some
 AIR = (AIR_HU,) * 4  # OpenCV fills the first channel only with a single number
 
 
-class InUnitRange:
-    """Mixed into transforms that change intensities: they get float32 in [0, 1] instead of HU.
+class InUnitRange(A.ImageOnlyTransform):
+    """Apply a transform that changes intensities to float32 in [0, 1] instead of HU.
 
     albumentations defines brightness, contrast, noise and blur for such images. Only the change is
     applied, so HU outside the range are preserved.
     """
 
-    limits_hu: tuple[float, float]
+    def __init__(self, transform: A.ImageOnlyTransform, limits_hu: tuple[float, float]) -> None:
+        self.transform, self.limits_hu = transform, limits_hu
+        super().__init__(p=transform.p)
+
+    def set_random_seed(self, seed: int | None) -> None:
+        super().set_random_seed(seed)
+        self.transform.set_random_state(self.random_generator, self.py_random)
+
+    def set_random_state(self, *generators: Any) -> None:
+        super().set_random_state(*generators)
+        self.transform.set_random_state(*generators)
 
     def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> Any:
-        if not super().should_apply(force_apply=force_apply):  # type: ignore[misc]
+        if not self.should_apply(force_apply=force_apply):
             return data
         key, (low, high) = "volume" if "volume" in data else "image", self.limits_hu
         image = data.pop(key)
         unit = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
         if key == "volume":  # its slices as channels; many transforms support no other volumes
             unit = np.ascontiguousarray(np.moveaxis(unit, 0, -1))
-        out = super().__call__(*args, force_apply=True, **{**data, "image": unit})  # type: ignore[misc]
-        changed = out["image"]
+        changed = self.transform(*args, force_apply=True, **{**data, "image": unit})["image"]
         if changed.dtype != np.float32 or changed.shape != unit.shape:
             raise ValueError("it changes the type or the shape of the image")
         if changed.min() < -0.01 or changed.max() > 1.01:
@@ -47,34 +56,19 @@ class InUnitRange:
         hu = np.rint(image + change).clip(-32768, 32767).astype(np.int16)
         return {**data, key: hu}
 
-    def __reduce__(self) -> Any:
-        return _restore, (type(self).__mro__[2], self.__dict__.copy())
 
+def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]) -> list[Any]:
+    """Return the transforms, also those within ``OneOf`` and the like, adapted to HU and tried once.
 
-def _restore(kind: type[Any], state: dict[str, Any]) -> Any:
-    transform: Any = kind.__new__(kind)  # type: ignore[call-overload]
-    transform.__dict__.update(state)
-    return _convert(transform, state["limits_hu"])
-
-
-def _convert(transform: Any, limits_hu: tuple[float, float]) -> Any:
-    kind = type(transform)
-    transform.__class__ = type(kind.__name__, (InUnitRange, kind), {"__module__": kind.__module__})
-    transform.limits_hu = limits_hu
-    return transform
-
-
-def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]) -> None:
-    """Adapt the transforms that change intensities to HU, and try each transform once.
-
-    Args:
-        transforms: are changed in place; also those within ``OneOf`` and the like.
-        limits_hu: what becomes 0 and 1.
-
-    Raises:
-        ValueError: a transform cannot be used; the message names it.
+    Those that change intensities get `InUnitRange`, in which ``limits_hu`` become 0 and 1. Raises
+    `ValueError` if a transform cannot be used; the message names it.
     """
-    for transform in _leaves(transforms):
+    prepared = []
+    for transform in transforms:
+        if isinstance(transform, BaseCompose):
+            transform.transforms = prepare_transforms(transform.transforms, limits_hu)
+            prepared.append(transform)
+            continue
         if getattr(transform, "fill", AIR_HU) not in (AIR_HU, AIR):
             raise ValueError(
                 f"{type(transform).__name__}: fill={transform.fill}: the border must be filled with "
@@ -85,21 +79,24 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
         ):
             transform.fill = AIR
         if type(transform).__module__.startswith("albumentations."):
-            _adapt(transform, limits_hu)
+            transform = _adapt(transform, limits_hu)
+        elif isinstance(transform, InUnitRange):  # already part of another augmentation
+            transform = InUnitRange(transform.transform, limits_hu)
         if not isinstance(transform, A.Transform3D):
             _try(transform, "CT slices in HU", partial(_check_slice, transform, 1))
+        prepared.append(transform)
+    return prepared
 
 
-def _adapt(transform: Any, limits_hu: tuple[float, float]) -> None:
-    if isinstance(transform, InUnitRange):  # already part of another augmentation
-        transform.limits_hu = limits_hu
-    elif isinstance(transform, A.ImageOnlyTransform):
-        _convert(transform, limits_hu)
-    elif isinstance(transform, A.CoarseDropout3D):  # albumentations 2.0.8 fills the mask with ``fill``
+def _adapt(transform: Any, limits_hu: tuple[float, float]) -> Any:
+    if isinstance(transform, A.ImageOnlyTransform):
+        return InUnitRange(transform, limits_hu)
+    if isinstance(transform, A.CoarseDropout3D):  # albumentations 2.0.8 fills the mask with ``fill``
         transform._key2func["mask3d"] = transform.apply_to_mask
     elif not isinstance(transform, A.Transform3D):  # slice by slice: faster than slices as channels
         transform._key2func["volume"] = partial(A.DualTransform.apply_to_images, transform)
         transform._key2func["mask3d"] = partial(A.DualTransform.apply_to_masks, transform)
+    return transform
 
 
 def check_slices(transforms: Sequence[Any], neighbours: int) -> None:
@@ -135,7 +132,8 @@ def _try(transform: Any, what: str, check: Callable[[], None]) -> None:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, KeyError):
             text = f"it needs {text}, which they lack"
-        name = type(transform).__name__
+        inner = transform.transform if isinstance(transform, InUnitRange) else transform
+        name = type(inner).__name__
         raise ValueError(f"{name}: cannot be applied to {what}: {text}; remove it") from error
     finally:
         transform.p = p
