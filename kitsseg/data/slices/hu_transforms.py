@@ -1,5 +1,6 @@
 """Transforms of albumentations on HU: what they expect, and which cannot be used."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -66,8 +67,9 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
     prepared = []
     for transform in transforms:
         if isinstance(transform, BaseCompose):
-            transform.transforms = prepare_transforms(transform.transforms, limits_hu)
-            prepared.append(transform)
+            group = copy.copy(transform)  # another augmentation may contain it
+            group.transforms = prepare_transforms(transform.transforms, limits_hu)
+            prepared.append(group)
             continue
         if getattr(transform, "fill", AIR_HU) not in (AIR_HU, AIR):
             raise ValueError(
@@ -80,8 +82,6 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
             transform.fill = AIR
         if type(transform).__module__.startswith("albumentations."):
             transform = _adapt(transform, limits_hu)
-        elif isinstance(transform, InUnitRange):  # already part of another augmentation
-            transform = InUnitRange(transform.transform, limits_hu)
         if not isinstance(transform, A.Transform3D):
             _try(transform, "CT slices in HU", partial(_check_slice, transform, 1))
         prepared.append(transform)

@@ -84,6 +84,17 @@ def test_brightness_by_hand() -> None:
     assert np.array_equal(changed[image < -900] + 0, image[image < -900] + 60)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_another_augmentation_with_the_same_transforms_changes_nothing(nested: bool) -> None:
+    bright = A.RandomBrightnessContrast((0.1, 0.1), (0, 0), p=1)
+    parts = [A.OneOf([bright], p=1)] if nested else [bright]
+    image, label = np.full((1, 64, 64), 100, np.int16), np.zeros((64, 64), np.uint8)
+    first = Augmentation(parts, low_hu=-200, high_hu=400)
+    second = Augmentation(parts, low_hu=-1000, high_hu=1000)
+    assert (first(image, label, (0,))[0] == 160).all()
+    assert (second(image, label, (0,))[0] == 300).all()
+
+
 def test_normalising_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="Normalize: cannot be applied .* it returns values"):
         Augmentation([A.OneOf([A.Normalize(mean=0.5, std=0.1, max_pixel_value=1)])])
