@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from glob import glob
 from itertools import chain
 from pathlib import Path
@@ -128,7 +129,8 @@ def run(cfg: DictConfig) -> int:
     remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files.label(s)))]
     if cfg.submission:
         (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
-    record.drop_problems({*problems, *(scan.name for scan in scans)}, requested)
+    current = {*problems, *(scan.name for scan in scans)}
+    record.drop_problems(current, partial(is_requested, requested=requested))
     for name, problem in problems.items():
         report_problem(record, name, problem)
     if cfg.dicom_seg and not any(scan.files for scan in scans):
@@ -158,18 +160,14 @@ def find_in_table(path: Path) -> "Found":
     )
 
 
-@dataclass(frozen=True)
-class Requested:
-    """The cases that ``cases`` names: ids, and KiTS case numbers."""
+Requested = set[str | int]  # ids, and KiTS case numbers
 
-    names: tuple[str, ...]
-    numbers: tuple[int, ...]
 
-    def __contains__(self, key: object) -> bool:
-        """Whether the name or path of a scan or problem belongs to one of the cases."""
-        name = Path(str(key)).name
-        stem = name.removesuffix(nifti_ending(name) or "")
-        return bool({key, name, stem} & {*self.names}) or case_number(name) in self.numbers
+def is_requested(name: str, requested: Requested | None) -> bool:
+    """Return whether the scan or problem with this name or path belongs to one of the cases."""
+    file = Path(name).name
+    keys = {name, file, file.removesuffix(nifti_ending(file) or ""), case_number(file)}
+    return requested is None or not requested.isdisjoint(keys)
 
 
 def requested_cases(cases: Any, submission: bool, found: "Found") -> Requested | None:
@@ -200,7 +198,7 @@ def requested_cases(cases: Any, submission: bool, found: "Found") -> Requested |
             ) from error
     if submission and (labelled := numbers - set(parse_cases("test"))):
         raise ValueError(f"cases: {min(labelled)} is not a test case; a submission holds 210-299")
-    return Requested(tuple(sorted(names)), tuple(sorted(numbers)))
+    return {*names, *numbers}
 
 
 def select_cases(
@@ -212,11 +210,11 @@ def select_cases(
     """
     if requested is None:
         return scans, problems
-    explained = {key: problem for key, problem in problems.items() if key in requested}
+    explained = {key: why for key, why in problems.items() if is_requested(key, requested)}
     numbers = {case_number(Path(key).name) for key in explained}
     missing: dict[str, str] = {}
-    chosen = [scan for scan in scans if scan.name in requested.names]
-    for number in requested.numbers:
+    chosen = [scan for scan in scans if scan.name in requested]
+    for number in sorted(item for item in requested if isinstance(item, int)):
         same = [scan for scan in scans if scan.number == number]
         if len(same) == 1:
             chosen += [scan for scan in same if scan not in chosen]

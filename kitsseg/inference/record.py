@@ -5,7 +5,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -179,17 +179,17 @@ class PredictionRecord:
                     path.unlink(missing_ok=True)
             self._write(stored | {scan: entry})
 
-    def drop_problems(self, current: Collection[str], requested: Container[str] | None) -> None:
+    def drop_problems(self, current: Collection[str], is_requested: Callable[[str], bool]) -> None:
         """Remove the problems that an earlier run found in the same input, and that no longer exist.
 
-        ``current`` holds the names of the scans and problems of this run, ``requested`` those that it
-        looks for; None for all.
+        ``current`` holds the names of the scans and problems of this run. ``is_requested`` returns
+        whether this run looks for the case with a name.
         """
         with self._lock():
             kept = {}
             for name, entry in self._read(check=True).items():
-                is_requested = requested is None or name in requested
-                if name in current or entry.get("searched") != self.searched or not is_requested:
+                same_input = entry.get("searched") == self.searched
+                if name in current or not same_input or not is_requested(name):
                     kept[name] = entry
             self._write(kept)
 
