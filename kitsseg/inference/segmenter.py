@@ -109,12 +109,8 @@ class Segmenter:
         on_cpu = self.device.type == "cpu"
         self._pixels_per_batch = PIXELS_PER_BATCH_CPU if on_cpu else PIXELS_PER_BATCH_GPU
         for member in members:
-            try:
+            with hardware.fitting(self.device, "the network"):
                 hardware.optimize(member.net.to(self.device).eval(), channels_last=True, compile=False)
-            except RuntimeError as error:
-                if not hardware.is_out_of_memory(error):
-                    raise
-                raise hardware.out_of_memory(self.device, "the network") from error
         # Networks of one size share the stored slices and the resampling to the native grid.
         self._groups: dict[int | None, list[Loaded]] = {}
         for member in flat:
@@ -197,18 +193,19 @@ class Segmenter:
         planes = [*(view.grid.stored for view in views), *(each.grid.stored[1:] for each in volumes)]
         pixels = max(rows * columns for rows, columns in planes)
         remaining = np.array([z for z, plane in enumerate(hu) if plane.max() > EMPTY_HU], int)
-        while len(remaining):
-            z = remaining[: max(1, self._pixels_per_batch // pixels)]
-            try:
-                self._segment_slices(result, hu, z, views, volumes)
-            except RuntimeError as error:
-                if not hardware.is_out_of_memory(error):
-                    raise
-            else:
-                remaining = remaining[len(z) :]
-                continue
-            # Outside the except block, because the exception keeps the tensors alive.
-            self._halve_batch(len(z), pixels)
+        with hardware.fitting(self.device, f"a slice of {pixels} pixels"):
+            while len(remaining):
+                z = remaining[: max(1, self._pixels_per_batch // pixels)]
+                try:
+                    self._segment_slices(result, hu, z, views, volumes)
+                except RuntimeError as error:
+                    if not hardware.is_out_of_memory(error) or len(z) == 1:
+                        raise
+                else:
+                    remaining = remaining[len(z) :]
+                    continue
+                # Outside the except block, because the exception keeps the tensors alive.
+                self._pixels_per_batch = hardware.halve_batch(self.device, len(z), "slices") * pixels
         if self.postprocess is None:
             return result
         return replace(result, label=self.postprocess(result.label, spacing_mm))
@@ -261,13 +258,3 @@ class Segmenter:
         image = image.contiguous(memory_format=torch.channels_last)
         with self._autocast():
             return view.uncrop(slicewise.predict_probabilities(member.net, image, self.mirror_axes))
-
-    def _halve_batch(self, slices: int, pixels: int) -> None:
-        """Halve the batch size after a batch did not fit; raise `ValueError` for a single slice."""
-        if slices == 1:
-            raise hardware.out_of_memory(self.device, f"a slice of {pixels} pixels")
-        self._pixels_per_batch = slices // 2 * pixels
-        lack = f"device={self.device}: not enough memory for {slices} slices per batch"
-        log.warning(f"{lack}; continuing with {slices // 2}")
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()

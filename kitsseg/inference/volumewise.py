@@ -1,6 +1,5 @@
 """Class probabilities of a volume by 3D networks, and labels on the native grid."""
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,8 +16,6 @@ from kitsseg.inference.checkpoint import Loaded
 from kitsseg.inference.sliding_window import Hu, padded_shape, sliding_window
 from kitsseg.models.window import Window
 from kitsseg.system import hardware
-
-log = logging.getLogger("kitsseg")
 
 # A constant, so that metrics do not depend on training options such as the batch size.
 VOXELS_PER_BATCH = 1 << 20
@@ -106,7 +103,7 @@ class VolumeNetworks:
         stored = sliding_window(
             grid.stored, read, self._predict_patches, self.classes, self.patch, self.overlap, self.device
         )
-        return NativeSlices(self._with_one_line(stored), grid, len(self.members))
+        return NativeSlices(self._fitting(stored), grid, len(self.members))
 
     def doubts(self, shape: Sequence[int], spacing_mm: Sequence[float]) -> Iterator[str]:
         """Yield a warning if a native volume covers only a small part of a patch along an axis."""
@@ -136,11 +133,7 @@ class VolumeNetworks:
                 done += len(batch)
                 continue
             # Outside the except block, because the exception keeps the tensors alive.
-            self._voxels_per_batch = len(batch) // 2 * voxels
-            lack = f"device={self.device}: not enough memory for {len(batch)} patches per batch"
-            log.warning(f"{lack}; continuing with {len(batch) // 2}")
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._voxels_per_batch = hardware.halve_batch(self.device, len(batch), "patches") * voxels
 
     def _average(self, hu: Hu) -> Tensor:
         image = torch.from_numpy(hu)[:, None].to(self.device)
@@ -153,15 +146,10 @@ class VolumeNetworks:
                 )
         return reduce(torch.add, probabilities) / len(probabilities)
 
-    def _with_one_line(self, slices: Iterator[Tensor]) -> Iterator[Tensor]:
+    def _fitting(self, slices: Iterator[Tensor]) -> Iterator[Tensor]:
         """Yield from ``slices``; raise `ValueError` if a single patch does not fit into the memory."""
-        try:
+        with hardware.fitting(self.device, f"patches of {_text(self.patch)} voxels"):
             yield from slices
-        except RuntimeError as error:
-            if not hardware.is_out_of_memory(error):
-                raise
-            what = f"patches of {_text(self.patch)} voxels"
-            raise hardware.out_of_memory(self.device, what) from error
 
 
 class NativeSlices:

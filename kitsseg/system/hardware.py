@@ -1,14 +1,17 @@
 """What the hardware supports, and how a network is adapted to it."""
 
+import logging
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
 import torch
 from torch import nn
+
+log = logging.getLogger("kitsseg")
 
 
 def choose_device(requested: str = "auto") -> torch.device:
@@ -65,10 +68,25 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
-def out_of_memory(device: torch.device, what: str) -> ValueError:
-    """Return the error for a device whose memory cannot hold ``what``."""
-    remedy = "free memory" if device.type == "cpu" else "free memory or use device=cpu"
-    return ValueError(f"device={device}: not enough memory for {what}; {remedy}")
+@contextmanager
+def fitting(device: torch.device, what: str) -> Iterator[None]:
+    """Raise `ValueError` if the memory of a device cannot hold ``what``, which the block computes."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        remedy = "free memory" if device.type == "cpu" else "free memory or use device=cpu"
+        raise ValueError(f"device={device}: not enough memory for {what}; {remedy}") from error
+
+
+def halve_batch(device: torch.device, batch: int, items: str) -> int:
+    """Warn that a ``batch`` of ``items`` does not fit into a device's memory; return half its size."""
+    lack = f"device={device}: not enough memory for {batch} {items} per batch"
+    log.warning(f"{lack}; continuing with {batch // 2}")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return batch // 2
 
 
 def free_memory(device: torch.device) -> float:
