@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
-from kitsseg.inference.description import first_line, parse_description, parse_window
+from kitsseg.inference.description import FORMAT, first_line, parse_description, parse_window
 from kitsseg.models.window import Window
 
-FORMAT = 1
 BEST = "checkpoints/finetune/best.ckpt"  # in the folder of a run
 # The networks that a checkpoint may build. Allowing whole packages would be unsafe: some networks of
 # MONAI download weights from a URL among their arguments.
@@ -123,12 +122,7 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Loaded:
     format, or names a class that is not trusted.
     """
     content = read(path)
-    description = content.get("kitsseg")
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: no description of format {FORMAT} under 'kitsseg'; train with kitsseg.train, or "
-            "pass header= to SegmentationTask"
-        )
+    description: Any = content.get("kitsseg")
     try:
         about = parse_description(description, "network", "window")
         window = parse_window(description["window"])
@@ -240,19 +234,17 @@ def check_description(net: nn.Module, about: Mapping[str, Any]) -> None:
 
 
 @torch.inference_mode()
-def check_output(
-    net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int], batch: int = 1
-) -> None:
-    """Raise `ValueError` unless ``net`` maps images to one logit per class and pixel.
+def check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int]) -> None:
+    """Raise `ValueError` unless ``net`` maps two images to one logit per class and pixel.
 
     Args:
         net: on the meta device, where a forward pass costs nothing, or on another one.
         neighbours: number of slices on either side in the network's input.
         labels: with the classes.
         sides: of an image; three numbers for a patch.
-        batch: number of images.
     """
-    name, channels, training = type(net).__name__, 2 * neighbours + 1, net.training
+    name, training = type(net).__name__, net.training
+    batch, channels = 2, 2 * neighbours + 1
     device = next(net.parameters(), torch.empty(0)).device
     try:
         out = net.eval()(torch.zeros(batch, channels, *sides, device=device))

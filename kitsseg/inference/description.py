@@ -8,17 +8,23 @@ from kitsseg.data.store.grid import DIVISOR
 from kitsseg.data.store.volume_grid import INTERPOLATIONS
 from kitsseg.models.window import Window
 
+FORMAT = 1
 # Limits far above real networks; larger values could exhaust memory.
 MAX_SIZE, MAX_NEIGHBOURS, MAX_PATCH_VOXELS, MAX_HU = 4096, 32, 1 << 25, 1 << 20
 MIN_MM, MAX_MM, MAX_PIXEL_MM = 0.1, 100, 16384
 
 
-def parse_description(description: dict[str, Any], *more: str) -> dict[str, Any]:
+def parse_description(description: Any, *more: str) -> dict[str, Any]:
     """Return the checked values of a description, without network and window.
 
-    They have the names of `kitsseg.inference.checkpoint.Loaded`. Raises `ValueError` if one is out of
-    range, or if it or a key of ``more`` is missing.
+    They have the names of `kitsseg.inference.checkpoint.Loaded`. Raises `ValueError` if the format is
+    unknown, if a value is out of range, or if one or a key of ``more`` is missing.
     """
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ValueError(
+            f"no description of format {FORMAT} under 'kitsseg'; train with kitsseg.train, or pass "
+            "header= to SegmentationTask"
+        )
     names = ("size", "neighbours", "classes", "provenance")
     if missing := {*names, *more} - set(description):
         raise ValueError(f"the description lacks {', '.join(sorted(missing))}; train again")

@@ -146,14 +146,9 @@ def load_onnx(path: Path) -> Loaded:
         )
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     try:
-        description = json.loads(metadata.get(KEY, "null"))
-    except ValueError:
-        description = None
-    if not isinstance(description, dict) or description.get("format") != checkpoint.FORMAT:
-        raise ValueError(f"{path}: lacks the metadata of kitsseg; write it by kitsseg.export")
-    try:
-        about = parse_description({"provenance": {}} | description)
-    except ValueError as error:
+        description = {"provenance": {}, **json.loads(metadata.get(KEY, "{}"))}
+        about = parse_description(description)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: invalid metadata ({error}); write it by kitsseg.export") from error
     try:
         net = OnnxNet(content)
@@ -165,10 +160,8 @@ def load_onnx(path: Path) -> Loaded:
 
 
 def _description(loaded: Loaded) -> str:
-    about = checkpoint.header(
-        {}, loaded.window, loaded.size, loaded.neighbours, loaded.provenance, loaded.pixel_mm,
-        loaded.labels, loaded.patch, loaded.spacing_mm, loaded.interpolation,
-    )  # fmt: skip
+    values = {name: value for name, value in vars(loaded).items() if name not in ("net", "local")}
+    about = checkpoint.header({}, **values)
     del about["network"], about["window"]  # the graph contains them
     return json.dumps(about | {"local": loaded.local})
 

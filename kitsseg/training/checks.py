@@ -144,7 +144,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
 
 def _check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int]) -> None:
     try:
-        checkpoint.check_output(net, neighbours, labels, sides, batch=2)
+        checkpoint.check_output(net, neighbours, labels, sides)
     except ValueError as error:
         raise ValueError(f"model: {error}") from error
 
