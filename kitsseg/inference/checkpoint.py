@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
-from kitsseg.inference.description import FORMAT, first_line, parse_description, parse_window
+from kitsseg.inference.description import FORMAT, parse_description, parse_window
 from kitsseg.models.window import Window
+from kitsseg.system.library_messages import error_line
 
 BEST = "checkpoints/finetune/best.ckpt"  # in the folder of a run
 # The networks that a checkpoint may build. Allowing whole packages would be unsafe: some networks of
@@ -185,7 +186,7 @@ def _locate(target: str) -> type[nn.Module]:
     try:
         network_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"network {target} cannot be imported ({first_line(error)})") from error
+        raise ValueError(f"network {target} cannot be imported ({error_line(error)})") from error
     defined_in = str(getattr(network_class, "__module__", ""))
     foreign = target.startswith(OWN) and not defined_in.startswith(OWN)
     if foreign or not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
@@ -197,7 +198,7 @@ def _build(network_class: type[nn.Module], arguments: dict[str, Any]) -> nn.Modu
     try:
         return network_class(**arguments)
     except Exception as error:  # arbitrary networks and arguments
-        raise ValueError(f"{network_class.__name__} cannot be built ({first_line(error)})") from error
+        raise ValueError(f"{network_class.__name__} cannot be built ({error_line(error)})") from error
 
 
 def _check_weights(net: nn.Module, state: dict[str, Tensor]) -> None:
@@ -253,7 +254,7 @@ def check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequenc
     except Exception as error:  # arbitrary networks raise arbitrary errors
         raise ValueError(
             f"{name} cannot be applied to {len(sides)}D images with {channels} channels "
-            f"({type(error).__name__}: {first_line(error)}{_place(error, net)})"
+            f"({type(error).__name__}: {error_line(error)}{_place(error, net)})"
         ) from error
     finally:
         net.train(training)

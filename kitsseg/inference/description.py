@@ -7,6 +7,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.data.store.volume_grid import INTERPOLATIONS
 from kitsseg.models.window import Window
+from kitsseg.system.library_messages import error_line
 
 FORMAT = 1
 # Limits far above real networks; larger values could exhaust memory.
@@ -61,7 +62,7 @@ def _parse_labels(values: Any) -> Labels:
     try:
         return Labels(**values)
     except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"labels: {first_line(error)}") from error
+        raise ValueError(f"labels: {error_line(error)}") from error
 
 
 def _parse_patch(patch: Any, spacing_mm: Any) -> tuple[Any, Any]:
@@ -94,9 +95,3 @@ def parse_window(window: Any) -> Window:
         return Window(**window)
     except TypeError as error:
         raise ValueError(f"window={window!r}: not the arguments of Window ({error})") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error message, or the name of its type, at most 200 characters."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

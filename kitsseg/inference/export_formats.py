@@ -23,9 +23,10 @@ from kitsseg.data.labels import AIR_HU
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.inference import checkpoint
 from kitsseg.inference.checkpoint import Loaded
-from kitsseg.inference.description import MAX_SIZE, first_line, parse_description
+from kitsseg.inference.description import MAX_SIZE, parse_description
 from kitsseg.models.window import Window
 from kitsseg.system.files import replacing
+from kitsseg.system.library_messages import error_line
 from kitsseg.system.optional_packages import require
 
 KEY = "kitsseg"  # of the description in the metadata
@@ -96,7 +97,7 @@ def export_onnx(loaded: Loaded, path: Path) -> float:
         assert program is not None
         model = program.model_proto
     except Exception as error:  # arbitrary networks
-        raise ValueError(f"the network cannot be exported to ONNX ({first_line(error)})") from error
+        raise ValueError(f"the network cannot be exported to ONNX ({error_line(error)})") from error
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         del part.metadata_props[:]  # source lines with the paths of this machine
     entry = model.metadata_props.add()
@@ -123,7 +124,7 @@ def export_program(loaded: Loaded, path: Path) -> float:
     except (OSError, ValueError):
         raise
     except Exception as error:  # arbitrary networks
-        raise ValueError(f"the network cannot be exported ({first_line(error)})") from error
+        raise ValueError(f"the network cannot be exported ({error_line(error)})") from error
 
 
 def load_onnx(path: Path) -> Loaded:
@@ -139,7 +140,7 @@ def load_onnx(path: Path) -> Loaded:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # protobuf errors
-        raise ValueError(f"{path}: not an ONNX file ({first_line(error)})") from error
+        raise ValueError(f"{path}: not an ONNX file ({error_line(error)})") from error
     if _has_external_data(model, onnx.TensorProto.EXTERNAL):
         raise ValueError(
             f"{path}: refers to other files or has subgraphs; not written by kitsseg.export"
@@ -154,7 +155,7 @@ def load_onnx(path: Path) -> Loaded:
         net = OnnxNet(content)
         checkpoint.check_description(net, about)
     except Exception as error:  # ONNX Runtime errors
-        raise ValueError(f"{path}: cannot be run ({first_line(error)})") from error
+        raise ValueError(f"{path}: cannot be run ({error_line(error)})") from error
     window = Window(INT16.min, INT16.max, 0, 1)
     return Loaded(net, window, local=description.get("local") is True, **about)
 

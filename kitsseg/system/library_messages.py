@@ -1,4 +1,4 @@
-"""Messages of other packages that do not apply to kitsseg."""
+"""Messages of other packages: errors in one line, and those that do not apply to kitsseg."""
 
 import logging
 import os
@@ -16,6 +16,11 @@ IRRELEVANT = (
     ".*Grad strides do not match bucket view.*",
     ".*AccumulateGrad node's stream.*",  # fixed by Lightning's pull request 21746
 )
+
+
+def error_line(error: BaseException) -> str:
+    """Return the message of an error in one line of at most 200 characters; its type if it is empty."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def silence() -> None:

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from kitsseg.reporting.runs import Job
+from kitsseg.system.library_messages import error_line
 from kitsseg.tracking import tracking_file
 
 log = logging.getLogger("kitsseg")
@@ -21,5 +22,5 @@ def log_sweep(jobs: Sequence[Job], folder: Path, files: list[Path]) -> None:
                 module = import_module(f"kitsseg.tracking.{tracker}_run")
                 module.log_sweep(folder, stored[-1], files)  # to the server and project of the last job
             except Exception as error:  # trackers raise errors of any class
-                text = " ".join(str(error).split())[:300]
-                log.warning(f"{tracker}: {type(error).__name__}: {text}; Table 1 was not logged")
+                name, text = type(error).__name__, error_line(error)
+                log.warning(f"{tracker}: {name}: {text}; Table 1 was not logged")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from kitsseg.system.library_messages import error_line
 from kitsseg.system.optional_packages import require
 from kitsseg.tracking import tracking_file
 from kitsseg.tracking.dashboard_layout import BY_MODEL, DashboardLayout, Panel
@@ -87,8 +88,7 @@ def save(layout: DashboardLayout, folder: Path) -> list[str]:
         workspace.save()
         report.save()
     except Exception as error:  # the classes differ between versions of wandb
-        text = " ".join(str(error).split())[:200]
-        raise ValueError(f"offline=false: W&B reported an error: {text}") from error
+        raise ValueError(f"offline=false: W&B reported an error: {error_line(error)}") from error
     ids = {"workspace_name": workspace._internal_name, "workspace_id": workspace._internal_id}
     tracking_file.update(folder, TRACKER, **place, **ids, report_id=report.id)
     return [workspace.url, report.url]

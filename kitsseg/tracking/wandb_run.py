@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from kitsseg.reporting.run_record import RESULT, Record
 from kitsseg.system import provenance
+from kitsseg.system.library_messages import error_line
 from kitsseg.tracking import run_content, tracking_file
 
 log = logging.getLogger("kitsseg")
@@ -181,7 +182,7 @@ def start(folder: Path, offline: bool, settings: dict[str, Any], **init_args: An
             try:
                 return wandb.init(mode="online", **args)
             except Exception as error:  # wandb raises errors of any class
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = error_line(error)
                 wandb.teardown()  # otherwise its service keeps the id of the run in use
         command = f"wandb sync {files}/wandb/offline-run-*"
         log.warning(f"W&B: {reason}; the run is offline, send it later: {command}")

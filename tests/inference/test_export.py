@@ -99,7 +99,7 @@ def lay_weights_elsewhere(model: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda model: model.ClearField("metadata_props"), "invalid metadata .no description of format 1"),
+        (lambda model: model.ClearField("metadata_props"), "invalid metadata .no description of form"),
         (change_about(size=7), "invalid metadata"),
         (change_about(classes=["cat"]), "invalid metadata"),
         (change_about(neighbours=0), "cannot be run"),
