@@ -39,21 +39,39 @@ def parse_description(description: Any, *more: str) -> dict[str, Any]:
         raise ValueError(f"classes={classes!r} must be {list(labels.classes)}")
     if not isinstance(provenance, dict):
         raise ValueError("provenance must be a dict; train again")
-    patch, spacing_mm = _parse_patch(description.get("patch"), description.get("spacing_mm"))
-    interpolation = description.get("interpolation", "linear")  # missing in older files
+    # Older files lack the following values.
+    added: list[Any] = [description.get(name) for name in ("patch", "spacing_mm", "pixel_mm")]
+    patch, mm, pixel_mm = added
+    interpolation = description.get("interpolation", "linear")
     if interpolation not in INTERPOLATIONS:
         limit = " or ".join(INTERPOLATIONS)
         raise ValueError(f"interpolation={interpolation!r:.200}: must be {limit}")
+    is_patch = _are_numbers(patch, 3, 1, MAX_PATCH_VOXELS) and all(type(side) is int for side in patch)
+    if patch is not None and not (is_patch and prod(patch) <= MAX_PATCH_VOXELS):
+        limit = f"three sides with at most {MAX_PATCH_VOXELS} voxels"
+        raise ValueError(f"patch={patch!r:.200}: must be {limit}, or None for a 2D network")
+    if mm is not None and (patch is None or not _are_numbers(mm, 3, MIN_MM, MAX_MM)):
+        limit = f"three numbers in [{MIN_MM}, {MAX_MM}] of a 3D network"
+        raise ValueError(f"spacing_mm={mm!r:.200}: must be {limit}, or None")
     if patch is not None and (size, neighbours) != (None, 0):
         raise ValueError(f"patch={patch}: a 3D network has size=None and neighbours=0")
-    about: dict[str, Any] = {
+    is_known = _are_numbers(pixel_mm, 2, 0, MAX_PIXEL_MM) and 0 < pixel_mm[0] <= pixel_mm[1]
+    return {
         "size": size, "neighbours": neighbours, "provenance": provenance, "labels": labels,
-        "patch": patch, "spacing_mm": spacing_mm, "interpolation": interpolation,
+        "patch": None if patch is None else tuple(patch),
+        "spacing_mm": None if mm is None else tuple(map(float, mm)),
+        "interpolation": interpolation,
+        "pixel_mm": tuple(map(float, pixel_mm)) if is_known else None,
     }  # fmt: skip
-    mm = description.get("pixel_mm")  # missing in older files
-    if isinstance(mm, list) and len(mm) == 2 and all(type(value) in (int, float) for value in mm):
-        about["pixel_mm"] = (float(mm[0]), float(mm[1])) if 0 < mm[0] <= mm[1] < MAX_PIXEL_MM else None
-    return about
+
+
+def _are_numbers(values: Any, count: int, low: float, high: float) -> bool:
+    """Return whether ``values`` holds ``count`` numbers in [``low``, ``high``]."""
+    return (
+        isinstance(values, (list, tuple))
+        and len(values) == count
+        and all(type(value) in (int, float) and low <= value <= high for value in values)
+    )
 
 
 def _parse_labels(values: Any) -> Labels:
@@ -63,26 +81,6 @@ def _parse_labels(values: Any) -> Labels:
         return Labels(**values)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"labels: {error_line(error)}") from error
-
-
-def _parse_patch(patch: Any, spacing_mm: Any) -> tuple[Any, Any]:
-    """Return the patch of a 3D network and its spacing as tuples or None; older files have neither."""
-    if patch is not None and not (
-        isinstance(patch, (list, tuple)) and len(patch) == 3
-        and all(type(side) is int and side > 0 for side in patch) and prod(patch) <= MAX_PATCH_VOXELS
-    ):  # fmt: skip
-        limit = f"three sides with at most {MAX_PATCH_VOXELS} voxels"
-        raise ValueError(f"patch={patch!r:.200}: must be {limit}, or None for a 2D network")
-    if spacing_mm is not None and not (
-        isinstance(spacing_mm, (list, tuple)) and len(spacing_mm) == 3 and patch is not None
-        and all(type(mm) in (int, float) and MIN_MM <= mm <= MAX_MM for mm in spacing_mm)
-    ):  # fmt: skip
-        limit = f"three numbers in [{MIN_MM}, {MAX_MM}] of a 3D network"
-        raise ValueError(f"spacing_mm={spacing_mm!r:.200}: must be {limit}, or None")
-    return (
-        None if patch is None else tuple(patch),
-        None if spacing_mm is None else tuple(map(float, spacing_mm)),
-    )
 
 
 def parse_window(window: Any) -> Window:
