@@ -11,9 +11,8 @@ Value = TypeVar("Value")
 
 def rank() -> int:
     """Return this process's rank, from 0."""
-    by_srun = (
-        int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    )  # otherwise SLURM_PROCID is that of the batch script
+    # Otherwise, SLURM_PROCID is that of the batch script.
+    by_srun = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0") if by_srun else "0"))
 
 
@@ -38,15 +37,20 @@ def cluster_environment() -> Any:
     return environments.SLURMEnvironment(auto_requeue=False)  # submitit requeues
 
 
-def gather(own: Mapping[str, Value], order: Sequence[str]) -> dict[str, Value]:
-    """Merge the dicts ``own`` of all ranks. Every rank gets all entries, in ``order``."""
+def of_all_ranks(own: Value) -> list[Value]:
+    """Return the objects ``own`` of all ranks."""
     import torch
 
-    parts: list[Any] = [dict(own)]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(parts, dict(own))
-    merged = {name: value for part in parts for name, value in part.items()}
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, own)
+    return parts
+
+
+def gather(own: Mapping[str, Value], order: Sequence[str]) -> dict[str, Value]:
+    """Merge the dicts ``own`` of all ranks. Every rank gets all entries, in ``order``."""
+    merged = {name: value for part in of_all_ranks(dict(own)) for name, value in part.items()}
     return {name: merged[name] for name in order}
 
 

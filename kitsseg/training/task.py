@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.metrics import dice, mean_over_cases
 from kitsseg.inference.checkpoint import header, load
 from kitsseg.models.window import AutoWindow, Window
+from kitsseg.system import distributed
 from kitsseg.training.losses import Loss, SorensenDice, check_loss
 from kitsseg.training.pixel_counts import region_counts
 
@@ -133,7 +133,8 @@ class SegmentationTask(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         own = [torch.cat(parts).cpu().numpy() for parts in zip(*self._outputs, strict=True)]
         self._outputs.clear()
-        rows, cases, terms, counts = _gather(own)
+        gathered = zip(*distributed.of_all_ranks(own), strict=True)
+        rows, cases, terms, counts = map(np.concatenate, gathered)
         # Sort by row, so that the order of summation does not depend on the number of ranks. A rank
         # without a batch repeats one, so duplicate rows are removed.
         order = np.unique(rows, return_index=True)[1]
@@ -273,12 +274,3 @@ class SegmentationTask(pl.LightningModule):
 def _takes_total_steps(scheduler: Callable[..., LRScheduler]) -> bool:
     target = scheduler.func if isinstance(scheduler, partial) else scheduler
     return "total_steps" in inspect.signature(target).parameters
-
-
-def _gather(own: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    """Concatenate the arrays of all ranks along the first axis."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return own
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, own)
-    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
