@@ -7,13 +7,13 @@ size or on the number of ranks.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from kitsseg.data.slices.label_pooling import shrink_label
-from kitsseg.system.all_reduce import sum_over_ranks
 
 SMOOTH = 1e-5
 
@@ -38,6 +38,27 @@ def dice_from_terms(terms: Tensor, smooth: float = SMOOTH) -> Tensor:
     """
     pg, pp, gg = terms.unbind(-1)
     return (2 * pg + smooth) / (pp + gg + smooth)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    # Every rank's loss depends on the sum, so gradients are summed as well.
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _SumOverRanks.forward(ctx, *gradients)
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Return the differentiable sum over all ranks, or ``tensor`` itself if there is one rank."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return tensor
+    total: Tensor = _SumOverRanks.apply(tensor)  # type: ignore[no-untyped-call]
+    return total
 
 
 class Loss(nn.Module):
