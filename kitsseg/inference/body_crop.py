@@ -43,17 +43,16 @@ class View:
 
 
 def make_views(
-    hu: npt.NDArray[np.int16], spacing_mm: Sequence[float], sizes: Iterable[int | None],
-    body_above_hu: int | None,
-) -> list[View]:  # fmt: skip
+    hu: npt.NDArray[np.int16], spacing_mm: Sequence[float], sizes: Iterable[int | None], crop: bool
+) -> list[View]:
     """Return what networks of each size see of a volume ``[S, H, W]``.
 
-    With ``body_above_hu``, they see the voxels above it and a margin.
+    With ``crop``, they see the voxels above `EMPTY_HU` and a margin.
     """
     aspect = float(spacing_mm[1]) / float(spacing_mm[2])
     if abs(aspect - 1) < SQUARE_TOLERANCE:
         aspect = 1.0
-    body = None if body_above_hu is None else plane_box(hu.max(axis=0) > body_above_hu)
+    body = plane_box(hu.max(axis=0) > EMPTY_HU) if crop else None
     grids = {size: Grid((hu.shape[1], hu.shape[2]), size, aspect) for size in sizes}
     return [
         View(size, grid, None if body is None else crop_on_stored_grid(body, grid, MARGIN))

@@ -183,7 +183,7 @@ class Segmenter:
         later volumes. Raises `ValueError` if a single slice or patch does not fit, or if resampling for
         a 3D network needs more memory than is free.
         """
-        views = make_views(hu, spacing_mm, self._groups, EMPTY_HU if self.crop else None)
+        views = make_views(hu, spacing_mm, self._groups, self.crop)
         volumes = [group.open(hu, spacing_mm) for group in self._volumes]
         arrays = {name: np.zeros(hu.shape, np.uint8) for name in maps}
         doubts = [*self._doubts(views, spacing_mm)]
