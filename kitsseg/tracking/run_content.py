@@ -1,19 +1,19 @@
 """Prepare the content of a finished run that all trackers show."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from kitsseg.data.drawing import bgr
 from kitsseg.data.labels import Labels
-from kitsseg.reporting import regions, showcase, tables
+from kitsseg.reporting import showcase, tables
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.run_record import Record
 
-KITS19_COLOURS = ("#3cbe5a", "#e63c3c")  # kidney green, tumour red
 SLICES_PER_CASE = 5
 
 
@@ -77,10 +77,8 @@ def example_slices(folder: Path, record: Record) -> Iterator[ExampleSlice]:
 
 def overlay(example: ExampleSlice, labels: Labels) -> npt.NDArray[np.uint8]:
     """Return the slice coloured by each of its masks, side by side: ``[H, W × masks, 3]``."""
-    chosen: Iterable[str] = map(labels.colour, range(1, len(labels.classes)))
-    if regions.are_kits19(labels):
-        chosen = KITS19_COLOURS
-    colours = np.array([list(bytes.fromhex(c.lstrip("#"))) for c in ("#000000", *chosen)], np.float32)
+    chosen = (bgr(labels, number)[::-1] for number in range(1, len(labels.classes)))
+    colours = np.array([(0, 0, 0), *chosen], np.float32)
     names = [name for name in ("truth", "before", "prediction") if name in example.masks]
     masks = np.concatenate([example.masks[name] for name in names], axis=1)
     grey = np.tile(example.image[:, :, None], (1, len(names), 3)).astype(np.float32)

@@ -77,8 +77,8 @@ def test_overlay_colours_the_masks() -> None:
         ExampleSlice("best", 0, "", image, {"truth": truth, "prediction": prediction}), KITS19
     )
     assert both.shape == (2, 6, 3) and both.dtype == np.uint8
-    assert both[0, 0].tolist() == [80, 145, 95]  # mean of 100 and (60, 190, 90)
-    assert both[1, 5].tolist() == [165, 80, 80]
+    assert both[0, 0].tolist() == [93, 140, 166]  # mean of 100 and #56b4e9
+    assert both[1, 5].tolist() == [165, 129, 50]  # and #e69f00
     both[0, 0] = both[1, 5] = 100
     assert (both == 100).all()
 
