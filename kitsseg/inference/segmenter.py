@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +187,8 @@ class Segmenter:
         views = make_views(hu, spacing_mm, self._groups, self.crop)
         volumes = [group.open(hu, spacing_mm) for group in self._volumes]
         arrays = {name: np.zeros(hu.shape, np.uint8) for name in maps}
-        doubts = [*self._doubts(views, spacing_mm)]
-        for group in self._volumes:
-            doubts += group.doubts(hu.shape, spacing_mm)
+        doubts_3d = (group.doubts(hu.shape, spacing_mm) for group in self._volumes)
+        doubts = dict.fromkeys(chain(self._doubts(views, spacing_mm), *doubts_3d))
         result = Segmentation(np.zeros(hu.shape, np.uint8), arrays, tuple(doubts))
         planes = [*(view.grid.stored for view in views), *(each.grid.stored[1:] for each in volumes)]
         pixels = max(rows * columns for rows, columns in planes)

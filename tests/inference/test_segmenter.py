@@ -1,6 +1,7 @@
 """Tests of segmentation: averaging, native grid, empty slices, maps computed by hand."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -210,6 +211,14 @@ def test_pixels_that_are_not_square_are_made_so() -> None:
         assert out.shape == image.shape and (out != expected(image)).mean() < 0.05
     make(member(Square()))(image)
     assert shapes[-1] == (96, 32)  # without a spacing they count as square
+
+
+def test_networks_with_the_same_doubt_give_one_warning() -> None:
+    image = np.full((2, 40, 40), 60, np.int16)
+    own = replace(member(Threshold()), pixel_mm=(0.5, 0.8))
+    (warning,) = make(own, own, own).segment(image, (1, 3, 3)).warnings
+    assert warning.startswith("its pixels of 3 mm differ from those of the training data, 0.5 to 0.8 mm")
+    assert make(own).segment(image, (1, 0.7, 0.7)).warnings == ()
 
 
 def test_post_processing_comes_last() -> None:
