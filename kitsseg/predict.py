@@ -115,7 +115,7 @@ def run(cfg: DictConfig) -> int:
         Path(cfg.output).expanduser(), cfg.submission, cfg.probabilities, cfg.uncertainty,
         cfg.quicklook, cfg.dicom_seg, cfg.upright, segmenter.labels,
     )  # fmt: skip
-    files.check_inputs_are_kept(scans)
+    files.check_inputs_are_kept(source, scans)
     settings = {
         "checkpoints": [fingerprint(path) for path in checkpoints],
         "postprocess": None if postprocess is None else plain(cfg.postprocess),
@@ -152,12 +152,10 @@ def find_checkpoints(names: str | Sequence[str]) -> list[Path]:
 
 def find_in_table(path: Path) -> "Found":
     """Return the images of a table of cases, named by their ids."""
-    from kitsseg.data.io.scan import Scan, with_unique_names
+    from kitsseg.data.io.scan import Found, Scan
 
     images = [(case.id, case.image) for case in Table().cases(path)]
-    return with_unique_names(
-        [Scan(i, (nifti_ending(f.name) or ".nii.gz").lower(), f) for i, f in images], [], ()
-    )
+    return Found([Scan(i, (nifti_ending(f.name) or ".nii.gz").lower(), f) for i, f in images], {})
 
 
 Requested = set[str | int]  # ids, and KiTS case numbers

@@ -68,13 +68,19 @@ class OutputFiles:
             kinds |= {subfolder: (subfolder, ".nii.gz") for subfolder in UPRIGHT}
         return {k: self.folder / place / f"{scan.name}{ending}" for k, (place, ending) in kinds.items()}
 
-    def check_inputs_are_kept(self, scans: Sequence[Scan]) -> None:
-        """Raise `ValueError` if a result would overwrite an input file, on any file system."""
-        inputs = {name_key(str(path.resolve())) for s in scans for path in (s.path, *s.files)}
+    def check_inputs_are_kept(self, source: Path, scans: Sequence[Scan]) -> None:
+        """Raise `ValueError` if a result would overwrite an input file, on any file system.
+
+        ``source`` may be a table of cases.
+        """
+        inputs = {source, *(path for scan in scans for path in (scan.path, *scan.files))}
+        keys = {name_key(str(path.resolve())) for path in inputs}
+        results = [self.folder / name for name in (JSON, CSV, ZIP)]
         for scan in scans:
-            for path in (self.label(scan), *self.optional(scan).values()):
-                if name_key(str(path.resolve())) in inputs:
-                    raise ValueError(f"output={self.folder} would overwrite {path}; name another folder")
+            results += [self.label(scan), *self.optional(scan).values()]
+        for path in results:
+            if name_key(str(path.resolve())) in keys:
+                raise ValueError(f"output={self.folder} would overwrite {path}; name another folder")
 
 
 def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFiles) -> Entry:
@@ -209,8 +215,9 @@ class PredictionRecord:
             return {}
         try:
             stored = json.loads(path.read_text())
-            settings, entries = dict(stored["settings"]), dict(stored["scans"])
-        except (ValueError, KeyError, TypeError) as error:
+            settings = dict(stored["settings"])
+            entries = {str(scan): dict(entry) for scan, entry in stored["scans"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if not check:
                 return {}
             raise ValueError(

@@ -37,6 +37,14 @@ def test_existing_results_are_kept_only_with_skip_existing(
     assert list(rows(out)) == ["case_00000"]  # other settings start a new record
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}, "scans": {"a": 1}}'])
+def test_a_damaged_record_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "predict.json").write_text(content)
+    with pytest.raises(ValueError, match="predict.json: not a record of predictions .*; use a new outp"):
+        PredictionRecord(tmp_path, {}, {}, keep=True)
+    PredictionRecord(tmp_path, {}, {}, keep=False)
+
+
 def test_results_of_another_input_are_not_reused(guesser: Path, tmp_path: Path) -> None:
     """A label belongs to the content of its image, not to its name."""
     out = tmp_path / "out"

@@ -82,3 +82,8 @@ def test_cases_of_a_table(guesser: Path, block_cases: list[Case], tmp_path: Path
     path = table(tmp_path / "cases.csv", [[name, block_cases[0].image, ""] for name in ("a01", "b 2")])
     assert predict(guesser, path, tmp_path / "out", "cases=[b 2]", "quicklook=false") == 0
     assert set(rows(tmp_path / "out")) == {"b 2"}
+    mine = path.rename(tmp_path / "volumes.csv")
+    text = mine.read_text()
+    with pytest.raises(ValueError, match="would overwrite .*volumes.csv; name another folder"):
+        predict(guesser, mine, tmp_path)
+    assert mine.read_text() == text
