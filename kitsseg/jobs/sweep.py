@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import os
 import re
 import socket
@@ -130,11 +131,15 @@ def _run_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any
 
 
 def objective(folder: Path) -> float | None:
-    """Return the objective of a search, the mean validation Dice of the target; None on failure."""
+    """Return the objective of a search, the mean validation Dice of the target.
+
+    None, a failed trial, if the job has failed or no validation case has a target.
+    """
     if not job_folder.is_complete(folder):
         return None
     record = run_record.read(folder / run_record.RESULT)
-    return metrics.case_mean(record.final["validation"], record.label_set.target)
+    dice = metrics.case_mean(record.final["validation"], record.label_set.target)
+    return None if math.isnan(dice) else dice  # NaN would end the search
 
 
 class FinishSweep(Callback):

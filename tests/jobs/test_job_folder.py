@@ -13,7 +13,7 @@ import pytest
 from kitsseg.jobs import job_folder, sweep
 from kitsseg.system.files import file_version, fingerprint
 from tests import ROOT
-from tests.helpers.records import record
+from tests.helpers.records import part, record
 
 SETTINGS = {"seed": 0, "data": {"root": "a", "workers": 2}, "paths": {"output": "x"}, "logger": {}}
 
@@ -122,6 +122,15 @@ def test_job_run_by_another_command_is_judged_by_its_final_state(
     assert not sweep.guard(lambda: None, other, {**SETTINGS, "seed": 1}, {})
     with pytest.raises(SystemExit, match=f"not run: {other} holds a job with seed=0, not 1"):
         sweep.finish_sweep(tmp_path)
+
+
+def test_objective_is_the_mean_dice_of_the_target_where_it_is_defined(tmp_path: Path) -> None:
+    assert sweep.objective(tmp_path) is None
+    (tmp_path / "status.json").write_text('{"status": "complete"}')
+    record().write(tmp_path)
+    assert sweep.objective(tmp_path) == pytest.approx(0.3)
+    record(before={"train": {}, "validation": part([0.8], [None])}).write(tmp_path)
+    assert sweep.objective(tmp_path) is None
 
 
 def test_job_is_found_under_the_folder_name_of_an_earlier_sweep(tmp_path: Path) -> None:
