@@ -51,7 +51,7 @@ def requested_ranks(trainer: Mapping[str, Any]) -> int:
     Raises:
         ValueError: the number is below 1.
     """
-    devices = trainer.get("devices", 1)
+    devices = trainer.get("devices", "auto")
     if isinstance(devices, Sequence) and not isinstance(devices, str):
         return len(devices)
     text = str(devices)
@@ -123,7 +123,8 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 @contextmanager
 def _devices(trainer: Mapping[str, Any], number: int) -> Iterator[dict[str, str]]:
     """Reserve GPUs, unless the user chose them, and yield ``CUDA_VISIBLE_DEVICES``."""
-    chosen = isinstance(trainer["devices"], list) or "," in str(trainer["devices"])
+    devices = trainer.get("devices", "auto")
+    chosen = isinstance(devices, list) or "," in str(devices)
     if chosen or not distributed.uses_gpus(trainer):
         yield {}
         return

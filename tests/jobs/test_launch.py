@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kitsseg.jobs import launch
+from kitsseg.system import gpus
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,15 @@ from kitsseg.jobs import launch
 )
 def test_requested_number_of_processes(trainer: dict[str, Any], count: int) -> None:
     assert launch.requested_ranks(trainer) == count
+
+
+def test_a_trainer_without_devices_uses_all_of_them_as_lightning_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with launch._devices({"accelerator": "cpu"}, 1) as env:
+        assert env == {}
+    monkeypatch.setattr(gpus, "visible", lambda: ["0", "1"])
+    assert launch.requested_ranks({"accelerator": "gpu"}) == 2
 
 
 def test_processes_of_torchrun_must_be_as_many_as_requested(monkeypatch: pytest.MonkeyPatch) -> None:
