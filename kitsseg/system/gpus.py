@@ -27,14 +27,13 @@ def count() -> int:
 
 
 @contextmanager
-def reserved(number: int, names: list[str], locks: Path | None = None) -> Iterator[list[str]]:
-    """Reserve ``number`` of the named GPUs by files in ``locks``; wait until enough are free."""
+def reserved(number: int, names: list[str]) -> Iterator[list[str]]:
+    """Reserve ``number`` of the named GPUs by lock files; wait until enough are free."""
     if number > len(names):
         raise ValueError(f"trainer.devices={number}: this machine has {len(names)} GPUs to use")
-    if locks is None:
-        # SLURM jobs on one machine may give different GPUs the same name.
-        job = os.environ.get("SLURM_JOB_ID", "")
-        locks = Path(tempfile.gettempdir()) / f"kitsseg-gpus-{os.getuid()}{job and '-'}{job}"
+    # SLURM jobs on one machine may give different GPUs the same name.
+    job = os.environ.get("SLURM_JOB_ID", "")
+    locks = Path(tempfile.gettempdir()) / f"kitsseg-gpus-{os.getuid()}{job and '-'}{job}"
     locks.mkdir(exist_ok=True)
     while True:
         with ExitStack() as stack:
