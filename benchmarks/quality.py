@@ -12,13 +12,14 @@ after the same time as the peers, add `+trainer.max_time.minutes=15`.
   volumes with the same patch, batch and poolings. --nnunet trains nnU-Net's 2d configuration
   (benchmarks/peers/nnunet_loop.py) with the Python of an environment that has it. The time of the
   peers excludes validation, and that of nnU-Net excludes preprocessing. Dice values are means over
-  the validation cases of KiTS19's official regions, on the grid of the store. --record writes those
-  of each case and validation as JSON, and --output keeps the run folder of kitsseg. Nothing else should
-  run on the machine at the same time. --together runs kitsseg and the MONAI loop at once, each with half
-  the cores: whatever else runs then slows both down.
+  the validation cases of KiTS19's official regions, on the grid of the store, and for nnU-Net on the
+  cases' own grids. --record writes those of each case and validation as JSON, and --output keeps the
+  run folder of kitsseg. Nothing else should run on the machine at the same time. --together runs
+  kitsseg and the MONAI loop at once, each with half the cores: whatever else runs then slows both down.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -45,7 +46,7 @@ from kitsseg.training.pixel_counts import region_counts
 
 HERE = Path(__file__).parent
 Array = npt.NDArray[Any]
-Scores = npt.NDArray[np.float64]  # [cases, 2], Dice of kidney and tumour; [1, 2] for means over cases
+Scores = npt.NDArray[np.float64]  # [cases, 2], Dice of kidney and tumour
 Point = tuple[float, Scores]  # seconds of training
 
 AIMS = {2: {"kidney": 0.95, "tumour": 0.44}, 3: {"kidney": 0.95, "tumour": 0.50}}
@@ -217,7 +218,7 @@ def run_nnunet(python: str, root: Path, split: Any, seconds: float, folder: Path
         sys.exit(done.stdout[-2000:] + done.stderr[-3000:])
     found = [json.loads(text) for text in done.stdout.splitlines() if text.startswith('{"seconds"')]
     print(f"nnU-Net {found[-1]['version']}, 2d: {found[-1]['steps']} steps of 16 slices")
-    points = [(each["seconds"], np.array([[each["kidney"], each["tumour"]]])) for each in found]
+    points = [(each["seconds"], np.array(each["scores"])) for each in found]
     for point in points:
         show(point)
     return points
@@ -259,9 +260,9 @@ def report(curves: dict[str, list[Point]], dims: int) -> None:
 
 
 def compare(ours: dict[str, list[Point]], peers: dict[str, list[Point]]) -> None:
-    """Print the paired differences between the last validations of runs with a Dice per case."""
+    """Print the paired differences between the last validations."""
     print("\n| at the end | kidney Dice [95 % interval] | p | tumour Dice | p |\n|---|---|---|---|---|")
-    for name, peer in ((a, b) for a in ours for b in peers if len(peers[b][-1][1]) > 1):
+    for name, peer in itertools.product(ours, peers):
         cells = []
         for region in range(2):
             a, b = ours[name][-1][1], peers[peer][-1][1]

@@ -5,10 +5,10 @@
 ROOT is a folder in KiTS19's layout. SPLIT is a JSON file with case ids under ``train`` and
 ``validation``. The variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results must be set.
 
-Each validation prints one line of JSON: the seconds of training so far, and the mean over cases of
-the official kidney and tumour Dice. Planning, preprocessing and validation do not count. Everything
-is nnU-Net's own, with two exceptions: batches of 16, because the planned ones allow few steps in
-the time; and a learning rate that falls over the given time instead of over 1000 epochs.
+Each validation prints one line of JSON: the seconds of training so far, and the official kidney and
+tumour Dice of each case, in the order of case ids. Planning, preprocessing and validation do not
+count. Everything is nnU-Net's own, with two exceptions: batches of 16, because the planned ones allow
+few steps in the time; and a learning rate that falls over the given time instead of over 1000 epochs.
 """
 
 import json
@@ -59,15 +59,15 @@ def main(root: Path, split: dict[str, list[str]], seconds: float, every: float) 
         trainer.train_step(next(trainer.dataloader_train))
         spent, steps = spent + time.perf_counter() - start, steps + 1
         if spent >= due or spent >= seconds:
-            kidney, tumour = evaluate(trainer, root, split["validation"])
-            found = {"seconds": spent, "kidney": kidney, "tumour": tumour, "steps": steps}
+            scores = evaluate(trainer, root, sorted(split["validation"]))
+            found = {"seconds": spent, "scores": scores, "steps": steps}
             print(json.dumps({**found, "version": version("nnunetv2")}), flush=True)
             due += every
 
 
 @torch.inference_mode()
-def evaluate(trainer: Any, root: Path, cases: list[str]) -> tuple[float, float]:
-    """Return the mean Dice of kidney (labels above 0) and tumour (above 1) on the cases' own grids."""
+def evaluate(trainer: Any, root: Path, cases: list[str]) -> list[list[float]]:
+    """Return each case's Dice of kidney (labels above 0) and tumour (above 1) on its own grid."""
     trainer.set_deep_supervision_enabled(False)
     trainer.network.eval()
     predictor = nnUNetPredictor(use_mirroring=False, device=trainer.device, allow_tqdm=False)
@@ -89,8 +89,7 @@ def evaluate(trainer: Any, root: Path, cases: list[str]) -> tuple[float, float]:
         )
         scores.append([dice(found > above, truth > above) for above in (0, 1)])
     trainer.set_deep_supervision_enabled(True)
-    kidney, tumour = np.nanmean(scores, axis=0)
-    return float(kidney), float(tumour)
+    return scores
 
 
 def dice(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
