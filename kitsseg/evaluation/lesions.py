@@ -26,6 +26,11 @@ def components(mask: Mask, connectivity: Literal[6, 26] = 26) -> tuple[NDArray[A
     return numbers, np.bincount(numbers[mask], minlength=count + 1)
 
 
+def reach(sizes: NDArray[np.int64], ml: float, voxel_ml: float) -> NDArray[np.bool_]:
+    """Return which numbers of voxels have at least the volume ``ml``, whatever the rounding."""
+    return np.asarray(sizes >= ml / voxel_ml * (1 - 1e-12))
+
+
 class Lesions(NamedTuple):
     """Numbers of true lesions, true lesions found, predicted lesions and false positives."""
 
@@ -54,7 +59,7 @@ class Matching:
         for mask in (truth, prediction):
             numbers, sizes = components(mask)
             shared = np.bincount(numbers[prediction & truth], minlength=len(sizes))
-            large = sizes * voxel_ml >= self.min_ml
+            large = reach(sizes, self.min_ml, voxel_ml)
             large[0] = False
             overlaps.append(shared[large] / sizes[large])
         hits = [int((overlap >= self.min_overlap).sum()) for overlap in overlaps]

@@ -11,7 +11,7 @@ from scipy import ndimage
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.labels import BACKGROUND, KITS19, Labels
 from kitsseg.data.names import suggestion
-from kitsseg.evaluation.lesions import components
+from kitsseg.evaluation.lesions import components, reach
 from kitsseg.evaluation.surface import nearest_mm
 
 Label = NDArray[np.uint8]
@@ -98,8 +98,7 @@ def apply_rules(
     """Return a label volume ``[S, H, W]`` without the components of ``mask`` that the rules remove."""
     others = (label != BACKGROUND) & ~mask
     numbers, sizes = components(mask)
-    tolerance = 1 - 1e-12  # of rounding, as ml are converted to voxels
-    keep = sizes >= rules.min_ml / _voxel_ml(spacing_mm) * tolerance
+    keep = reach(sizes, rules.min_ml, _voxel_ml(spacing_mm))
     if rules.within_mm is not None:
         keep &= _near(numbers, len(sizes), others, spacing_mm, rules.within_mm)
     if rules.largest is not None:

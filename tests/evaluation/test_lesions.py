@@ -41,6 +41,13 @@ def test_voxels_that_share_a_corner_are_one_lesion() -> None:
     assert Matching(0, 0.1)(mask, mask, VOXEL_ML) == Lesions(2, 2, 2, 0)
 
 
+def test_a_lesion_of_exactly_the_smallest_volume_counts_although_products_are_rounded() -> None:
+    assert 17 * 0.0007 < 0.0119
+    mask = line((0, 16))
+    assert Matching(0.0119, 0.1)(mask, mask, 0.0007) == Lesions(1, 1, 1, 0)
+    assert Matching(0.0120, 0.1)(mask, mask, 0.0007) == Lesions(0, 0, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
