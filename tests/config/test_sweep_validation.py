@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import open_dict
 
 from kitsseg.config import overrides, validation
 from tests import ROOT
@@ -118,3 +121,16 @@ def test_hydra_runs_a_checked_sweep_and_names_its_folders(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     folders = sorted(path.parent.name for path in tmp_path.glob("out/run/*/script.log"))
     assert folders == ["seed-0", "seed-1"]
+
+
+def test_strong_is_a_sweep_over_seeds_of_fast() -> None:
+    invalid = find_problems("train", ["experiment=strong", "model.width=0"])
+    assert len(invalid) == 1 and invalid[0].endswith("(in the job seed=0)")
+    with initialize_config_dir(str(validation.CONFIG_DIR), version_base="1.3"):
+        strong = compose("train", ["experiment=strong"], return_hydra_config=True)
+        fast = compose("train", ["experiment=fast", "name=strong"])
+    assert strong.hydra.mode == RunMode.MULTIRUN
+    assert strong.hydra.sweeper.params.seed == "0,1,2,3,4"
+    with open_dict(strong):
+        del strong["hydra"]
+    assert strong == fast
