@@ -2,15 +2,13 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
-import torch
 from torch import nn
 
 from kitsseg.data.io.nifti.read import read_mask
@@ -58,8 +56,7 @@ def evaluate(
         For training and validation cases: Dice of each region (None if it is absent from truth and
         prediction) and the voxel counts from which it is computed.
     """
-    device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
-    net = net.to(device).eval()
+    net = net.to(trainer.strategy.root_device).eval()
     number = {case: i for i, case in enumerate(data.store.ids)}
     split_scores: metrics.SplitScores = {}
     for part, ids in (("train", data.split.train), ("validation", data.split.validation)):
@@ -68,7 +65,7 @@ def evaluate(
         mine = ids[distributed.rank() :: distributed.world_size()]
         own: metrics.CaseScores = {}
         for case in progress(mine, title, leave=False, disable=distributed.rank() > 0):
-            label = segment_case(net, window, data, number[case], mirror_axes, device, autocast)
+            label = segment_case(net, window, data, number[case], mirror_axes, trainer)
             source = data.cases[case]
             truth = read_mask(source.truth, source.stored)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
@@ -90,11 +87,11 @@ def segment_case(
     data: SliceDataModule,
     number: int,
     mirror_axes: Sequence[int],
-    device: torch.device,
-    autocast: Callable[[], AbstractContextManager[object]],
+    trainer: pl.Trainer,
 ) -> npt.NDArray[np.uint8]:
     """Return the class ids ``[S, H, W]`` of a stored case on its native grid."""
     images = data.store.images(number)
+    device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     if isinstance(data, PatchDataModule):
         return segment_stored_volume(
             net, window, images, data.grid(number), data.plan.patch, OVERLAP, mirror_axes,
