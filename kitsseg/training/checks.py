@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kitsseg.data.labels import Labels
 from kitsseg.data.store.grid import DIVISOR
@@ -116,7 +116,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     if "model" not in built:
         return []
     net, problems = built["model"], []
-    checks: list[Callable[[], None]] = []
+    checks: list[Callable[[], object]] = []
     # Kernels that are null are chosen from the data.
     is_planned = values["model"].get("kernels", ()) is None
     if "data" in built:
@@ -125,7 +125,10 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
         shape: tuple[int, ...] = (side, side)
         if isinstance(data, PatchDataModule):  # a planned network takes no patch before it is planned
             shape = PATCH if is_planned or isinstance(data.patch, str) else tuple(data.patch)
-        checks.append(partial(_check_output, net, data.neighbours, data.labels, shape))
+        try:
+            checkpoint.check_output(net, data.neighbours, data.labels, shape)
+        except ValueError as error:
+            problems.append(f"model: {error}")
     if "loss" in built and "labels" in built:
         checks.append(partial(check_loss, built["loss"], len(built["labels"].classes)))
     if (finetune := built.get("finetune")) is not None:
@@ -133,7 +136,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     for key, strict in (("init_from", values["init_strict"]), ("resume_from", True)):
         if (path := values[key]) is not None:
             where = Path(path).expanduser()
-            checks.append(partial(check_initial, net, where, strict and not is_planned, key))
+            checks.append(partial(fitting_weights, net, where, strict and not is_planned, key))
     for check in checks:
         try:
             check()
@@ -142,38 +145,26 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
     return problems
 
 
-def _check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int]) -> None:
-    try:
-        checkpoint.check_output(net, neighbours, labels, sides)
-    except ValueError as error:
-        raise ValueError(f"model: {error}") from error
-
-
-def compare(net: nn.Module, path: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the weights of a checkpoint that fit into ``net``, and of all others.
+def fitting_weights(
+    net: nn.Module, path: Path, strict: bool, key: str = "init_from"
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights of a checkpoint that fit into ``net``, and the names of all others, sorted.
 
     Raises:
-        ValueError: the file is not a checkpoint.
+        ValueError: the file, set by ``key``, is not a checkpoint, holds a network with another number of
+            axes or no weight that fits, or a weight does not fit although ``strict``.
     """
-    stored, own = checkpoint.weights(checkpoint.read(path)), net.state_dict()
-    fitting = [
-        name for name, value in own.items() if name in stored and stored[name].shape == value.shape
-    ]
-    return fitting, sorted((own.keys() | stored.keys()) - set(fitting))
-
-
-def check_initial(net: nn.Module, path: Path, strict: bool, key: str = "init_from") -> None:
-    """Raise `ValueError` unless the weights of the checkpoint ``key`` can be loaded into ``net``."""
     if not path.is_file():
         raise ValueError(f"{key}={path}: no such file; set a checkpoint of a run")
-    states = checkpoint.weights(checkpoint.read(path)), net.state_dict()
-    stored, own = (max((value.ndim for value in state.values()), default=2) - 2 for state in states)
-    if stored != own:
+    stored, own = checkpoint.weights(checkpoint.read(path)), net.state_dict()
+    dims, own_dims = (max((v.ndim for v in each.values()), default=2) - 2 for each in (stored, own))
+    if dims != own_dims:
         raise ValueError(
-            f"{key}={path}: holds a {stored}D network, but model is a {own}D network; set the "
-            f"checkpoint of a {own}D network, or a {stored}D model"
+            f"{key}={path}: holds a {dims}D network, but model is a {own_dims}D network; set the "
+            f"checkpoint of a {own_dims}D network, or a {dims}D model"
         )
-    fitting, differing = compare(net, path)
+    fitting = {n: stored[n] for n in own if n in stored and stored[n].shape == own[n].shape}
+    differing = sorted((own.keys() | stored.keys()) - fitting.keys())
     if differing and strict:
         other = ", or init_strict=false to load only the others" if key == "init_from" else ""
         raise ValueError(
@@ -182,3 +173,4 @@ def check_initial(net: nn.Module, path: Path, strict: bool, key: str = "init_fro
         )
     if not fitting:
         raise ValueError(f"{key}={path}: no weight fits into {type(net).__name__}")
+    return fitting, differing

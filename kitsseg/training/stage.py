@@ -127,7 +127,7 @@ def fit(
 
 def check_other_run(task: SegmentationTask, path: Path, max_epochs: int | None) -> None:
     """Raise `ValueError` unless ``task`` can continue from the ``last.ckpt`` of another run."""
-    checks.check_initial(task.net, path, True, "resume_from")
+    checks.fitting_weights(task.net, path, True, "resume_from")
     content = checkpoint.read(path)
     trained = content["epoch"] + 1
     if max_epochs is not None and max_epochs <= trained:
@@ -161,9 +161,7 @@ def load_best(net: nn.Module, folder: Path, stage: str) -> None:
 
 def initialize(net: nn.Module, path: Path, strict: bool) -> None:
     """Load the weights of a checkpoint into ``net``; all must fit if ``strict``."""
-    checks.check_initial(net, path, strict)
-    fitting, differing = checks.compare(net, path)
-    stored = checkpoint.weights(checkpoint.read(path))
-    net.load_state_dict({name: stored[name] for name in fitting}, strict=False)
+    fitting, differing = checks.fitting_weights(net, path, strict)
+    net.load_state_dict(fitting, strict=False)
     rest = f"; {len(differing)} weights differ and are not loaded" if differing else ""
     log.info(f"loaded {len(fitting)} weights from {path}{rest}")
