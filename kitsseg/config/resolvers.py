@@ -7,31 +7,27 @@ from omegaconf import OmegaConf
 
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import plain
-from kitsseg.data.labels import KITS19
+from kitsseg.data.labels import KITS19, Labels
 
 
-def _labels(root: Any) -> Any:
+def _labels(root: Any) -> Labels:
     """Return the labels of a configuration."""
     try:
-        return instantiate(plain(root.labels))
+        labels: Labels = instantiate(plain(root.labels))
+        return labels
     except Exception:  # the check of the section says why
         return KITS19
 
 
-def _target_classes(*, _root_: Any) -> list[int]:
-    labels = _labels(_root_)
-    return list(labels.ids(labels.target))
-
-
-def _regions(*, _root_: Any) -> list[list[int]]:
-    labels = _labels(_root_)
-    return [list(labels.ids(region)) for region in labels.table_regions]
+def _from_labels(values: Callable[[Labels], Any]) -> Callable[..., Any]:
+    """Return a resolver of values that the labels determine."""
+    return lambda *, _root_: values(_labels(_root_))
 
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
-    "classes": lambda *, _root_: len(_labels(_root_).classes),
-    "target_classes": _target_classes,
-    "regions": _regions,
+    "classes": _from_labels(lambda labels: len(labels.classes)),
+    "target_classes": _from_labels(lambda labels: list(labels.ids(labels.target))),
+    "regions": _from_labels(lambda labels: [list(labels.ids(r)) for r in labels.table_regions]),
     "channels": lambda neighbours: 2 * neighbours + 1,
 }
 
