@@ -49,27 +49,13 @@ GIVEN = ["predictions=a", "truth=b", "output=c"]
         ),
         (
             ["postprocess=regions", "postprocess.regions.tumour.min_ml=1"],
-            "regions.tumour.min_ml: no such key; add it with +postprocess.regions.tumour.min_ml=1",
-        ),
-        (
-            ["postprocess=kidneys", "postprocess.largest_kidneys=1"],
-            "largest_kidneys: no such key; its name is now postprocess.regions.kidney.largest",
+            "regions.tumour.min_ml: the configuration does not set it; add it with "
+            "+postprocess.regions.tumour.min_ml=1",
         ),
     ],
 )
 def test_mistake_is_reported_in_one_line(overrides: list[str], problem: str) -> None:
     assert find_problems("evaluate", [*GIVEN, *overrides]) == [f"postprocess.{problem}"]
-
-
-def test_the_names_of_version_0_1_get_the_new_ones() -> None:
-    """In a YAML file with all of them, too."""
-    old = ["largest_kidneys", "min_kidney_ml", "tumour_within_mm", "min_tumour_ml"]
-    new = ["kidney.largest", "kidney.min_ml", "tumour.within_mm", "tumour.min_ml"]
-    lines = [*GIVEN, "postprocess=regions", *(f"+postprocess.{name}=1" for name in old)]
-    found = sorted(line.partition(" argument; ")[2] for line in find_problems("evaluate", lines))
-    assert found == sorted(f"its name is now postprocess.regions.{name}" for name in new)
-    remedy = [f"+postprocess.regions.{name}=1" for name in new]
-    assert find_problems("evaluate", [*GIVEN, "postprocess=regions", *remedy]) == []
 
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in CONFIG_DIR.glob("postprocess/*.yaml")))
