@@ -20,13 +20,6 @@ from kitsseg.data.names import suggestion
 from kitsseg.jobs.failures import one_line
 
 PACKAGE = Path(__file__).parents[1]
-# New names of arguments.
-RENAMED = {
-    "largest_kidneys": "regions.kidney.largest",
-    "min_kidney_ml": "regions.kidney.min_ml",
-    "tumour_within_mm": "regions.tumour.within_mm",
-    "min_tumour_ml": "regions.tumour.min_ml",
-}
 NAMES = {"a valid array": "a list", "a valid string": "a string"}  # of types, for pydantic's
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
@@ -85,26 +78,22 @@ def check_component(node: dict[str, Any], key: str, section: Section) -> list[st
         return [*problems, f"{key}._target_: {problem}"]
     hints, given = arguments(target), {*section.given, *section.offered}
     unknown = [n for n in node if n not in HYDRA_KEYS | hints.keys() | given and "**" not in hints]
-    if len(unknown) > 1 and not RENAMED.keys() & set(
-        unknown
-    ):  # the arguments were written for another class
+    if len(unknown) > 1:  # the arguments were written for another class
         named = f"{node['_target_']} has no arguments {', '.join(unknown)}"
         return [*problems, f"{key}: {named}; remove them: {_removals(unknown, key, node)}"]
-    for name in node.keys() - HYDRA_KEYS:
-        where = f"{key}.{name}"
+    for name in unknown:
+        options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
+        remedy = suggestion(str(name), options, f"{key}.")
+        if not remedy.endswith("?"):
+            remedy += f"; to remove it: {_removals([name], key, node)}"
+        problems.append(f"{key}.{name}: {node['_target_']} has no such argument{remedy}")
+    for name in [name for name in node if name not in HYDRA_KEYS]:
         if name in given:
-            problems.append(f"{where}: the command sets this itself; remove it")
-        elif name in hints:
-            wrong = mismatch(node[name], hints[name].annotation)
-            if wrong and not (name in section.auto and node[name] == "auto"):
-                problems.append(f"{where}={node[name]!r}: {wrong}")
-        elif "**" not in hints:
-            options = [*(hints.keys() - given - {"*"}), "_partial_", "_target_"]
-            remedy = suggestion(str(name), options, f"{key}.")
-            if not remedy.endswith("?"):
-                remedy += f"; to remove it: {_removals([name], key, node)}"
-            remedy = renamed(str(name), key) or remedy
-            problems.append(f"{where}: {node['_target_']} has no such argument{remedy}")
+            problems.append(f"{key}.{name}: the command sets this itself; remove it")
+        elif name in section.auto and node[name] == "auto":
+            continue
+        elif name in hints and (wrong := mismatch(node[name], hints[name].annotation)):
+            problems.append(f"{key}.{name}={node[name]!r}: {wrong}")
     if node.get("_partial_") and not section.partial:  # its caller may pass the other arguments
         return problems
     required = [name for name, hint in hints.items() if hint.default is inspect.Parameter.empty]
@@ -161,11 +150,6 @@ def _reason(error: BaseException) -> str:
 # ---- names and signatures
 
 
-def renamed(name: str, key: str) -> str:
-    """Return the end of a message about an argument that has a new name; empty for others."""
-    return f"; its name is now {key}.{RENAMED[name]}" if name in RENAMED else ""
-
-
 def join(key: str, part: Any) -> str:
     """Return the key of an item: ``a.b`` in a dict, ``a[2]`` in a list."""
     return f"{key}[{part}]" if isinstance(part, int) else f"{key}.{part}" if key else str(part)
@@ -200,7 +184,8 @@ def _find_moved(name: str) -> str:
 
 def arguments(target: Any) -> dict[str, inspect.Parameter]:
     """Return a callable's parameters by name; ``*`` and ``**`` are the names of variadic ones."""
-    if _lacks_own_init(target):
+    networks = sys.modules.get("torch.nn")  # `torch.nn.Module` declares any arguments, but takes none
+    if networks is not None and getattr(target, "__init__", None) is networks.Module.__init__:
         return {}
     try:
         try:
@@ -211,12 +196,6 @@ def arguments(target: Any) -> dict[str, inspect.Parameter]:
         parameters = inspect.signature(lambda *args, **kwargs: None).parameters
     names: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return {names.get(item.kind, name): item for name, item in parameters.items()}
-
-
-def _lacks_own_init(target: Any) -> bool:
-    """Whether a class of networks or losses takes no arguments; `torch.nn.Module` declares any."""
-    module = sys.modules.get("torch.nn")
-    return module is not None and getattr(target, "__init__", None) is module.Module.__init__
 
 
 def mismatch(value: Any, hint: Any) -> str:

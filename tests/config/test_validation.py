@@ -118,7 +118,7 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
         ("scheduler=x", "scheduler=x: no such choice (cosine, none, plateau, poly)"),
         (
             "logger=null",
-            "logger=null: no such choice (csv, mlflow, none, tensorboard, wandb); ~logger ",
+            "logger=null: Config group override must be a string or a list. Got NoneType; ~logger omits",
         ),
         (
             "data.background_kep=0.1",
@@ -133,7 +133,7 @@ def test_runtime_values_of_hydra_are_accepted() -> None:
         ),
         ("optimizer.momentum=0.9", "optimizer.momentum: no such key here; it belongs to optimizer=sgd"),
         ("window.x=1", "window.x: no such key (high_hu, low_hu, mean_hu, sd_hu)"),
-        ("name.x=1", "name.x: no such key; name is a value"),
+        ("name.x=1", "name.x: no such key"),
         ("paths.outptu=x", "paths.outptu: no such key; did you mean paths.output?"),
         (
             "trainer.max_steps=3",
@@ -216,6 +216,12 @@ def test_optional_lists_are_type_checked() -> None:
     assert found == ["shallow=3: Invalid value assigned: int is not a ListConfig, list or tuple."]
 
 
+def test_problems_of_a_component_are_in_the_order_of_its_values() -> None:
+    names = [f"window.{name}" for name in ("low_hu", "high_hu", "mean_hu", "sd_hu")]
+    found = find_problems("train", [f"{name}=x" for name in names])
+    assert [problem.partition("=")[0] for problem in found] == names
+
+
 def test_nested_component_is_checked() -> None:
     (found,) = find_problems("train", ["loss=dice_ce", "+loss.dice.bacth=true"])
     assert found == f"{NO_BATCH}.batch?"
@@ -264,7 +270,10 @@ def experiment(folder: Path, text: str) -> list[str]:
         ("data: {bach_size: 3}\n", "did you mean data.batch_size?"),
         ("finetune: {lr: 0}\n", "finetune.lr=0: must be above 0"),
         ("name: [", "while parsing a flow node"),
-        ("defaults:\n- override /model: unt\n", "Could not find 'model/unt'"),
+        (
+            "defaults:\n- override /model: unt\n",
+            "experiment=mine: model=unt: no such choice; did you mean unet?",
+        ),
         ("defaults:\n- override /modl: unet\n", "Could not override 'modl'"),
     ],
 )
