@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 
 from kitsseg.config import resolvers
-from kitsseg.config.command_line import check_command_line, ending_with_reader, print_error, refuse
+from kitsseg.config.command_line import check_command_line, ending_with_reader, print_error
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import CONFIG_DIR, Command, PathsConfig, is_on, plain
 from kitsseg.jobs import job_folder, launch, sweep
@@ -260,8 +260,6 @@ def main() -> None:
     logging.raiseExceptions = False  # do not print a traceback if the log cannot be written
     if launch.run_rank(compute_as_rank):
         return
-    if distributed.world_size() > 1 and {"-m", "--multirun"} & set(sys.argv):
-        refuse("train", "a sweep starts the ranks of its jobs itself; start it without torchrun or srun")
     check_command_line(COMMAND, sys.argv[1:])
     signal.signal(signal.SIGTERM, _stop)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # make Hydra re-raise exceptions

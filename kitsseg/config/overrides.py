@@ -19,6 +19,7 @@ from kitsseg.config.components import arguments, locate
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
 from kitsseg.data.names import closest, suggestion
 from kitsseg.jobs.failures import one_line
+from kitsseg.system import distributed
 from kitsseg.system.optional_packages import is_installed
 
 # Hydra plugins that are installed by extras, by the choice that needs them.
@@ -82,6 +83,8 @@ class _Composer:
             first = [lines[0] for o in parsed if (lines := _values(o))]
             return [self._explain(first if multirun else fixed, error)]
         if multirun := multirun or hydra.mode == RunMode.MULTIRUN:
+            if distributed.world_size() > 1:
+                return ["a sweep starts the ranks of its jobs itself; start it without torchrun or srun"]
             params = OmegaConf.select(hydra, "sweeper.params", default=None) or {}
             parsed = [*(_parse(f"{key}={value}") for key, value in params.items()), *parsed]
         if "BasicSweeper" in hydra.sweeper.get("_target_", ""):
@@ -93,10 +96,15 @@ class _Composer:
             return [f"{line} is a sweep: add -m{remedy}"]
         values = {o.get_key_element(): _values(o) for o in parsed}  # the last override of a key wins
         swept = {line for lines in values.values() if len(lines) > 1 for line in lines}
+        added = [o.key_or_group for o in parsed if o.is_add() or o.is_force_add()]
         for job in combinations([lines for lines in values.values() if lines]):
             if problems := self._check_job(job):
-                where = " ".join(line for line in job if line in swept)
-                return [f"{text} (in the job {where})" if where else text for text in problems]
+                if not (where := " ".join(line for line in job if line in swept)):
+                    return problems
+                if any(f"'~{key}'" in text for text in problems for key in added):
+                    lacks = (text.split("; ")[0] for text in problems)  # without the remedy for a run
+                    problems = [f"{text}; sweep over the others alone" for text in lacks]
+                return [f"{text} (in the job {where})" for text in problems]
         return []
 
     def _compose(self, lines: list[str]) -> DictConfig:

@@ -51,12 +51,18 @@ def test_key_of_swept_models_needs_plus_signs() -> None:
     assert misspelt == ["data.ptch: no such key; did you mean data.patch?"]
 
 
-def test_key_that_some_swept_models_lack_names_the_job() -> None:
-    lines = ["model=unet3d,unet", "++data.patch=[16,32,32]"]
-    (problem,) = find_problems("train", lines, multirun=True)
-    assert "SliceDataModule has no such argument" in problem and problem.endswith(
-        "(in the job model=unet)"
-    )
+@pytest.mark.parametrize(
+    ("lines", "lacks"),
+    [
+        (["++data.patch=[16,32,32]"], "data.patch: {0} has no such argument; "),
+        (["++data.patch=[1,2,3]", "+data.centred=1"], "data: {0} has no arguments patch, centred; "),
+    ],
+)
+def test_key_that_some_swept_models_lack_needs_a_sweep_of_its_own(lines: list[str], lacks: str) -> None:
+    (problem,) = find_problems("train", ["model=unet3d,unet", *lines], multirun=True)
+    assert problem.startswith(lacks.format("kitsseg.data.slices.datamodule.SliceDataModule"))
+    assert problem.endswith("; sweep over the others alone (in the job model=unet)")
+    assert "~" not in problem
 
 
 def test_sweep_that_cannot_be_parsed_in_a_config_file_is_one_line(tmp_path: Path) -> None:

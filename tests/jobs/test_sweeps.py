@@ -267,8 +267,9 @@ def test_launchers_and_sweepers_compose(choice: str) -> None:
     assert find_problems("train", [f"hydra/{choice}", "seed=0,1"], multirun=True) == []
 
 
-def test_torchrun_cannot_start_a_sweep(tmp_path: Path) -> None:
-    done = command(tmp_path, "-m", "seed=0,1", env={"RANK": "0", "WORLD_SIZE": "2"})
+@pytest.mark.parametrize("line", [["-m", "seed=0,1"], ["experiment=strong"]])
+def test_torchrun_cannot_start_a_sweep(line: list[str], tmp_path: Path) -> None:
+    done = command(tmp_path, *line, env={"RANK": "0", "WORLD_SIZE": "2"})
     assert done.returncode == 2
     assert done.stderr == (
         "kitsseg.train: a sweep starts the ranks of its jobs itself; start it without torchrun or srun\n"
