@@ -110,10 +110,12 @@ def test_the_example_slices_of_a_run_are_drawn(tmp_path: Path) -> None:
 
 def test_the_first_epochs_of_a_sweep_are_a_table(tmp_path: Path) -> None:
     script = importlib.import_module("experiments.05_real.first_epochs")
-    for seed, first in ((0, 0.1), (1, 0.3)):
+    for name, first in (("start", 0.1), ("start", 0.3), ("start_ce", 0.1)):
         curve = [{"epoch": i, "val/kidney_dice": first + 0.05 * i} for i in range(10)]
-        run = record("attn_unet", [0.5], [0.5], overrides=["experiment=start"], curves={"train": curve})
-        write_run(tmp_path / str(seed), run)
-    row = script.table(tmp_path).splitlines()[-1]
-    assert row.startswith("| `start` | 2 | 0.20 ± 0.14 | 0.25 ± 0.14 |")
-    assert row.endswith("| 0.65 ± 0.14 |")
+        given = [f"experiment={name}"]
+        run = record("attn_unet", [0.5], [0.5], overrides=given, curves={"train": curve})
+        write_run(tmp_path / f"{name}-{first}", run)
+    two, one = script.table(tmp_path).splitlines()[-2:]
+    assert two.startswith("| `start` | 2 | 0.20 ± 0.14 | 0.25 ± 0.14 |")
+    assert two.endswith("| 0.65 ± 0.14 |")
+    assert one.startswith("| `start_ce` | 1 | 0.10 | 0.15 |")

@@ -1,7 +1,7 @@
 """Print the kidney Dice after each of the first epochs of a sweep over experiments and seeds.
 
-``python -m experiments.05_real.first_epochs SWEEP`` prints one row per experiment: the mean and standard
-deviation over its seeds. The Dice of a run is the mean over its validation cases.
+``python -m experiments.05_real.first_epochs SWEEP`` prints one row per experiment: the mean over its
+seeds and, with several, the standard deviation. The Dice of a run is the mean over its validation cases.
 """
 
 import sys
@@ -25,9 +25,11 @@ def table(sweep: Path) -> str:
     columns = ["experiment", "seeds", *map(str, EPOCHS)]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, seeds in curves.items():
-        values = zip(np.mean(seeds, axis=0), np.std(seeds, axis=0, ddof=1), strict=True)
-        cells = " | ".join(f"{mean:.2f} ± {sd:.2f}" for mean, sd in values)
-        lines.append(f"| `{name}` | {len(seeds)} | {cells} |")
+        cells = [f"{mean:.2f}" for mean in np.mean(seeds, axis=0)]
+        if len(seeds) > 1:
+            spread = np.std(seeds, axis=0, ddof=1)
+            cells = [f"{cell} ± {sd:.2f}" for cell, sd in zip(cells, spread, strict=True)]
+        lines.append(f"| {' | '.join([f'`{name}`', str(len(seeds)), *cells])} |")
     return "\n".join(lines)
 
 
