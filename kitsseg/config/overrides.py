@@ -159,6 +159,8 @@ class _Composer:
             if known.get(key) != "":
                 return f"{key}: {self._explain_key(override, known, others)}"
         remedy = f"; ~{key} omits it" if value is None else ""
+        if isinstance(value, dict) and not override.is_add():
+            remedy = f"; to add keys, write '+{line}'"
         return f"{line}: {_reason(error)}{remedy}"
 
     def _explain_key(self, override: Override, known: dict[str, str], others: list[str]) -> str:

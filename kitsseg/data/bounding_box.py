@@ -23,4 +23,4 @@ def bounding_box(volume: npt.NDArray[Any]) -> Box | None:
 
 def plane_box(plane: npt.NDArray[np.bool_]) -> tuple[slice, slice] | None:
     """Return the rows and columns that contain all nonzero pixels ``[H, W]``; None if there are none."""
-    return next(iter(ndimage.find_objects(plane.astype(np.uint8))), None)
+    return ndimage.find_objects(plane.astype(np.uint8))[0] if plane.any() else None

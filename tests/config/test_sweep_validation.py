@@ -59,7 +59,7 @@ def test_key_of_swept_models_needs_plus_signs() -> None:
     ],
 )
 def test_key_that_some_swept_models_lack_needs_a_sweep_of_its_own(lines: list[str], lacks: str) -> None:
-    (problem,) = find_problems("train", ["model=unet3d,unet", *lines], multirun=True)
+    (problem,) = find_problems("train", ["model=unet,unet3d", *lines], multirun=True)
     assert problem.startswith(lacks.format("kitsseg.data.slices.datamodule.SliceDataModule"))
     assert problem.endswith("; sweep over the others alone (in the job model=unet)")
     assert "~" not in problem

@@ -139,6 +139,7 @@ def test_what_lies_round_it_changes_nothing() -> None:
 def test_bounding_box() -> None:
     volume = np.zeros((5, 6, 7), np.uint8)
     assert bounding_box(volume) is None
+    assert plane_box(np.zeros((0, 3), bool)) is None
     volume[1, 2, 3] = 2
     volume[3, 2, 6] = 1
     assert bounding_box(volume) == (slice(1, 4), slice(2, 3), slice(3, 7))
