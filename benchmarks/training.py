@@ -27,7 +27,7 @@ from torch import nn
 from kitsseg import train
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import CONFIG_DIR
-from kitsseg.system import hardware, library_messages, provenance
+from kitsseg.system import hardware, package_messages, provenance
 from kitsseg.training.task import SegmentationTask
 
 DEFAULTS = ["data=phantom", "data.source.cases=20", "data.background_keep=1"]
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    library_messages.silence()
+    package_messages.silence()
     with tempfile.TemporaryDirectory() as name:
         overrides = [*DEFAULTS, f"paths.data={name}/data", *args.overrides]
         overrides.append(f"trainer.max_epochs={args.epochs}")

@@ -142,10 +142,10 @@ def run(cfg: DictConfig, folder: Path, model: str, overrides: list[str]) -> None
     from pytorch_lightning.loggers.logger import DummyLogger
 
     from kitsseg.jobs.job_folder import Phases
-    from kitsseg.system import library_messages
+    from kitsseg.system import package_messages
     from kitsseg.tracking import safe_logger
 
-    library_messages.silence()
+    package_messages.silence()
     first = distributed.rank() == 0
     nodes = (cfg.logger or {}).values() if first else ()
     with safe_logger.open_loggers(partial(instantiate, node) for node in nodes) as loggers:

@@ -16,7 +16,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.inference.description import FORMAT, parse_description, parse_window
 from kitsseg.models.window import Window
-from kitsseg.system.library_messages import error_line
+from kitsseg.system.package_messages import error_line
 
 BEST = "checkpoints/finetune/best.ckpt"  # in the folder of a run
 # The networks that a checkpoint may build. Allowing whole packages would be unsafe: some networks of

@@ -7,7 +7,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.store.grid import DIVISOR
 from kitsseg.data.store.volume_grid import INTERPOLATIONS
 from kitsseg.models.window import Window
-from kitsseg.system.library_messages import error_line
+from kitsseg.system.package_messages import error_line
 
 FORMAT = 1
 # Limits far above real networks; larger values could exhaust memory.

@@ -26,8 +26,8 @@ from kitsseg.inference.checkpoint import Loaded
 from kitsseg.inference.description import MAX_SIZE, parse_description
 from kitsseg.models.window import Window
 from kitsseg.system.files import replacing
-from kitsseg.system.library_messages import error_line
 from kitsseg.system.optional_packages import require
+from kitsseg.system.package_messages import error_line
 
 KEY = "kitsseg"  # of the description in the metadata
 INPUT, OUTPUT = "image_hu", "logits"

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from kitsseg.reporting.runs import Job
-from kitsseg.system.library_messages import error_line
+from kitsseg.system.package_messages import error_line
 from kitsseg.tracking import tracking_file
 
 log = logging.getLogger("kitsseg")

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from kitsseg.system.library_messages import error_line
 from kitsseg.system.optional_packages import require
+from kitsseg.system.package_messages import error_line
 from kitsseg.tracking import tracking_file
 from kitsseg.tracking.dashboard_layout import BY_MODEL, DashboardLayout, Panel
 

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from kitsseg.reporting.run_record import RESULT, Record
 from kitsseg.system import provenance
-from kitsseg.system.library_messages import error_line
+from kitsseg.system.package_messages import error_line
 from kitsseg.tracking import run_content, tracking_file
 
 log = logging.getLogger("kitsseg")

@@ -270,10 +270,7 @@ def experiment(folder: Path, text: str) -> list[str]:
         ("data: {bach_size: 3}\n", "did you mean data.batch_size?"),
         ("finetune: {lr: 0}\n", "finetune.lr=0: must be above 0"),
         ("name: [", "while parsing a flow node"),
-        (
-            "defaults:\n- override /model: unt\n",
-            "experiment=mine: model=unt: no such choice; did you mean unet?",
-        ),
+        ("defaults:\n- override /model: unt\n", "mine: model=unt: no such choice; did you mean unet?"),
         ("defaults:\n- override /modl: unet\n", "Could not override 'modl'"),
     ],
 )
