@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -103,7 +104,7 @@ class _CaseEntry(BaseModel):
     """The metrics of a case that tables need."""
 
     model_config = ConfigDict(strict=True)
-    dice: dict[str, Annotated[float, Field(allow_inf_nan=False)] | None]
+    dice: dict[str, Annotated[float, Field(ge=0, le=1)] | None]
     voxels: dict[str, Annotated[list[int], Field(min_length=3, max_length=3)]] = {}
     voxel_ml: float = 0  # which version 1 lacks
 
@@ -145,17 +146,26 @@ def parse(values: Any, where: str) -> Record:
     if missing := set(_TYPES) - set(values) - optional:
         raise ValueError(f"{where}: missing {', '.join(sorted(missing))}; run the job again")
     record = Record(**{name: value for name, value in values.items() if name in _TYPES})
+    check(record, where, "run the job again")
+    return record
+
+
+def check(record: Record, where: str, remedy: str) -> None:
+    """Raise `ValueError` if a field of a record that was read from ``where`` cannot be right."""
     try:
         _FIELDS.model_validate(vars(record))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {place}: {first['msg']}; run the job again") from error
+        raise ValueError(f"{where}: {place}: {first['msg']}; {remedy}") from error
     try:
-        Labels(**record.labels)
+        regions = Labels(**record.labels).table_regions
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: labels: {error}; run the job again") from error
-    return record
+        raise ValueError(f"{where}: labels: {error}; {remedy}") from error
+    for scores in (record.before, record.after if record.after is not None else {}):
+        for case, entry in chain.from_iterable(part.items() for part in scores.values()):
+            if lacking := [region for region in regions if region not in entry["dice"]]:
+                raise ValueError(f"{where}: {case}: no Dice of {', '.join(lacking)}; {remedy}")
 
 
 def read_epochs(folder: Path) -> list[dict[str, str]]:

@@ -113,6 +113,7 @@ def read_evaluation(path: Path) -> tuple[Record, str]:
         environment=values.get("environment", {}), seconds={}, labels=labels.as_dict(),
         hashes=values.get("hashes", {}), checkpoints=values.get("checkpoints", {}),
     )  # fmt: skip
+    run_record.check(record, str(path), "evaluate again")
     incomplete = {"without a prediction": len(missing), "with a problem": problems}
     return record, ", ".join(f"{count} {what}" for what, count in incomplete.items() if count)
 

@@ -152,6 +152,7 @@ def test_an_evaluation_states_its_labels(tmp_path: Path) -> None:
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match="not an evaluation"):
         runs.read_evaluation(path)
-    values["settings"] = {}
+    kits19 = run_of(KITS19, "x", LOW).final["validation"]
+    values |= {"settings": {}, "cases": kits19}
     path.write_text(json.dumps(values))
     assert runs.read_evaluation(path)[0].labels == KITS19.as_dict()

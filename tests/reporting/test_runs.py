@@ -80,6 +80,18 @@ def test_evaluation_is_a_record_with_validation_metrics_only(tmp_path: Path) -> 
         ),
         ("[]", "not an evaluation"),
         ('{"version": 1, "name": "x", "cases": {"a": {}}}', "not an evaluation"),
+        (
+            '{"version": 2, "name": "x", "cases": {"a": {"dice": {"kidney": 0.9, "tumour": 1.5}}}}',
+            "before.validation.a.dice.tumour: Input should be less than or equal to 1; evaluate again",
+        ),
+        (
+            '{"version": 2, "name": "x", "cases": {"a": {"dice": {"kidney": 0.9}}}}',
+            "evaluation.json: a: no Dice of tumour; evaluate again",
+        ),
+        (
+            '{"version": 2, "name": "x", "cases": {}, "hashes": {"a": 5}}',
+            "evaluation.json: hashes.a: Input should be a valid dictionary; evaluate again",
+        ),
     ],
 )
 def test_invalid_evaluations_raise(tmp_path: Path, content: str, text: str) -> None:

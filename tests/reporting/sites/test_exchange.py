@@ -127,7 +127,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str, problem: str) -> 
         ),
         (
             {"after": {"validation": {"a": {"dice": {"tumour": float("inf")}}}}},
-            "tumour: Input should be a finite number",
+            "tumour: Input should be less than or equal to 1",
         ),
         ({"after": {"validation": {"a": {"dice": {}, "voxels": {"b": [1]}}}}}, "b: .* at least 3 items"),
     ],
