@@ -41,7 +41,7 @@ class PredictConfig:
     output: str = MISSING
     cases: Any = None
     mirror_axes: list[int] = MISSING
-    overlap: float = MISSING
+    overlap: float | None = None
     submission: bool = MISSING
     crop: bool | None = None
     skip_existing: bool = MISSING
@@ -66,8 +66,8 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
             f"mirror_axes={axes}: may contain 0 (rows), 1 (columns) and, for 3D networks, 2 (slices), "
             "each once"
         )
-    if not 0 <= values["overlap"] < 1:
-        problems.append(f"overlap={values['overlap']}: must be at least 0 and below 1")
+    if (overlap := values["overlap"]) is not None and not 0 <= overlap < 1:
+        problems.append(f"overlap={overlap}: must be at least 0 and below 1")
     paths = values["checkpoint"]
     listed = isinstance(paths, list) and paths and all(isinstance(path, str) for path in paths)
     if not (listed or isinstance(paths, str)):
@@ -120,7 +120,7 @@ def run(cfg: DictConfig) -> int:
         "checkpoints": [fingerprint(path) for path in checkpoints],
         "postprocess": None if postprocess is None else plain(cfg.postprocess),
         **{key: plain(cfg[key]) for key in SETTINGS},
-        "overlap": cfg.overlap if segmenter.has_3d else None,
+        "overlap": segmenter.overlap if segmenter.has_3d else None,
     }
     about = {"checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed}
     searched = os.path.abspath(source)

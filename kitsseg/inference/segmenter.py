@@ -29,6 +29,7 @@ log = logging.getLogger("kitsseg")
 
 # Pixels of the network's input per batch. Larger batches need more memory and are not faster.
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
+OVERLAP = 0.5  # of patches, as in nnU-Net
 PIXEL_FACTOR = 1.5  # pixels that differ more from those of training give a warning
 Labels = npt.NDArray[np.uint8]
 Hu = npt.NDArray[np.int16]
@@ -66,7 +67,7 @@ class Segmenter:
         precision: ``auto``, ``32-true``, ``bf16-mixed`` or ``16-mixed``. ONNX files run in float32.
         crop: crop slices to the body and at least 16 pixels around it; other pixels are background.
             None: crop if no 2D network computes statistics of whole slices. 3D networks see patches.
-        overlap: of adjacent patches of 3D networks as a share of their side, in [0, 1).
+        overlap: of adjacent patches of 3D networks as a share of their side, in [0, 1). None: 0.5.
 
     The attribute ``labels`` describes the classes, and ``has_3d`` is whether a network is 3D.
     ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``), and crop.
@@ -77,7 +78,7 @@ class Segmenter:
     def __init__(
         self, members: Sequence[Loaded], mirror_axes: Sequence[int] = (),
         postprocess: PostProcess | None = None, device: str = "auto", precision: str = "auto",
-        crop: bool | None = None, overlap: float = 0.5,
+        crop: bool | None = None, overlap: float | None = None,
     ) -> None:  # fmt: skip
         if not members:
             raise ValueError("members: must hold at least one network")
@@ -89,8 +90,12 @@ class Segmenter:
                 f"mirror_axes={list(mirror_axes)} may hold {allowed}, each once"
                 + ("; 2 is for 3D networks only" if flat and 2 in mirror_axes else "")
             )
-        if not 0 <= overlap < 1:
+        if overlap is not None and not 0 <= overlap < 1:
             raise ValueError(f"overlap={overlap}: must be at least 0 and below 1")
+        if overlap is not None and len(flat) == len(members):
+            log.warning(f"overlap={overlap}: has no effect; it is for 3D networks")
+        if crop and not flat:
+            log.warning("crop=True: has no effect; it is for 2D networks")
         self.labels = members[0].labels
         if any(member.labels.as_dict() != self.labels.as_dict() for member in members):
             raise ValueError("members: the networks have different classes or regions")
@@ -116,9 +121,10 @@ class Segmenter:
         self._groups: dict[int | None, list[Loaded]] = {}
         for member in flat:
             self._groups.setdefault(member.size, []).append(member)
+        self.overlap = OVERLAP if overlap is None else overlap
         self._volumes = [
             VolumeNetworks(
-                group, overlap, self.mirror_axes, len(self.labels.classes), self.device,
+                group, self.overlap, self.mirror_axes, len(self.labels.classes), self.device,
                 self._autocast, self._pixels_per_batch,
             )
             for group in VolumeNetworks.groups(members)
@@ -129,7 +135,7 @@ class Segmenter:
     def load(
         cls, paths: str | Path | Sequence[str | Path], mirror_axes: Sequence[int] = (),
         postprocess: PostProcess | None = None, device: str = "auto", precision: str = "auto",
-        trusted: Sequence[str] = (), crop: bool | None = None, overlap: float = 0.5,
+        trusted: Sequence[str] = (), crop: bool | None = None, overlap: float | None = None,
     ) -> "Segmenter":  # fmt: skip
         """Return a segmenter of one or several files.
 

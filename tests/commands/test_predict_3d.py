@@ -30,7 +30,9 @@ def test_a_2d_and_a_3d_network_are_averaged(guesser: Path, blocks: Path, tmp_pat
     assert predict(deep, blocks, tmp_path / "x", "mirror_axes=[2]", "cases=0") == 0
 
 
-def test_overlap_is_no_setting_of_2d_networks(guesser: Path, blocks: Path, tmp_path: Path) -> None:
+def test_settings_of_other_networks_have_no_effect(
+    guesser: Path, blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert predict(guesser, blocks, tmp_path / "out", "cases=0") == 0
     path = tmp_path / "out" / "predict.json"
     record = json.loads(path.read_text())
@@ -39,6 +41,9 @@ def test_overlap_is_no_setting_of_2d_networks(guesser: Path, blocks: Path, tmp_p
     assert (
         predict(guesser, blocks, tmp_path / "out", "cases=0", "overlap=0.1", "skip_existing=true") == 0
     )
+    assert caplog.messages == ["overlap=0.1: has no effect; it is for 3D networks"]
+    Segmenter.load(trained3d(tmp_path / "deep.ckpt"), crop=True)
+    assert caplog.messages[1:] == ["crop=True: has no effect; it is for 2D networks"]
 
 
 def test_a_wrong_spacing_is_one_line_and_the_others_are_segmented(
