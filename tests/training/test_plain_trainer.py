@@ -1,6 +1,7 @@
 """The task and the data module work in a plain Trainer."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +79,38 @@ def test_a_run_that_ended_within_an_epoch_resumes_with_the_next_batch(
         assert epochs == [0, 1, 2]
         weights = zip(whole.net.parameters(), resumed.net.parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in weights)
+
+
+BATCH, EPOCH = {"every_n_train_steps": 4}, {"save_on_train_epoch_end": True}
+VALIDATION = {"save_on_train_epoch_end": False}
+
+
+@pytest.mark.parametrize(
+    ("saving", "file", "workers"),
+    [(BATCH, "step=8", 1), (EPOCH, "step=6", 1), (VALIDATION, "step=8", 0), (VALIDATION, "step=10", 1)],
+)
+def test_a_checkpoint_of_lightning_resumes_with_the_next_batch(
+    saving: dict[str, Any], file: str, workers: int, block_cases: list[Case], tmp_path: Path
+) -> None:
+    def fit(callbacks: list[pl.Callback], epochs: int, resume: Path | None = None) -> None:
+        options = {"callbacks": callbacks, "max_epochs": epochs, "val_check_interval": 2}
+        data = make_data(block_cases[0].image.parent.parent, tmp_path, batch_size=2, workers=workers)
+        task = SegmentationTask(AttentionUNet(width=4, depth=2))
+        trainer(tmp_path, enable_checkpointing=resume is None, **options).fit(
+            task, datamodule=data, ckpt_path=resume
+        )
+
+    class Note(pl.Callback):
+        def __init__(self) -> None:
+            self.seen: list[tuple[int, int, list[int]]] = []
+
+        def on_train_batch_start(self, trainer, module, batch, index) -> None:  # type: ignore[no-untyped-def]
+            self.seen.append((trainer.current_epoch, index, batch["row"].tolist()))
+
+    whole, resumed = Note(), Note()
+    fit([whole, ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, **saving)], 2)
+    fit([resumed], 2, tmp_path / f"{file}.ckpt")
+    assert resumed.seen == whole.seen[int(file[5:]) :]
 
 
 def test_overfit_batches_repeats_one_batch(block_cases: list[Case], tmp_path: Path) -> None:

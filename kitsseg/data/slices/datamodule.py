@@ -277,9 +277,9 @@ class SliceDataModule(pl.LightningDataModule):
         return 0 if getattr(self.trainer, "overfit_batches", False) else self.trainer.current_epoch
 
     def _batches_done(self) -> int:
-        """Return how many batches of a resumed epoch had been trained on."""
+        """Return how many batches of the epoch have been trained on; above 0 in a resumed epoch."""
         loop = self.trainer.fit_loop.epoch_loop if self.trainer else None
-        return loop.batch_progress.current.completed if loop is not None and loop.restarting else 0
+        return loop.batch_progress.current.completed if loop is not None else 0
 
     def _rank(self) -> tuple[int, int]:
         """Return the rank of this process and the number of ranks."""

@@ -34,11 +34,16 @@ def make_loader(
 
 
 class SliceLoader(DataLoader[Sample]):
-    """A DataLoader whose processes ignore the signals that a cluster sends to a job."""
+    """A DataLoader whose processes ignore the signals that a cluster sends to a job.
+
+    It asks its sampler for the first batch when that is needed. When Lightning resumes a run, it calls
+    ``iter`` before it knows the epoch, and DataLoaders with processes would load another epoch.
+    """
 
     def __iter__(self) -> Any:
         with signals.blocked(*signals.CLUSTER_SIGNALS):
-            return super().__iter__()
+            batches = super().__iter__()
+        yield from batches
 
 
 class Batches(Dataset[Batch]):
