@@ -59,8 +59,9 @@ class SegmentationTask(pl.LightningModule):
         window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``. An
             `AutoWindow` is fitted when the Trainer has set up the data.
         optimizer: called with the parameters that are not frozen; by default Adam with the paper's rate.
-        scheduler: called with the optimizer; by default `ReduceLROnPlateau`. A scheduler with an
-            argument ``total_steps`` is stepped after every batch, any other one after every epoch.
+        scheduler: called with the optimizer; by default `ReduceLROnPlateau`, which follows ``val/loss``.
+            A scheduler with an argument ``total_steps`` is stepped after every batch, any other one
+            after every epoch. For another interval or monitor, override `configure_optimizers`.
         frozen: names of submodules of ``net`` that stay in evaluation mode, so that their batch norms
             keep their statistics (see `kitsseg.training.finetune`).
         prefix: prefix of the metric names in loggers.
@@ -95,7 +96,7 @@ class SegmentationTask(pl.LightningModule):
         self.labels = labels
         self.case_metrics: dict[str, Any] = {}  # of the latest validation: `case` and the logged names
         self._outputs: list[tuple[Tensor, ...]] = []
-        self._validation_loss: float | None = None
+        self._validated = False  # in this epoch
         # Lightning does not call train() when fitting starts.
         self.train()
 
@@ -154,7 +155,7 @@ class SegmentationTask(pl.LightningModule):
         self.case_metrics = {"case": numbers, "val/loss": losses, **by_region}
         self._log(logged)
         if not self.trainer.sanity_checking:
-            self._validation_loss = logged["val/loss"]
+            self._validated = True
 
     def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         self.validation_step(batch, batch_index)
@@ -202,33 +203,40 @@ class SegmentationTask(pl.LightningModule):
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def on_train_epoch_end(self) -> None:
-        """Step a scheduler with the interval of an epoch.
+        """Step plateau schedules with the interval of an epoch, if it had a validation.
 
-        Lightning would step it after writing the checkpoint of the epoch, so a resumed run would miss
-        the step.
+        Lightning would step them after writing the checkpoint of the epoch, so a resumed run would miss
+        the step, and would step them with the metric of an earlier epoch.
         """
-        loss, self._validation_loss = self._validation_loss, None
-        config = self.trainer.lr_scheduler_configs[0]
-        if config.interval != "epoch":
-            return
-        if not isinstance(config.scheduler, ReduceLROnPlateau):
-            config.scheduler.step()
-        elif loss is not None:  # None in an epoch without validation
-            config.scheduler.step(loss)
+        validated, self._validated = self._validated, False
+        for config in self.trainer.lr_scheduler_configs:
+            metric: Any = self.trainer.callback_metrics.get(str(config.monitor))
+            is_due = (self.current_epoch + 1) % config.frequency == 0
+            is_current = validated or not str(config.monitor).startswith("val/")
+            if _waits_for_epoch(config) and is_due and is_current and metric is not None:
+                config.scheduler.step(metric)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
-        if self.trainer.lr_scheduler_configs[0].interval == "step":
-            scheduler.step()
+        configs = self.trainer.lr_scheduler_configs
+        if not any(c.scheduler is scheduler and _waits_for_epoch(c) for c in configs):
+            super().lr_scheduler_step(scheduler, metric)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.net.parameters() if p.requires_grad])
         if _takes_total_steps(self.make_scheduler):
-            steps = int(self.trainer.estimated_stepping_batches)
-            scheduler = self.make_scheduler(optimizer, total_steps=steps)
+            steps = self.trainer.estimated_stepping_batches
+            if math.isinf(steps):
+                raise ValueError("scheduler: needs the number of steps; set max_epochs or max_steps")
+            scheduler = self.make_scheduler(optimizer, total_steps=int(steps))
             return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
         scheduler = self.make_scheduler(optimizer)
         config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, ReduceLROnPlateau):
+            if scheduler.mode != "min":
+                raise ValueError(
+                    f"scheduler.mode={scheduler.mode}: would reduce the rate while val/loss improves; "
+                    "set scheduler.mode=min"
+                )
             config["monitor"], config["strict"] = "val/loss", False  # an epoch may have no validation
             config["frequency"] = self.trainer.check_val_every_n_epoch or 1
         return [optimizer], [config]
@@ -269,6 +277,10 @@ class SegmentationTask(pl.LightningModule):
             loaded.net.requires_grad_(True), window=loaded.window, labels=loaded.labels, **options
         )
         return task if map_location is None else task.to(map_location)
+
+
+def _waits_for_epoch(config: Any) -> bool:
+    return bool(config.reduce_on_plateau and config.interval == "epoch")
 
 
 def _takes_total_steps(scheduler: Callable[..., LRScheduler]) -> bool:

@@ -2,15 +2,18 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from kitsseg.data.case import Case
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.models.unet import UNet
+from kitsseg.training.callbacks.learning_curve import LearningCurve
 from kitsseg.training.evaluation import score_case
 from kitsseg.training.losses import DiceCrossEntropy, SorensenDice
 from kitsseg.training.schedules import polynomial, warmup_cosine
@@ -117,6 +120,83 @@ def test_polynomial_decay_follows_a_resumed_run(root: Path, tmp_path: Path) -> N
     steps = 2 * run.global_step
     left = [1 - (step + 1) / steps for step in range(run.global_step, steps)]
     assert rates == pytest.approx([1e-3 * each**0.9 for each in left], abs=1e-9)
+
+
+class Noting(torch.optim.lr_scheduler.ReduceLROnPlateau):
+    seen: list[float] = []
+
+    def step(self, metrics: Any, epoch: Any = None) -> None:
+        self.seen.append(float(metrics))
+
+
+@pytest.mark.parametrize("interval", ["epoch", "step"])
+def test_a_plateau_of_a_subclass_follows_its_own_monitor(
+    interval: str, root: Path, tmp_path: Path
+) -> None:
+    class Own(SegmentationTask):
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.Adam(self.parameters())
+            plateau = {"scheduler": Noting(optimizer), "monitor": "val/kidney_dice", "strict": False}
+            return [optimizer], [plateau | {"interval": interval, "frequency": 2}]
+
+    class Dice(pl.Callback):
+        def on_validation_end(self, trainer, module) -> None:  # type: ignore[no-untyped-def]
+            dice.append(float(trainer.callback_metrics["val/kidney_dice"]))
+
+    dice: list[float] = []
+    Noting.seen.clear()
+    run = trainer(max_epochs=4, callbacks=[Dice()], limit_train_batches=1 if interval == "epoch" else 2)
+    run.fit(Own(net()), datamodule=make_data(root, tmp_path))
+    assert Noting.seen == (dice[1::2] if interval == "epoch" else dice)
+
+
+def test_a_subclass_needs_no_scheduler_and_may_step_it_every_other_epoch(
+    root: Path, tmp_path: Path
+) -> None:
+    class Plain(SegmentationTask):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+    class Steps(SegmentationTask):
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.Adam(self.parameters(), lr=1e-3)
+            steps = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.1)
+            return [optimizer], [{"scheduler": steps, "frequency": 2}]
+
+    for task, rate in ((Plain(net()), 1e-3), (Steps(net()), 1e-5)):
+        run = trainer(max_epochs=5)
+        run.fit(task, datamodule=make_data(root, tmp_path))
+        assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(rate)
+
+
+def test_a_schedule_of_epochs_is_stepped_once_in_a_resumed_epoch(root: Path, tmp_path: Path) -> None:
+    def fit(steps: int, resume: Path | None = None) -> pl.Trainer:
+        saved = ModelCheckpoint(tmp_path, filename=str(steps), save_on_train_epoch_end=True)
+        run = trainer(max_steps=steps, callbacks=[curve, saved], enable_checkpointing=True)
+        task = make_task(net(), scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=1))
+        run.fit(task, datamodule=make_data(root, tmp_path), ckpt_path=resume, weights_only=False)
+        return run
+
+    curve = LearningCurve()
+    batches = int(fit(4).num_training_batches)
+    assert 1 < batches < 4 and 4 % batches  # the second epoch is incomplete
+    fit(3 * batches, tmp_path / "4.ckpt")
+    assert [row["lr"] for row in curve.epochs] == pytest.approx([1e-3, 1e-4, 1e-5])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "text"),
+    [
+        (polynomial, "needs the number of steps; set max_epochs or max_steps"),
+        (partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max"), "set scheduler.mode=min"),
+    ],
+)
+def test_a_schedule_that_cannot_work_is_refused(
+    scheduler: Any, text: str, root: Path, tmp_path: Path
+) -> None:
+    task, data = make_task(net(), scheduler=scheduler), make_data(root, tmp_path)
+    with pytest.raises(ValueError, match=text):
+        trainer(max_epochs=-1, max_time={"seconds": 30}).fit(task, datamodule=data)
 
 
 def test_outputs_of_an_interrupted_validation_are_dropped(root: Path, tmp_path: Path) -> None:

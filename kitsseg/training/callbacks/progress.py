@@ -23,7 +23,7 @@ class EpochLine(pl.Callback):
 
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
-        self.start, self.first_epoch = 0.0, 0
+        self.start, self.first_epoch, self.lr = 0.0, 0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.start, self.first_epoch = time.monotonic(), trainer.current_epoch
@@ -32,6 +32,9 @@ class EpochLine(pl.Callback):
         if trainer.is_global_zero:
             title = f"epoch {trainer.current_epoch + 1}"
             self.bar = tqdm(total=trainer.num_training_batches, desc=title, leave=False, disable=None)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if self.bar is not None:
@@ -54,7 +57,7 @@ class EpochLine(pl.Callback):
             named = (f"val/{region}_dice" for region in getattr(module, "labels", KITS19).table_regions)
             dice = [f"{n[4:-5]} {values[n]:.3f}" for n in named if n in values][:MAX_REGIONS]
             parts += [", ".join(dice), f"val loss {values['val/loss']:.3f}"]
-        parts.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}")
+        parts.append(f"lr {self.lr:.1e}")
         parts.append(f"{seconds:.1f} s per epoch")
         log.info(fit(parts))
 
