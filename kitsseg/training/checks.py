@@ -18,19 +18,22 @@ from kitsseg.training.losses import check_loss
 PRECISIONS = "auto, 32-true, bf16-mixed or 16-mixed"
 REQUIRED = ("accelerator", "max_epochs", "precision")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
-# Callbacks that change settings during training, so that the recorded settings would be wrong.
-CALLBACKS = {
-    "BatchSizeFinder": "set data.batch_size",
-    "LearningRateFinder": "compare rates in a sweep: -m optimizer.lr=1e-4,1e-3",
-    "BackboneFinetuning": "set finetune.frozen",
+RECORDED = "changes settings that are recorded"
+CALLBACKS = {  # that are refused, with the reason and the remedy
+    "BatchSizeFinder": f"{RECORDED}; set data.batch_size",
+    "LearningRateFinder": f"{RECORDED}; compare rates in a sweep: -m optimizer.lr=1e-4,1e-3",
+    "BackboneFinetuning": f"{RECORDED}; set finetune.frozen",
+    "StochasticWeightAveraging": "averages weights that no best.ckpt would hold; set callbacks=ema",
 }
+BARS = ("RichProgressBar", "TQDMProgressBar")
 
 
 def check_trainer(
     trainer: Mapping[str, Any], callbacks: Mapping[str, Any], has_logger: bool = True
 ) -> list[str]:
     """Return the problems of the ``trainer`` section and of the configured callbacks."""
-    return [*_check_values(trainer), *_check_callbacks(callbacks, has_logger)]
+    has_bar = bool(trainer.get("enable_progress_bar", True))
+    return [*_check_values(trainer), *_check_callbacks(callbacks, has_logger, has_bar)]
 
 
 def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
@@ -43,6 +46,9 @@ def _check_values(trainer: Mapping[str, Any]) -> Iterator[str]:
             yield f"trainer.{name}={value}: must be at least 1"
     if (steps := trainer.get("max_steps", -1)) is not None and steps == 0:
         yield "trainer.max_steps=0: must be at least 1, or -1 for no limit"
+    for name, value in (("enable_checkpointing", False), ("barebones", True)):
+        if trainer.get(name) is value:
+            yield f"trainer.{name}={str(value).lower()}: kitsseg needs checkpoints; remove it"
     precision = str(trainer["precision"])
     if precision.startswith(("64", "transformer-engine")) or precision in ("16-true", "bf16-true"):
         yield f"trainer.precision={precision}: kitsseg trains in {PRECISIONS}"
@@ -95,13 +101,15 @@ def check_mirror_axes(axes: Sequence[int], data: object = None) -> list[str]:
     return [f"mirror_axes={list(axes)}: may contain {' and '.join(names)}, each once"]
 
 
-def _check_callbacks(callbacks: Mapping[str, Any], has_logger: bool) -> Iterator[str]:
+def _check_callbacks(callbacks: Mapping[str, Any], has_logger: bool, has_bar: bool) -> Iterator[str]:
     for key, node in callbacks.items():
         name = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
         if name in CALLBACKS:
-            yield f"callbacks.{key}: {name} changes settings that are recorded; {CALLBACKS[name]}"
-        elif name == "LearningRateMonitor" and not has_logger:
-            yield f"callbacks.{key}: LearningRateMonitor needs a logger; set logger=csv"
+            yield f"callbacks.{key}: {name} {CALLBACKS[name]}"
+        elif name in ("LearningRateMonitor", "DeviceStatsMonitor") and not has_logger:
+            yield f"callbacks.{key}: {name} needs a logger; set logger=csv"
+        elif name in BARS and not has_bar:
+            yield f"callbacks.{key}: {name} needs trainer.enable_progress_bar=true"
 
 
 SIDE = 4 * DIVISOR

@@ -139,6 +139,20 @@ OWN = "tests.commands.test_ordinary_options"
             ["logger=none", f"+callbacks.lr={{_target_: {CALLBACKS}.LearningRateMonitor}}"],
             "callbacks.lr: LearningRateMonitor needs a logger; set logger=csv",
         ),
+        (
+            ["logger=none", f"+callbacks.x={{_target_: {CALLBACKS}.DeviceStatsMonitor}}"],
+            "callbacks.x: DeviceStatsMonitor needs a logger; set logger=csv",
+        ),
+        (
+            [f"+callbacks.x={{_target_: {CALLBACKS}.RichProgressBar}}"],
+            "callbacks.x: RichProgressBar needs trainer.enable_progress_bar=true",
+        ),
+        (
+            [f"+callbacks.x={{_target_: {CALLBACKS}.StochasticWeightAveraging, swa_lrs: 0.01}}"],
+            "that no best.ckpt would hold; set callbacks=ema",
+        ),
+        (["+trainer.barebones=true"], "trainer.barebones=true: kitsseg needs checkpoints; remove it"),
+        (["+trainer.enable_checkpointing=false"], "enable_checkpointing=false: kitsseg needs"),
         (["trainer.devices=0"], "trainer.devices=0: must be at least 1"),
         (["trainer.precision=64-true"], "kitsseg trains in auto, 32-true, bf16-mixed or 16-mixed"),
         (["trainer.precision=16-mixed", "trainer=cpu"], "set bf16-mixed"),
@@ -209,6 +223,10 @@ def test_rejected_before_training(tmp_path: Path, options: list[str], text: str)
         ['data.root="M\u00fcller"'],
         ["trainer.precision=bf16-mixed", "trainer=cpu"],
         ["finetune.frozen=[encoder]"],
+        [
+            f"+callbacks.x={{_target_: {CALLBACKS}.RichProgressBar}}",
+            "trainer.enable_progress_bar=true",
+        ],
     ],
 )
 def test_remedies_are_accepted(options: list[str]) -> None:
