@@ -34,6 +34,14 @@ def test_scalars_of_numpy_can_be_loaded(tmp_path: Path) -> None:
     assert torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5
 
 
+@pytest.mark.parametrize("state", [np.zeros(2), Path("x"), lambda: 0])
+def test_a_state_of_a_callback_that_cannot_be_loaded_is_refused(state: object, tmp_path: Path) -> None:
+    content = {"state_dict": {}, "callbacks": {"Own": {"state": state}}}
+    with pytest.raises(ValueError, match="the callback Own holds objects"):
+        AtomicCheckpointIO().save_checkpoint(content, tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("is_other_run", [False, True])
 def test_a_run_that_continues_another_is_not_stopped_by_it(is_other_run: bool) -> None:
     """EarlyStopping had ended the other run, which now gets more epochs."""

@@ -68,6 +68,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         # `torch.load` refuses numpy scalars, such as the rates of a schedule that uses numpy.
         state = {"state_dict": checkpoint.pop("state_dict")}
         checkpoint = {**apply_to_collection(checkpoint, np.generic, np.generic.item), **state}
+        check_states(checkpoint.get("callbacks", {}))
         content = io.BytesIO()
         torch.save(checkpoint, content)
         target = Path(path)
@@ -76,3 +77,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
+
+
+def check_states(states: dict[str, Any]) -> None:
+    """Raise `ValueError` for a callback with a state that `torch.load` refuses."""
+    for name, state in states.items():
+        content = io.BytesIO()
+        try:
+            torch.save(state, content)
+            content.seek(0)
+            torch.load(content, weights_only=True)
+        except Exception as error:  # objects raise arbitrary errors when they are pickled
+            raise ValueError(
+                f"the state_dict of the callback {name} holds objects that checkpoints cannot hold; it "
+                "may hold tensors, numbers, texts, lists and dicts"
+            ) from error
