@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -80,7 +80,7 @@ class _Composer:
         try:
             hydra = self._compose(fixed).hydra
         except Exception as error:  # an invalid YAML file raises the errors of its parser
-            first = [lines[0] for o in parsed if (lines := _values(o))]
+            first = [lines[0] for o in parsed if (lines := self._values(o))]
             return [self._explain(first if multirun else fixed, error)]
         if multirun := multirun or hydra.mode == RunMode.MULTIRUN:
             if distributed.world_size() > 1:
@@ -94,7 +94,8 @@ class _Composer:
             line = sweeps[0].input_line or ""
             remedy = "" if "(" in line else f" (or write {line.replace('=', '=[', 1)}] for a list)"
             return [f"{line} is a sweep: add -m{remedy}"]
-        values = {o.get_key_element(): _values(o) for o in parsed}  # the last override of a key wins
+        # The last override of a key wins.
+        values = {o.get_key_element(): self._values(o) for o in parsed}
         swept = {line for lines in values.values() if len(lines) > 1 for line in lines}
         added = [o.key_or_group for o in parsed if o.is_add() or o.is_force_add()]
         for job in combinations([lines for lines in values.values() if lines]):
@@ -125,6 +126,19 @@ class _Composer:
         """Return the names of the YAML files of a group; empty if it is not a group."""
         files = (path for folder in self.folders for path in (folder / group).glob("*.yaml"))
         return sorted({path.stem for path in files})
+
+    def _values(self, override: Override) -> list[str]:
+        """Return one override per value of a sweep; empty if only the sweeper can choose the values."""
+        if not override.is_sweep_override():
+            return [override.input_line or ""]
+        if not override.is_discrete_sweep():
+            return []
+        key, value = override.get_key_element(), override.value()
+        if not isinstance(value, Glob):
+            return [f"{key}={each}" for each in override.sweep_string_iterator()]
+        if not (names := value.filter(self._choices(override.key_or_group))):
+            raise ValueError(f"{override.input_line}: no such choice")
+        return [f"{key}={name}" for name in names]
 
     def _explain(self, job: list[str], error: Exception) -> str:
         """Return a message with the first override that makes the composition fail, and the reason."""
@@ -189,15 +203,6 @@ class _Composer:
                     cfg = self._compose([*others, f"{group}={name}"])
                     if (key, "") in _keys(cfg):
                         yield f"{group}={name}"
-
-
-def _values(override: Override) -> list[str]:
-    """Return one override per value of a sweep; empty if only the sweeper can choose the values."""
-    if not override.is_sweep_override():
-        return [override.input_line or ""]
-    if not override.is_discrete_sweep():
-        return []
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def combinations(values: list[list[str]]) -> list[list[str]]:

@@ -85,6 +85,18 @@ def test_sweep_in_a_config_file_is_checked(tmp_path: Path) -> None:
     assert sweep == ["seed=-1: must be at least 0 and below 2**32 (in the job seed=-1)"]
 
 
+def test_glob_lists_the_choices_of_a_group(tmp_path: Path) -> None:
+    (tmp_path / "window").mkdir()
+    (tmp_path / "window" / "mine.yaml").write_text("defaults: [kits]\nsd_hu: 0\n")
+    folder = str(tmp_path)
+    assert find_problems("train", ["window=glob(k*)"], multirun=True, config_dir=folder) == []
+    found = find_problems("train", ["window=glob(*,exclude=auto)"], multirun=True, config_dir=folder)
+    assert found == ["window.sd_hu=0: must be above 0 (in the job window=mine)"]
+    assert find_problems("train", ["window=glob(x*)"], multirun=True) == [
+        "window=glob(x*): no such choice"
+    ]
+
+
 def test_interval_sweeps_are_not_enumerated() -> None:
     lines = ["optimizer.lr=interval(0,1)", "hydra/sweeper=study"]
     assert find_problems("train", lines, multirun=True) == []
