@@ -239,23 +239,30 @@ OmegaConf.register_new_resolver("gpus", gpus.count, replace=True)
 
 
 def name_jobs(config: DictConfig) -> None:
-    """Name the folders of a sweep's jobs after the swept values only.
+    """Give a sweep one folder, and name the folders of its jobs after the swept values only.
 
     Repeating the command then finds the existing jobs, also if values were added. A sweep over
     experiments, each of which sets a name, gets the name ``experiments``.
     """
     task = config.hydra.overrides.task
-    swept = set(swept_overrides(config))
-    fixed = {override.key_or_group for override in _parse(task)} - swept
+    params = config.hydra.sweeper.get("params") or {}
+    lines = [*(f"{key}={value}" for key, value in params.items()), *task]
+    last = {override.key_or_group: override for override in _parse(lines)}  # the last one of a key wins
+    swept = {key for key, override in last.items() if override.is_sweep_override()}
+    fixed = last.keys() - swept
     with read_write(config):
         if "experiment" in swept and "name" not in fixed:
             config.name = "experiments"
             task.append("name=experiments")
             fixed.add("name")
         hidden = {*config.hydra.job.config.override_dirname.exclude_keys, *fixed} - swept
+        folder = config.hydra.sweep.dir.replace("'", "\\'")
         # Hydra composes each job from these overrides.
-        config.hydra.overrides.hydra.append(f"{EXCLUDE}=[{','.join(sorted(hidden))}]")
-        config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{launch.OWNER}={launch.process_id()}")
+        config.hydra.overrides.hydra += [
+            f"hydra.sweep.dir='{folder}'",  # a job can have another name or paths.output
+            f"{EXCLUDE}=[{','.join(sorted(hidden))}]",
+            f"+hydra.job.env_set.{launch.OWNER}={launch.process_id()}",
+        ]
 
 
 def finish_sweep(folder: Path) -> None:

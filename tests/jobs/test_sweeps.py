@@ -13,6 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from kitsseg.config import overrides
@@ -212,31 +213,42 @@ def trials(home: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("task", "shown", "hidden"),
+    ("task", "params", "shown", "hidden"),
     [
-        (["model=a,b", "data.size=64", "seed=0"], {"model"}, {"data.size", "seed", "name"}),
-        (["experiment=a,b"], {"experiment"}, {"name", "data.root"}),
-        (["experiment=a,b", "name=mine"], {"experiment"}, {"name", "data.root"}),
-        (["seed=range(0,3)"], {"seed"}, {"name"}),
-        (["optimizer.lr=interval(0,1)", "seed=1"], {"optimizer.lr"}, {"seed"}),
+        (["model=a,b", "data.size=64", "seed=0"], {}, {"model"}, {"data.size", "seed", "name"}),
+        (["experiment=a,b"], {}, {"experiment"}, {"name", "data.root"}),
+        (["experiment=a,b", "name=mine"], {}, {"experiment"}, {"name", "data.root"}),
+        (["experiment=a"], {"seed": "0,1", "model": "b"}, {"seed"}, {"experiment", "model"}),
+        (["+hparams=a"], {"experiment": "a,b", "seed": 1}, {"experiment"}, {"hparams", "seed"}),
+        (["experiment=c"], {"experiment": "a,b"}, set(), {"experiment"}),
+        (["name=a,b"], {}, {"name"}, {"experiment"}),
+        (["seed=range(0,3)"], None, {"seed"}, {"name"}),
+        (["optimizer.lr=interval(0,1)", "seed=1"], {}, {"optimizer.lr"}, {"seed"}),
     ],
 )
-def test_jobs_are_named_after_swept_values(task: list[str], shown: set[str], hidden: set[str]) -> None:
+def test_jobs_are_named_after_swept_values(
+    task: list[str], params: dict[str, str] | None, shown: set[str], hidden: set[str]
+) -> None:
     always = ["name", "data.root", "experiment"]
     config = OmegaConf.create(
         {
             "name": "run",
             "hydra": {
                 "overrides": {"task": task, "hydra": []},
+                "sweeper": {"params": params},
+                "sweep": {"dir": "it's ${name}"},
                 "job": {"config": {"override_dirname": {"exclude_keys": always}}},
             },
         }
     )
     name_jobs(config)
-    several = "experiment=a,b" in task and "name=mine" not in task
+    several = "experiment" in shown and "name=mine" not in task
     assert config.name == ("experiments" if several else "run")
     assert ("name=experiments" in config.hydra.overrides.task) == several
-    key, _, value = config.hydra.overrides.hydra[0].partition("=")
+    folder, exclude, _ = config.hydra.overrides.hydra
+    # All jobs are written into one folder, also if ``name`` is swept.
+    assert OverridesParser.create().parse_override(folder).value() == f"it's {config.name}"
+    key, _, value = exclude.partition("=")
     assert key == "hydra.job.config.override_dirname.exclude_keys"
     excluded = set(value.strip("[]").split(","))
     assert hidden <= excluded and not shown & excluded
