@@ -87,6 +87,10 @@ class _Composer:
                 return ["a sweep starts the ranks of its jobs itself; start it without torchrun or srun"]
             params = OmegaConf.select(hydra, "sweeper.params", default=None) or {}
             parsed = [*(_parse(f"{key}={value}") for key, value in params.items()), *parsed]
+            if not str(direction := hydra.sweeper.get("direction", "maximize")).endswith("maximize"):
+                where = f"hydra.sweeper.direction={direction}"  # the default of Hydra's own optuna
+                remedy = "must be maximize, as the objective is a Dice; hydra/sweeper=study sets it"
+                return [f"{where}: {remedy}"]
         if "BasicSweeper" in hydra.sweeper.get("_target_", ""):
             for line in (o.input_line for o in parsed if o.is_interval_sweep()):
                 return [f"{line}: an interval needs a search: add hydra/sweeper=study"]

@@ -184,22 +184,19 @@ def remaining_trials(sweeper: DictConfig, space: Mapping[str, str]) -> tuple[int
         space: the search space, such as ``{"optimizer.lr": "interval(0.0001,0.01)"}``.
 
     Raises:
-        ValueError: the study has another search space or direction, or the direction is unknown.
+        ValueError: the study has another search space.
     """
     import optuna
     from optuna.storages import RetryFailedTrialCallback
     from optuna.trial import TrialState
 
     name, storage, wanted = sweeper.study_name, sweeper.storage, sweeper.n_trials
-    if (direction := str(sweeper.direction)) not in ("minimize", "maximize"):
-        raise ValueError(f"hydra.sweeper.direction={direction}: must be minimize or maximize")
     if name not in {summary.study_name for summary in optuna.get_all_study_summaries(storage)}:
-        study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
         study.set_user_attr("space", dict(space))
         return wanted, 0
     study = optuna.load_study(study_name=name, storage=storage)
-    before = {"direction": study.direction.name.lower(), **study.user_attrs.get("space", space)}
-    if found := job_folder.differences(before, {"direction": direction, **space}):
+    if found := job_folder.differences(study.user_attrs.get("space", space), space):
         raise ValueError(f"{storage} holds a search with {'; '.join(found)}: choose another name=")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -102,6 +102,13 @@ def test_interval_sweeps_are_not_enumerated() -> None:
     assert find_problems("train", lines, multirun=True) == []
 
 
+@pytest.mark.parametrize("line", ["hydra/sweeper=optuna", "hydra.sweeper.direction=minimize"])
+def test_search_that_would_minimise_the_dice_is_refused(line: str) -> None:
+    lines = ["hydra/sweeper=study", line, "optimizer.lr=interval(0,1)"]
+    (problem,) = find_problems("train", lines, multirun=True)
+    assert "minimize: must be maximize, as the objective is a Dice; " in problem
+
+
 def test_jobs_share_equal_components(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
     build: Callable[..., Any] = validation.build
