@@ -123,6 +123,13 @@ def test_job_run_by_another_command_is_judged_by_its_final_state(
     with pytest.raises(SystemExit, match=f"not run: {other} holds a job with seed=0, not 1"):
         sweep.finish_sweep(tmp_path)
 
+    # With hydra.sweep.subdir, the folder may hold another job of the sweep.
+    record(model="attn_unet").write(other)
+    assert not sweep.guard(lambda: None, other, {**SETTINGS, "seed": 1}, {})
+    assert sweep.guard(lambda: None, other, SETTINGS, {})
+    with pytest.raises(SystemExit, match=f"not run: {other} holds a job with seed=0, not 1"):
+        sweep.finish_sweep(tmp_path)
+
 
 def test_objective_is_the_mean_dice_of_the_target_where_it_is_defined(tmp_path: Path) -> None:
     assert sweep.objective(tmp_path) is None
