@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +56,8 @@ def _parse(text: str) -> Override:
             raise ValueError(f"{text}: not an override; write KEY=VALUE") from error
         quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         reason = f"cannot be parsed ({str(error).splitlines()[0]})"
-        raise ValueError(f"{text}: {reason}; quote the value: '{key}=\"{quoted}\"'") from error
+        remedy = shlex.quote(f'{key}="{quoted}"')
+        raise ValueError(f"{text}: {reason}; quote the value: {remedy}") from error
     extra, plugin = EXTRAS.get(f"{override.key_or_group}={override.value()}", ("", ""))
     if extra and not is_installed(plugin):
         raise ValueError(f"{text}: not installed; pip install 'kitsseg[{extra}]'")
@@ -193,8 +195,12 @@ class _Composer:
             return f"no such key; did you mean {known[near]}{near}?"
         if found := " or ".join(self._choices_with(key, others)):
             return f"no such key here; it belongs to {found}"
+        section = self.command.sections.get(key.partition(".")[0])
+        if section is not None and section.many and parent not in known:  # an entry of the user's own
+            return f"no such key; add it with +{override.input_line}"
         ends = f".{name}", f"_{name}"
-        if elsewhere := [other for other in known if other.endswith(ends) and not known[other]]:
+        elsewhere = [other for other in known if other.endswith(ends) and not known[other]]
+        if 0 < len(elsewhere) <= 3:
             return f"no such key; did you mean {' or '.join(elsewhere)}?"
         return f"no such key{suggestion(name, siblings)}"
 
