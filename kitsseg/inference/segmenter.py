@@ -160,9 +160,9 @@ class Segmenter:
         `ValueError` if it cannot be segmented.
 
         Args:
-            image: a NIfTI file; an image of nibabel or SimpleITK; or an array or tensor in HU,
-                ``[S, H, W]``: slices from head to foot, rows from front to back, columns towards the
-                patient's left.
+            image: a NIfTI file; an image of nibabel or SimpleITK; a ``MetaTensor`` of MONAI without its
+                channel; or an array or tensor in HU, ``[S, H, W]``: slices from head to foot, rows from
+                front to back, columns towards the patient's left.
             spacing_mm: of slices, rows and columns of an array; required for post-processing and for 3D
                 networks that resample volumes; by default, 1 mm. Files and images have their own.
             offset_hu: added to each voxel; -1024 for CT stored as unsigned numbers.

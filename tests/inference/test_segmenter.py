@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.transforms import LoadImage
 from torch import Tensor, nn
 
 from kitsseg.data.store.grid import Grid
@@ -85,6 +86,17 @@ def test_a_file_gives_labels_along_its_own_axes(tmp_path: Path) -> None:
     assert np.array_equal(out, expected(own))
     nib.save(nib.Nifti1Image(image, AFFINE), tmp_path / "ct.nii.gz")
     assert np.array_equal(make(member(Threshold()))(str(tmp_path / "ct.nii.gz")), expected(image))
+
+
+def test_an_image_of_a_package_gives_what_its_file_gives(tmp_path: Path) -> None:
+    image, affine = blocky(1)[0].T, AFFINE[:, [2, 1, 0, 3]]
+    nib.save(nib.Nifti1Image(image[..., None], affine), tmp_path / "ct.nii")
+    segment = make(member(Threshold()))
+    for opened in (nib.load(tmp_path / "ct.nii"), LoadImage(image_only=True)(tmp_path / "ct.nii")):
+        if isinstance(opened, Tensor):
+            with pytest.raises(ValueError, match="image has its own spacing"):
+                segment(opened, (1, 1, 1))
+        assert np.array_equal(segment(opened), segment(tmp_path / "ct.nii"))
 
 
 @pytest.mark.parametrize("sizes", [(64, 64), (64, None), (None, 96)])

@@ -1,10 +1,9 @@
-"""Volumes that are in memory already: arrays, tensors, and images of nibabel and SimpleITK."""
+"""Volumes in memory: arrays, tensors, and images of nibabel, SimpleITK and MONAI."""
 
 import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
@@ -13,31 +12,35 @@ from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.nifti.voxels import ToHu
 from kitsseg.data.io.scans import checked
 
-ImageLike: TypeAlias = Any  # a file name, an array, a tensor, or an image of nibabel or SimpleITK
+ImageLike: TypeAlias = Any  # a file name, an array, a tensor, or an image of a package
 
 
 def in_memory(image: ImageLike, spacing_mm: Sequence[float] | None, offset_hu: int) -> Image:
     """Return a volume in HU, checked as `kitsseg.data.io.scans.read_scan` does.
 
-    ``image`` is an image of nibabel or SimpleITK in any orientation; or an array, tensor or nested list
-    ``[S, H, W]`` in `kitsseg.data.io.nifti.header.ORIENTATION`, with ``spacing_mm`` of slices, rows and
-    columns (None for 1 mm). ``offset_hu`` is added to each voxel. Raises `ValueError` if it is not a
-    volume in HU, or the spacing is not three positive numbers.
+    ``image`` is an image of nibabel, SimpleITK or MONAI (`MetaTensor`) in any orientation; or an array,
+    tensor or nested list ``[S, H, W]`` in `kitsseg.data.io.nifti.header.ORIENTATION`, with
+    ``spacing_mm`` of slices, rows and columns (None for 1 mm). ``offset_hu`` is added to each voxel.
+    Raises `ValueError` if it is not a volume in HU, or the spacing is not three positive numbers.
     """
-    if not has_own_spacing(image):
+    if has_own_spacing(image) and spacing_mm is not None:
+        raise ValueError(f"spacing_mm={spacing_mm}: only for arrays; the image has its own spacing")
+    if hasattr(image, "GetDirection"):
+        values, affine = _from_simpleitk(image)
+    else:
         try:
-            values = np.asarray(image)
+            values = np.asarray(getattr(image, "dataobj", image))  # of nibabel
         except (TypeError, RuntimeError) as error:  # a tensor on a GPU, or one that needs a gradient
             raise ValueError(f"image: cannot be converted to an array ({error})") from error
         affine = _affine_of((1, 1, 1) if spacing_mm is None else spacing_mm)
-    elif spacing_mm is not None:
-        raise ValueError(f"spacing_mm={spacing_mm}: only for arrays; the image has its own spacing")
-    elif not isinstance(image, nib.spatialimages.SpatialImage):
-        values, affine = _from_simpleitk(image)
-    elif image.affine is None:
-        raise ValueError("image has no affine, so its orientation is unknown; pass an array instead")
-    else:
-        values, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, float)
+        if has_own_spacing(image):
+            if image.affine is None:
+                raise ValueError(
+                    "image has no affine, so its orientation is unknown; pass an array instead"
+                )
+            affine = np.asarray(image.affine, float)
+            while values.ndim > 3 and values.shape[-1] == 1:  # as for a file
+                values = values[..., 0]
     if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise ValueError(
             f"image has shape {values.shape} and type {values.dtype}; expected numbers of shape "
@@ -56,8 +59,8 @@ def in_memory(image: ImageLike, spacing_mm: Sequence[float] | None, offset_hu: i
 
 
 def has_own_spacing(image: ImageLike) -> bool:
-    """Return whether ``image`` is an image of nibabel or SimpleITK."""
-    return isinstance(image, nib.spatialimages.SpatialImage) or hasattr(image, "GetDirection")
+    """Return whether ``image`` is an image of nibabel, MONAI (both with an affine) or SimpleITK."""
+    return hasattr(image, "affine") or hasattr(image, "GetDirection")
 
 
 def _affine_of(spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
