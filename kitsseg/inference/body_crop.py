@@ -15,7 +15,6 @@ from kitsseg.data.store.grid import DIVISOR, Grid
 Crop = tuple[slice, slice]
 EMPTY_HU = -500  # a slice or patch without a voxel above it contains only air
 MARGIN = 16  # smallest margin around the body in pixels; a smaller one changes more labels
-SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,8 @@ def make_views(
 
     With ``crop``, they see the voxels above `EMPTY_HU` and a margin.
     """
-    aspect = float(spacing_mm[1]) / float(spacing_mm[2])
-    if abs(aspect - 1) < SQUARE_TOLERANCE:
-        aspect = 1.0
     body = plane_box(hu.max(axis=0) > EMPTY_HU) if crop else None
-    grids = {size: Grid((hu.shape[1], hu.shape[2]), size, aspect) for size in sizes}
+    grids = {size: Grid.at_spacing((hu.shape[1], hu.shape[2]), spacing_mm, size) for size in sizes}
     return [
         View(size, grid, None if body is None else crop_on_stored_grid(body, grid, MARGIN))
         for size, grid in grids.items()

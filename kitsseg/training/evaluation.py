@@ -91,13 +91,13 @@ def segment_case(
 ) -> npt.NDArray[np.uint8]:
     """Return the class ids ``[S, H, W]`` of a stored case on its native grid."""
     images = data.store.images(number)
+    grid: Any = data.store.grid(number)
     device, autocast = trainer.strategy.root_device, trainer.strategy.precision_plugin.forward_context
     if isinstance(data, PatchDataModule):
         return segment_stored_volume(
-            net, window, images, data.grid(number), data.plan.patch, OVERLAP, mirror_axes,
+            net, window, images, grid, data.plan.patch, OVERLAP, mirror_axes,
             len(data.labels.classes), device, autocast,
         )  # fmt: skip
-    grid: Any = data.store.grid(number)
     return segment_stored(net, window, images, grid, data.neighbours, mirror_axes, device, autocast)
 
 

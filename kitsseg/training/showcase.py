@@ -84,7 +84,7 @@ def write(
         stored = data.store.images(number)
         volumes = _label_volumes(folder / "predictions", case, data)
         if isinstance(data, PatchDataModule):  # slices of the resampled volume
-            volumes = {name: data.grid(number).fit_label(mask) for name, mask in volumes.items()}
+            volumes = {name: data.store.grid(number).fit_label(mask) for name, mask in volumes.items()}
         z = select_slices(*volumes.values())
         masks = {name: mask[z] for name, mask in volumes.items()}
         area = labels.mask(masks["truth"], labels.target).sum((1, 2))
@@ -95,7 +95,7 @@ def write(
         if isinstance(data, PatchDataModule):
             found = attention_maps_3d(net, window, stored, int(z[start]), data.plan.patch, trainer)
             gates, grids = [plane for plane, _ in found], [side for _, side in found]
-            z = np.asarray((z + 0.5) * data.grid(number).native[0] / len(stored), int)
+            z = np.asarray((z + 0.5) * data.store.grid(number).native[0] / len(stored), int)
         else:
             masks = {name: data.store.grid(number).fit_label(mask) for name, mask in masks.items()}
             maps = attention_maps(net, window, stored, int(z[start]), data.neighbours, trainer)

@@ -12,6 +12,7 @@ from monai.transforms import LoadImage
 from torch import Tensor, nn
 
 from kitsseg.data.store.grid import Grid
+from kitsseg.data.store.store import make_grid
 from kitsseg.evaluation.postprocess import PostProcessing
 from kitsseg.inference import checkpoint, segmenter
 from kitsseg.inference.checkpoint import Loaded
@@ -61,16 +62,19 @@ def trained(path: Path, size: int | None, neighbours: int = 0, seed: int = 0) ->
     return path
 
 
+@pytest.mark.parametrize("mm", [(3, 1, 1), (1, 2.5, 1)])
 @pytest.mark.parametrize(("size", "neighbours"), [(None, 0), (32, 0), (96, 1)])
-def test_it_gives_what_the_training_evaluates(tmp_path: Path, size: int | None, neighbours: int) -> None:
-    path = trained(tmp_path / "x.ckpt", size, neighbours)
-    image = blocky(0, slices=7)[0]
-    loaded, grid = checkpoint.load(path), Grid((64, 64), size)
+def test_it_gives_what_the_training_evaluates(
+    tmp_path: Path, size: int | None, neighbours: int, mm: tuple[float, ...]
+) -> None:
+    path, image = trained(tmp_path / "x.ckpt", size, neighbours), blocky(0, slices=7)[0]
+    loaded, grid = checkpoint.load(path), make_grid(image.shape, mm, size)
+    assert isinstance(grid, Grid)
     wanted = segment_stored(
         loaded.net, loaded.window, grid.fit_image(image), grid, neighbours, (1,), torch.device("cpu"),
         torch.no_grad,
     )  # fmt: skip
-    out = Segmenter.load(path, mirror_axes=[1], device="cpu", precision="32-true")(image)
+    out = Segmenter.load(path, mirror_axes=[1], device="cpu", precision="32-true")(image, mm)
     assert out.dtype == np.uint8 and np.bincount(wanted.ravel()).min() > 100
     assert (out != wanted).mean() < 1e-4  # other batches, other last bits
 
@@ -92,10 +96,9 @@ def test_an_image_of_a_package_gives_what_its_file_gives(tmp_path: Path) -> None
     image, affine = blocky(1)[0].T, AFFINE[:, [2, 1, 0, 3]]
     nib.save(nib.Nifti1Image(image[..., None], affine), tmp_path / "ct.nii")
     segment = make(member(Threshold()))
-    for opened in (nib.load(tmp_path / "ct.nii"), LoadImage(image_only=True)(tmp_path / "ct.nii")):
-        if isinstance(opened, Tensor):
-            with pytest.raises(ValueError, match="image has its own spacing"):
-                segment(opened, (1, 1, 1))
+    for opened in (nib.load(tmp_path / "ct.nii"), LoadImage()(tmp_path / "ct.nii")):
+        with pytest.raises(ValueError, match="image has its own spacing"):
+            segment(opened, (1, 1, 1))
         assert np.array_equal(segment(opened), segment(tmp_path / "ct.nii"))
 
 

@@ -44,7 +44,7 @@ class SliceDataModule(pl.LightningDataModule):
         split: divides them.
         augmentation: applied to training slices.
         prepared: folder for the stores of prepared slices.
-        size: side of the stored slices in pixels; None keeps each case's own grid.
+        size: side of the stored slices in pixels; None keeps each case's own grid of square pixels.
         exclude: ids of cases to leave out.
         neighbours: number of adjacent slices on either side that are added as channels.
         background_keep: share of background-only training slices to keep (paper section 2.3).

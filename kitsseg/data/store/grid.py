@@ -1,6 +1,6 @@
 """Mapping between native slices and stored slices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from kitsseg.data.labels import AIR_HU, BACKGROUND
 
 DIVISOR = 32  # of the height and width of a network's input
+SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
 Array = npt.NDArray[Any]
 
 
@@ -23,8 +24,16 @@ class Grid:
     """
 
     native: tuple[int, int]  # (H, W)
-    size: int | None  # None keeps the native size
+    size: int | None  # None keeps the native size of square pixels
     aspect: float = 1.0  # height of a native pixel divided by its width; scaling makes pixels square
+
+    @classmethod
+    def at_spacing(
+        cls, native: tuple[int, int], spacing_mm: Sequence[float], size: int | None
+    ) -> "Grid":
+        """Return the grid with square pixels for a spacing of slices, rows and columns."""
+        aspect = float(spacing_mm[1]) / float(spacing_mm[2])
+        return cls(native, size, 1.0 if abs(aspect - 1) < SQUARE_TOLERANCE else aspect)
 
     @property
     def scaled(self) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from kitsseg.data.store.store import CARD, IMAGE, LABEL, Resolution, Store, make
 from kitsseg.system.files import file_version, fingerprint
 from kitsseg.system.locks import locked
 
-VERSION = 3  # of a stored case: since 3, with the histogram of the foreground
+VERSION = 4  # of a stored case: since 4, the pixels of slices are square
 
 Note = tuple[Path, str]  # a file, and what is doubtful about it
 

@@ -17,9 +17,9 @@ from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.volume_grid import VolumeGrid
 
 VERSION = 2
-# Side of slices in pixels; spacing in mm and interpolation of resampled volumes; or None for the grid of
-# each case.
-Resolution = int | tuple[tuple[float, float, float], str] | None
+# Of slices: their side in pixels, None for that of each case. Of volumes: spacing in mm, None for that
+# of each case, and interpolation.
+Resolution = int | tuple[tuple[float, float, float] | None, str] | None
 IMAGE, LABEL, CARD = "image.npy", "label.npy", "case.json"
 
 
@@ -41,7 +41,8 @@ def store_folder(
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
     name = "native" if resolution is None else str(resolution)
     if isinstance(resolution, tuple):
-        name = "x".join(f"{mm:.4g}" for mm in resolution[0]) + "mm"
+        spacing_mm = resolution[0]
+        name = "voxels" if spacing_mm is None else "x".join(f"{mm:.4g}" for mm in spacing_mm) + "mm"
     return Path(prepared) / f"{root.name}-{name}-{key}"
 
 
@@ -70,7 +71,7 @@ def make_grid(
     slices, height, width = native
     if isinstance(resolution, tuple):
         return VolumeGrid.at_spacing((slices, height, width), spacing_mm, *resolution)
-    return Grid((height, width), resolution)
+    return Grid.at_spacing((height, width), spacing_mm, resolution)
 
 
 class Store:
@@ -104,7 +105,8 @@ class Store:
         card = self.cards[case]
         if isinstance(card["size"], list):
             resampled_mm, interpolation = card["size"]
-            return make_grid(card["native"], card["spacing_mm"], (tuple(resampled_mm), interpolation))
+            spacing_mm = None if resampled_mm is None else tuple(resampled_mm)
+            return make_grid(card["native"], card["spacing_mm"], (spacing_mm, interpolation))
         return make_grid((len(card["pixels"]), *card["native"]), card["spacing_mm"], card["size"])
 
     def numbers(self, ids: Iterable[str]) -> list[int]:

@@ -16,7 +16,7 @@ from kitsseg.data.slices.datamodule import SliceDataModule, Source, Splitter
 from kitsseg.data.slices.dataset import Sample
 from kitsseg.data.slices.sampling import Rows
 from kitsseg.data.store.store import Resolution
-from kitsseg.data.store.volume_grid import INTERPOLATIONS, VolumeGrid
+from kitsseg.data.store.volume_grid import INTERPOLATIONS
 from kitsseg.data.volumes.dataset import RandomPatches, Tiles
 from kitsseg.data.volumes.plan import Plan, Shape, Triple, make_plan
 
@@ -140,8 +140,7 @@ class PatchDataModule(SliceDataModule):
 
     @property
     def resolution(self) -> Resolution:
-        spacing_mm = self.plan.spacing_mm
-        return None if spacing_mm is None else (spacing_mm, self.interpolation)
+        return self.plan.spacing_mm, self.interpolation
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -154,12 +153,6 @@ class PatchDataModule(SliceDataModule):
             "size": None, "neighbours": 0, "pixel_mm": self.pixel_range_mm(),
             "patch": plan.patch, "spacing_mm": plan.spacing_mm, "interpolation": self.interpolation,
         }  # fmt: skip
-
-    def grid(self, case: int) -> VolumeGrid:
-        """Return the mapping between the native and the stored volume of a case."""
-        grid = self.store.grid(case)
-        shape: Any = self.store.images(case).shape
-        return grid if isinstance(grid, VolumeGrid) else VolumeGrid(shape, shape)
 
     def rows(self, epoch: int) -> Rows:
         """Return one number per patch of an epoch; none for stage two without the target region."""

@@ -104,7 +104,7 @@ def test_batches_have_the_shape_of_patches(blocks: Path, tmp_path: Path) -> None
 def test_volumes_are_resampled_in_their_own_store(blocks: Path, tmp_path: Path) -> None:
     data = make_patches(blocks, tmp_path, spacing_mm=[1.5, 1.6, 1.6], patch=[12, 32, 32])
     assert data.store.images(0).shape == (12, 32, 32)
-    assert data.grid(0).native == (6, 64, 64) and data.grid(0).stored == (12, 32, 32)
+    assert data.store.grid(0).native == (6, 64, 64) and data.store.grid(0).stored == (12, 32, 32)
     assert data.inputs()["spacing_mm"] == (1.5, 1.6, 1.6) and data.inputs()["patch"] == (12, 32, 32)
     assert data.pixel_range_mm() == pytest.approx((1.6, 1.6))
     assert make_patches(blocks, tmp_path).store.folder != data.store.folder
@@ -118,7 +118,7 @@ def test_cubic_volumes_are_in_another_store(blocks: Path, tmp_path: Path) -> Non
     assert linear.store.folder != cubic.store.folder
     assert not np.array_equal(linear.store.images(0), cubic.store.images(0))
     assert np.array_equal(linear.store.labels(0), cubic.store.labels(0))
-    assert cubic.grid(0).cubic and cubic.inputs()["interpolation"] == "cubic"
+    assert cubic.store.grid(0).cubic and cubic.inputs()["interpolation"] == "cubic"
     header = checkpoint.header({}, Window(-79, 304, 101, 76.9), provenance={}, **cubic.inputs())
     assert parse_description(header)["interpolation"] == "cubic"
 
