@@ -13,7 +13,6 @@ from torch import nn
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.data.sources.clinical import read_clinical
 from kitsseg.data.sources.kits import Kits19
-from kitsseg.data.store.prepare import stored_hashes
 from kitsseg.evaluation import metrics
 from kitsseg.inference import checkpoint
 from kitsseg.models.window import Window
@@ -168,7 +167,7 @@ class Experiment:
         data, split = self.data, asdict(self.data.split)
         if distributed.rank() == 0:
             write_json(self.folder / "split.json", split)
-            sha256 = stored_hashes(data.store, data.cases)
+            sha256 = data.store.hashes
             versions = {
                 case.id: {
                     str(file.absolute()): [*file_version(file), sha256[case.id][kind]]
@@ -218,7 +217,7 @@ class Experiment:
             clinical={c: clinical[c] for c in self.data.split.validation if c in clinical},
             labels=self.data.labels.as_dict(),
             window=self.window.settings(),
-            hashes=stored_hashes(self.data.store, self.data.cases),
+            hashes=self.data.store.hashes,
             checkpoints={
                 s: fingerprint(checkpoint_folder(self.folder, s) / "best.ckpt") for s in fitted
             },

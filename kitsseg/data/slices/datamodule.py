@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from kitsseg.data.case import Case
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
-from kitsseg.data.slices.coverage import check_regions
+from kitsseg.data.slices.coverage import check_copies, check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset
 from kitsseg.data.slices.loader import Batches, check_sampler, default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
@@ -139,6 +139,7 @@ class SliceDataModule(pl.LightningDataModule):
         named = source.test_cases(self.root, self.labels) if isinstance(source, DataSet) else []
         self.split = replace(split, test=sorted({*split.test, *(case.id for case in named)}))
         check_patients(self.split, [*cases, *named])
+        check_copies(self.store, self.split)
         self.train_rows = self._rows_of(self.split.train)
         self.validation_rows = self._rows_of(self.split.validation)
         sides = (self.train_rows, self.validation_rows)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -81,17 +81,6 @@ def file_versions(case: Case) -> list[list[int]]:
     return [file_version(file) for file in (case.image, case.truth)]
 
 
-def hashes(case: Case) -> dict[str, str]:
-    """Return the SHA-256 of image and label."""
-    return {"image": fingerprint(case.image), "label": fingerprint(case.truth)}
-
-
-def stored_hashes(store: Store, cases: Mapping[str, Case]) -> dict[str, dict[str, str]]:
-    """Return `hashes` per case; computed here if an older version prepared the case."""
-    cards = zip(store.ids, store.cards, strict=True)
-    return {i: card["sha256"] if "sha256" in card else hashes(cases[i]) for i, card in cards}
-
-
 def is_current(case: Case, folder: Path, labels: Labels = KITS19) -> bool:
     """Return whether the store contains the case, complete and made from these files and labels."""
     stored = folder / case.id
@@ -161,7 +150,7 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
         "id": case.id,
         "version": VERSION,
         "files": files,
-        "sha256": hashes(case),
+        "sha256": {"image": fingerprint(case.image), "label": fingerprint(case.truth)},
         "stored": list(case.stored.items()),
         "offset_hu": case.offset_hu,
         "warnings": image.warnings,

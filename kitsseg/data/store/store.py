@@ -109,6 +109,11 @@ class Store:
             return make_grid(card["native"], card["spacing_mm"], (spacing_mm, interpolation))
         return make_grid((len(card["pixels"]), *card["native"]), card["spacing_mm"], card["size"])
 
+    @property
+    def hashes(self) -> dict[str, dict[str, str]]:
+        """The SHA-256 of ``image`` and ``label`` by case."""
+        return {i: card["sha256"] for i, card in zip(self.ids, self.cards, strict=True)}
+
     def numbers(self, ids: Iterable[str]) -> list[int]:
         """Return the indices of cases in `ids`."""
         return [self.ids.index(case) for case in ids]

@@ -1,5 +1,6 @@
-"""Regions without a training or validation case."""
+"""Regions without a training or validation case, and images in both."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,14 @@ def test_slices_of_a_target_that_is_nowhere_cannot_be_repeated(tmp_path: Path) -
     with pytest.raises(ValueError, match="data.target_repeat=2: no training slice contains tumour; set"):
         make_data(root, tmp_path / "store", split=Halves(), target_repeat=2)
     make_data(root, tmp_path / "store", split=Halves(), target_repeat=1)
+
+
+def test_an_image_in_two_parts_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = folder(tmp_path / "raw", range(0))
+    for copy in (1, 5):  # the first is in the same part
+        shutil.copy(root / "case_00000/imaging.nii.gz", root / f"case_0000{copy}/imaging.nii.gz")
+    make_data(root, tmp_path / "store", split=Halves())
+    assert [record.message for record in caplog.records] == [
+        "case_00000 (train) and case_00005 (validation) have the same image file: the scores are "
+        "optimistically biased; leave out one of each by data.exclude"
+    ]
