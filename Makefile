@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 .PHONY: demo test test-slow site audit dist image install clean
 
-demo: install  ## train both models on the embedded data set and print Table 1
+demo: install  ## train both models on synthetic data and print Table 1
 	$(BIN)/python -m kitsseg.train -m experiment=demo model=unet,attn_unet
 
 test: $(VENV)/.test  ## what continuous integration runs
