@@ -17,7 +17,7 @@ from hydra.errors import InstantiationException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from kitsseg.data.names import suggestion
-from kitsseg.jobs.failures import one_line
+from kitsseg.system.package_messages import error_line
 
 PACKAGE = Path(__file__).parents[1]
 NAMES = {"a valid array": "a list", "a valid string": "a string"}  # of types, for pydantic's
@@ -144,7 +144,7 @@ def _reason(error: BaseException) -> str:
                 f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in details()
             )
     name = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
-    return name + one_line(error)
+    return name + error_line(error, None)
 
 
 # ---- names and signatures
@@ -169,7 +169,7 @@ def locate(path: Any) -> tuple[Any, str]:
             remedy = suggestion(name, dir(module), f"{parent}.")
             return None, f"{path}: {parent} has no {name}{remedy}"
     except pydoc.ErrorDuringImport as error:
-        return None, f"{path}: {one_line(error)}"
+        return None, f"{path}: {error_line(error, None)}"
     hint = "pip install 'kitsseg[monai]'" if path.startswith("monai.") else "is its package installed?"
     return None, f"{path}: there is no module {parent}; {hint}"
 

@@ -19,9 +19,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from kitsseg.config.components import arguments, locate
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
 from kitsseg.data.names import closest, suggestion
-from kitsseg.jobs.failures import one_line
 from kitsseg.system import distributed
 from kitsseg.system.optional_packages import is_installed
+from kitsseg.system.package_messages import error_line
 
 # Hydra plugins that are installed by extras, by the choice that needs them.
 EXTRAS = {
@@ -224,7 +224,7 @@ def combinations(values: list[list[str]]) -> list[list[str]]:
 
 def _reason(error: BaseException) -> str:
     """Return the message of Hydra's exception, or of the one that it wraps."""
-    message = one_line(error.__cause__ if error.__cause__ is not None else error)
+    message = error_line(error.__cause__ if error.__cause__ is not None else error, None)
     return message.split(" Config search path:")[0]
 
 

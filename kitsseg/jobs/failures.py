@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kitsseg.system import distributed
 from kitsseg.system.files import write_json
+from kitsseg.system.package_messages import error_line
 
 SMALLER = (
     "try a smaller data.batch_size, model.width, data.size or (in 3D) data.patch, or "
@@ -57,7 +58,7 @@ def describe(error: BaseException) -> Failure:
     for cause in _causes(error):
         if line := _known_reason(cause):
             return Failure(line, True, trace)
-    text = one_line(error)
+    text = error_line(error, None)
     if isinstance(error, BadCasesError):
         lines = str(error).splitlines()
         text = lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")
@@ -82,7 +83,7 @@ def _known_reason(error: BaseException) -> str:
     """Return the message for an exception whose cause is known, otherwise an empty string."""
     from kitsseg.system.hardware import is_out_of_memory
 
-    text = one_line(error)
+    text = error_line(error, None)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error)):
         return f"out of memory ({text.split('. ')[0][:200]}): {SMALLER}"
     if "DataLoader worker" in text and "killed by signal" in text:
@@ -112,13 +113,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ if error.__cause__ is not None else error.__context__
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception's message in one line without omegaconf's details, or its type if empty."""
-    details = ("full_key:", "object_type=", "reference_type=")
-    lines = [line for line in str(error).splitlines() if not line.strip().startswith(details)]
-    return " ".join(" ".join(lines).split()) or type(error).__name__
 
 
 def clear_failures(folder: Path) -> None:

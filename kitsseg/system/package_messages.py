@@ -18,9 +18,22 @@ IRRELEVANT = (
 )
 
 
-def error_line(error: BaseException) -> str:
-    """Return the message of an error in one line of at most 200 characters; its type if it is empty."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+OMEGACONF = ("full_key:", "object_type=", "reference_type=")  # starts of lines with details
+
+
+def error_line(error: BaseException, limit: int | None = 200) -> str:
+    """Return the message of an error in one line, without omegaconf's details; its type if it is empty.
+
+    ``limit`` is the number of characters; None: no limit.
+    """
+    lines = [line for line in str(error).splitlines() if not line.strip().startswith(OMEGACONF)]
+    return " ".join(" ".join(lines).split())[:limit] or type(error).__name__
+
+
+def describe_error(error: BaseException, limit: int | None = 300) -> str:
+    """Return the class of an error, and its `error_line` if it has a message."""
+    name, text = type(error).__name__, error_line(error, limit)
+    return text if text == name else f"{name}: {text}"
 
 
 def silence() -> None:

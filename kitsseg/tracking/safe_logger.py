@@ -11,6 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from kitsseg.reporting.run_record import Record
+from kitsseg.system.package_messages import describe_error
 from kitsseg.tracking import run_content
 
 LIMIT_S = 10.0  # longest time that a logger may take to start, or a call that fails
@@ -32,10 +33,10 @@ def open_loggers(factories: Iterable[Callable[[], Logger]]) -> Iterator[list["Sa
                 if isinstance(error.__cause__, ValueError):  # of the configured values, wrapped by Hydra
                     raise error.__cause__ from None
                 cause = error if error.__cause__ is None else error.__cause__
-                log.warning(f"a logger could not be created and is disabled: {_describe(cause)}")
+                log.warning(f"a logger could not be created and is disabled: {describe_error(cause)}")
         yield loggers
     except BaseException as error:
-        ended = (1, _describe(error, limit=None), "failed")
+        ended = (1, describe_error(error, limit=None), "failed")
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             code = getattr(error, "code", None)
             ended = (code if isinstance(code, int) and code > 0 else 255, ended[1], "interrupted")
@@ -131,7 +132,7 @@ class SafeLogger(Logger):
         except Exception as error:  # trackers raise errors of any class
             if not self.warned and not self.left_out:
                 result = "the run continues, but this logger may be incomplete"
-                log.warning(f"{type(self.logger).__name__}: {_describe(error)}; {result}")
+                log.warning(f"{type(self.logger).__name__}: {describe_error(error)}; {result}")
             self.warned = True
             if time.monotonic() - start > LIMIT_S:  # it would hold up every epoch
                 self._leave_out(f"a call failed after more than {LIMIT_S:g} s")
@@ -141,9 +142,3 @@ class SafeLogger(Logger):
         if not self.left_out:
             log.warning(f"{type(self.logger).__name__}: {reason}; the run continues without this logger")
         self.left_out = True
-
-
-def _describe(error: BaseException, limit: int | None = 300) -> str:
-    """Return the class and the text of an error as one line."""
-    text = " ".join(str(error).split())[:limit]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

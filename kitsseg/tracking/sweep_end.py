@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from kitsseg.reporting.runs import Job
-from kitsseg.system.package_messages import error_line
+from kitsseg.system.package_messages import describe_error
 from kitsseg.tracking import tracking_file
 
 log = logging.getLogger("kitsseg")
@@ -22,5 +22,4 @@ def log_sweep(jobs: Sequence[Job], folder: Path, files: list[Path]) -> None:
                 module = import_module(f"kitsseg.tracking.{tracker}_run")
                 module.log_sweep(folder, stored[-1], files)  # to the server and project of the last job
             except Exception as error:  # trackers raise errors of any class
-                name, text = type(error).__name__, error_line(error)
-                log.warning(f"{tracker}: {name}: {text}; Table 1 was not logged")
+                log.warning(f"{tracker}: {describe_error(error)}; Table 1 was not logged")

@@ -12,6 +12,7 @@ from albumentations.augmentations.dropout.transforms import BaseDropout
 from albumentations.core.composition import BaseCompose
 
 from kitsseg.data.labels import AIR_HU
+from kitsseg.system.package_messages import error_line
 
 SIDE = 64  # of the slice on which each transform is tried
 SHAPE = (8, SIDE, SIDE)  # of the volume
@@ -129,7 +130,7 @@ def _try(transform: Any, what: str, check: Callable[[], None]) -> None:
     try:
         check()
     except Exception as error:  # of any transform
-        text = " ".join(str(error).split())[:200] or type(error).__name__
+        text = error_line(error)
         if isinstance(error, KeyError):
             text = f"it needs {text}, which they lack"
         inner = transform.transform if isinstance(transform, InUnitRange) else transform
