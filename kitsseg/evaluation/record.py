@@ -1,7 +1,5 @@
 """Results of an evaluation: ``evaluation.json``, ``evaluation.csv`` and the table of means."""
 
-import csv
-import io
 import json
 import math
 import time
@@ -19,7 +17,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.metrics import CaseScores
 from kitsseg.evaluation.stats import mean_interval, median_interval
-from kitsseg.system.files import check_writable, fingerprint, write_json, write_text
+from kitsseg.system.files import check_writable, fingerprint, write_csv, write_json
 from kitsseg.system.provenance import commit
 
 VERSION = 2  # since 2, the interval of the metrics in MEDIANS is that of the median
@@ -36,7 +34,9 @@ POSTPROCESSED = "postprocessed"
 
 def write(folder: Path, evaluation: Mapping[str, Any]) -> None:
     """Write both files atomically, the JSON last: if it exists, the results are complete."""
-    write_text(folder / CSV, to_csv(evaluation["cases"], evaluation["problems"]))
+    rows = csv_rows(evaluation["cases"], evaluation["problems"])
+    columns = max(rows, key=len, default={"problem": ""})  # the longest row has all columns
+    write_csv(folder / CSV, columns, rows)
     write_json(folder / JSON, evaluation)
 
 
@@ -136,19 +136,14 @@ def _average(values: ArrayLike, with_median: bool) -> dict[str, Any]:
     return known | {"cases": int((~np.isnan(array)).sum())}
 
 
-def to_csv(cases: CaseScores, problems: Mapping[str, str]) -> str:
-    """Return CSV text: one row per case in full precision, and one per problem."""
+def csv_rows(cases: CaseScores, problems: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of ``evaluation.csv``: one per case, in full precision or with its problem."""
     rows = []
     for case in sorted({*cases, *problems}):
         scores = cases.get(case, {})
         columns = _columns(scores, "") | _columns(scores.get(POSTPROCESSED, {}), f"{POSTPROCESSED}_")
         rows.append({"case": case, **columns, "problem": problems.get(case, "")})
-    names = max(rows, key=len, default={"problem": ""})  # the longest row has all columns
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return rows
 
 
 def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:

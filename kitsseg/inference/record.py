@@ -1,7 +1,5 @@
 """Segment scans into a folder of predictions, which ``predict.json`` and ``volumes.csv`` describe."""
 
-import csv
-import io
 import json
 import os
 import zipfile
@@ -24,7 +22,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.inference import quicklook
 from kitsseg.inference.segmenter import Segmenter
 from kitsseg.inference.slicewise import UNCERTAINTY
-from kitsseg.system.files import fingerprint, replacing, write_json, write_text
+from kitsseg.system.files import fingerprint, replacing, write_csv, write_json
 from kitsseg.system.locks import locked
 
 VERSION = 2
@@ -238,14 +236,11 @@ class PredictionRecord:
     def _write(self, entries: dict[str, Entry]) -> None:
         self.entries = dict(sorted(entries.items()))
         write_json(self.folder / JSON, self._about | {"scans": self.entries})
-        out = io.StringIO()
-        writer = csv.DictWriter(
-            out, self._columns, restval="", extrasaction="ignore", lineterminator="\n"
-        )
-        writer.writeheader()
+        rows = []
         for scan, entry in self.entries.items():
-            writer.writerow({"case": scan, **entry, "warnings": "; ".join(entry.get("warnings", ()))})
-        write_text(self.folder / CSV, out.getvalue())
+            row = {"case": scan, **entry, "warnings": "; ".join(entry.get("warnings", ()))}
+            rows.append({name: row[name] for name in self._columns if name in row})
+        write_csv(self.folder / CSV, self._columns, rows)
 
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:

@@ -1,11 +1,13 @@
 """Atomic writing of files, and what identifies a file."""
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,15 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8; undecodable bytes of file names are preserved."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file with these columns; cells of keys that a row lacks are empty."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, out.getvalue())
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -1,16 +1,13 @@
 """Write the metrics of each case after each validation for ``epochs.csv``."""
 
-import csv
-import io
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from kitsseg.reporting.run_record import EPOCHS, read_epochs
-from kitsseg.system.files import write_text
+from kitsseg.system.files import write_csv
 
 
 class CaseCurves(pl.Callback):
@@ -34,28 +31,19 @@ class CaseCurves(pl.Callback):
         ids = trainer.datamodule.store.ids  # type: ignore[attr-defined]
         metrics: Any = module.case_metrics
         head = {"stage": self.stage, "epoch": trainer.current_epoch, "step": trainer.global_step}
-        rows = []
+        rows: list[dict[str, Any]] = []
         for case, *values in zip(*metrics.values(), strict=True):
             texts = ("" if math.isnan(value) else f"{value:.6g}" for value in values)
             rows.append(head | {"case": ids[case]} | dict(zip(list(metrics)[1:], texts, strict=True)))
-        kept = [
+        rows = [
             row
             for row in read_epochs(self.folder)
             if row["stage"] != self.stage or int(row["step"]) < trainer.global_step
-        ]
-        write_epochs(self.folder, [*kept, *rows])
+        ] + rows
+        write_csv(self.folder / EPOCHS, rows[0], rows)
 
 
 def copy_epochs(source: Path, target: Path, stage: str) -> None:
     """Copy the rows of ``stage`` from the run that this run continues."""
     if rows := [row for row in read_epochs(source) if row["stage"] == stage]:
-        write_epochs(target, rows)
-
-
-def write_epochs(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write ``epochs.csv`` atomically; there must be a row."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / EPOCHS, out.getvalue())
+        write_csv(target / EPOCHS, rows[0], rows)
