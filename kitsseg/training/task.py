@@ -157,14 +157,8 @@ class SegmentationTask(pl.LightningModule):
         if not self.trainer.sanity_checking:
             self._validated = True
 
-    def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        self.validation_step(batch, batch_index)
-
-    def on_test_epoch_start(self) -> None:
-        self.on_validation_epoch_start()
-
-    def on_test_epoch_end(self) -> None:
-        self.on_validation_epoch_end()
+    test_step = validation_step
+    on_test_epoch_start, on_test_epoch_end = on_validation_epoch_start, on_validation_epoch_end
 
     def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Return the class ids ``[B, H, W]`` of a batch."""

@@ -16,9 +16,9 @@ from kitsseg.data.slices.datamodule import SliceDataModule, Source, Splitter
 from kitsseg.data.slices.dataset import Sample
 from kitsseg.data.slices.sampling import Rows
 from kitsseg.data.store.store import Resolution
-from kitsseg.data.store.volume_grid import INTERPOLATIONS
+from kitsseg.data.store.volume_grid import INTERPOLATIONS, Shape
 from kitsseg.data.volumes.dataset import RandomPatches, Tiles
-from kitsseg.data.volumes.plan import Plan, Shape, Triple, make_plan
+from kitsseg.data.volumes.plan import Plan, Triple, make_plan
 
 
 class PatchDataModule(SliceDataModule):

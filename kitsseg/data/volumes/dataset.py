@@ -15,9 +15,9 @@ from kitsseg.data.slices.augment import Augmentation
 from kitsseg.data.slices.dataset import Sample, sample
 from kitsseg.data.slices.sampling import Draw
 from kitsseg.data.store.store import Store
+from kitsseg.data.store.volume_grid import Shape
 
 Array = npt.NDArray[Any]
-Shape = tuple[int, int, int]
 MAX_TRIES = 100  # random places per patch, before it is centred on a foreground voxel
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-Triple = tuple[float, float, float]
-Shape = tuple[int, int, int]
+from kitsseg.data.store.volume_grid import ANISOTROPIC, Shape
 
-ANISOTROPIC = 3.0
+Triple = tuple[float, float, float]
+
 TYPICAL_VOXELS = 256**3  # of a patch before it is reduced to fit into memory
 MIN_SIDE = 4  # voxels of a patch at the coarsest level
 DEPTH = 4  # poolings, unless a network states its own number

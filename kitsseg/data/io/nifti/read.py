@@ -95,9 +95,9 @@ def read_label(path: Path, stored: Mapping[int, int] = KITS19.stored) -> npt.NDA
     return read_mask(path, stored).label
 
 
-def read_layout(path: Path, remedy: str = FETCH) -> Layout:
+def read_layout(path: Path) -> Layout:
     """Return the layout of a NIfTI file from its header, without reading voxels."""
-    with _opened(path, remedy) as stream:
+    with _opened(path, FETCH) as stream:
         return parse_layout(stream)
 
 
