@@ -13,7 +13,7 @@ from kitsseg.config.validation import Command
 
 @dataclass
 class DashboardConfig:
-    """The root of ``conf/dashboard.yaml``."""
+    """Schema of ``conf/dashboard.yaml``."""
 
     runs: str = MISSING
     project: str | None = None
@@ -23,7 +23,7 @@ class DashboardConfig:
 
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """Return a line if the folder does not exist."""
+    """Return a problem if the folder does not exist."""
     runs = values["runs"]
     return [] if Path(runs).expanduser().is_dir() else [f"runs={runs}: no such folder"]
 

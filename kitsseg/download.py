@@ -19,7 +19,7 @@ from kitsseg.system.obstacles import is_file
 
 @dataclass
 class DownloadConfig:
-    """The root of ``conf/download.yaml``."""
+    """Schema of ``conf/download.yaml``."""
 
     root: str = MISSING
     cases: Any = MISSING
@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> int:
 
 
 def list_files(cfg: DictConfig, root: Path) -> list[RemoteFile]:
-    """Return the files of the cases; those of ``labels_from``, which must contain a case, are copied."""
+    """Return the files of the cases. Labels are copied from ``labels_from``, if it is set."""
     clinical, labels = cfg.clinical_url, None
     if cfg.labels_from is not None:
         folders = case_folders(Path(cfg.labels_from).expanduser())

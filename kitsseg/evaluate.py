@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class EvaluateConfig:
-    """The root of ``conf/evaluate.yaml``."""
+    """Schema of ``conf/evaluate.yaml``."""
 
     predictions: str = MISSING
     truth: str = MISSING
@@ -40,7 +40,7 @@ class EvaluateConfig:
 
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """Return the problems of the values that belong to no component."""
+    """Return the problems of values outside components."""
     from kitsseg.evaluation.cases import parse_cases
     from kitsseg.evaluation.postprocess import PostProcessing
 

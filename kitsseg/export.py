@@ -17,7 +17,7 @@ FORMATS = ("onnx", "pt2")
 
 @dataclass
 class ExportConfig:
-    """The root of ``conf/export.yaml``."""
+    """Schema of ``conf/export.yaml``."""
 
     checkpoint: str = MISSING
     output: str = MISSING

@@ -15,7 +15,7 @@ from kitsseg.config.validation import Command
 
 @dataclass
 class PlanConfig:
-    """The root of ``conf/plan.yaml``."""
+    """Schema of ``conf/plan.yaml``."""
 
     runs: str = MISSING
     gain: float = MISSING
@@ -28,7 +28,7 @@ class PlanConfig:
 
 
 def check_values(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """Return a line for each value that is out of range."""
+    """Return a problem for each value that is out of range."""
     problems = []
     if not Path(values["runs"]).expanduser().exists():
         problems.append(f"runs={values['runs']}: no such folder or file")

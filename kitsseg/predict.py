@@ -34,7 +34,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 @dataclass
 class PredictConfig:
-    """The root of ``conf/predict.yaml``."""
+    """Schema of ``conf/predict.yaml``."""
 
     checkpoint: Any = MISSING
     input: str = MISSING
@@ -58,7 +58,7 @@ class PredictConfig:
 
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
-    """Return the problems of the values that belong to no component."""
+    """Return the problems of values outside components."""
     problems = outside(values, offset_hu=(-32768, 32767))
     axes = values["mirror_axes"]
     if not set(axes) <= {0, 1, 2} or len(set(axes)) < len(axes):
@@ -128,7 +128,7 @@ def run(cfg: DictConfig) -> int:
     record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched, regions)
     remaining = [s for s in scans if not (cfg.skip_existing and record.is_done(s, files.label(s)))]
     if cfg.submission:
-        (files.folder / ZIP).unlink(missing_ok=True)  # of an earlier run
+        (files.folder / ZIP).unlink(missing_ok=True)  # left by an earlier run
     current = {*problems, *(scan.name for scan in scans)}
     record.drop_problems(current, partial(is_requested, requested=requested))
     for name, problem in problems.items():
@@ -169,7 +169,7 @@ def is_requested(name: str, requested: Requested | None) -> bool:
 
 
 def requested_cases(cases: Any, submission: bool, found: "Found") -> Requested | None:
-    """Return the requested cases, by default those of a submission; None for all scans.
+    """Return the requested cases, by default the cases of a submission; None for all scans.
 
     ``cases`` holds ids of ``found``, KiTS case numbers or ranges of them, names of parts of KiTS19, or a
     run's ``split.json``, with ``:test`` for its test cases.

@@ -15,7 +15,7 @@ from kitsseg.system.files import replacing
 
 @dataclass
 class PrepareConfig:
-    """The root of ``conf/prepare.yaml``."""
+    """Schema of ``conf/prepare.yaml``."""
 
     paths: PathsConfig = field(default_factory=PathsConfig)
     labels: dict[str, Any] = MISSING

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ReportConfig:
-    """The root of ``conf/report.yaml``."""
+    """Schema of ``conf/report.yaml``."""
 
     runs: Any = MISSING
     output: str | None = None
@@ -75,7 +75,7 @@ COMMAND = Command("report", ReportConfig, check=check_folders)
 
 
 def run(cfg: DictConfig) -> int:
-    """Write the tables and the page, and print which runs they contain; or print numbers of the page."""
+    """Write the tables and the page; with ``share`` or ``cell``, share records or print numbers."""
     from kitsseg.reporting.html import page
 
     searched = plain(cfg.runs)
@@ -152,9 +152,9 @@ def share(jobs: "Sequence[Job]", cfg: DictConfig) -> int:
 
 
 def print_numbers(jobs: "Sequence[Job]", cfg: DictConfig) -> int:
-    """Compute the number ``cell`` or all numbers, print them, and return the exit code.
+    """Compute and print the number that ``cell`` names, or all numbers; return the exit code.
 
-    With ``recompute``, the code is 1 if a number differs from that of the records.
+    With ``recompute``, the code is 1 if a number differs from the number that the records give.
     """
     known = numbers_of(jobs, cfg.margin)
     if cfg.cell != "all" and cfg.cell not in known:
@@ -212,7 +212,7 @@ def rescored(job: "Job", cases: Collection[str], stages: Collection[str], root: 
     """Return a job whose Dice of ``cases`` after some ``stages`` is computed again with its checkpoints.
 
     Raises:
-        ValueError: a checkpoint, an image or a label differs from that of the run, or is missing.
+        ValueError: a checkpoint, image or label is missing or differs from the one that the run used.
     """
     from kitsseg.reporting.sites import exchange
     from kitsseg.system.files import fingerprint
@@ -243,7 +243,7 @@ def rescored(job: "Job", cases: Collection[str], stages: Collection[str], root: 
 
 
 def score(folder: Path, record: "Record", stage: str, cases: "Mapping[str, Case]") -> "SplitScores":
-    """Return the scores of a stage, in which those of ``cases``, by id, are computed again."""
+    """Return the scores of a stage. The scores of ``cases``, a dict by id, are computed again."""
     from tqdm import tqdm
 
     from kitsseg.data.io.nifti.read import read_mask

@@ -48,7 +48,7 @@ class CheckpointConfig:
 
 @dataclass
 class TrainConfig:
-    """Schema of ``conf/train.yaml``; that of a component is the signature of its ``_target_``."""
+    """Schema of ``conf/train.yaml``; the signature of a ``_target_`` is the schema of a component."""
 
     name: str = MISSING
     seed: int = MISSING
@@ -177,7 +177,7 @@ def make_experiment(
         names = ", ".join(f"finetune.{name}" for name in cfg.finetune)
         log.warning(f"finetune=none: {names} has no effect")
     plan = folder / job_folder.PLAN
-    if plan.is_file():  # of an earlier attempt, whose device may have had more memory
+    if plan.is_file():  # written by an earlier attempt, whose device may have had more memory
         cfg.data.update(json.loads(plan.read_text()))
     data = instantiate(cfg.data, split=split, augmentation=augmentation, seed=cfg.seed, labels=labels)
     settings = plain(cfg)

@@ -18,7 +18,7 @@ from kitsseg.system.files import check_writable, write_json
 
 @dataclass
 class VerifyConfig:
-    """The root of ``conf/verify.yaml``."""
+    """Schema of ``conf/verify.yaml``."""
 
     root: str = MISSING
     cases: Any = None
@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> int:
 
 
 def requested_cases(root: Path, source: Source, chosen: object, labels: Labels) -> list[Case]:
-    """Return the cases of ``root``, or those that ``chosen`` selects; those of KiTS may be missing."""
+    """Return the cases that ``chosen`` selects, by default all. Files of KiTS may be missing."""
     found = source.cases(root, labels)
     if not found:
         raise ValueError(

@@ -20,7 +20,7 @@ from kitsseg.data.names import suggestion
 from kitsseg.system.package_messages import error_line
 
 PACKAGE = Path(__file__).parents[1]
-NAMES = {"a valid array": "a list", "a valid string": "a string"}  # of types, for pydantic's
+NAMES = {"a valid array": "a list", "a valid string": "a string"}  # names of types, by those of pydantic
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 

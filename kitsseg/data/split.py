@@ -71,8 +71,8 @@ def _hold_out(
 ) -> tuple[Sequence[Case], list[str]]:
     """Return the cases for training and validation, and the ids of the test cases.
 
-    The test cases are those of a share of the patients, or of the values of another column, drawn by
-    ``seed``. A case without a value is a patient of its own.
+    A share of the patients, or of the values of another column, is drawn by ``seed``, and all of their
+    cases become test cases. A case without a value is a patient of its own.
     """
     if share == 0:
         return cases, []
@@ -187,8 +187,9 @@ class Grouped(Seeded):
 class Stratified(Seeded):
     """Random split with equal proportions of the values of ``column`` in both subsets.
 
-    Each value gets the fraction ``validation`` of its cases, rounded up or down so that the total is
-    that of `Seeded`. A value that only one case has is therefore in one subset, by chance.
+    Of the cases with each value, the fraction ``validation`` become validation cases, rounded up or down
+    so that their total is the same as with `Seeded`. Chance decides to which subset a value belongs that
+    only one case has.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Metrics of label volumes, without torch: `scores` computes those of a case, `record` writes them."""
+"""Metrics of label volumes, without torch. `scores` computes them for a case, `record` writes them."""

@@ -33,8 +33,8 @@ def find_pairs(
 ) -> tuple[list[str], list[Pair], list[str], dict[str, str]]:
     """Return the requested cases, their label volumes, cases without a prediction, and problems.
 
-    ``source`` finds the ground truth, and ``cases`` is that of `parse_cases`. Problems hold the reason
-    why a case cannot be scored, by case id, or by file name if the name contains no id.
+    ``source`` finds the ground truth. See `parse_cases` for ``cases``. Problems hold the reason why a
+    case cannot be scored, by case id, or by file name if the name contains no id.
     """
     names = (source.label_name,) if isinstance(source, Kits19) else ()
     if names:
@@ -103,9 +103,9 @@ def find_label_volumes(
     """Return the label volumes of a folder by case id, and the problems of unusable files.
 
     The folder holds ``.nii.gz`` or ``.nii`` files, or folders ``case_XXXXX`` as in KiTS19, in which the
-    first file present of ``names`` is used; names of files and folders may also be those of ``known``
-    cases. If it holds neither, its ``data/`` or ``dataset/`` is
-    searched. The problem of a file without a case id is stored by file name.
+    first existing file of ``names`` is used. Files and folders may also have the names of ``known``
+    cases. If the folder holds neither, its ``data/`` or ``dataset/`` is searched. The problem of a file
+    without a case id is stored by file name.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")

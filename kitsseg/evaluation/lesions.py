@@ -55,7 +55,7 @@ class Matching:
 
     def __call__(self, prediction: Mask, truth: Mask, voxel_ml: float) -> Lesions:
         """Return the lesion counts of two masks ``[S, H, W]``."""
-        overlaps = []  # of each lesion in truth and prediction: the fraction that lies in both
+        overlaps = []  # for each lesion in truth and prediction, the fraction that lies in both
         for mask in (truth, prediction):
             numbers, sizes = components(mask)
             shared = np.bincount(numbers[prediction & truth], minlength=len(sizes))

@@ -65,7 +65,7 @@ def optimism(recipes: Sequence[Sequence[Choice]], draws: int = DRAWS) -> float:
 
 
 def _repeat(run: Choice, known: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
-    """Return ``[draws]``: means of the chosen candidates, with weights and in cases of weight 0."""
+    """Return means ``[draws]`` of the chosen candidates: weighted, and over the cases of weight 0."""
     values, monitored = run.values[known], run.monitored[known]
     means = weighted_means(monitored if run.mode == "max" else -monitored, weights)
     place = np.arange(len(weights)), np.where(np.isnan(means), -np.inf, means).argmax(axis=1)

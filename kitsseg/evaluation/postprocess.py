@@ -49,7 +49,7 @@ class PostProcessing:
 
     regions: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     max_hole_ml: float = 0  # fill holes up to this volume
-    rules: dict[str, Rules] = field(init=False, repr=False, default_factory=dict)  # of each region
+    rules: dict[str, Rules] = field(init=False, repr=False, default_factory=dict)  # by region
 
     def __post_init__(self) -> None:
         _check_size("max_hole_ml", self.max_hole_ml)
@@ -77,7 +77,7 @@ class PostProcessing:
                 raise ValueError(f"{key}.within_mm: the region contains all classes; set it to null")
 
     def __call__(self, label: Label, spacing_mm: Sequence[float], labels: Labels = KITS19) -> Label:
-        """Return a cleaned copy of ``label``; ``spacing_mm`` is that of slices, rows and columns."""
+        """Return a cleaned copy of ``label``. ``spacing_mm`` is the spacing (slices, rows, columns)."""
         out = label.copy(order="K")
         box = bounding_box(label)  # no rule changes voxels outside it
         if box is None:

@@ -1,7 +1,7 @@
 """How many cases and seeds a comparison of two models needs.
 
-A pilot gives the differences between two models for each seed and case. They are taken as the sum of a
-mean, an effect of the case, an effect of the seed, and a residual (see `random_effects`). New studies
+A pilot gives the differences between two models for each seed and case. They are modelled as the sum of
+a mean, an effect of the case, an effect of the seed, and a residual (see `random_effects`). New studies
 are simulated from these effects, and tested by interval and Wilcoxon test as in tables with a single
 comparison.
 """

@@ -20,7 +20,7 @@ from kitsseg.evaluation.stats import mean_interval, median_interval
 from kitsseg.system.files import check_writable, fingerprint, write_csv, write_json
 from kitsseg.system.provenance import commit
 
-VERSION = 2  # since 2, the interval of the metrics in MEDIANS is that of the median
+VERSION = 2  # since 2, the metrics in MEDIANS have an interval of the median
 LOOKS = "test_looks.json"  # in the folder of a run
 JSON, CSV = "evaluation.json", "evaluation.csv"
 BY_REGION = {"Dice": "dice", "surface Dice": "surface_dice", "HD95 (mm)": "hd95_mm"}  # title: key
@@ -126,7 +126,7 @@ def _means(cases: Sequence[Mapping[str, Any]], regions: Iterable[str]) -> dict[s
 def _average(values: ArrayLike, with_median: bool) -> dict[str, Any]:
     """Return the mean of the defined values, its 95 % interval and their number; None if undefined.
 
-    With ``with_median``, the interval is that of the median, which is returned as well.
+    With ``with_median``, the median is returned as well, and the interval is the interval of the median.
     """
     array = np.asarray(values, np.float64)  # None becomes NaN
     entry = asdict(mean_interval(array))

@@ -16,7 +16,7 @@ from kitsseg.evaluation.lesions import Matching
 from kitsseg.evaluation.metrics import dice, volume_counts
 from kitsseg.evaluation.surface import surfaces
 
-TOLERANCE_MM = 1.0  # of the surface Dice of regions for which none is set
+TOLERANCE_MM = 1.0  # tolerance of the surface Dice for regions without one
 PostProcess = Callable[[NDArray[np.uint8], Sequence[float]], NDArray[np.uint8]]
 
 
@@ -32,9 +32,8 @@ def score_pair(
 ) -> tuple[dict[str, Any] | None, str]:
     """Return the metrics of a case (see `score`) and "", or None and the problem as one line.
 
-    ``stored`` is the class id of each value in the label files, and ``predicted`` that in predictions.
-    With ``postprocess``, the metrics after post-processing are added as
-    ``postprocessed``.
+    ``stored`` maps each value in the label files to its class id, and ``predicted`` each value in
+    predictions. With ``postprocess``, the metrics after post-processing are added as ``postprocessed``.
     """
     try:
         truth = read_mask(pair.truth, stored)
@@ -71,13 +70,13 @@ def score(
 ) -> dict[str, Any]:
     """Return the metrics of a case from class ids ``[S, H, W]`` on the same grid.
 
-    ``spacing_mm`` is that of slices, rows and columns. ``tolerance_mm`` holds the tolerance of the
-    surface Dice by region, by default `TOLERANCE_MM`. For a region that is absent from both volumes,
+    ``spacing_mm`` holds the spacing of slices, rows and columns, and ``tolerance_mm`` the tolerance of
+    the surface Dice by region, by default `TOLERANCE_MM`. For a region that is absent from both volumes,
     Dice and surface Dice are ``absent_dice``; if it is absent from one, both are 0. In both cases,
-    ``hd95_mm`` is None.
-    ``voxels`` are those in both volumes, in the prediction and in the truth. ``lesions`` are counts of
-    components of the target region, and ``detected`` is whether any of them was found. Undefined metrics
-    are None.
+    ``hd95_mm`` is None. Undefined metrics are None.
+
+    ``voxels`` are the numbers of voxels in both volumes, in the prediction and in the truth. ``lesions``
+    are counts of components of the target region, and ``detected`` is whether any of them was found.
     """
     box = bounding_box(prediction | truth) or (slice(0, 0),) * 3
     # NIfTI stores Fortran order; the computations below are faster in the C order of this array.

@@ -85,15 +85,15 @@ def median_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> tuple[
 def paired(a: ArrayLike, b: ArrayLike, confidence: float = CONFIDENCE, draws: int = DRAWS) -> Paired:
     """Compare two models on the same cases.
 
-    If both have the same number of seeds, and at least two, the interval is that of `random_effects`,
-    and describes the two recipes. Otherwise it is a bootstrap interval. The p value uses the means over
-    seeds: it describes these weights on other patients, not other seeds.
+    If both have the same number of seeds, and at least two, `random_effects` computes the interval,
+    which describes the two recipes. Otherwise it is a bootstrap interval. The p value uses the means
+    over seeds: it describes these weights on other patients, not other seeds.
 
     ``a`` and ``b`` are ``[cases]`` or ``[seeds, cases]``, NaN where undefined, with the same cases in
     the same order. If both have the same number of seeds, row i is the same seed in both. Only cases
-    with a value in both are compared; the variances use those with a value for every seed, and the
-    bootstrap is used if there are fewer than `MIN_COMPLETE`. Without common cases,
-    the result is NaN and 0 cases. `ValueError` is raised for arguments out of range and for different
+    with a value in both are compared. The variances use the cases with a value for every seed; with
+    fewer than `MIN_COMPLETE` of them, the interval is a bootstrap interval. Without common cases, the
+    result is NaN and 0 cases. `ValueError` is raised for arguments out of range and for different
     numbers of cases.
     """
     left, right = _table(a), _table(b)

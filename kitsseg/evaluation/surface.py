@@ -52,7 +52,7 @@ class Surfaces:
 def surfaces(prediction: Mask, truth: Mask, spacing_mm: Sequence[float]) -> Surfaces:
     """Return the surfaces of two masks ``[S, H, W]``, which are closed at the border of the volume.
 
-    ``spacing_mm`` is that of slices, rows and columns.
+    ``spacing_mm`` holds the spacing of slices, rows and columns.
     """
     box = bounding_box(prediction | truth) or (slice(0, 0),) * 3
     area_mm2 = _corner_areas(tuple(float(mm) for mm in spacing_mm))

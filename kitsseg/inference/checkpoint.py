@@ -47,9 +47,9 @@ class Loaded:
         labels: classes and regions.
         pixel_mm: smallest and largest pixel height of the training slices; None if unknown.
         patch: slices, rows and columns of the patches of a 3D network; None for a 2D network.
-        spacing_mm: of slices, rows and columns to which volumes are resampled for a 3D network; None
-            for the grid of each volume.
-        interpolation: of HU for ``spacing_mm``; see `kitsseg.data.store.volume_grid`.
+        spacing_mm: spacing of slices, rows and columns to which volumes are resampled for a 3D network;
+            None for the grid of each volume.
+        interpolation: how HU are resampled to ``spacing_mm``; see `kitsseg.data.store.volume_grid`.
     """
 
     net: nn.Module
@@ -241,8 +241,8 @@ def check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequenc
     Args:
         net: on the meta device, where a forward pass costs nothing, or on another one.
         neighbours: number of slices on either side in the network's input.
-        labels: with the classes.
-        sides: of an image; three numbers for a patch.
+        labels: the classes.
+        sides: shape of an image; three numbers for a patch.
     """
     name, training = type(net).__name__, net.training
     batch, channels = 2, 2 * neighbours + 1

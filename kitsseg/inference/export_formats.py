@@ -3,8 +3,8 @@
 Input ``image_hu``: float32 HU, ``[slices, 2 neighbours + 1, rows, columns]``, of any size. Output
 ``logits``: ``[slices, classes, rows, columns]``. The graph includes the window and the padding.
 
-In 3D, the input is ``[patches, 1, D, H, W]`` and the output ``[patches, classes, D, H, W]``. The size of
-the patch is that of the training, and the graph has no padding.
+In 3D, the input is ``[patches, 1, D, H, W]`` and the output ``[patches, classes, D, H, W]``. The patch
+has the same size as in training, and the graph has no padding.
 """
 
 import json
@@ -29,7 +29,7 @@ from kitsseg.system.files import replacing
 from kitsseg.system.optional_packages import require
 from kitsseg.system.package_messages import error_line
 
-KEY = "kitsseg"  # of the description in the metadata
+KEY = "kitsseg"  # key of the description in the metadata
 INPUT, OUTPUT = "image_hu", "logits"
 TOLERANCE = 1e-3  # relative to the largest logit; rounding errors are far smaller
 

@@ -33,7 +33,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The files in ``folder``; the others but ``labels`` are values of ``conf/predict.yaml``."""
+    """The files in ``folder``. The flags are values of ``conf/predict.yaml``."""
 
     folder: Path
     submission: bool
@@ -51,7 +51,7 @@ class OutputFiles:
         return [*regions, *([UNCERTAINTY] if self.uncertainty else [])]
 
     def label(self, scan: Scan) -> Path:
-        """Return the path of the label volume, which the KiTS19 challenge names in a submission."""
+        """Return the path of the label volume; a submission has the names of the KiTS19 challenge."""
         name = f"prediction_{scan.number:05d}.nii.gz" if self.submission else f"{scan.name}{scan.ending}"
         return self.folder / name
 
@@ -156,7 +156,7 @@ class PredictionRecord:
         self._settings = json.loads(json.dumps(settings))
         self._about = {"version": VERSION, "kitsseg": kitsseg.__version__, **about, "settings": settings}
         self.entries: dict[str, Entry] = {}
-        self._former: dict[str, Entry] = {}  # of other settings
+        self._former: dict[str, Entry] = {}  # entries made with other settings
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._lock():

@@ -67,7 +67,8 @@ class Segmenter:
         precision: ``auto``, ``32-true``, ``bf16-mixed`` or ``16-mixed``. ONNX files run in float32.
         crop: crop slices to the body and at least 16 pixels around it; other pixels are background.
             None: crop if no 2D network computes statistics of whole slices. 3D networks see patches.
-        overlap: of adjacent patches of 3D networks as a share of their side, in [0, 1). None: 0.5.
+        overlap: overlap of adjacent patches of 3D networks as a share of their side, in [0, 1); None for
+            0.5.
 
     The attribute ``labels`` describes the classes, and ``has_3d`` is whether a network is 3D.
     ``computed`` holds device, precision, runtime of each network (``torch`` or ``onnx``), and crop.
@@ -163,8 +164,9 @@ class Segmenter:
             image: a NIfTI file; an image of nibabel or SimpleITK; a ``MetaTensor`` of MONAI without its
                 channel; or an array or tensor in HU, ``[S, H, W]``: slices from head to foot, rows from
                 front to back, columns towards the patient's left.
-            spacing_mm: of slices, rows and columns of an array; required for post-processing and for 3D
-                networks that resample volumes; by default, 1 mm. Files and images have their own.
+            spacing_mm: spacing of slices, rows and columns of an array, by default 1 mm. It is required
+                for post-processing and for 3D networks that resample volumes. Files and images have
+                their own spacing.
             offset_hu: added to each voxel; -1024 for CT stored as unsigned numbers.
         """
         if isinstance(image, (str, Path)):

@@ -31,12 +31,12 @@ def sliding_window(
     `EMPTY_HU` are background.
 
     Args:
-        shape: of the volume.
-        read: returns the HU ``[b, H, W]`` of slices ``first`` to ``last - 1``. It is
-            called once for each slice, in order.
+        shape: shape of the volume.
+        read: returns the HU ``[b, H, W]`` of slices ``first`` to ``last - 1``. It is called once per
+            slice, in order.
         predict: yields the probabilities ``[classes, *patch]`` of each of the patches in HU.
-        overlap: of adjacent patches as a share of their side, in [0, 1).
-        device: of the probabilities.
+        overlap: overlap of adjacent patches as a share of their side, in [0, 1).
+        device: device of the probabilities.
     """
     padded = padded_shape(shape, patch)
     above, *corner = ((long - n) // 2 for long, n in zip(padded, shape, strict=True))

@@ -31,8 +31,8 @@ def segment_stored_volume(
 ) -> npt.NDArray[np.uint8]:  # fmt: skip
     """Return the class ids of a case, ``[S, H, W]`` on its native grid.
 
-    ``volume`` is the stored volume of ``grid`` in HU. ``patch`` and ``overlap`` are those of
-    `sliding_window`, the other arguments those of `kitsseg.inference.slicewise.segment_stored`.
+    ``volume`` is the stored volume of ``grid`` in HU. See `sliding_window` for ``patch`` and
+    ``overlap``, and `kitsseg.inference.slicewise.segment_stored` for the other arguments.
     """
     member = Loaded(net, window, None, 0, {}, patch=patch)
     networks = VolumeNetworks(
@@ -53,10 +53,10 @@ class VolumeNetworks:
 
     Args:
         members: the networks.
-        overlap: of adjacent patches as a share of their side.
+        overlap: overlap of adjacent patches as a share of their side.
         mirror_axes: average over patches and their mirror images along these axes (0 rows, 1 columns,
             2 slices) and their combinations.
-        voxels_per_batch: of the network's input; a batch has at least one patch.
+        voxels_per_batch: largest number of input voxels in a batch, which has at least one patch.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class NativeSlices:
     Args:
         stored: yields the average probabilities ``[C, h, w]`` of the slices of the stored volume.
         grid: maps it to the native volume.
-        networks: their number.
+        networks: number of networks.
     """
 
     def __init__(self, stored: Iterator[Tensor], grid: VolumeGrid, networks: int) -> None:

@@ -129,7 +129,7 @@ def store_failure(folder: Path, failure: Failure) -> None:
 
 
 def first_failure(folder: Path, default: Failure) -> Failure:
-    """Return the earliest stored failure, which caused those of other ranks, or ``default``."""
+    """Return the earliest stored failure, which caused the others; ``default`` if none is stored."""
     if distributed.world_size() > 1:
         time.sleep(1)  # wait until other ranks have stored theirs
     stored = [json.loads(path.read_text()) for path in folder.glob(".failure-*.json")]

@@ -16,7 +16,7 @@ from kitsseg.reporting.run_record import RESULT, STATUS
 from kitsseg.system.files import file_version, fingerprint, write_json
 
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
-PLAN = "plan.json"  # what a data module chose from the data
+PLAN = "plan.json"  # spacing and patch that a data module chose
 CASES = "cases.json"  # the files of each case with size, modification time and SHA-256
 CODE = "code.json"  # the same for the packages of components of the user's own
 # Child processes can hold the lock of a killed process for some seconds.
@@ -165,7 +165,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = FREE) -> list[str]:
-    """Return the differences, such as ``seed=0, not 1``, except those of the keys ``free``."""
+    """Return the differences, such as ``seed=0, not 1``, except in the keys ``free``."""
     before, after = _flatten(old), _flatten(json.loads(json.dumps(new)))
     allowed = tuple(f"{key}." for key in free)
     return [

@@ -54,7 +54,7 @@ def guard(
     attempt = folder / f"{ATTEMPT}{launch.command_id()}"
     try:
         with job_folder.lock_job(folder):
-            for other in {*folder.glob(f"{ATTEMPT}*")} - {attempt}:  # of a command that was killed
+            for other in {*folder.glob(f"{ATTEMPT}*")} - {attempt}:  # left by a killed command
                 other.unlink(missing_ok=True)
             attempt.touch()
             remove_unfinished(folder)

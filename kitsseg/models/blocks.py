@@ -132,8 +132,9 @@ class AttentionGate(nn.Module):
 
     Args:
         inner_channels: channels of the projections of ``x`` and ``g``.
-        stride: that of the level computes alpha on the grid of ``g`` and interpolates it (Oktay's grid
-            attention); 1 interpolates the projection of ``g`` and computes alpha on each pixel of ``x``.
+        stride: if it is the stride of the level, alpha is computed on the grid of ``g`` and interpolated
+            (Oktay's grid attention). If it is 1, the projection of ``g`` is interpolated, and alpha is
+            computed on each pixel of ``x``.
         norm: normalisation after each projection; ``none`` as in Oktay et al.
         start: coefficient of an untrained gate whose projections give 0, in (0, 1). None: PyTorch's
             random bias, which gives about 0.5.

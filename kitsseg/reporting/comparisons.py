@@ -39,7 +39,7 @@ class Comparison:
     second: Row
     region: str
     paired: Paired
-    narrow: Interval  # of the difference, 90 %
+    narrow: Interval  # 90 % interval of the difference
     validated: tuple[int, int]
     margin: float
     cases: list[str]  # with a Dice of both rows

@@ -8,7 +8,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.run_record import Record
 
-PARTS = {"train": "train", "validation": "val"}  # of the split, with their short names
+PARTS = {"train": "train", "validation": "val"}  # parts of the split and their short names
 
 
 class Column(NamedTuple):

@@ -214,8 +214,8 @@ class Number(str):
     """A number of the report as text, and what it was computed from.
 
     Attributes:
-        name: of ``python -m kitsseg.report cell=NAME``.
-        rows: two for a difference.
+        name: ``NAME`` in ``python -m kitsseg.report cell=NAME``.
+        rows: rows of the table; two for a difference.
         cases: ids of the cases.
     """
 

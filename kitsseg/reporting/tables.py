@@ -49,11 +49,11 @@ class Study:
     """Everything that the tables show, computed once."""
 
     rows: list[Row]
-    final: list[list[Cell]]  # of each row by column of Table 1, after the last stage
+    final: list[list[Cell]]  # cells of each row by column of Table 1, after the last stage
     before: list[list[Cell]]  # the same after stage one
     comparisons: list[Comparison]
     strata: list[Strata]
-    best: list[Best]  # of several rows with common cases, by region, the target first
+    best: list[Best]  # by region, the target first; empty unless several rows have common cases
     missing: Sequence[Job]  # without a record
 
     @property

@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 def rank() -> int:
     """Return this process's rank, from 0."""
-    # Otherwise, SLURM_PROCID is that of the batch script.
+    # Outside of an srun step, SLURM_PROCID is the rank of the batch script.
     by_srun = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0") if by_srun else "0"))
 
@@ -27,7 +27,7 @@ def uses_gpus(trainer: Mapping[str, Any]) -> bool:
 
 
 def cluster_environment() -> Any:
-    """Return the Lightning plugin that tells a Trainer which rank it is in."""
+    """Return the Lightning plugin from which a Trainer gets its rank."""
     from pytorch_lightning.plugins import environments
 
     if world_size() == 1:

@@ -15,7 +15,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; that file replaces ``path`` if the block succeeds."""
+    """Yield a temporary path beside ``path``. Its file replaces ``path`` if the block succeeds."""
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -77,7 +77,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def fingerprint(*paths: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal; of several files, that of their digests."""
+    """Return the SHA-256 of a file in hexadecimal; for several files, the SHA-256 of their digests."""
     digests = []
     for path in paths:
         with path.open("rb") as file:

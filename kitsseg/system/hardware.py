@@ -102,7 +102,7 @@ def free_memory(device: torch.device) -> float:
 
 
 def optimize(net: nn.Module, channels_last: bool, compile: bool) -> nn.Module:
-    """Return ``net`` in the given memory format, compiled in place: the names of its weights stay."""
+    """Return ``net`` in the given memory format, compiled in place to keep the names of its weights."""
     for weight in net.parameters() if channels_last else ():
         if weight.ndim == 4:
             weight.data = weight.data.to(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ class StoppedError(Exception):
 def locked(target: Path, is_stopped: Callable[[], bool] | None = None) -> Iterator[None]:
     """Lock a file or folder against other processes; wait while another one holds it.
 
-    The lock is a hidden file beside ``target``, released when its process ends, however that ends.
+    The lock is a hidden file beside ``target``. It is released when its process ends, even if killed.
     Raises `StoppedError` if ``is_stopped`` returns true while waiting.
     """
     lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))

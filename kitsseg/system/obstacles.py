@@ -12,7 +12,7 @@ def is_file(path: Path) -> bool:
 
 
 def obstacle(path: Path) -> str | None:
-    """Return what is in the place of a file, and the remedy; None for a file or if nothing is there."""
+    """Return what prevents a file at ``path``, such as a folder, and the remedy; None if nothing."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

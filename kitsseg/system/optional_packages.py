@@ -9,7 +9,7 @@ def is_installed(module: str) -> bool:
     """Return whether a module can be imported."""
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # of its package
+    except ModuleNotFoundError:  # its parent package is missing
         return False
 
 

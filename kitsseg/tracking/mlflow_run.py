@@ -23,8 +23,8 @@ class MLflowRun(MLFlowLogger):
     """Log to an MLflow run whose id is stored in ``folder``, so that it can be resumed.
 
     ``tracking_uri`` is a server or database, by default ``MLFLOW_TRACKING_URI`` or ``root/mlflow.db``.
-    ``project`` is the name of the MLflow experiment. The name of the folder ``sweep`` becomes a tag, as
-    does that of the configuration ``model``. ``checkpoints`` logs the best checkpoint of each stage.
+    ``project`` is the name of the MLflow experiment. The names of the folder ``sweep`` and of
+    the configuration ``model`` become tags. ``checkpoints`` logs the best checkpoint of each stage.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ require("tensorboard", "tensorboard", "logger=tensorboard")  # when the configur
 
 
 class TensorBoardRun(TensorBoardLogger):
-    """Log to ``folder/tensorboard``, where ``folder`` is that of the run; checkpoints are not logged."""
+    """Log to ``tensorboard/`` in the ``folder`` of the run; checkpoints are not logged."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(save_dir=folder, name="tensorboard", version="", default_hp_metric=False)

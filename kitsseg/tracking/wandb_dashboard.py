@@ -18,7 +18,7 @@ PINNED = "final/val_"  # start of the pinned metrics
 
 
 def make_workspace(layout: DashboardLayout) -> Any:
-    """Return the workspace, not saved."""
+    """Return the workspace without saving it."""
     names = [name for panel in layout.sections.get(BY_MODEL, []) for name in panel.names]
     pinned = [f"config:{MODEL}", *(f"summary:{name}" for name in names if name.startswith(PINNED))]
     runs = {"filters": [_run_filter(layout)], "groupby": [expr.Config(MODEL)], "pinned_columns": pinned}
@@ -35,7 +35,7 @@ def make_workspace(layout: DashboardLayout) -> Any:
 
 
 def make_report(layout: DashboardLayout) -> Any:
-    """Return the report, not saved: Table 1, then the panels of each section."""
+    """Return the report without saving it: Table 1, then the panels of each section."""
     place = _place(layout)
     blocks: list[Any] = [wr.TableOfContents()]
     if layout.table:

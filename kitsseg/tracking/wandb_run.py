@@ -69,7 +69,7 @@ class WandbRun(WandbLogger):
                     run.define_metric(f"{prefix}{part}/*", step_metric=f"{prefix}epoch")
             values = {"model_name": self.model, "commit": provenance.commit()}
             run.config.update(values, allow_val_change=True)
-            for name in {"outcome", "error"} & set(run.summary.keys()):  # of an earlier attempt
+            for name in {"outcome", "error"} & set(run.summary.keys()):  # left by an earlier attempt
                 del run.summary[name]
             self._experiment = run
         return self._experiment

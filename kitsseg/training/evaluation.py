@@ -23,7 +23,7 @@ from kitsseg.inference.volumewise import segment_stored_volume
 from kitsseg.models.window import Window
 from kitsseg.system import distributed
 
-OVERLAP = 0.5  # of adjacent patches of 3D networks
+OVERLAP = 0.5  # overlap of adjacent patches of 3D networks, as a share of their side
 
 log = logging.getLogger("kitsseg")
 

@@ -107,7 +107,7 @@ def deep_supervision(loss: Loss, logits: Sequence[Tensor], target: Tensor) -> Te
     Args:
         loss: the loss at one resolution.
         logits: ``[B, C, ...]`` from fine to coarse.
-        target: ``[B, ...]``, each side a multiple of that of the logits; see `shrink_label` for the
+        target: ``[B, ...]``, each side a multiple of the logits' side; see `shrink_label` for the
             coarser targets.
     """
     weights = [1 / 2**level for level in range(len(logits))]

@@ -34,7 +34,7 @@ def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9) -> La
     """Return a schedule that falls to 0 as ``(1 - step / total_steps) ** power``, as in nnU-Net.
 
     Args:
-        optimizer: its learning rate is that of the first step.
+        optimizer: its learning rate is the rate of the first step.
         total_steps: number of training steps.
         power: exponent, above 0.
 

@@ -94,7 +94,7 @@ class SegmentationTask(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.frozen, self.prefix, self.header = tuple(frozen), prefix, header
         self.labels = labels
-        self.case_metrics: dict[str, Any] = {}  # of the latest validation: `case` and the logged names
+        self.case_metrics: dict[str, Any] = {}  # metrics of the latest validation: `case`, logged names
         self._outputs: list[tuple[Tensor, ...]] = []
         self._validated = False  # in this epoch
         # Lightning does not call train() when fitting starts.
@@ -129,7 +129,7 @@ class SegmentationTask(pl.LightningModule):
         self._outputs.append((batch["row"], batch["case"], terms, counts))
 
     def on_validation_epoch_start(self) -> None:
-        self._outputs.clear()  # of an interrupted validation
+        self._outputs.clear()  # left by an interrupted validation
 
     def on_validation_epoch_end(self) -> None:
         own = [torch.cat(parts).cpu().numpy() for parts in zip(*self._outputs, strict=True)]

@@ -1,4 +1,4 @@
-"""Search for CT series in DICOM format. Whatever could be a slice and cannot be used is reported."""
+"""Search for CT series in DICOM format. A file that may be a slice but cannot be used is reported."""
 
 import filecmp
 import os
@@ -29,8 +29,8 @@ TAGS = [
     "SamplesPerPixel", "PhotometricInterpretation", "PixelData",
 ]  # fmt: skip
 PREAMBLE = 128
-FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # of a file without preamble
-ENDINGS = ("", ".dcm", ".dicom", ".ima")  # of slices, in lower case
+FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # start of a file without preamble
+ENDINGS = ("", ".dcm", ".dicom", ".ima")  # endings of slices, in lower case
 NOT_IN_NAMES = re.compile(r"[^\w-]+", re.ASCII)
 EMPTY, CUT = "is empty", "is cut off or overwritten"
 Slices = list[tuple[Path, Any]]  # files and their headers

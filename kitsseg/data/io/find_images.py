@@ -9,15 +9,16 @@ from kitsseg.data.io.scan import Found, Scan, with_unique_names
 from kitsseg.system.obstacles import is_file, obstacle
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # a name with nnU-Net's channel number
-KITS_FILE = re.compile(r"(imaging|segmentation|aggregated_.*_seg)\.nii(\.gz)?")  # of a case folder
+KITS_FILE = re.compile(r"(imaging|segmentation|aggregated_.*_seg)\.nii(\.gz)?")  # files of a case folder
 
 
 def find_images(path: Path) -> Found:
     """Return the volumes at ``path``.
 
-    It is a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19 folder or
-    one of its cases; or a folder with DICOM series at any depth. The names of the results come from the
-    path as given: a link is not replaced by its target. Raises `ValueError` if there is no volume.
+    ``path`` is a NIfTI file; a folder of NIfTI files, with or without nnU-Net's ``_0000``; a KiTS19
+    folder or one of its cases; or a folder with DICOM series at any depth. The names of the results come
+    from the path as given: a link is not replaced by its target. Raises `ValueError` if there is no
+    volume.
     """
     if is_file(path):
         if nifti_ending(path.name) is None:

@@ -12,8 +12,8 @@ class Scan:
     """A CT volume on disk.
 
     Attributes:
-        name, ending: of the result files, such as ``case_00210`` and ``.nii.gz``.
-        path, files: the NIfTI file; or the folder of a DICOM series and its files in slice order.
+        name, ending: name and ending of the result files, such as ``case_00210`` and ``.nii.gz``.
+        path, files: path of a NIfTI file; or folder of a DICOM series and its files in slice order.
         warnings: what the search found doubtful about the series.
     """
 

@@ -18,7 +18,7 @@ HU_LIMITS = (-65536, 32767)
 MIN_SPAN_HU = 100  # air and soft tissue are 1000 apart
 AIR_BELOW_HU = -500
 MIN_BODY = 1e-3  # share of the voxels above it
-OFFSET = 1024  # of CT stored as unsigned integers, where air is 0
+OFFSET = 1024  # offset of CT stored as unsigned integers, where air is 0
 SOFT_TISSUE = (924, 1224)  # range of soft tissue with the offset
 MIN_SOFT_TISSUE = 0.05  # share of the voxels
 # In HU, fat, lung and the noise of air are below -50 HU and have many values. With an offset, only

@@ -1,4 +1,4 @@
-"""Augmentation on the fly with albumentations, on HU."""
+"""Augment images in HU on the fly with albumentations."""
 
 from collections.abc import Sequence
 from typing import Any

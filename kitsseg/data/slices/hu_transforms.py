@@ -14,9 +14,9 @@ from albumentations.core.composition import BaseCompose
 from kitsseg.data.labels import AIR_HU
 from kitsseg.system.package_messages import error_line
 
-SIDE = 64  # of the slice on which each transform is tried
-SHAPE = (8, SIDE, SIDE)  # of the volume
-SEEDS = 5  # of the trials on a volume: some transforms change the shape in some draws only
+SIDE = 64  # side of the slice on which each transform is tried
+SHAPE = (8, SIDE, SIDE)  # shape of the volume
+SEEDS = 5  # trials on a volume, because some transforms change the shape only in some draws
 AIR = (AIR_HU,) * 4  # OpenCV fills the first channel only with a single number
 
 
@@ -129,7 +129,7 @@ def _try(transform: Any, what: str, check: Callable[[], None]) -> None:
     transform.p = 1.0
     try:
         check()
-    except Exception as error:  # of any transform
+    except Exception as error:  # transforms raise errors of any class
         text = error_line(error)
         if isinstance(error, KeyError):
             text = f"it needs {text}, which they lack"

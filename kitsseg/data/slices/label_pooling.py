@@ -14,7 +14,7 @@ def shrink_label(label: Tensor, n: int | Sequence[int], classes: int = 3) -> Ten
     taking the same one would shrink or grow the tumour by several percent.
 
     Args:
-        label: class ids ``[B, H, W]`` or ``[B, D, H, W]``; each side is a multiple of that of a block.
+        label: class ids ``[B, H, W]`` or ``[B, D, H, W]``; each side is a multiple of the block's.
         n: side of a block, or its sides per axis.
         classes: number of classes.
 

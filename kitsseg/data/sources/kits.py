@@ -119,7 +119,7 @@ class Kits19(Source):
 
     Args:
         label_name: name of the label file in a case folder.
-        extra_values: class name of values in the label files that the labels do not name.
+        extra_values: class names of further values in the label files, which ``labels`` does not list.
         test: range of the cases without labels; None if all have labels.
         numbers: ranges of all cases, including ``test``.
         origin: page that describes how to get the data; None if `kitsseg.download` fetches them.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kitsseg.data.labels import AIR_HU, BACKGROUND
 
-DIVISOR = 32  # of the height and width of a network's input
+DIVISOR = 32  # height and width of a network's input are multiples of it
 SQUARE_TOLERANCE = 0.01  # relative difference of pixel sides below which pixels count as square
 Array = npt.NDArray[Any]
 
@@ -51,7 +51,7 @@ class Grid:
         return self.scaled if self.size is None else (self.size, self.size)
 
     def stored_mm(self, row_mm: float) -> float:
-        """Return the height of a stored pixel, given that of a native pixel."""
+        """Return the height of a stored pixel, given the height ``row_mm`` of a native pixel."""
         return row_mm * self.native[0] / self.scaled[0]
 
     @property

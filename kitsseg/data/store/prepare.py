@@ -23,7 +23,7 @@ from kitsseg.data.store.store import CARD, IMAGE, LABEL, Resolution, Store, make
 from kitsseg.system.files import file_version, fingerprint
 from kitsseg.system.locks import locked
 
-VERSION = 4  # of a stored case: since 4, the pixels of slices are square
+VERSION = 4  # version of a stored case; 4 made the pixels of slices square
 
 Note = tuple[Path, str]  # a file, and what is doubtful about it
 
@@ -107,7 +107,7 @@ def prepare_case(
     """
     target, temporary = folder / case.id, folder / f".{case.id}-new"
     with locked(target):
-        shutil.rmtree(temporary, ignore_errors=True)  # of a killed process, since this one has the lock
+        shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process; this one has the lock
         if is_current(case, folder, labels):
             return "", []
         temporary.mkdir()

@@ -32,7 +32,7 @@ def store_folder(
 ) -> Path:
     """Return the folder of the store of a data set, read with ``options`` of its source.
 
-    Each case's card has the versions of its files.
+    The name does not depend on the versions of the files, which are in the card of each case.
     """
     root, about = root.resolve(), [VERSION, str(root.resolve()), resolution]
     if (list(labels.classes), labels.stored) != (list(KITS19.classes), KITS19.stored):

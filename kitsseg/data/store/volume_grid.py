@@ -57,7 +57,7 @@ class VolumeGrid:
         return self.stored
 
     def stored_mm(self, row_mm: float) -> float:
-        """Return the height of a stored pixel, given that of a native pixel."""
+        """Return the height of a stored pixel, given the height ``row_mm`` of a native pixel."""
         return row_mm * self.native[1] / self.stored[1]
 
     def fit_image(

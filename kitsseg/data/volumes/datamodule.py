@@ -28,9 +28,9 @@ class PatchDataModule(SliceDataModule):
     effect: ``spacing_mm`` sets the resolution, and each epoch draws other patches.
 
     Args:
-        spacing_mm: of slices, rows and columns of the resampled volumes; ``auto`` follows nnU-Net's
-            rules, see `kitsseg.data.volumes.plan`; None keeps the voxels of each case.
-        interpolation: of HU for ``spacing_mm``: ``linear`` or ``cubic``.
+        spacing_mm: spacing of slices, rows and columns of the resampled volumes; ``auto`` follows
+            nnU-Net's rules, see `kitsseg.data.volumes.plan`; None keeps the voxels of each case.
+        interpolation: how HU are resampled to ``spacing_mm``: ``linear`` or ``cubic``.
         patch: slices, rows and columns of a patch; ``auto`` follows nnU-Net's rules.
         patches_per_epoch: None: as many as would cover the training volumes once.
         centred: share of the patches that are centred on a random voxel of a random foreground class.

@@ -16,12 +16,12 @@ from kitsseg.data.store.volume_grid import ANISOTROPIC, Shape
 
 Triple = tuple[float, float, float]
 
-TYPICAL_VOXELS = 256**3  # of a patch before it is reduced to fit into memory
+TYPICAL_VOXELS = 256**3  # voxels of a patch before it is reduced to fit into memory
 MIN_SIDE = 4  # voxels of a patch at the coarsest level
 DEPTH = 4  # poolings, unless a network states its own number
 # Values in the convolutions' outputs for which a training step needs REFERENCE_GB of memory (nnU-Net).
 REFERENCE_VALUES, REFERENCE_GB = 2 * 560_000_000, 8.0
-BYTES_PER_VOXEL = 7  # of a volume while it is resampled: int16 HU, uint8 classes, float32 shares
+BYTES_PER_VOXEL = 7  # while a volume is resampled: int16 HU, uint8 classes, float32 shares
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Plan:
     """What a 3D network sees.
 
     Attributes:
-        spacing_mm: of the stored volumes; None: that of each case.
+        spacing_mm: spacing of the stored volumes; None for the spacing of each case.
         patch: shape of a patch in voxels.
         strides: pooling after each level of the encoder, per axis.
         kernels: size of the convolutions at each level and at the bottom, per axis.
@@ -126,7 +126,7 @@ def choose_patch(
     Args:
         spacing_mm: spacing of the volumes.
         shape: their median shape.
-        depth, width: of the network; a depth of None stands for at most `DEPTH`.
+        depth, width: depth and width of the network; a depth of None stands for at most `DEPTH`.
         batch: patches per step.
         memory_gb: memory of the device.
 
@@ -179,13 +179,13 @@ def make_plan(
     """Return the plan; ``auto`` for ``spacing_mm`` or ``patch`` chooses them.
 
     Args:
-        shapes, spacings: of the native volumes of all cases.
-        spacing_mm: of the stored volumes; None: that of each case.
-        patch: in voxels.
+        shapes, spacings: shape and spacing of the native volume of each case.
+        spacing_mm: spacing of the stored volumes; None for the spacing of each case.
+        patch: shape of a patch in voxels.
         depth, width: number of poolings and channels of the first level of the network; a depth of None
             stands for as many as the patch allows, and at most `DEPTH`.
         batch: patches per step.
-        strides: of the network; None chooses them.
+        strides: strides of the network; None chooses them.
 
     Raises:
         ValueError: the patch does not fit the network, or the volumes do not fit into memory.

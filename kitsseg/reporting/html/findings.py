@@ -11,7 +11,7 @@ from kitsseg.reporting.runs import Job
 from kitsseg.reporting.sites.combine import Pooled
 from kitsseg.reporting.table_rows import Row
 
-MAX_SENTENCES = 4  # of one kind
+MAX_SENTENCES = 4  # sentences of one kind
 
 
 def sentences(

@@ -38,7 +38,7 @@ def anchor(*parts: object) -> str:
 
 
 def source_of(number: Number) -> str:
-    """Return the id of the element of the page that states what a number was computed from."""
+    """Return the id of the page element that lists the sources of a number."""
     if number.name.startswith(("case/", "volume/")):
         return anchor(number.cases[0])
     return anchor([row.name for row in number.rows], sorted(number.cases))

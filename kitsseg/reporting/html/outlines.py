@@ -18,9 +18,9 @@ LINES = {"truth": ("solid", "none"), "prediction": ("dashed", "6 4"), "before": 
 
 
 def colours_are_of_masks(labels: Labels) -> bool:
-    """Return whether truth and prediction differ by colour, otherwise the classes do.
+    """Return whether colours distinguish truth and prediction; otherwise they distinguish classes.
 
-    True for at most two regions in Table 1 without chosen colours. Line width distinguishes them.
+    True if Table 1 has at most two regions, which differ in line width, and the labels set no colours.
     """
     return len(labels.table_regions) <= 2 and not labels.colours
 

@@ -160,7 +160,7 @@ def plot_learning(
 
 
 def _curve(run: Record, metric: str) -> list[tuple[int, float]]:
-    """Return (epoch from 1, value) of both stages; the epochs of stage two continue the first's."""
+    """Return (epoch from 1, value) of both stages; the epochs of stage two continue stage one."""
     first, second = run.curves.get("train", []), run.curves.get("finetune", [])
     epochs = [(e["epoch"] + 1, e) for e in first] + [(e["epoch"] + 1 + len(first), e) for e in second]
     return [(n, e[metric]) for n, e in epochs if e.get(metric) is not None]

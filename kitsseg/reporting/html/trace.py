@@ -54,7 +54,7 @@ def tuning_cells(row: Row) -> list[Number]:
 
 
 def best_cells(study: Study) -> list[Number]:
-    """Return the mean of the best row of each region, as it is and corrected for its choice."""
+    """Return the mean of the best row of each region, without and with correction for the choice."""
     return [
         Number(f"{value:.3f}", study.rows, best.cases, name, best.region)
         for best in study.best

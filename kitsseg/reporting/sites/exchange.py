@@ -108,7 +108,7 @@ def at_site(record: Record, site: str) -> Record:
 
 
 def case_at(site: str, case: str) -> str:
-    """Return the id of a case among those of several sites."""
+    """Return the id of a case, preceded by its site."""
     return f"{site}/{case}" if site else case
 
 
@@ -131,7 +131,7 @@ def read_secret(path: Path) -> bytes:
 
 
 def read(path: Path, site: str = "") -> list[Job]:
-    """Return the runs of a file of `shared`, as those of ``site`` or of the site that the file names.
+    """Return the runs in a file of `shared`, as runs of ``site``, by default of the site in the file.
 
     Raises:
         ValueError: the file has no such content.

@@ -1,4 +1,4 @@
-"""Write the metrics of each case after each validation for ``epochs.csv``."""
+"""Write the metrics of each case to ``epochs.csv`` after each validation."""
 
 import math
 from pathlib import Path
@@ -14,8 +14,8 @@ class CaseCurves(pl.Callback):
     """Write ``epochs.csv``: loss and Dice of every validation case after every validation.
 
     The columns are ``stage``, ``epoch`` from 0, ``step`` (optimizer steps), ``case``, and the names
-    that `kitsseg.training.task.SegmentationTask` logs. Dice is that of the prepared slices, and empty
-    where it is undefined. A repeated validation of a resumed run replaces its rows.
+    that `kitsseg.training.task.SegmentationTask` logs. Dice is computed on the prepared slices, and
+    empty where it is undefined. A repeated validation of a resumed run replaces its rows.
 
     Args:
         folder: folder of the job.

@@ -1,1 +1,1 @@
-"""NIfTI files: `stream` decompresses, `header` describes, `voxels` converts; `read` and `write`."""
+"""Reading (`stream`, `header`, `voxels`, `read`) and writing (`write`) of NIfTI files."""

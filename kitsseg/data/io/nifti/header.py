@@ -28,7 +28,7 @@ class Layout:
     """Layout of a volume in its file, and the transformation from its axes to `ORIENTATION`.
 
     Attributes:
-        shape, dtype: of the stored voxels.
+        shape, dtype: shape and type of the stored voxels.
         scaling: slope and intercept; None if stored values need no scaling.
         affine: ``[4, 4]``, from the file's axes to mm (right, anterior, superior).
         offset: number of bytes before the first voxel.
@@ -138,7 +138,7 @@ def _doubts(header: Any, affine: npt.NDArray[np.float64], shape: Sequence[int]) 
 
 
 def _parse_header(stream: Stream) -> Any:
-    """Return the nibabel header after the repairs that nibabel and ITK make on reading, too."""
+    """Return the nibabel header with the repairs that nibabel and ITK make as well."""
     start = stream.start(max(HEADERS))
     if not start:
         raise DamagedError("is empty")

@@ -46,7 +46,7 @@ class Stream:
             raise DamagedError(f"is damaged ({error})") from error
 
     def start(self, count: int) -> bytes:
-        """Return the first ``count`` bytes, or all of a shorter file; reading begins anew."""
+        """Return the first ``count`` bytes, or all of a shorter file, and rewind."""
         start = bytes(self._file.read(count))
         self._file.seek(0)
         return start

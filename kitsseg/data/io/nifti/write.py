@@ -20,7 +20,8 @@ def save_volume(path: Path, turned: npt.NDArray[Any], layout: Layout, unit: floa
 
     Args:
         turned: ``[S, H, W]`` uint8 or int16, in `kitsseg.data.io.nifti.header.ORIENTATION`.
-        layout: of the image. Shape, affines, units and texts of its header are kept, but no extensions.
+        layout: layout of the image. The shape, affines, units and texts of its header are kept, but no
+            extensions.
         unit: the slope, that is the value of a stored 1.
     """
     header = _make_header(layout) if layout.header is None else layout.header.copy()
