@@ -34,7 +34,7 @@ class PatchDataModule(SliceDataModule):
         patch: slices, rows and columns of a patch; ``auto`` follows nnU-Net's rules.
         patches_per_epoch: None: as many as would cover the training volumes once.
         centred: share of the patches that are centred on a random voxel of a random foreground class.
-        background_keep: share that is kept of the randomly placed patches with background only.
+        background_keep: share of the randomly placed patches with background only that are kept.
         batch_size: patches per step per device.
 
     Raises:
