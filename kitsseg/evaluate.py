@@ -41,7 +41,7 @@ class EvaluateConfig:
 
 def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
     """Return the problems of values outside components."""
-    from kitsseg.evaluation.cases import parse_cases
+    from kitsseg.evaluation.cases import parse_selection
     from kitsseg.evaluation.postprocess import PostProcessing
 
     problems = outside(values, workers=(1, 64))
@@ -62,7 +62,7 @@ def check(values: dict[str, Any], built: dict[str, Any]) -> list[str]:
             problems.append(str(error))
     if "source" in built:
         try:
-            parse_cases(values["cases"], built["source"])
+            parse_selection(values["cases"], built["source"])
         except ValueError as error:
             problems.append(str(error))
     return problems

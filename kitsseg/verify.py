@@ -49,7 +49,7 @@ def run(cfg: DictConfig) -> int:
 
     root, source = Path(cfg.root).expanduser(), instantiate(cfg.source)
     labels = instantiate(cfg.labels)
-    cases = requested_cases(root, source, plain(cfg.cases), labels)
+    cases = chosen_cases(root, source, plain(cfg.cases), labels)
     report = None if cfg.report is None else Path(cfg.report).expanduser()
     if report is not None:
         try:
@@ -72,7 +72,7 @@ def run(cfg: DictConfig) -> int:
     return int(bool(problems))
 
 
-def requested_cases(root: Path, source: Source, chosen: object, labels: Labels) -> list[Case]:
+def chosen_cases(root: Path, source: Source, chosen: object, labels: Labels) -> list[Case]:
     """Return the cases that ``chosen`` selects, by default all. Files of KiTS may be missing."""
     found = source.cases(root, labels)
     if not found:

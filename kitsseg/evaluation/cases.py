@@ -33,8 +33,8 @@ def find_pairs(
 ) -> tuple[list[str], list[Pair], list[str], dict[str, str]]:
     """Return the requested cases, their label volumes, cases without a prediction, and problems.
 
-    ``source`` finds the ground truth. See `parse_cases` for ``cases``. Problems hold the reason why a
-    case cannot be scored, by case id, or by file name if the name contains no id.
+    ``source`` finds the ground truth. See `parse_selection` for ``cases``. Problems hold the reason why
+    a case cannot be scored, by case id, or by file name if the name contains no id.
     """
     names = (source.label_name,) if isinstance(source, Kits19) else ()
     if names:
@@ -51,7 +51,7 @@ def find_pairs(
             raise ValueError(f"truth={truth}: has nnU-Net's layout; set source=nnunet labels=nnunet")
         layout = "".join(f", nor case_XXXXX/{name}" for name in names)
         raise ValueError(f"truth={truth}: holds no label volumes{layout}")
-    chosen = parse_cases(cases, source)
+    chosen = parse_selection(cases, source)
     if isinstance(chosen, str):
         others = {*truths, *bad_truths} if chosen == ALL else set()
         chosen = sorted(n for n in {*predicted, *bad_predictions, *others} if not nifti_ending(n))
@@ -81,7 +81,7 @@ def prediction_values(
     return {number: number for number in range(len(labels.classes))} if own else stored
 
 
-def parse_cases(cases: object, source: Source) -> list[str] | str:
+def parse_selection(cases: object, source: Source) -> list[str] | str:
     """Return the case ids that the setting ``cases`` selects, or `ALL` or `PREDICTED`.
 
     The path of a run's ``split.json`` selects its validation cases, and with ``:test`` its test cases.

@@ -31,10 +31,10 @@ log = logging.getLogger("kitsseg")
 PIXELS_PER_BATCH_CPU, PIXELS_PER_BATCH_GPU = 1 << 18, 1 << 22
 OVERLAP = 0.5  # of patches, as in nnU-Net
 PIXEL_FACTOR = 1.5  # pixels that differ more from those of training give a warning
-Labels = npt.NDArray[np.uint8]
+UInt8 = npt.NDArray[np.uint8]
 Hu = npt.NDArray[np.int16]
 Indices = npt.NDArray[np.intp]
-PostProcess = Callable[[Labels, Sequence[float]], Labels]
+PostProcess = Callable[[UInt8, Sequence[float]], UInt8]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Segmentation:
         warnings: why the networks may not suit the volume.
     """
 
-    label: Labels
-    maps: dict[str, Labels]
+    label: UInt8
+    maps: dict[str, UInt8]
     warnings: tuple[str, ...] = ()
 
 
@@ -153,7 +153,7 @@ class Segmenter:
 
     def __call__(
         self, image: ImageLike, spacing_mm: Sequence[float] | None = None, offset_hu: int = 0
-    ) -> Labels:
+    ) -> UInt8:
         """Return the class ids of a volume as uint8; those of KiTS19 are 1 kidney and 2 tumour.
 
         They have the shape of the array, or lie along the axes of the file or image, whose affine they

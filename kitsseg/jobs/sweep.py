@@ -50,7 +50,7 @@ def guard(
         about: plain values to store with the status.
     """
     if distributed.rank() > 0:
-        return _run_rank(work, folder, settings)
+        return _run_on_other_rank(work, folder, settings)
     attempt = folder / f"{ATTEMPT}{launch.command_id()}"
     try:
         with job_folder.lock_job(folder):
@@ -116,7 +116,7 @@ def _run(work: Callable[[], None], folder: Path, about: Mapping[str, Any]) -> fa
     return None
 
 
-def _run_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any]) -> bool:
+def _run_on_other_rank(work: Callable[[], None], folder: Path, settings: Mapping[str, Any]) -> bool:
     """Run the job on a rank other than the first; return whether it succeeded."""
     if job_folder.conflicts(folder, settings) or _is_done(folder, settings):
         return True

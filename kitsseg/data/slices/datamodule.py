@@ -18,14 +18,14 @@ from kitsseg.data.slices.coverage import check_copies, check_regions
 from kitsseg.data.slices.dataset import Batch, Sample, SliceDataset
 from kitsseg.data.slices.loader import Batches, check_sampler, default_workers, make_loader
 from kitsseg.data.slices.sampling import Draw, Rows, TrainBatches, keep_background
-from kitsseg.data.sources.source import Source as DataSet
+from kitsseg.data.sources.source import Source
 from kitsseg.data.split import Split, check_patients
 from kitsseg.data.store.prepare import is_current, prepare
 from kitsseg.data.store.store import Resolution, Store, store_folder
 from kitsseg.system.obstacles import is_file
 
 
-class Source(Protocol):
+class CaseSource(Protocol):
     """Where cases come from: a folder (`Kits19`) or a generator (`Phantom`)."""
 
     def find(self, root: str | Path, labels: Labels = KITS19) -> list[Case]: ...
@@ -68,7 +68,7 @@ class SliceDataModule(pl.LightningDataModule):
     def __init__(
         self,
         root: str | Path,
-        source: Source,
+        source: CaseSource,
         split: Splitter,
         augmentation: Augmentation,
         prepared: str | Path,
@@ -136,7 +136,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.store = self.open_store()
         cases = self.store.with_target(self.cases.values(), self.labels.ids(self.labels.target))
         split, source = self.splitter(cases), self.source
-        named = source.test_cases(self.root, self.labels) if isinstance(source, DataSet) else []
+        named = source.test_cases(self.root, self.labels) if isinstance(source, Source) else []
         self.split = replace(split, test=sorted({*split.test, *(case.id for case in named)}))
         check_patients(self.split, [*cases, *named])
         check_copies(self.store, self.split)

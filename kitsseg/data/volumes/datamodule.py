@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from kitsseg.data.io.nifti.read import read_layout
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.slices.augment import Augmentation
-from kitsseg.data.slices.datamodule import SliceDataModule, Source, Splitter
+from kitsseg.data.slices.datamodule import CaseSource, SliceDataModule, Splitter
 from kitsseg.data.slices.dataset import Sample
 from kitsseg.data.slices.sampling import Rows
 from kitsseg.data.store.store import Resolution
@@ -47,7 +47,7 @@ class PatchDataModule(SliceDataModule):
     def __init__(
         self,
         root: str | Path,
-        source: Source,
+        source: CaseSource,
         split: Splitter,
         augmentation: Augmentation,
         prepared: str | Path,

@@ -40,7 +40,7 @@ class Combined:
     i2: float
 
 
-def combine(means: ArrayLike, variances: ArrayLike) -> Combined:
+def combine_means(means: ArrayLike, variances: ArrayLike) -> Combined:
     """Return the common mean of two or more sites from their means and the variances of these.
 
     Both are ``[sites]`` and finite, the variances above 0.
@@ -94,4 +94,4 @@ def combine_cases(values: Sequence[ArrayLike]) -> Combined:
     freedom = sum(len(site) - 1 for site in sites)
     pooled = sum(float(((site - site.mean()) ** 2).sum()) for site in sites) / freedom
     variances = [max(pooled, SMALLEST) / len(site) for site in sites]
-    return combine([site.mean() for site in sites], variances)
+    return combine_means([site.mean() for site in sites], variances)

@@ -59,10 +59,10 @@ class EpochLine(pl.Callback):
             parts += [", ".join(dice), f"val loss {values['val/loss']:.3f}"]
         parts.append(f"lr {self.lr:.1e}")
         parts.append(f"{seconds:.1f} s per epoch")
-        log.info(fit(parts))
+        log.info(fit_line(parts))
 
 
-def fit(parts: list[str]) -> str:
+def fit_line(parts: list[str]) -> str:
     """Join the parts of a line; on a terminal, drop the last ones that do not fit, but keep three."""
     width = shutil.get_terminal_size((999, 0)).columns - len("12:34:56 ")  # 999: not a terminal
     while len(" | ".join(parts)) > width and len(parts) > 3:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kitsseg.reporting.sites.meta_analysis import combine, combine_cases
+from kitsseg.reporting.sites.meta_analysis import combine_cases, combine_means
 
 # Trials of the BCG vaccine (Colditz et al., JAMA 271, 1994): tuberculosis and no tuberculosis, with and
 # without vaccine.
@@ -20,7 +20,7 @@ def test_published_example() -> None:
     ill, well, control_ill, control_well = BCG.T
     groups, controls = ill + well, control_ill + control_well
     risk = np.log(ill / groups / (control_ill / controls))
-    found = combine(risk, 1 / ill - 1 / groups + 1 / control_ill - 1 / controls)
+    found = combine_means(risk, 1 / ill - 1 / groups + 1 / control_ill - 1 / controls)
     assert found.i2 == pytest.approx(1 - 12 / 152.2330, abs=1e-6)
     assert found.tau**2 == pytest.approx(0.3181, abs=1e-4)
     assert found.mean.mean == pytest.approx(-0.7150, abs=1e-3)
@@ -31,7 +31,7 @@ def test_published_example() -> None:
 
 def test_equal_variances_by_hand() -> None:
     """tau² is the variance of the means, 0.01, minus 0.001; t is 4.3027 and 12.706 with 2 and 1 df."""
-    found = combine([0.6, 0.7, 0.8], [0.001] * 3)
+    found = combine_means([0.6, 0.7, 0.8], [0.001] * 3)
     assert found.tau**2 == pytest.approx(0.009) and found.i2 == pytest.approx(0.9)
     assert found.mean.mean == pytest.approx(0.7)
     assert found.mean.high - 0.7 == pytest.approx(4.302653 * np.sqrt(0.01 / 3), rel=1e-6)
@@ -39,20 +39,20 @@ def test_equal_variances_by_hand() -> None:
 
 
 def test_sites_that_agree_by_chance_do_not_narrow_the_interval() -> None:
-    found = combine([0.7, 0.7, 0.7], [0.003] * 3)
+    found = combine_means([0.7, 0.7, 0.7], [0.003] * 3)
     assert found.tau == 0 and found.i2 == 0
     assert found.mean.high - 0.7 == pytest.approx(4.302653 * np.sqrt(0.001), rel=1e-6)
 
 
 def test_two_sites_have_no_interval_for_a_new_one() -> None:
-    found = combine([0.6, 0.8], [0.001, 0.001])
+    found = combine_means([0.6, 0.8], [0.001, 0.001])
     assert found.mean.low < 0.6 and np.isnan(found.new_site.low)
 
 
 def test_the_variance_between_cases_is_pooled() -> None:
     """Sums of squares 0.02 and 0.06 with 1 and 2 degrees of freedom; the third site has one case."""
     found = combine_cases([[0.5, 0.7], [0.4, 0.4, 0.7], [0.8]])
-    expected = combine([0.6, 0.5, 0.8], [0.08 / 3 / 2, 0.08 / 3 / 3, 0.08 / 3])
+    expected = combine_means([0.6, 0.5, 0.8], [0.08 / 3 / 2, 0.08 / 3 / 3, 0.08 / 3])
     assert found.mean.mean == pytest.approx(expected.mean.mean)
     assert found.mean.low == pytest.approx(expected.mean.low)
 
