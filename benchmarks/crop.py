@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from kitsseg.data.case import Case
 from kitsseg.data.io.nifti.read import read_label
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.labels import AIR_HU, KITS19
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.inference import body_crop, checkpoint

@@ -33,7 +33,7 @@ import torch
 
 from kitsseg.data.bounding_box import plane_box
 from kitsseg.data.io.nifti.write import save_volume
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.store.grid import Grid
 from kitsseg.data.store.volume_grid import Shape
 from kitsseg.inference import checkpoint, export_formats

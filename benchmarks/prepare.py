@@ -34,7 +34,7 @@ from kitsseg.data.case import Case
 from kitsseg.data.io.nifti.header import parse_layout
 from kitsseg.data.io.nifti.read import check_same_grid, read_mask
 from kitsseg.data.io.nifti.stream import Stream
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.parallel import ENVIRONMENT
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.sources.phantom.phantom import write_case

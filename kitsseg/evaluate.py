@@ -13,7 +13,7 @@ import kitsseg
 from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
-from kitsseg.data.names import suggestion
+from kitsseg.data.suggestions import suggestion
 
 if TYPE_CHECKING:
     from kitsseg.evaluation.cases import Pair

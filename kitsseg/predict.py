@@ -20,10 +20,10 @@ from kitsseg.config.command_line import print_error, run_command
 from kitsseg.config.components import Section, instantiate
 from kitsseg.config.validation import Command, is_on, outside, plain
 from kitsseg.data.case import case_number, nifti_ending
-from kitsseg.data.names import suggestion
 from kitsseg.data.sources.kits import ALL_EDITIONS, RANGE, parse_cases
 from kitsseg.data.sources.table import Table
 from kitsseg.data.split_part import parse_part, read_part
+from kitsseg.data.suggestions import suggestion
 
 if TYPE_CHECKING:
     from kitsseg.data.io.scan import Found, Scan
@@ -228,7 +228,7 @@ def segment_all(
     record: "PredictionRecord",
 ) -> dict[str, str]:  # fmt: skip
     """Segment and record all scans; return the problems by the name of the scan."""
-    from kitsseg.data.io.scans import read_ahead
+    from kitsseg.data.io.read_scan import read_ahead
     from kitsseg.inference.record import segment_scan
 
     problems, volumes = {}, read_ahead(scans, offset_hu)

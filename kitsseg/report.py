@@ -15,7 +15,7 @@ from omegaconf import MISSING, DictConfig
 from kitsseg.config.command_line import run_command
 from kitsseg.config.components import instantiate
 from kitsseg.config.validation import Command, plain
-from kitsseg.data.names import suggestion
+from kitsseg.data.suggestions import suggestion
 
 if TYPE_CHECKING:
     from kitsseg.data.case import Case
@@ -247,10 +247,10 @@ def score(folder: Path, record: "Record", stage: str, cases: "Mapping[str, Case]
     from tqdm import tqdm
 
     from kitsseg.data.io.nifti.read import read_mask
-    from kitsseg.data.io.scans import read_image
+    from kitsseg.data.io.read_scan import read_image
     from kitsseg.inference.segmenter import Segmenter
     from kitsseg.system.files import fingerprint
-    from kitsseg.training.evaluation import score_case
+    from kitsseg.training.final_evaluation import score_case
 
     path = folder / "checkpoints" / stage / "best.ckpt"
     if not path.is_file():

@@ -15,7 +15,7 @@ from kitsseg.data.split import MLPerf42, Seeded
 from kitsseg.data.store.prepare import prepare
 from kitsseg.inference.slicewise import segment_stored
 from kitsseg.models.window import Window
-from kitsseg.training.evaluation import score_case
+from kitsseg.training.final_evaluation import score_case
 from tests.helpers.sources import nnunet, table
 
 FOLDER = Path(os.environ.get("KITSSEG_TEST_DATA", "nowhere"))

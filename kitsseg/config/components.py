@@ -16,7 +16,7 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from kitsseg.data.names import suggestion
+from kitsseg.data.suggestions import suggestion
 from kitsseg.system.package_messages import error_line
 
 PACKAGE = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kitsseg.config.components import arguments, locate
 from kitsseg.config.validation import CONFIG_DIR, Command, validate
-from kitsseg.data.names import closest, suggestion
+from kitsseg.data.suggestions import closest, suggestion
 from kitsseg.system import distributed
 from kitsseg.system.optional_packages import is_installed
 from kitsseg.system.package_messages import error_line

@@ -11,7 +11,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kitsseg.config.components import PACKAGE, Section, build, check_section, join
-from kitsseg.data.names import suggestion
+from kitsseg.data.suggestions import suggestion
 
 # In a wheel, the YAML files are in the package; in a checkout, beside it.
 CONFIG_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from kitsseg.data.bounding_box import bounding_box
 from kitsseg.data.labels import BACKGROUND, KITS19, Labels
-from kitsseg.data.names import suggestion
+from kitsseg.data.suggestions import suggestion
 from kitsseg.evaluation.lesions import components, reach
 from kitsseg.evaluation.surface import nearest_mm
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kitsseg.data.case import EXPORT
 from kitsseg.data.io.in_memory import ImageLike, has_own_spacing, in_memory
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.labels import BACKGROUND
 from kitsseg.data.store.grid import neighbourhood
 from kitsseg.evaluation.postprocess import PostProcessing

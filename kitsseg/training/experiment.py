@@ -21,7 +21,7 @@ from kitsseg.system import distributed, hardware, provenance
 from kitsseg.system.files import file_version, fingerprint, write_json
 from kitsseg.training import showcase
 from kitsseg.training.callbacks.resume import AtomicCheckpointIO
-from kitsseg.training.evaluation import evaluate
+from kitsseg.training.final_evaluation import evaluate
 from kitsseg.training.finetune import FineTune
 from kitsseg.training.losses import Loss
 from kitsseg.training.stage import checkpoint_folder, fit, initialize, load_best, stage_callbacks

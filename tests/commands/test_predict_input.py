@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from kitsseg.data.io.read_scan import read_scan
 from kitsseg.data.io.scan import Scan
-from kitsseg.data.io.scans import read_scan
 from kitsseg.inference.record import OutputFiles
 from tests.conftest import AFFINE, blocky, write_case
 from tests.helpers import forks

@@ -20,7 +20,7 @@ from kitsseg.inference import checkpoint
 from kitsseg.reporting import run_record, runs, showcase, tables
 from kitsseg.train import run
 from kitsseg.training import showcase as training_showcase
-from kitsseg.training.evaluation import score_case
+from kitsseg.training.final_evaluation import score_case
 from tests import ROOT
 from tests.helpers.forks import command
 from tests.helpers.records import find_records

@@ -13,7 +13,7 @@ from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.lesions import Matching
 from kitsseg.evaluation.metrics import case_mean, dice, mean_over_cases, volume_counts
 from kitsseg.evaluation.scores import score
-from kitsseg.training.evaluation import score_case
+from kitsseg.training.final_evaluation import score_case
 from kitsseg.training.pixel_counts import region_counts
 
 

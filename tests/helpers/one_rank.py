@@ -10,7 +10,7 @@ import torch
 
 from kitsseg.models.unet import UNet
 from kitsseg.system import distributed
-from kitsseg.training.evaluation import evaluate
+from kitsseg.training.final_evaluation import evaluate
 from tests.helpers.parts import make_data, make_task
 
 GLOBAL_BATCH = 6

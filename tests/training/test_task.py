@@ -14,7 +14,7 @@ from kitsseg.data.case import Case
 from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.models.unet import UNet
 from kitsseg.training.callbacks.learning_curve import LearningCurve
-from kitsseg.training.evaluation import score_case
+from kitsseg.training.final_evaluation import score_case
 from kitsseg.training.losses import DiceCrossEntropy, SorensenDice
 from kitsseg.training.schedules import polynomial, warmup_cosine
 from kitsseg.training.task import SegmentationTask

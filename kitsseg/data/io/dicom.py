@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def read_series(scan: Scan, offset_hu: int) -> Image:
-    """Return the volume of a series, unchecked; see `kitsseg.data.io.scans.read_scan`."""
+    """Return the volume of a series, unchecked; see `kitsseg.data.io.read_scan.read_scan`."""
     convert, air, padded = ToHu(offset_hu), AIR_HU - offset_hu, 0
     try:
         headers = []

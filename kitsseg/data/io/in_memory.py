@@ -10,13 +10,13 @@ import numpy.typing as npt
 from kitsseg.data.io.nifti.header import LPS_TO_RAS, Layout, orientation_change
 from kitsseg.data.io.nifti.read import Image
 from kitsseg.data.io.nifti.voxels import ToHu
-from kitsseg.data.io.scans import checked
+from kitsseg.data.io.read_scan import checked
 
 ImageLike: TypeAlias = Any  # a file name, an array, a tensor, or an image of a package
 
 
 def in_memory(image: ImageLike, spacing_mm: Sequence[float] | None, offset_hu: int) -> Image:
-    """Return a volume in HU, checked as `kitsseg.data.io.scans.read_scan` does.
+    """Return a volume in HU, checked as `kitsseg.data.io.read_scan.read_scan` does.
 
     ``image`` is an image of nibabel, SimpleITK or MONAI (`MetaTensor`) in any orientation; or an array,
     tensor or nested list ``[S, H, W]`` in `kitsseg.data.io.nifti.header.ORIENTATION`, with

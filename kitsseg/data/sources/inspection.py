@@ -14,7 +14,7 @@ from kitsseg.data.case import CLINICAL_NAME, Case
 from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.nifti.header import ORIENTATION
 from kitsseg.data.io.nifti.read import Image, Mask, check_same_grid, read_mask
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import missing_files
 from kitsseg.system.obstacles import is_file

@@ -7,7 +7,7 @@ from typing import Any
 
 from kitsseg.data.case import Case, shown
 from kitsseg.data.labels import KITS19, Labels
-from kitsseg.data.names import suggestion
+from kitsseg.data.suggestions import suggestion
 from kitsseg.system.obstacles import is_file
 
 

@@ -128,7 +128,7 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
     """Read, check and write one case into ``folder``; return warnings."""
     # nibabel is slow to import, and a prepared store does not need it.
     from kitsseg.data.io.nifti.read import check_same_grid, read_mask
-    from kitsseg.data.io.scans import read_image
+    from kitsseg.data.io.read_scan import read_image
 
     if problems := missing_files(case):
         raise ValueError(problems[0])

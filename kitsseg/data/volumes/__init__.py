@@ -1,1 +1,1 @@
-"""Volumes for 3D networks: planning (`plan`) and patches (`dataset`, `datamodule`)."""
+"""Volumes for 3D networks: planning (`patch_plan`) and patches (`dataset`, `datamodule`)."""

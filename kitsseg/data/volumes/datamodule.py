@@ -18,7 +18,7 @@ from kitsseg.data.slices.sampling import Rows
 from kitsseg.data.store.store import Resolution
 from kitsseg.data.store.volume_grid import INTERPOLATIONS, Shape
 from kitsseg.data.volumes.dataset import RandomPatches, Tiles
-from kitsseg.data.volumes.plan import Plan, Triple, make_plan
+from kitsseg.data.volumes.patch_plan import Plan, Triple, make_plan
 
 
 class PatchDataModule(SliceDataModule):
@@ -29,7 +29,7 @@ class PatchDataModule(SliceDataModule):
 
     Args:
         spacing_mm: spacing of slices, rows and columns of the resampled volumes; ``auto`` follows
-            nnU-Net's rules, see `kitsseg.data.volumes.plan`; None keeps the voxels of each case.
+            nnU-Net's rules, see `kitsseg.data.volumes.patch_plan`; None keeps the voxels of each case.
         interpolation: how HU are resampled to ``spacing_mm``: ``linear`` or ``cubic``.
         patch: slices, rows and columns of a patch; ``auto`` follows nnU-Net's rules.
         patches_per_epoch: None: as many as would cover the training volumes once.

@@ -10,7 +10,7 @@ import pytest
 
 from kitsseg.data.io.find_images import find_images
 from kitsseg.data.io.nifti.read import Image
-from kitsseg.data.io.scans import read_scan
+from kitsseg.data.io.read_scan import read_scan
 from kitsseg.system import optional_packages
 from tests.helpers.dicom import AXIAL, CAPTURE, MR, SAGITTAL, SR, volume, write_series, write_slice
 

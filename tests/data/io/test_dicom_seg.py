@@ -15,8 +15,8 @@ import pytest
 from kitsseg.data.drawing import bgr
 from kitsseg.data.io.find_images import find_images
 from kitsseg.data.io.nifti.header import Layout
+from kitsseg.data.io.read_scan import read_scan
 from kitsseg.data.io.scan import Scan
-from kitsseg.data.io.scans import read_scan
 from kitsseg.data.labels import KITS19
 from tests.helpers.dicom import SAGITTAL, write_series
 

@@ -1,4 +1,4 @@
-"""`kitsseg.data.io.scans.checked`: verify and prepare agree on implausible volumes."""
+"""`kitsseg.data.io.read_scan.checked`: verify and prepare agree on implausible volumes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kitsseg.data.case import Case
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.sources.inspection import BAD, OK, inspect
 from kitsseg.data.sources.kits import Kits19
 from kitsseg.data.store.prepare import prepare

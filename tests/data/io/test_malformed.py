@@ -14,7 +14,7 @@ import pytest
 
 from kitsseg.data.case import Case
 from kitsseg.data.io.nifti.read import check_same_grid, read_mask
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from tests.conftest import AFFINE, blocky, write_case
 
 

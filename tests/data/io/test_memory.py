@@ -17,7 +17,7 @@ INT16_BYTES = 2 * 120 * 512 * 512
 PREPARE = """
 import sys
 from pathlib import Path
-import kitsseg.data.io.scans
+import kitsseg.data.io.read_scan
 from kitsseg.data.sources.kits import list_cases
 from kitsseg.data.store.prepare import prepare
 

@@ -18,7 +18,7 @@ from kitsseg.data.io.nifti import read as nifti
 from kitsseg.data.io.nifti.header import ORIENTATION, Layout
 from kitsseg.data.io.nifti.read import read_label, read_mask
 from kitsseg.data.io.nifti.voxels import ToHu
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from tests.conftest import AFFINE, blocky, write_case
 
 CODES = [

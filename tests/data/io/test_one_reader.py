@@ -9,7 +9,7 @@ import pytest
 
 from kitsseg.data.case import Case
 from kitsseg.data.io.find_images import find_images
-from kitsseg.data.io.scans import read_scan
+from kitsseg.data.io.read_scan import read_scan
 from kitsseg.data.sources.inspection import inspect
 from kitsseg.data.store.prepare import BadCasesError, prepare
 from kitsseg.inference.checkpoint import Loaded
@@ -35,7 +35,7 @@ def test_one_module_reads_volumes() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom) and READERS & {alias.name for alias in node.names}
     }
-    assert importing == {"scans.py"}
+    assert importing == {"read_scan.py"}
 
 
 def first_problem(action: Callable[[], object]) -> str:

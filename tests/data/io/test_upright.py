@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kitsseg.data.io.nifti.read import Image, read_label
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.io.upright import save_upright
 from tests.conftest import AFFINE, blocky
 

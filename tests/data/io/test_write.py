@@ -11,7 +11,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from kitsseg.data.io.nifti.read import read_mask
 from kitsseg.data.io.nifti.write import save_volume
-from kitsseg.data.io.scans import read_image
+from kitsseg.data.io.read_scan import read_image
 from tests.conftest import AFFINE
 
 SHAPE = (5, 7, 9)

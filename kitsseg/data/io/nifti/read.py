@@ -76,7 +76,7 @@ def check_same_grid(
 
 
 def read_nifti(path: Path, remedy: str, offset_hu: int = 0) -> Image:
-    """Return the volume of a NIfTI file, unchecked; see `kitsseg.data.io.scans.read_scan`."""
+    """Return the volume of a NIfTI file, unchecked; see `kitsseg.data.io.read_scan.read_scan`."""
     hu, layout = _read(path, convert := ToHu(offset_hu), remedy)
     return Image(hu, (convert.low, convert.high), layout, layout.warnings)
 

@@ -1,4 +1,4 @@
-"""`kitsseg.data.io.scans`: reading ahead."""
+"""`kitsseg.data.io.read_scan`: reading ahead."""
 
 import time
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from kitsseg.data.case import Case
-from kitsseg.data.io import scans as scans_module
+from kitsseg.data.io import read_scan as module
+from kitsseg.data.io.read_scan import read_ahead
 from kitsseg.data.io.scan import Scan
-from kitsseg.data.io.scans import read_ahead
 from tests.helpers.predicting import values
 
 
@@ -28,7 +28,7 @@ def test_exactly_one_scan_is_read_ahead(
     block_cases: list[Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(scans_module, "read_scan", lambda scan, offset: read.append(scan.name) or scan)
+    monkeypatch.setattr(module, "read_scan", lambda scan, offset: read.append(scan.name) or scan)
     volumes = read_ahead([Scan(c.id, ".nii.gz", c.image) for c in block_cases])
     for number in range(5):
         assert next(volumes).result().name == block_cases[number].id

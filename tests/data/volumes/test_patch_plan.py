@@ -1,10 +1,10 @@
-"""`kitsseg.data.volumes.plan`: nnU-Net's rules."""
+"""`kitsseg.data.volumes.patch_plan`: nnU-Net's rules."""
 
 import numpy as np
 import pytest
 
-from kitsseg.data.volumes import plan
-from kitsseg.data.volumes.plan import choose_patch, make_plan, median_spacing, poolings
+from kitsseg.data.volumes import patch_plan
+from kitsseg.data.volumes.patch_plan import choose_patch, make_plan, median_spacing, poolings
 
 ISOTROPIC = [(300, 400, 400)] * 5
 
@@ -93,4 +93,4 @@ def test_strides_of_the_network_round_the_patch_up() -> None:
 
 
 def test_a_gpu_sets_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert plan.device_memory_gb() == 8 or plan.torch.cuda.is_available()
+    assert patch_plan.device_memory_gb() == 8 or patch_plan.torch.cuda.is_available()

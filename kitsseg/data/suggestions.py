@@ -1,4 +1,4 @@
-"""Endings of messages about an unknown name."""
+"""Suggest the closest known name in messages about an unknown one."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
