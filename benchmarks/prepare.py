@@ -32,7 +32,7 @@ import ratios
 
 from kitsseg.data.case import Case
 from kitsseg.data.io.nifti.header import parse_layout
-from kitsseg.data.io.nifti.read import check_same_grid, read_mask
+from kitsseg.data.io.nifti.read import check_same_grid, read_label_volume
 from kitsseg.data.io.nifti.stream import Stream
 from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.parallel import ENVIRONMENT
@@ -107,7 +107,7 @@ def readers() -> dict[str, Callable[[Case], object]]:
 
 
 def read_kitsseg(case: Case) -> object:
-    image, mask = read_image(case.image, case.offset_hu), read_mask(case.truth, case.stored)
+    image, mask = read_image(case.image, case.offset_hu), read_label_volume(case.truth, case.stored)
     check_same_grid(case.truth, mask.layout, image.layout)
     return image, mask
 

@@ -246,7 +246,7 @@ def score(folder: Path, record: "Record", stage: str, cases: "Mapping[str, Case]
     """Return the scores of a stage. The scores of ``cases``, a dict by id, are computed again."""
     from tqdm import tqdm
 
-    from kitsseg.data.io.nifti.read import read_mask
+    from kitsseg.data.io.nifti.read import read_label_volume
     from kitsseg.data.io.read_scan import read_image
     from kitsseg.inference.segmenter import Segmenter
     from kitsseg.system.files import fingerprint
@@ -264,7 +264,7 @@ def score(folder: Path, record: "Record", stage: str, cases: "Mapping[str, Case]
     new = {part: dict(entries) for part, entries in old.items()}
     shown = tqdm(cases.items(), f"{folder.name}, {stage}", unit="case", leave=False, disable=None)
     for name, case in shown:
-        image, truth = read_image(case.image, case.offset_hu), read_mask(case.truth, case.stored)
+        image, truth = read_image(case.image, case.offset_hu), read_label_volume(case.truth, case.stored)
         label = segmenter.segment(image.hu, image.layout.spacing_mm).label
         again = score_case(label, truth.label, record.label_set)
         for entries in (entries for entries in new.values() if name in entries):

@@ -34,8 +34,8 @@ def read_run(root: Path, run: Path) -> Dice:
     kinds = json.loads((root / "slices.json").read_text())
     found: Dice = {}
     for case in json.loads((run / "split.json").read_text())["validation"]:
-        predicted = read_mask(run / "predictions" / f"{case}.nii.gz")
-        truth = read_mask(root / case / "segmentation.nii.gz")
+        predicted = read_label_volume(run / "predictions" / f"{case}.nii.gz")
+        truth = read_label_volume(root / case / "segmentation.nii.gz")
         for place, each in enumerate(kinds[case]):
             a, b = predicted[place], truth[place]
             counts = np.array([(a & b).sum(), a.sum(), b.sum()])
@@ -43,7 +43,7 @@ def read_run(root: Path, run: Path) -> Dice:
     return found
 
 
-def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+def read_label_volume(path: Path) -> npt.NDArray[np.bool_]:
     """Return where a label volume ``[slices, rows, columns]`` has any class."""
     return np.asarray(nib.load(path).dataobj) > 0  # type: ignore[attr-defined]
 

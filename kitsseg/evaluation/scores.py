@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kitsseg.data.bounding_box import bounding_box
-from kitsseg.data.io.nifti.read import check_same_grid, read_mask
+from kitsseg.data.io.nifti.read import check_same_grid, read_label_volume
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.cases import Pair
 from kitsseg.evaluation.lesions import Matching
@@ -36,12 +36,12 @@ def score_pair(
     predictions. With ``postprocess``, the metrics after post-processing are added as ``postprocessed``.
     """
     try:
-        truth = read_mask(pair.truth, stored)
+        truth = read_label_volume(pair.truth, stored)
         spacing_mm = truth.layout.spacing_mm
         if pair.prediction is None:
             label = np.zeros_like(truth.label)
         else:
-            prediction = read_mask(pair.prediction, predicted, "write it again")
+            prediction = read_label_volume(pair.prediction, predicted, "write it again")
             remedy = "write it on the grid of the case's own image"
             check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", remedy)
             label = prediction.label

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import nn
 
-from kitsseg.data.io.nifti.read import read_mask
+from kitsseg.data.io.nifti.read import read_label_volume
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.progress import progress
@@ -67,7 +67,7 @@ def evaluate(
         for case in progress(mine, title, leave=False, disable=distributed.rank() > 0):
             label = segment_case(net, window, data, number[case], mirror_axes, trainer)
             source = data.cases[case]
-            truth = read_mask(source.truth, source.stored)
+            truth = read_label_volume(source.truth, source.stored)
             voxel_ml = math.prod(truth.layout.spacing_mm) / 1000
             own[case] = {**score_case(label, truth.label, data.labels), "voxel_ml": voxel_ml}
             if part == "validation":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kitsseg.data.case import case_number
-from kitsseg.data.io.nifti.read import check_same_grid, read_mask
+from kitsseg.data.io.nifti.read import check_same_grid, read_label_volume
 from kitsseg.data.labels import Labels
 from kitsseg.evaluation.cases import Pair, find_label_volumes, prediction_values
 from kitsseg.evaluation.lesions import Matching
@@ -115,19 +115,19 @@ def test_no_folder(tmp_path: Path) -> None:
 def test_any_whole_type(tmp_path: Path, dtype: type) -> None:
     path = tmp_path / "case_00001.nii.gz"
     nib.save(nib.Nifti1Image(LABEL.astype(dtype), AFFINE, dtype=dtype), path)
-    mask = read_mask(path)
+    mask = read_label_volume(path)
     assert mask.label.dtype == np.uint8 and np.array_equal(mask.label, LABEL)
     assert mask.layout.spacing_mm == pytest.approx((3, 0.8, 0.8))
 
 
 def test_every_orientation_becomes_the_same(tmp_path: Path) -> None:
-    truth = read_mask(save(tmp_path / "truth.nii.gz"))
+    truth = read_label_volume(save(tmp_path / "truth.nii.gz"))
     turned = np.ascontiguousarray(LABEL.transpose(2, 0, 1)[::-1, :, ::-1])
     affine = np.zeros((4, 4))
     # Array axes are now columns reversed, slices, rows reversed.
     affine[:, 0], affine[:, 1], affine[:, 2] = -AFFINE[:, 2], AFFINE[:, 0], -AFFINE[:, 1]
     affine[:, 3] = AFFINE @ [0, LABEL.shape[1] - 1, LABEL.shape[2] - 1, 1]
-    mask = read_mask(save(tmp_path / "turned.nii.gz", turned, affine))
+    mask = read_label_volume(save(tmp_path / "turned.nii.gz", turned, affine))
     assert np.array_equal(mask.label, truth.label)
     check_same_grid(tmp_path, mask.layout, truth.layout)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kitsseg.data.io.nifti.read import read_mask
+from kitsseg.data.io.nifti.read import read_label_volume
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.models.window import Window
@@ -101,7 +101,7 @@ def test_written_example_cases_are_read_back(blocks: Path, tmp_path: Path) -> No
     scores = {}
     for i, case in enumerate(data.split.validation):
         truth = data.store.labels(data.store.ids.index(case))
-        layout = read_mask(data.cases[case].label).layout
+        layout = read_label_volume(data.cases[case].label).layout
         for folder, shift in (("predictions", 1), ("predictions/before", 2)):
             moved = np.roll(truth, shift, axis=2)
             path = tmp_path / folder / f"{case}.nii.gz"

@@ -13,7 +13,7 @@ import numpy as np
 from kitsseg.data.case import CLINICAL_NAME, Case
 from kitsseg.data.case_statistics import pixels_by_slice
 from kitsseg.data.io.nifti.header import ORIENTATION
-from kitsseg.data.io.nifti.read import Image, Mask, check_same_grid, read_mask
+from kitsseg.data.io.nifti.read import Image, LabelVolume, check_same_grid, read_label_volume
 from kitsseg.data.io.read_scan import read_image
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import missing_files
@@ -58,21 +58,21 @@ def inspect(
     ``published_mm`` are the spacings in ``kits.json`` by case, ascending.
     """
     finding = Finding(case.id, problems=missing_files(case))
-    image = mask = None
+    image = truth = None
     if is_file(case.image):
         with finding.noting_errors():
             image = read_image(case.image, case.offset_hu, case.remedy)
     if case.label is not None and is_file(case.label):
         with finding.noting_errors():
-            mask = read_mask(case.label, case.stored, case.remedy)
+            truth = read_label_volume(case.label, case.stored, case.remedy)
     if image is not None:
         _inspect_image(case, image, published_mm.get(case.id), finding)
-    if mask is not None:
-        _inspect_mask(case, mask, finding, labels)
-    if image is not None and mask is not None:
+    if truth is not None:
+        _inspect_truth(case, truth, finding, labels)
+    if image is not None and truth is not None:
         with finding.noting_errors():
-            check_same_grid(case.truth, mask.layout, image.layout)
-    finding.state = BAD if finding.problems else TEST if mask is None else OK
+            check_same_grid(case.truth, truth.layout, image.layout)
+    finding.state = BAD if finding.problems else TEST if truth is None else OK
     return finding
 
 
@@ -111,12 +111,12 @@ def _inspect_image(case: Case, image: Image, published_mm: list[float] | None, f
     finding.notes += image.warnings
 
 
-def _inspect_mask(case: Case, mask: Mask, finding: Finding, labels: Labels) -> None:
-    voxels = pixels_by_slice(mask.label, len(labels.classes)).sum(axis=0)
-    volumes_ml = [round(int(count) * mask.layout.voxel_ml, 3) for count in voxels]
+def _inspect_truth(case: Case, truth: LabelVolume, finding: Finding, labels: Labels) -> None:
+    voxels = pixels_by_slice(truth.label, len(labels.classes)).sum(axis=0)
+    volumes_ml = [round(int(count) * truth.layout.voxel_ml, 3) for count in voxels]
     finding.ml = dict(zip(labels.classes[1:], volumes_ml[1:], strict=True))
     if finding.shape is None:
-        finding.shape, finding.spacing_mm = mask.layout.turned_shape, mask.layout.spacing_mm
+        finding.shape, finding.spacing_mm = truth.layout.turned_shape, truth.layout.spacing_mm
     has_target, others = voxels[list(labels.ids(labels.target))].any(), labels.other_classes
     if not voxels[1:].any():
         finding.problems.append(f"{case.label}: contains background only; {case.remedy}")

@@ -127,7 +127,7 @@ def prepare_case(
 def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels) -> list[Note]:
     """Read, check and write one case into ``folder``; return warnings."""
     # nibabel is slow to import, and a prepared store does not need it.
-    from kitsseg.data.io.nifti.read import check_same_grid, read_mask
+    from kitsseg.data.io.nifti.read import check_same_grid, read_label_volume
     from kitsseg.data.io.read_scan import read_image
 
     if problems := missing_files(case):
@@ -137,13 +137,13 @@ def _write_case(case: Case, folder: Path, resolution: Resolution, labels: Labels
     grid = make_grid(image.hu.shape, image.layout.spacing_mm, resolution)
     with ThreadPoolExecutor(1) as writer:  # writing overlaps with computing
         writes = [writer.submit(_save, folder / IMAGE, grid.fit_image(image.hu))]
-        mask = read_mask(case.truth, case.stored, case.remedy)
-        check_same_grid(case.truth, mask.layout, image.layout)
-        label = grid.fit_label(mask.label)
+        truth = read_label_volume(case.truth, case.stored, case.remedy)
+        check_same_grid(case.truth, truth.layout, image.layout)
+        label = grid.fit_label(truth.label)
         writes.append(writer.submit(_save, folder / LABEL, label))
         pixels = pixels_by_slice(label, len(labels.classes)).tolist()
-        percentiles = hu_percentiles(image.hu, mask.label, labels.classes)
-        histogram = foreground_histogram(image.hu, mask.label)
+        percentiles = hu_percentiles(image.hu, truth.label, labels.classes)
+        histogram = foreground_histogram(image.hu, truth.label)
         for write in writes:
             write.result()
     card = {

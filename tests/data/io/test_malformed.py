@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kitsseg.data.case import Case
-from kitsseg.data.io.nifti.read import check_same_grid, read_mask
+from kitsseg.data.io.nifti.read import check_same_grid, read_label_volume
 from kitsseg.data.io.read_scan import read_image
 from tests.conftest import AFFINE, blocky, write_case
 
@@ -283,7 +283,7 @@ def test_the_message_names_file_problem_and_remedy(tmp_path: Path, kind: str) ->
     nib.save(nib.Nifti1Image(blocky(0)[1], AFFINE), case.label)
     spoil(case)
     with pytest.raises(ValueError, match=rf"case_00000/{file}.nii.gz: .*{text}") as refusal:
-        image, mask = read_image(case.image), read_mask(case.label)
+        image, mask = read_image(case.image), read_label_volume(case.label)
         check_same_grid(case.label, mask.layout, image.layout)
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
     assert re.search(rf"[;:] ({REMEDIES}) [^;]+$", str(refusal.value))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kitsseg.data.case import EXPORT, FETCH, IMAGE_NAME, LABEL_NAME
 from kitsseg.data.io.nifti import read as nifti
 from kitsseg.data.io.nifti.header import ORIENTATION, Layout
-from kitsseg.data.io.nifti.read import read_label, read_mask
+from kitsseg.data.io.nifti.read import read_label, read_label_volume
 from kitsseg.data.io.nifti.voxels import ToHu
 from kitsseg.data.io.read_scan import read_image
 from tests.conftest import AFFINE, blocky, write_case
@@ -183,7 +183,7 @@ def test_the_layout(tmp_path: Path) -> None:
     layout = read_image(case.image).layout
     assert layout.turned_shape == (6, 64, 64) and layout.axes == "IPL" and not layout.warnings
     assert layout.spacing_mm == pytest.approx((3.0, 0.8, 0.8))
-    assert read_mask(case.label).layout.turned_shape == (6, 64, 64)
+    assert read_label_volume(case.label).layout.turned_shape == (6, 64, 64)
     assert {case.image.name, case.label.name} == {IMAGE_NAME, LABEL_NAME}
 
 
@@ -195,8 +195,8 @@ def test_the_remedy_depends_on_the_origin(tmp_path: Path) -> None:
     text.write_text("not a volume")
     for path, problem in ((cut, "is truncated after [0-9]+ bytes"), (text, "is not a NIfTI file: .*")):
         with pytest.raises(ValueError, match=f"{path}: {problem}; fetch it again$"):
-            read_mask(path)
+            read_label_volume(path)
         with pytest.raises(ValueError, match=f"{path}: {problem}; write it again$"):
-            read_mask(path, remedy="write it again")
+            read_label_volume(path, remedy="write it again")
         with pytest.raises(ValueError, match=f"{path}: {problem}; copy or export it again$"):
             read_image(path, remedy=EXPORT)

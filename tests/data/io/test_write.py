@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from kitsseg.data.io.nifti.read import read_mask
+from kitsseg.data.io.nifti.read import read_label_volume
 from kitsseg.data.io.nifti.write import save_volume
 from kitsseg.data.io.read_scan import read_image
 from tests.conftest import AFFINE
@@ -42,7 +42,7 @@ def test_any_axes(tmp_path: Path, axes: str, ending: str) -> None:
     assert out.get_data_dtype() == np.uint8
     assert np.array_equal(np.asanyarray(out.dataobj), label)
     assert np.array_equal(out.affine, nib.load(tmp_path / f"ct{ending}").affine)
-    assert np.array_equal(read_mask(tmp_path / f"out{ending}").label, volumes()[1])
+    assert np.array_equal(read_label_volume(tmp_path / f"out{ending}").label, volumes()[1])
 
 
 def header_of(kind: type) -> nib.Nifti1Image:
@@ -73,7 +73,7 @@ def test_the_header_is_kept_but_for_what_concerns_the_values(tmp_path: Path, kin
         )
         assert same or key in changed, key
     assert out.header["cal_max"] == 0
-    assert read_mask(tmp_path / "out.nii.gz").layout.header.get_slope_inter() == (1, 0)
+    assert read_label_volume(tmp_path / "out.nii.gz").layout.header.get_slope_inter() == (1, 0)
     assert np.array_equal(out.get_qform(), ct.get_qform())
 
 

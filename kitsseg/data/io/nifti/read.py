@@ -49,7 +49,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Mask:
+class LabelVolume:
     """A label volume in memory: ``[S, H, W]`` uint8 class ids, and the layout in the file."""
 
     label: npt.NDArray[np.uint8]
@@ -81,18 +81,20 @@ def read_nifti(path: Path, remedy: str, offset_hu: int = 0) -> Image:
     return Image(hu, (convert.low, convert.high), layout, layout.warnings)
 
 
-def read_mask(path: Path, stored: Mapping[int, int] = KITS19.stored, remedy: str = FETCH) -> Mask:
+def read_label_volume(
+    path: Path, stored: Mapping[int, int] = KITS19.stored, remedy: str = FETCH
+) -> LabelVolume:
     """Return a label volume; ``stored`` is the class id of each value in the file.
 
     Raises `ValueError` if the file cannot be used. The message is one line with file, problem and
     remedy; ``remedy`` is that for a damaged file.
     """
-    return Mask(*_read(path, ToClasses(stored), remedy))
+    return LabelVolume(*_read(path, ToClasses(stored), remedy))
 
 
 def read_label(path: Path, stored: Mapping[int, int] = KITS19.stored) -> npt.NDArray[np.uint8]:
-    """Return only the class ids ``[S, H, W]`` of a label volume; see `read_mask`."""
-    return read_mask(path, stored).label
+    """Return only the class ids ``[S, H, W]`` of a label volume; see `read_label_volume`."""
+    return read_label_volume(path, stored).label
 
 
 def read_layout(path: Path) -> Layout:
