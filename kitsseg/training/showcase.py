@@ -12,12 +12,12 @@ from torch import nn
 from kitsseg.data.bounding_box import plane_box
 from kitsseg.data.io.nifti.read import read_label
 from kitsseg.data.slices.datamodule import SliceDataModule
-from kitsseg.data.store.grid import DIVISOR, Grid
+from kitsseg.data.store.grid import Grid
 from kitsseg.data.volumes.datamodule import PatchDataModule
 from kitsseg.models.window import Window
 from kitsseg.reporting.showcase import FOLDER, ExampleCase
 from kitsseg.system.files import replacing
-from kitsseg.training.attention_maps import attention_maps, attention_maps_3d
+from kitsseg.training.attention_maps import attention_maps
 
 MAX_SIDE, MAX_SLICES = 256, 80
 # Margin around the labels in slices, and around the body in pixels.
@@ -92,15 +92,13 @@ def write(
             area = labels.mask(masks["prediction"], labels.target).sum((1, 2))
         start = int(area.argmax())
         image = to_grey(np.asarray(stored[z]), window.low_hu, window.high_hu)
+        patch = data.plan.patch if isinstance(data, PatchDataModule) else None
+        found = attention_maps(net, window, stored, int(z[start]), data.neighbours, patch, trainer)
+        gates, grids = [plane for plane, _ in found], [side for _, side in found]
         if isinstance(data, PatchDataModule):
-            found = attention_maps_3d(net, window, stored, int(z[start]), data.plan.patch, trainer)
-            gates, grids = [plane for plane, _ in found], [side for _, side in found]
             z = np.asarray((z + 0.5) * data.store.grid(number).native[0] / len(stored), int)
         else:
             masks = {name: data.store.grid(number).fit_label(mask) for name, mask in masks.items()}
-            maps = attention_maps(net, window, stored, int(z[start]), data.neighbours, trainer)
-            gates = [resize_map(alpha, image.shape[1:]) for alpha in maps]
-            grids = [(alpha.shape[0], alpha.shape[1]) for alpha in maps]
         image, masks, gates = _shrink(*_crop(image, masks, gates))
         save(folder / FOLDER, ExampleCase(role, case, z, image, masks, start, gates, grids))
 
@@ -141,13 +139,6 @@ def to_grey(image_hu: Array, low_hu: float, high_hu: float) -> npt.NDArray[np.ui
     share = (image_hu.astype(np.float32) - low_hu) / (high_hu - low_hu)
     grey: npt.NDArray[np.uint8] = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
     return grey
-
-
-def resize_map(alpha: Array, shape: tuple[int, ...]) -> Array:
-    """Resize a map ``[h, w]`` of a padded slice to the unpadded slice, ``shape``."""
-    height, width = (-(-side // DIVISOR) * DIVISOR for side in shape)
-    padded = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_NEAREST)
-    return padded[: shape[0], : shape[1]]
 
 
 def body_box(image: Array, *masks: Array) -> tuple[slice, slice]:

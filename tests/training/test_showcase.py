@@ -10,6 +10,7 @@ import torch
 
 from kitsseg.data.io.nifti.read import read_label_volume
 from kitsseg.data.io.nifti.write import save_volume
+from kitsseg.data.labels import AIR_HU
 from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.models.window import Window
 from kitsseg.reporting import showcase
@@ -63,33 +64,39 @@ def test_coefficients_equal_those_of_the_gates_in_order_of_computation() -> None
     torch.manual_seed(0)
     net = AttentionUNet(width=4, depth=2, gate_first=True).eval()
     images = np.random.default_rng(0).integers(-100, 300, (3, 32, 64)).astype(np.int16)
-    deep, shallow = attention_maps(net, WINDOW, images, 1, 0, CPU)
-    assert deep.shape == (16, 32) and shallow.shape == (32, 64)
+    (deep, deep_side), (shallow, side) = attention_maps(net, WINDOW, images, 1, 0, None, CPU)
+    assert deep_side == (16, 32) and side == (32, 64) and deep.shape == shallow.shape == (32, 64)
     with torch.inference_mode():  # the encoder by hand, up to the deepest gate
         x = WINDOW(torch.from_numpy(images[1:2, None]))
         first = net.encoder[0](x)
         second = net.encoder[1](net.pools[0](first))
         bottom = net.bottleneck(net.pools[1](second))
         expected = net.gates[0].coefficients(second, bottom)[0, 0].numpy()
-    np.testing.assert_allclose(deep, expected, atol=1e-6)
+    np.testing.assert_allclose(deep, expected.repeat(2, axis=0).repeat(2, axis=1), atol=1e-6)
     assert not net.gates[0]._forward_hooks  # the hooks are removed
-    assert attention_maps(UNet(width=4, depth=2).eval(), WINDOW, images, 1, 0, CPU) == []
+    assert attention_maps(UNet(width=4, depth=2).eval(), WINDOW, images, 1, 0, None, CPU) == []
 
 
 def test_coefficients_of_monai_gates() -> None:
     nets = pytest.importorskip("monai.networks.nets")
     net = nets.AttentionUnet(2, 1, 3, channels=(4, 8, 16), strides=(2, 2)).eval()
     images = np.random.default_rng(0).integers(-100, 300, (2, 32, 32)).astype(np.int16)
-    maps = attention_maps(net, WINDOW, images, 0, 0, CPU)
-    assert [alpha.shape for alpha in maps] == [(16, 16), (32, 32)]
-    assert all(0 <= alpha.min() < alpha.max() <= 1 for alpha in maps)
+    maps = attention_maps(net, WINDOW, images, 0, 0, None, CPU)
+    assert [side for _, side in maps] == [(16, 16), (32, 32)]
+    assert all(0 <= alpha.min() < alpha.max() <= 1 for alpha, _ in maps)
 
 
-def test_maps_are_cropped_to_the_slice_and_slices_to_the_body() -> None:
-    wide = training_showcase.resize_map(
-        np.array([[0.0, 1.0]], np.float32), (32, 40)
-    )  # padded to 64 columns
-    assert wide.shape == (32, 40) and (wide[:, :32] == 0).all() and (wide[:, 32:] == 1).all()
+def test_maps_are_cropped_to_the_slice() -> None:
+    net = AttentionUNet(width=4, depth=2, gate_first=True).eval()
+    images = np.random.default_rng(0).integers(-100, 300, (1, 32, 64)).astype(np.int16)
+    images[..., 40:] = AIR_HU
+    whole = attention_maps(net, WINDOW, images, 0, 0, None, CPU)
+    cropped = attention_maps(net, WINDOW, images[..., :40], 0, 0, None, CPU)  # padded to 64 columns
+    for (expected, side), (found, own) in zip(whole, cropped, strict=True):
+        assert side == own and np.array_equal(found, expected[:, :40])
+
+
+def test_slices_are_cropped_to_the_body() -> None:
     image = np.zeros((2, 50, 60), np.uint8)
     image[1, 20:30, 10:12] = 9
     assert training_showcase.body_box(image) == (slice(16, 34), slice(6, 16))
