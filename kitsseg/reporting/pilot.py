@@ -47,7 +47,10 @@ def _from_runs(folder: Path, region: str | None) -> tuple[Pilot, str]:
     rows = group_runs(records)
     if len(rows) != 2:
         names = ", ".join(row.label for row in rows) or "none"
-        raise ValueError(f"runs={folder}: a pilot has two models, this one has {len(rows)} ({names})")
+        raise ValueError(
+            f"runs={folder}: a pilot has two models, this one has {len(rows)} ({names}); set the folder "
+            "of a sweep over two models"
+        )
     region = region or rows[0].labels.target
     if region not in rows[0].labels.regions:
         known = ", ".join(rows[0].labels.regions)
@@ -87,7 +90,7 @@ def _from_csv(path: Path) -> Pilot:
 
 def _pilot(values: Values, where: str, hours: float | None = None, hardware: str = "") -> Pilot:
     if len(values) != 2:
-        raise ValueError(f"runs={where}: a pilot has two models, this one has {len(values)}")
+        raise ValueError(f"runs={where}: a pilot has two models, this one has {len(values)}; keep two")
     (first, a), (second, b) = values.items()
     seeds = sorted(set(a) & set(b))
     if len(seeds) < 2:

@@ -30,7 +30,8 @@ def count() -> int:
 def reserved(number: int, names: list[str]) -> Iterator[list[str]]:
     """Reserve ``number`` of the named GPUs by lock files; wait until enough are free."""
     if number > len(names):
-        raise ValueError(f"trainer.devices={number}: this machine has {len(names)} GPUs to use")
+        lack = f"this machine has {len(names)} GPUs to use"
+        raise ValueError(f"trainer.devices={number}: {lack}; set at most {len(names)}")
     # SLURM jobs on one machine may give different GPUs the same name.
     job = os.environ.get("SLURM_JOB_ID", "")
     locks = Path(tempfile.gettempdir()) / f"kitsseg-gpus-{os.getuid()}{job and '-'}{job}"

@@ -44,7 +44,7 @@ def in_memory(image: ImageLike, spacing_mm: Sequence[float] | None, offset_hu: i
     if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise ValueError(
             f"image has shape {values.shape} and type {values.dtype}; expected numbers of shape "
-            "[S, H, W], all at least 1"
+            "[S, H, W] with sides that are all at least 1"
         )
     if not np.isfinite([values.min(), values.max()]).all():
         raise ValueError("image has NaN or infinite values; replace them by air, -1024 HU")

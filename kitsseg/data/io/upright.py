@@ -44,7 +44,7 @@ def _slices_last(layout: Layout) -> Layout:
     cosines = np.abs(directions.T @ directions)
     orders = [order for order in ((0, 1, 2), (0, 2, 1), (1, 2, 0)) if cosines[order[:2]] <= MAX_SHEAR]
     if not orders:
-        raise ValueError("upright: no two axes of the volume are perpendicular")
+        raise ValueError("upright: no two axes of the volume are perpendicular; set upright=false")
     order = max(orders, key=lambda order: round(abs(directions[2, order[2]]), 3))
     i, j, k = (layout.shape[axis] for axis in order)
     affine, change = layout.affine[:, [*order, 3]], layout.change[[*order]]
