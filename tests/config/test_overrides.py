@@ -9,7 +9,9 @@ from tests.helpers.commands import find_problems
 
 @pytest.mark.parametrize("line", ["callbacks.stop._target_=x.Y", "logger.more.save_dir=x"])
 def test_entry_of_the_users_own_is_added_with_a_plus_sign(line: str) -> None:
-    assert find_problems("train", [line]) == [f"{line.partition('=')[0]}: no such key; add it with +{line}"]
+    assert find_problems("train", [line]) == [
+        f"{line.partition('=')[0]}: no such key; add it with +{line}"
+    ]
 
 
 def test_many_similar_keys_are_not_listed() -> None:
