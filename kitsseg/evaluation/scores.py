@@ -42,8 +42,7 @@ def score_pair(
             label = np.zeros_like(truth.label)
         else:
             prediction = read_label_volume(pair.prediction, predicted, "write it again")
-            remedy = "write it on the grid of the case's own image"
-            check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth", remedy)
+            check_same_grid(pair.prediction, prediction.layout, truth.layout, "truth")
             label = prediction.label
         score_label = partial(
             score, truth=truth.label, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm,

@@ -98,7 +98,7 @@ def unreadable(case: Case) -> None:
 
 IMAGE, LABEL = "imaging", "segmentation"
 # First words of the remedies.
-REMEDIES = "fetch|replace|allow|export|convert|correct|relabel|set|exchange"
+REMEDIES = "fetch|write|replace|allow|export|convert|correct|relabel|set|exchange"
 MALFORMED: dict[str, tuple[Callable[[Case], object], str, str]] = {
     "empty file": (lambda c: c.image.write_bytes(b""), IMAGE, "is empty"),
     "html page": (

@@ -56,14 +56,9 @@ class LabelVolume:
     layout: Layout
 
 
-def check_same_grid(
-    path: Path,
-    layout: Layout,
-    other: Layout,
-    whose: str = "image",
-    remedy: str = "fetch both files again",
-) -> None:
+def check_same_grid(path: Path, layout: Layout, other: Layout, whose: str = "image") -> None:
     """Raise `ValueError` unless the label ``path`` has the grid ``other`` of its image or ``whose``."""
+    remedy = "write it on the grid of the case's own image"
     if layout.turned_shape != other.turned_shape:
         raise ValueError(
             f"{path}: has shape {layout.turned_shape}, its {whose} {other.turned_shape}; {remedy}"
