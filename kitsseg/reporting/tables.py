@@ -9,6 +9,7 @@ from kitsseg.data.labels import Labels
 from kitsseg.evaluation.metrics import case_mean
 from kitsseg.reporting import comparisons, formats, regions, strata
 from kitsseg.reporting.comparisons import Comparison
+from kitsseg.reporting.configurations import mixed
 from kitsseg.reporting.formats import interval, number, words
 from kitsseg.reporting.run_record import Record
 from kitsseg.reporting.runs import Job
@@ -122,6 +123,7 @@ def note(done: Study) -> str:
         text += f". Only seed {seeds[0]} was run, so the interval excludes variation between seeds. "
     else:
         text += ". They exclude variation between seeds. "
+    text += mixed(done.rows)
     if any(row.folds > 1 for row in done.rows):
         text += (
             "Folds of one model are pooled: a case's validation score comes from the fold that "

@@ -10,16 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 from kitsseg.reporting import comparisons, regions, strata, tables
+from kitsseg.reporting.configurations import differing, flatten
 from kitsseg.reporting.formats import title, words
 from kitsseg.reporting.html import findings, plots, trace
 from kitsseg.reporting.html.markup import Html, el, folded_text, html_table, join, link, plot_grid
 from kitsseg.reporting.runs import Job
 from kitsseg.reporting.sites.combine import Pooled
-from kitsseg.reporting.table_rows import Row, target_words, without_module
+from kitsseg.reporting.table_rows import Row, target_words
 from kitsseg.reporting.tables import Study
-
-# Keys that do not influence the scores or that differ between the runs of one row, and such sections.
-IGNORED_KEYS, IGNORED_SECTIONS = ("seed", "split.fold"), ("paths.", "logger.")
 
 
 def summary(jobs: Sequence[Job], study: Study, pooled: Sequence[Pooled]) -> Iterator[Html]:
@@ -195,13 +193,7 @@ def _epochs(epochs: Mapping[str, Any]) -> str:
 def configurations(rows: Sequence[Row]) -> Iterator[Html]:
     """Yield the differences between the rows' configurations, then each configuration in full."""
     flat = [flatten(row.runs[0].config) for row in rows]
-    body = [
-        [name, *(el("code", values.get(name, "–")) for values in flat)]
-        for name in dict.fromkeys(name for values in flat for name in values)
-        if len({values.get(name) for values in flat}) > 1
-        and name not in IGNORED_KEYS
-        and not name.startswith(IGNORED_SECTIONS)
-    ]
+    body = [[name, *(el("code", values.get(name, "–")) for values in flat)] for name in differing(flat)]
     if not all(flat):
         yield el("p", "Evaluations and shared files hold no configuration.")
     elif len(rows) == 1:
@@ -229,15 +221,3 @@ def environment(rows: Sequence[Row]) -> Html:
         columns = {"All rows": first}
     body = zip(names, *columns.values(), strict=True)
     return html_table(["Property", *columns], body, "Environment", "config")
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return dotted keys with their values as text; class paths of kitsseg lose their module."""
-    out: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            out |= flatten(value, f"{prefix}{name}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            out[f"{prefix}{name}"] = without_module(text) if name == "_target_" else text
-    return out

@@ -1,0 +1,56 @@
+"""Compare the configurations of runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kitsseg.reporting.table_rows import Row, without_module
+
+# Keys that do not influence the scores or that differ between the runs of one row, and such sections.
+IGNORED_KEYS, IGNORED_SECTIONS = ("seed", "split.fold"), ("paths.", "logger.")
+# The same for the runs of one row, which can come from several commands.
+FREE_KEYS = ("name", "data.workers", "data.prepare_workers", "data.prepared")
+MAX_KEYS = 3
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return dotted keys with their values as text; class paths of kitsseg lose their module."""
+    out: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            out |= flatten(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            out[f"{prefix}{name}"] = without_module(text) if name == "_target_" else text
+    return out
+
+
+def differing(flat: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the keys whose values are not equal in all configurations."""
+    return [
+        name
+        for name in dict.fromkeys(name for values in flat for name in values)
+        if len({values.get(name) for values in flat}) > 1
+        and name not in IGNORED_KEYS
+        and not name.startswith(IGNORED_SECTIONS)
+    ]
+
+
+def mixed(rows: Sequence[Row]) -> str:
+    """Return a sentence for each row whose runs differ in more than the seed and the fold.
+
+    They have the same overrides, but for example an experiment file that was edited between them. Keys
+    that another version of kitsseg lacks are not compared.
+    """
+    text = ""
+    for row in rows:
+        flat = [flatten(run.config) for run in row.runs]
+        known = set.intersection(*map(set, flat)) - {*FREE_KEYS}
+        names = [name for name in differing(flat) if name in known]
+        parts = [
+            f"{name} ({', '.join(dict.fromkeys(values[name] for values in flat))})"
+            for name in names[:MAX_KEYS]
+        ]
+        parts += [f"{len(names) - MAX_KEYS} more keys"] if len(names) > MAX_KEYS else []
+        text += f"The runs of {row.label} also differ in {', '.join(parts)}. " if parts else ""
+    return text
