@@ -254,7 +254,7 @@ def group_runs(runs: Sequence[Record]) -> list[Row]:
     """
     groups: dict[tuple[str, tuple[str, ...]], list[Record]] = {}
     several = len({run.site for run in runs}) > 1
-    ignored = ("model=", "split.fold=", *(PLACES if several else FREE))
+    ignored = ("model=", "seed=", "split.fold=", *(PLACES if several else FREE))
     for run in runs:
         kept = (o for o in run.overrides if not o.lstrip("+").startswith(ignored))
         key = run.site, (run.model, *sorted(map(without_module, kept)))
