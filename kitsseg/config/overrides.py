@@ -84,6 +84,9 @@ class _Composer:
         except Exception as error:  # an invalid YAML file raises the errors of its parser
             first = [lines[0] for o in parsed if (lines := self._values(o))]
             return [self._explain(first if multirun else fixed, error)]
+        if hydra.job.chdir:
+            where = "in the folder of the job"
+            return [f"hydra.job.chdir=true: relative paths would be searched {where}; remove it"]
         if multirun := multirun or hydra.mode == RunMode.MULTIRUN:
             if distributed.world_size() > 1:
                 return ["a sweep starts the ranks of its jobs itself; start it without torchrun or srun"]

@@ -23,3 +23,8 @@ def test_quotes_of_the_remedy_are_those_of_a_shell(folder: str) -> None:
     (problem,) = find_problems("train", [f"data.root={folder}"])
     (line,) = shlex.split(problem.partition("quote the value: ")[2])
     assert find_problems("train", [line]) == []
+
+
+def test_jobs_run_in_the_folder_of_the_command() -> None:
+    (problem,) = find_problems("train", ["hydra.job.chdir=true", "init_from=best.ckpt"])
+    assert problem.startswith("hydra.job.chdir=true: relative paths would be searched in the folder of")
