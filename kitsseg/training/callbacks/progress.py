@@ -24,11 +24,13 @@ class EpochLine(pl.Callback):
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
         self.start, self.first_epoch, self.lr = 0.0, 0, 0.0
+        self.validated = False  # in this epoch
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.start, self.first_epoch = time.monotonic(), trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.validated = False
         if trainer.is_global_zero:
             title = f"epoch {trainer.current_epoch + 1}"
             self.bar = tqdm(total=trainer.num_training_batches, desc=title, leave=False, disable=None)
@@ -39,6 +41,9 @@ class EpochLine(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if self.bar is not None:
             self.bar.update()
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.bar is None:
@@ -53,7 +58,7 @@ class EpochLine(pl.Callback):
             f"{stage} {done}/{total}, {clock(seconds * max(0, total - done))} left",
             f"loss {values.get('train/loss', float('nan')):.3f}",
         ]
-        if "val/loss" in values:
+        if self.validated and "val/loss" in values:
             named = (f"val/{region}_dice" for region in getattr(module, "labels", KITS19).table_regions)
             dice = [f"{n[4:-5]} {values[n]:.3f}" for n in named if n in values][:MAX_REGIONS]
             parts += [", ".join(dice), f"val loss {values['val/loss']:.3f}"]
