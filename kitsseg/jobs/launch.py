@@ -4,7 +4,6 @@ Each process runs ``python -m kitsseg.train`` and reads the job from a file that
 names. So no rank parses a command line or starts a sweep, and a killed job does not end the sweep.
 """
 
-import json
 import os
 import signal
 import socket
@@ -17,13 +16,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from kitsseg.jobs import failures
 from kitsseg.system import distributed, gpus, signals
-from kitsseg.system.files import write_json
+from kitsseg.system.files import write_text
 
 VARIABLE = "KITSSEG_JOB"  # environment variable with the path of the job's file
 OWNER = "KITSSEG_SWEEP"  # `process_id` of the command that runs the sweep
-JOB = ".task.json"
+JOB = ".task.yaml"  # keys of JSON are texts, but a GradientAccumulationScheduler needs numbers
 POLL_S = 0.2
 # After the first failure, the other ranks are killed after this time, in which they store theirs.
 GRACE_S = 3.0
@@ -76,13 +77,13 @@ def check_ranks(requested: int) -> None:
 def start_job(folder: Path, job: dict[str, Any], ranks: int) -> None:
     """Compute a job in ``ranks`` processes and wait for them. On GPUs, reserve one GPU per rank.
 
-    ``job`` is passed to the ranks as JSON; ``job["config"]`` is the configuration.
+    ``job`` is passed to the ranks in a file; ``job["config"]`` is the configuration.
 
     Raises:
         JobFailedError: a process failed; all others have been ended.
     """
     path = folder / JOB
-    write_json(path, {**job, "parent": os.getpid()})
+    write_text(path, OmegaConf.to_yaml({**job, "parent": os.getpid()}))
     processes: list[subprocess.Popen[bytes]] = []
     try:
         with _devices(job["config"]["trainer"], ranks) as env, socket.socket() as probe:
@@ -182,7 +183,7 @@ def run_rank(work: Callable[[dict[str, Any]], None]) -> bool:
         return False
     path = Path(name)
     signals.ignore_cluster_signals()
-    job = json.loads(path.read_text())
+    job: Any = OmegaConf.to_container(OmegaConf.load(path))
     threading.Thread(target=_end_with, args=[job["parent"]], daemon=True).start()
     try:
         work(job)

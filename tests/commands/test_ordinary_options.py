@@ -121,6 +121,13 @@ def test_init_from_and_resume_from_another_run(tmp_path: Path) -> None:
     assert all(torch.allclose(weights[0][n], weights[1][n], atol=1e-6) for n in trained)
 
 
+def test_keys_that_are_numbers_reach_the_jobs_of_a_sweep(tmp_path: Path) -> None:
+    accumulate = "_target_: pytorch_lightning.callbacks.GradientAccumulationScheduler, scheduling"
+    options = [f"+callbacks.own={{{accumulate}: {{0: 1, 1: 2}}}}", "logger=none", "finetune=none"]
+    done = command(tmp_path, "-m", *SMALL, "model=unet", *options)
+    assert done.returncode == 0, done.stderr
+
+
 CALLBACKS = "pytorch_lightning.callbacks"
 OWN = "tests.commands.test_ordinary_options"
 

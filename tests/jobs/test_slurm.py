@@ -80,4 +80,4 @@ def test_slurm_tasks_are_ranks_of_a_3d_network_and_one_job_times_out_and_one_fai
     assert "val/loss is nan" in diverged.reason
     assert run_record.read(fine.folder / "result.json").config["data"]["patch"] == [8, 32, 32]
     assert done.returncode == 1 and "# Table 1" in done.stdout
-    assert not list(fine.folder.glob(".task.json"))
+    assert not list(fine.folder.glob(".task.yaml"))

@@ -30,7 +30,7 @@ def test_what_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytes
 
 
 def test_only_what_has_a_temporary_name_is_removed(tmp_path: Path) -> None:
-    kept = [".lock", "12-a.json", ".task.json", "wandb/.x-1", "b/.123-c/d.txt"]
+    kept = [".lock", "12-a.json", ".task.yaml", "wandb/.x-1", "b/.123-c/d.txt"]
     for name in [*kept, ".12-last.ckpt", "b/.4567-case_00001.nii.gz"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
