@@ -18,7 +18,7 @@ from kitsseg.system.files import file_version, fingerprint, write_json
 CONFIG, PHASES, LOCK = "config.json", "phases.json", ".lock"
 PLAN = "plan.json"  # spacing and patch that a data module chose
 CASES = "cases.json"  # the files of each case with size, modification time and SHA-256
-CODE = "code.json"  # the same for the packages of components of the user's own
+CODE = "code.json"  # the same for files that settings name, and for packages of the user's own
 # Child processes can hold the lock of a killed process for some seconds.
 WAIT_S = 20.0
 # Settings that do not affect results; they may differ when a job is resumed.
@@ -87,13 +87,14 @@ def is_trial(settings: Mapping[str, Any]) -> bool:
     return bool(settings.get("trainer", {}).get("fast_dev_run"))
 
 
-def own_code(settings: Any) -> dict[str, dict[str, Any]]:
-    """Return the versions of the source files of each package of the user's own that is configured.
+def own_files(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the versions of the files that the settings name, by key or package.
 
+    These are files such as ``init_from``, and the source files of each package of the user's own.
     Packages in ``site-packages``, of Python itself and kitsseg are not included.
     """
     names = {target.partition(".")[0] for target in _targets(settings)} - sys.stdlib_module_names
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, list[Path]] = {}
     for name in sorted(names - {"kitsseg", "__main__"}):
         spec = find_spec(name)
         folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -101,8 +102,15 @@ def own_code(settings: Any) -> dict[str, dict[str, Any]]:
         if spec and not folders and spec.origin:
             files = [Path(spec.origin)]
         if files and not {"site-packages", "dist-packages"} & {*files[0].parts}:
-            found[name] = {str(path): [*file_version(path), fingerprint(path)] for path in files}
-    return found
+            found[name] = files
+    for key, value in _flatten(settings).items():
+        with suppress(OSError):  # the text is too long for a path
+            if isinstance(value, str) and "." in value and Path(value).expanduser().is_file():
+                found[key] = [Path(value).expanduser()]
+    return {
+        name: {str(path): [*file_version(path), fingerprint(path)] for path in files}
+        for name, files in found.items()
+    }
 
 
 def _targets(values: Any) -> Iterator[str]:
@@ -117,7 +125,7 @@ def _targets(values: Any) -> Iterator[str]:
 
 
 def changed_inputs(folder: Path) -> str:
-    """Return a line about the cases and own packages that have changed since the job started.
+    """Return a line about the cases, files and own packages that have changed since the job started.
 
     It is empty if none has. Missing files do not count, because a finished run does not need its data,
     and neither do copies that differ only in their modification time.
@@ -161,7 +169,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
             (folder / name).unlink(missing_ok=True)
     write_json(folder / CONFIG, settings)
     if not (folder / "checkpoints").exists():
-        write_json(folder / CODE, own_code(settings))
+        write_json(folder / CODE, own_files(settings))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = FREE) -> list[str]:

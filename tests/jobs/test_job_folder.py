@@ -187,7 +187,7 @@ def test_own_code_that_changed_since_the_run(
     monkeypatch.syspath_prepend(str(tmp_path))
     inner = {"_target_": "torch.nn.Identity", "parts": [{"_target_": "minepkg.net.Net"}]}
     settings = {**SETTINGS, "model": {"_target_": "kitsseg.models.unet.UNet", "inner": inner}}
-    assert list(job_folder.own_code(settings)) == ["minepkg"]
+    assert list(job_folder.own_files(settings)) == ["minepkg"]
     folder = tmp_path / "job"
     folder.mkdir()
     job_folder.claim(folder, settings)
@@ -201,6 +201,20 @@ def test_own_code_that_changed_since_the_run(
     with caplog.at_level("INFO", "kitsseg"):
         assert sweep.guard(lambda: None, folder, settings, {})
     assert "minepkg: changed since this run was started; choose another name= to train" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["init_from", "split"])
+def test_named_file_that_changed_since_the_run(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.ckpt"
+    path.write_text("a")
+    settings = {**SETTINGS, key: str(path) if key == "init_from" else {"path": str(path)}}
+    folder = tmp_path / "job"
+    folder.mkdir()
+    job_folder.claim(folder, {**settings, "shallow": "a.b" * 200})
+    assert job_folder.changed_inputs(folder) == ""
+    path.write_text("b")
+    name = key if key == "init_from" else "split.path"
+    assert job_folder.changed_inputs(folder) == f"{name}: changed since this run was started"
 
 
 def test_a_trial_starts_from_scratch(tmp_path: Path) -> None:
