@@ -127,6 +127,10 @@ def fit(
 
 def check_other_run(task: SegmentationTask, path: Path, max_epochs: int | None) -> None:
     """Raise `ValueError` unless ``task`` can continue from the ``last.ckpt`` of another run."""
+    if path.name == "best.ckpt":
+        raise ValueError(
+            f"resume_from={path}: was written before its epoch ended; use the last.ckpt beside it"
+        )
     checks.fitting_weights(task.net, path, True, "resume_from")
     content = checkpoint.read(path)
     trained = content["epoch"] + 1

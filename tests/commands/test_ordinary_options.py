@@ -112,6 +112,8 @@ def test_init_from_and_resume_from_another_run(tmp_path: Path) -> None:
         and "its optimizer has lr=0.001, not 1e-05; set optimizer.lr" in slower.stderr
     )
     best = last.with_name("best.ckpt")
+    refused = command(tmp_path, *SMALL, *more, "name=best", f"resume_from='{best}'")
+    assert refused.returncode == 1 and "use the last.ckpt beside it" in refused.stderr
     started = [*SMALL, "model=unet", "logger=none", "finetune=none", "name=init", "trainer.max_epochs=1"]
     done = command(tmp_path, *started, f"init_from='{best}'", "optimizer.lr=1e-12")
     assert done.returncode == 0, done.stderr

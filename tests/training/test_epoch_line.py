@@ -24,8 +24,12 @@ def test_line_fits_into_the_terminal(columns: int, shown: int, monkeypatch: pyte
 
 
 def test_line_of_an_epoch_without_validation_shows_no_earlier_metrics(
-    block_cases: list[Case], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    block_cases: list[Case],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=3, check_val_every_n_epoch=2, callbacks=[EpochLine()], **options
