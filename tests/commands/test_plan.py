@@ -22,7 +22,8 @@ def plan(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def values(seed: int, model: int) -> list[float]:
     cases = np.random.default_rng(0).random(12) / 2
-    return list(cases + np.random.default_rng([seed, model]).normal(0.1 * model, 0.05, 12))
+    noise = np.random.default_rng([seed, model]).normal(0.1 * model, 0.05, 12)
+    return list(np.clip(cases + noise, 0, 1))
 
 
 def write_runs(folder: Path, seeds: int = 2) -> None:

@@ -33,6 +33,7 @@ SWEEP = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_failing_jobs_end_while_others_complete_and_are_not_repeated(tmp_path: Path) -> None:
     # In jobs with two ranks, rank 1 raises while rank 0 waits for it.
     done = start(tmp_path, *SWEEP, env={"KILL": "train:1", "KILL_RANK": "1", "KILL_BY": "error"})
