@@ -173,7 +173,7 @@ def requested_cases(cases: Any, submission: bool, found: "Found") -> Requested |
 
     ``cases`` holds ids of ``found``, KiTS case numbers or ranges of them, names of parts of KiTS19, or a
     run's ``split.json``, with ``:test`` for its test cases.
-    Raises `ValueError` for an unknown id, and if a submission would hold another case.
+    Raises `ValueError` for an unknown id, and if a submission would hold another case or none.
     """
     if cases is None and not submission:
         return None
@@ -196,6 +196,11 @@ def requested_cases(cases: Any, submission: bool, found: "Found") -> Requested |
             ) from error
     if submission and (labelled := numbers - set(parse_cases("test"))):
         raise ValueError(f"cases: {min(labelled)} is not a test case; a submission holds 210-299")
+    if submission and numbers.isdisjoint(case_number(Path(name).name) for name in known):
+        raise ValueError(
+            "submission=true: the input has none of the requested test cases of KiTS19 (case_00210 to "
+            "case_00299); omit submission=true"
+        )
     return {*names, *numbers}
 
 

@@ -95,6 +95,9 @@ def test_submission_contains_the_test_cases(
     assert "predictions.zip is not written" in said.err and not (out / "predictions.zip").exists()
     with pytest.raises(ValueError, match="cases: 7 is not a test case; a submission holds 210-299"):
         predict(guesser, tmp_path / "raw", out, "submission=true", "cases=7")
+    with pytest.raises(ValueError, match="submission=true: the input has none of the requested test"):
+        predict(guesser, tmp_path / "raw" / "case_00007", tmp_path / "other", "submission=true")
+    assert not (tmp_path / "other").exists()
 
 
 def test_unwritable_output_is_reported_in_one_line(guesser: Path, blocks: Path, tmp_path: Path) -> None:
