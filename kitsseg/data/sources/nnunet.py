@@ -163,9 +163,18 @@ def _in_folders(root: Path, content: Mapping[str, Any]) -> list[tuple[str, Path,
         return [(name, root / case["images"][0], root / case["label"]) for name, case in files]
     ending = content.get("file_ending", ENDINGS[0])
     images = _images_in(root / IMAGES, ending)
+    named = {path.name for path in images.values()}
+    files = sorted(path.name for path in (root / IMAGES).glob("[!.]*") if nifti_ending(path.name))
+    if others := [name for name in files if name not in named]:
+        problem = f"{shown(others)} must be named like NAME{CHANNEL}{ending}"
+        raise ValueError(f"{root / IMAGES}: {problem}; rename it, or correct file_ending in {DATASET}")
     known = {path.name for path in (root / LABELS).glob(f"[!.]*{ending}")}
-    if alone := sorted(known - {f"{name}{ending}" for name in images}):
+    wanted = {f"{name}{ending}" for name in images}
+    if alone := sorted(known - wanted):
         raise ValueError(f"{root / LABELS}: no image for {shown(alone)}; add it, or remove the label")
+    if missing := sorted(wanted - known):
+        remedy = f"add it, or move its image to {TEST_IMAGES}"
+        raise ValueError(f"{root / LABELS}: {shown(missing)} is missing; {remedy}")
     return [(name, image, root / LABELS / f"{name}{ending}") for name, image in images.items()]
 
 

@@ -87,18 +87,27 @@ def test_a_wrong_dataset_json_is_one_line(
 def test_files_that_do_not_fit_are_refused(block_cases: list[Case], tmp_path: Path) -> None:
     root = nnunet(tmp_path, block_cases)
     (root / "labelsTr" / "case_00002.nii.gz").unlink()
-    with pytest.raises(
-        ValueError, match="dataset.json: 1 of 12 files are missing: .*case_00002.nii.gz;"
-    ):
+    with pytest.raises(ValueError, match="labelsTr: case_00002.nii.gz is missing; add it, or move its"):
         NnUNet().cases(root)
     (root / "imagesTr" / "case_00002_0000.nii.gz").unlink()
     with pytest.raises(ValueError, match="numTraining=6, but there are 5 training cases"):
         NnUNet().cases(root)
     (root / "imagesTr" / "case_00003_0000.nii.gz").rename(root / "imagesTr" / "case_00003.nii.gz")
+    with pytest.raises(ValueError, match="case_00003.nii.gz must be named like NAME_0000.nii.gz; "):
+        NnUNet().cases(root)
+    (root / "imagesTr" / "case_00003.nii.gz").unlink()
     with pytest.raises(ValueError, match="labelsTr: no image for case_00003.nii.gz; add it, or remove"):
         NnUNet().cases(root)
     link(block_cases[0].image, root / "imagesTr" / "case_00003_0001.nii.gz")
     with pytest.raises(ValueError, match="case_00003_0001.nii.gz: is another channel; keep _0000"):
+        NnUNet().cases(root)
+
+
+def test_an_image_with_another_ending_is_refused(block_cases: list[Case], tmp_path: Path) -> None:
+    root = nnunet(tmp_path, block_cases[:2], numTraining=1)
+    (root / "imagesTr" / "case_00001_0000.nii.gz").rename(root / "imagesTr" / "case_00001_0000.nii")
+    (root / "labelsTr" / "case_00001.nii.gz").rename(root / "labelsTr" / "case_00001.nii")
+    with pytest.raises(ValueError, match="imagesTr: case_00001_0000.nii must be named like NAME_0000"):
         NnUNet().cases(root)
 
 
