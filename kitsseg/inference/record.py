@@ -67,7 +67,7 @@ class OutputFiles:
         return {k: self.folder / place / f"{scan.name}{ending}" for k, (place, ending) in kinds.items()}
 
     def check_inputs_are_kept(self, source: Path, scans: Sequence[Scan]) -> None:
-        """Raise `ValueError` if a result would overwrite an input file, on any file system.
+        """Raise `ValueError` if a result would overwrite or be read as an input, on any file system.
 
         ``source`` may be a table of cases.
         """
@@ -79,6 +79,9 @@ class OutputFiles:
         for path in results:
             if name_key(str(path.resolve())) in keys:
                 raise ValueError(f"output={self.folder} would overwrite {path}; name another folder")
+        if source.is_dir() and name_key(str(self.folder.resolve())) in keys:
+            problem = "is the folder of the input, so the next run would read its results as images"
+            raise ValueError(f"output={self.folder} {problem}; name another folder")
 
 
 def segment_scan(scan: Scan, image: Image, segmenter: Segmenter, files: OutputFiles) -> Entry:

@@ -130,6 +130,17 @@ def test_an_image_is_never_overwritten(guesser: Path, odd: Path, tmp_path: Path)
     assert predict(guesser, tmp_path / "uncertainty" / "good.nii.gz", tmp_path) == 0
 
 
+def test_the_folder_of_the_input_takes_no_results(guesser: Path, tmp_path: Path) -> None:
+    """nnU-Net's images would lie beside labels without ``_0000``, which the next run would read."""
+    folder = tmp_path / "imagesTs"
+    folder.mkdir()
+    ct(folder, "a_0000.nii.gz", blocky(0)[0])
+    with pytest.raises(ValueError, match="is the folder of the input, so .*; name another folder"):
+        predict(guesser, folder, folder)
+    assert [path.name for path in folder.iterdir()] == ["a_0000.nii.gz"]
+    assert predict(guesser, folder, folder / "results", "quicklook=false") == 0
+
+
 def test_requested_case_with_two_files_is_reported(
     guesser: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
