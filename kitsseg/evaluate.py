@@ -168,15 +168,15 @@ def report(evaluation: dict[str, Any], expected: int, output: Path) -> int:
     """Print the means and one line per problem; return the exit code."""
     from kitsseg.evaluation.record import CSV, JSON, POSTPROCESSED, table
 
-    summary = evaluation["summary"]
+    summary, target = evaluation["summary"], evaluation["settings"]["labels"]["target"]
     print(f"{len(evaluation['cases'])} of {expected} cases evaluated; mean or median [95 % interval]")
     if evaluation["missing"] and evaluation["settings"]["missing"] == "zero":
         print(f"no prediction, scored as empty: {', '.join(evaluation['missing'])}")
     if POSTPROCESSED in summary:
-        print(f"\nas predicted\n{table(summary['as_predicted'])}")
-        print(f"\npost-processed\n{table(summary[POSTPROCESSED])}")
+        print(f"\nas predicted\n{table(summary['as_predicted'], target)}")
+        print(f"\npost-processed\n{table(summary[POSTPROCESSED], target)}")
     else:
-        print(table(summary["as_predicted"]))
+        print(table(summary["as_predicted"], target))
     if looks := evaluation.get("test_looks"):
         print(f"\nthese test cases were evaluated {looks} time{'s' if looks > 1 else ''}")
     print(f"\n{output / JSON}\n{output / CSV}")

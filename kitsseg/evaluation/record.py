@@ -162,8 +162,11 @@ def _columns(scores: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {f"{prefix}{key}": "" if value is None else value for key, value in flat.items()}
 
 
-def table(summary: Mapping[str, Any]) -> str:
-    """Return means and medians as text, with the number of cases where some are undefined."""
+def table(summary: Mapping[str, Any], target: str) -> str:
+    """Return means and medians as text, with the number of cases where some are undefined.
+
+    ``target`` is the region whose lesions are counted.
+    """
     total = max(entry["cases"] for entry in summary["volume_error_ml"].values())
     regions = list(summary["dice"])
     titles = {title: (key, "mean") for title, key in BY_REGION.items() if "dice" in key}
@@ -178,7 +181,7 @@ def table(summary: Mapping[str, Any]) -> str:
     lesions, detected = summary["lesions"], summary["detected"]
     sensitivity, false = lesions["sensitivity"], lesions["false_positives_per_case"]
     text.append(
-        f"lesions: {lesions['found']} of {lesions['truth']} found"
+        f"lesions ({target}): {lesions['found']} of {lesions['truth']} found"
         + ("" if sensitivity is None else f" (sensitivity {sensitivity:.3f})")
         + ("" if false is None else f", {false:.2f} false positives per case")
         + f"; detected in {detected['detected']} of {detected['cases']} cases with lesions"

@@ -56,9 +56,10 @@ def test_distances_and_volume_errors_have_the_interval_of_the_median() -> None:
     expected = {"mean": 16, "median": 4.5, "low": 1, "high": 100, "cases": 8}
     assert summary["hd95_mm"]["tumour"] == summary["absolute_volume_error_ml"]["tumour"] == expected
     assert set(summary["dice"]["tumour"]) == {"mean", "low", "high", "cases"}
-    text = record.table(summary)
+    text = record.table(summary, "tumour")
     assert re.search(r"\nHD95 \(mm\), median +4.5 \[1.0, 100.0\]", text)
     assert re.search(r"\nHD95 \(mm\), mean +16.0 +16.0", text)
+    assert "\nlesions (tumour): 8 of 8 found" in text
     assert re.search(r"\nvolume error \(ml\), median +-4.5 \[-100.0, -1.0\]", text)
 
 
@@ -67,4 +68,4 @@ def test_five_cases_have_a_median_without_an_interval() -> None:
     assert summary["hd95_mm"]["kidney"] == {
         "mean": 2, "median": 2, "low": None, "high": None, "cases": 5,
     }  # fmt: skip
-    assert re.search(r"\nHD95 \(mm\), median +2.0 +2.0", record.table(summary))
+    assert re.search(r"\nHD95 \(mm\), median +2.0 +2.0", record.table(summary, "tumour"))
