@@ -166,7 +166,8 @@ def print_numbers(jobs: "Sequence[Job]", cfg: DictConfig) -> int:
         needed: dict[int, set[str]] = defaultdict(set)  # cases by id of the record
         for number, row in ((n, row) for n in chosen for row in n.rows):
             for record in row.runs:
-                needed[id(record)].update(number.cases)
+                own = {case for part in record.final.values() for case in part}
+                needed[id(record)] |= own.intersection(number.cases)
         kinds = {number.name.partition("/")[0] for number in chosen}
         before = {"before", "corrected_before"}
         stages = {"train"} if kinds & {*before, "tuning"} else set()

@@ -106,7 +106,8 @@ def stratum_table(strata: Strata) -> tuple[list[str], list[list[str]]]:
     for stratum, row, cells in strata.scores:
         cases = " / ".join(dict.fromkeys(str(cell.cases) for cell in cells.values()))
         name = ("stratum", strata.name, stratum, row.name)
-        line = [Number(cases, [row], strata.members[stratum], *name, "cases")]
+        own = [case for case in strata.members[stratum] if case in row.cases("validation")]
+        line = [Number(cases, [row], own, *name, "cases")]
         line += [Number(interval(c.mean), [row], c.ids, *name, region) for region, c in cells.items()]
         lines.append([stratum, row.label, *line])
     heads = (f"Val {words(region)} [95 %]" for region in strata.scores[0][2])

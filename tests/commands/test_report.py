@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kitsseg import report
+from kitsseg.reporting.runs import Job
 from tests.helpers import forks
 from tests.helpers.commands import find_problems
 from tests.helpers.reports import report_config, traced
@@ -68,6 +69,24 @@ def test_a_number_is_printed_with_its_cases_and_runs(
         == f"run {tmp_path}/0_model=unet, seed 0, commit 0123456789ab, checkpoints/train {64 * 'c'}"
     )
     assert cases[0] == f"case case_00010, image {64 * 'a'}, label {64 * 'b'}" and len(cases) == 4
+
+
+def test_each_run_segments_only_its_own_cases_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for site, dice in (("a", [0.5, 0.6, 0.7]), ("b", [0.5, 0.6, 0.7, 0.8])):
+        write_run(tmp_path / site, record("unet", dice, dice))
+    needed: dict[str, set[str]] = {}
+
+    def rescored(job: Job, cases: set[str], *_: object) -> Job:
+        needed[job.folder.name] = cases
+        return job
+
+    monkeypatch.setattr(report, "rescored", rescored)
+    runs = {site: str(tmp_path / site) for site in "ab"}
+    assert run(runs, cell="all", recompute=True) == 0
+    expected = {"a": [1, 10, 11, 12], "b": [1, 10, 11, 12, 13]}
+    assert needed == {site: {f"{site}/case_{i:05d}" for i in ids} for site, ids in expected.items()}
 
 
 def test_an_unknown_number_is_refused(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def test_one_line_per_stratum_and_row() -> None:
         ["> 7, ≤ 10 cm", "s", "1", "0.500", "0.500"],
     ]
     assert head[0] == "Tumour diameter"
+    assert all(int(line[2]) == len(line[2].cases) for line in cells)  # the sources of the number
 
 
 def test_volumes_come_from_any_record_that_has_them() -> None:
