@@ -32,7 +32,8 @@ def caption(p: Pooled) -> str:
 
 def plot_sites(p: Pooled) -> Html:
     """Plot the means of the sites, and the mean over sites."""
-    ends = [v for mean in (*(s.mean for s in p.sites), p.combined.mean) for v in (mean.low, mean.high)]
+    of_all = p.combined.mean, p.combined.new_site
+    ends = [v for mean in (*(s.mean for s in p.sites), *of_all) for v in (mean.low, mean.high)]
     ends += [site.mean.mean for site in p.sites]
     known = [v for v in ends if not math.isnan(v)]
     low, high = min(known), max(known)
@@ -54,8 +55,7 @@ def plot_sites(p: Pooled) -> Html:
         parts += lane(frame, y, name, mean, text, mark, "plain")
     y, mean, new = TOP + LANE * len(p.sites) + 30, p.combined.mean, p.combined.new_site
     if not math.isnan(new.low):
-        ends = [min(max(v, frame.x[0]), frame.x[1]) for v in (new.low, new.high)]
-        parts.append(svg.line([(frame.px(v), y) for v in ends], "axis"))
+        parts.append(svg.line([(frame.px(v), y) for v in (new.low, new.high)], "axis"))
     text = signed(mean.mean) if p.is_difference else f"{mean.mean:.3f}"
     mark = svg.marker(frame.px(mean.mean), y, 3, f"all sites: {text}{interval_text(mean)}", extra="big")
     parts += lane(frame, y, "all sites", mean, text, mark, "row3")

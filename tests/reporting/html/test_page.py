@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kitsseg.reporting import comparisons, runs, tables
-from kitsseg.reporting.html import findings, sections, svg
+from kitsseg.reporting.html import findings, forest, sections, svg
 from kitsseg.reporting.html.markup import el, join
 from kitsseg.reporting.html.page import publish, shorten_labels
 from kitsseg.reporting.run_record import Record
@@ -208,6 +208,15 @@ def test_several_sites_are_summarised_first() -> None:
     )
     start = "Mean tumour Dice over 3 sites: b − a, +0.133 (95 % interval"
     assert len(lines) == 3 and lines[2].startswith(start)
+
+
+def test_the_range_of_a_new_site_is_drawn_in_full() -> None:
+    dice: dict[str, list[float | None]] = {"x": [0.4, 0.5], "y": [0.5, 0.6], "z": [0.6, 0.7]}
+    sites = [exchange.at_site(record("a", each, each), site) for site, each in dice.items()]
+    (pooled,) = [p for p in combine.combine(tables.study(sites)) if p.region == "tumour"]
+    y = svg.TOP + 3 * forest.LANE + 30  # of all sites, below three sites
+    (ends,) = re.findall(rf'points="([\d.]+),{y} ([\d.]+),{y}" class="axis"', forest.plot_sites(pooled))
+    assert float(ends[0]) > svg.LEFT and float(ends[1]) < svg.WIDTH - svg.RIGHT
 
 
 def test_long_labels_are_shortened_and_explained() -> None:
