@@ -47,7 +47,10 @@ def highest_mean(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list
             scored.append((mean.mean, row, f"{row.label}, {text}"))
     if len({tuple(row.validation_dice(target)) for _, row, _ in scored}) > 1:
         lines = [text for *_, text in scored[:MAX_SENTENCES]]
-        return ["The rows were validated on different cases, so their means are not comparable.", *lines]
+        text = f"The rows have a {words(target)} Dice for different cases"
+        return [f"{text}, so their means are not comparable.", *lines]
+    if not scored:
+        return [f"No validation case has a defined {words(target)} Dice."]
     if len(scored) < 2:
         return [text for *_, text in scored]
     _, row, text = max(scored, key=lambda item: item[0])

@@ -194,6 +194,14 @@ def test_rows_with_different_cases_are_not_ranked() -> None:
     assert "Highest" not in text
 
 
+def test_rows_with_an_undefined_dice_in_different_cases_are_not_ranked() -> None:
+    text = sentences(record("a", [0.5] * 3, [0.5, 0.6, None]), record("b", [0.5] * 3, [0.5, 0.6, 0.0]))
+    assert "The rows have a tumour Dice for different cases, so their means are not comparable." in text
+    undefined: list[float | None] = [None, None]
+    text = sentences(*(record(name, undefined, undefined) for name in "ab"))
+    assert text.startswith("No validation case has a defined tumour Dice.")
+
+
 def test_several_sites_are_summarised_first() -> None:
     both = [record("a", [0.5] * 3, [0.4, 0.5, 0.6]), record("b", [0.5] * 3, [0.5, 0.6, 0.8])]
     sites = [exchange.at_site(each, site) for site in ("x", "y", "z") for each in both]
