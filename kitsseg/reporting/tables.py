@@ -222,13 +222,12 @@ def best_lines(done: Study) -> list[str]:
     for best in done.best:
         chosen = "recipe" if np.isnan(best.row.optimism(best.region)) else "recipe and the epoch"
         parts.append(
-            f"{words(best.region)}: {best.row.label}, mean Dice {best.mean:.3f} ({best.corrected:.3f} "
-            f"after correction for the choice of the {chosen})"
+            f"{words(best.region)} ({len(best.cases)} cases): {best.row.label}, mean Dice "
+            f"{best.mean:.3f} ({best.corrected:.3f} after correction for the choice of the {chosen})"
         )
     if not parts:
         return []
-    cases = max(len(best.cases) for best in done.best)
-    return [f"Best of {len(done.rows)} recipes on {cases} common validation cases: {'; '.join(parts)}."]
+    return [f"Best of {len(done.rows)} recipes on common validation cases: {'; '.join(parts)}."]
 
 
 def heads(done: Study) -> list[str]:

@@ -57,9 +57,9 @@ def test_the_best_of_several_recipes() -> None:
     runs = [validated("a", [1.0, 0.0]), validated("b", [0.0, 0.8])]
     (line,) = tables.best_lines(tables.study(runs))
     assert line == (
-        "Best of 2 recipes on 2 common validation cases: tumour: a, mean Dice 0.500 (0.000 after "
-        "correction for the choice of the recipe); kidney: a, mean Dice 0.500 (0.000 after correction "
-        "for the choice of the recipe)."
+        "Best of 2 recipes on common validation cases: tumour (2 cases): a, mean Dice 0.500 (0.000 "
+        "after correction for the choice of the recipe); kidney (2 cases): a, mean Dice 0.500 (0.000 "
+        "after correction for the choice of the recipe)."
     )
     assert f"\n\n{line}\n\n" in tables.table1_markdown(tables.study(runs))
     (line,) = tables.best_lines(tables.study([run("a"), run("b")]))
