@@ -99,7 +99,7 @@ def describe_comparison(c: Comparison) -> str:
         "equivalent": f"{first} and {second} are equivalent within {c.margin:g}",
         "undecided": f"{first} against {second}: undecided",
         "these weights differ": (
-            f"The networks {first} and {second} differ; with one seed each, their recipes may not"
+            f"The networks {first} and {second} differ; with other seeds, they may not"
         ),
     }
     return f"{verdicts[c.verdict]}: {text}"
