@@ -94,8 +94,9 @@ def study(
 
 def note(done: Study) -> str:
     """Return the note under Table 1: metric, aggregation, intervals and limitations."""
-    counts = {(len(row.cases("train")), len(row.cases("validation"))) for row in done.rows}
-    cases = " or ".join(f"{t} train, {v} validation" if t else f"{v}" for t, v in sorted(counts))
+    numbers = [sorted({len(row.cases(part)) for row in done.rows} - {0}) for part in regions.PARTS]
+    train, cases = (" or ".join(map(str, found)) for found in numbers)
+    cases = f"{train} train, {cases if cases else 0} validation" if train else cases
     runs = trained_runs(done.rows)
     seeds = sorted({run.seed for run in runs})
     tuned = {run.after is not None for run in runs}
@@ -114,13 +115,16 @@ def note(done: Study) -> str:
         "absent from both truth and prediction; such cases are excluded from the mean. Intervals are "
         "95 % bootstrap intervals of the mean. They resample cases, not slices"
     )
-    if len(seeds) > 1:
+    if any(len(row.seeds) > 1 for row in done.rows):
         text += (
             "; for models with several seeds, also seeds. Scores are averaged over seeds per case. "
             f"Seeds: {', '.join(map(str, seeds))}; ± is the standard deviation over seeds. "
         )
     elif seeds:
-        text += f". Only seed {seeds[0]} was run, so the interval excludes variation between seeds. "
+        text += (
+            f". Each model has one seed ({', '.join(map(str, seeds))}), so the intervals exclude "
+            "variation between seeds. "
+        )
     else:
         text += ". They exclude variation between seeds. "
     text += mixed(done.rows)

@@ -60,6 +60,21 @@ def test_folds_of_a_model_are_one_row() -> None:
     assert "Folds" not in tables.table1_markdown(tables.study(runs[:1]))
 
 
+def test_the_note_counts_the_cases_of_runs_and_evaluations() -> None:
+    evaluation = record("b", epochs={}, before={"train": {}, "validation": part([0.5], [0.5])})
+    assert "averaged over cases (1)" in tables.note(tables.study([evaluation]))
+    runs = [validated("a", [0.5, 0.6]), validated("c", [0.5])]
+    assert "averaged over cases (1 train, 1 or 2 validation)" in tables.note(
+        tables.study([evaluation, *runs])
+    )
+
+
+def test_the_note_on_one_seed_per_model() -> None:
+    text = tables.note(tables.study([record("a", 0), record("b", 1)]))
+    assert "Each model has one seed (0, 1), so the intervals exclude variation between seeds." in text
+    assert "±" not in text
+
+
 def test_cases_have_equal_weight() -> None:
     """The number of voxels does not change a case's weight."""
     light, heavy = validated("unet", [0.2, 0.9, 0.7]), validated("unet", [0.2, 0.9, 0.7])
