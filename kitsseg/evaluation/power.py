@@ -44,12 +44,17 @@ def estimate(differences: ArrayLike) -> Effects:
     cases are shrunk, so that their variance is the estimated one.
 
     Raises:
-        ValueError: fewer than four cases have a value for every seed.
+        ValueError: fewer than four cases have a value for every seed, or all differences are equal.
     """
     table = np.asarray(differences, np.float64)
     table = table[:, ~np.isnan(table).any(axis=0)]
     if (cases := table.shape[1]) < 4:
         raise ValueError(f"the pilot has {cases} cases with a value in every run: at least 4 are needed")
+    if np.ptp(table.round(stats.DECIMALS)) == 0:
+        raise ValueError(
+            f"the models differ by {table[0, 0]:g} in every case and run of the pilot, so it does not "
+            "show how much differences vary; use a pilot in which both models have learned the region"
+        )
     case, seed, rest = random_effects.mean_squares(table).variances
     centred = table.mean(axis=0) - table.mean()
     spread = float(centred.std())

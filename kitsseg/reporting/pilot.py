@@ -95,7 +95,7 @@ def _pilot(values: Values, where: str, hours: float | None = None, hardware: str
     seeds = sorted(set(a) & set(b))
     if len(seeds) < 2:
         raise ValueError(
-            f"runs={where}: {first} and {second} have {len(seeds)} seeds in common; run both with at "
+            f"runs={where}: {first} and {second} have fewer than two seeds in common; run both with at "
             "least two, such as seed=0,1"
         )
     cases = sorted(set.intersection(*(set(x[seed]) for x in (a, b) for seed in seeds)))

@@ -45,6 +45,13 @@ def test_a_sweep_is_a_pilot(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "runs/plan.html").read_text()
 
 
+def test_cases_with_an_undefined_value_do_not_count(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs")
+    run = validated("unet", [None, *values(0, 0)[1:]])
+    run.write(tmp_path / "runs/0-0")
+    assert "tumour, 11 cases and 2 seeds." in plan(tmp_path, "runs=runs", *SMALL).stdout
+
+
 def test_a_table_gives_the_same_plan(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs")
     with (tmp_path / "pilot.csv").open("w", newline="") as file:
@@ -81,7 +88,7 @@ def test_the_folds_of_a_seed_count_together(tmp_path: Path) -> None:
         (
             1,
             [],
-            "unet and attn_unet have 1 seeds in common; run both with at least two, such as seed=0,1",
+            "unet and attn_unet have fewer than two seeds in common; run both with at least two, such",
         ),
         (2, ["region=liver"], "region=liver: must be one of kidney, tumour, kidney_label"),
     ],

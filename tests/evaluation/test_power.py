@@ -69,3 +69,9 @@ def test_smallest_number_of_cases() -> None:
 def test_too_small_a_pilot() -> None:
     with pytest.raises(ValueError, match="has 3 cases with a value in every run"):
         power.estimate([[0.1] * 3] * 2)
+
+
+def test_a_pilot_without_variation() -> None:
+    """Two models that both have a Dice of 0 do not say how much differences vary."""
+    with pytest.raises(ValueError, match="the models differ by 0.1 in every case and run of the pilot"):
+        power.estimate([[0.3 - 0.2, 0.1, 0.4 - 0.3, 0.1]] * 2)

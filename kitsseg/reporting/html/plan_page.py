@@ -16,7 +16,7 @@ STYLE = Path(__file__).parent / "style.css"
 def explain(found: Pilot, region: str, effects: Effects, gain: float) -> list[str]:
     """Return what the pilot is and how its differences vary."""
     first, second = found.models
-    seeds, cases = found.differences.shape
+    seeds, cases = len(found.differences), len(effects.cases)
     return [
         f"Pilot: {second} minus {first}, {words(region)}, {cases} cases and {seeds} seeds.",
         f"Standard deviation of the difference: {effects.case_sd:.3f} between cases, "
