@@ -42,7 +42,8 @@ def test_a_sweep_is_a_pilot(tmp_path: Path) -> None:
     assert "3 seeds: " in done.stdout and "| cases | 2 seeds | 3 seeds |" in done.stdout
     rows = list(csv.reader((tmp_path / "runs/plan.csv").open()))
     assert [row[0] for row in rows] == ["cases", "12", "48"] and 0 <= float(rows[1][1]) <= 1
-    assert "<svg" in (tmp_path / "runs/plan.html").read_text()
+    page = (tmp_path / "runs/plan.html").read_text()
+    assert '<div class="plots"><figure><svg' in page  # as wide as the plots of the report
 
 
 def test_cases_with_an_undefined_value_do_not_count(tmp_path: Path) -> None:

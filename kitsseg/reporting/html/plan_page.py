@@ -7,7 +7,7 @@ from pathlib import Path
 from kitsseg.evaluation.power import Effects, smallest
 from kitsseg.reporting.formats import words
 from kitsseg.reporting.html import svg
-from kitsseg.reporting.html.markup import Html, el, html_table, join
+from kitsseg.reporting.html.markup import Html, el, html_table, join, plot_grid
 from kitsseg.reporting.pilot import Pilot
 
 STYLE = Path(__file__).parent / "style.css"
@@ -55,7 +55,7 @@ def render(
     content = join(
         el("h1", "How many cases and seeds?"),
         *(el("p", line) for line in lines),
-        plot(powers, cases, aim),
+        plot_grid((plot(powers, cases, aim), "")),
         html_table(head, body, "Power by number of cases and seeds", "figures"),
     )
     style = STYLE.read_text(encoding="utf-8")
