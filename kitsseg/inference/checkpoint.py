@@ -235,7 +235,9 @@ def check_description(net: nn.Module, about: Mapping[str, Any]) -> None:
 
 
 @torch.inference_mode()
-def check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int]) -> None:
+def check_output(
+    net: nn.Module, neighbours: int, labels: Labels, sides: Sequence[int], in_training: bool = False
+) -> None:
     """Raise `ValueError` unless ``net`` maps two images to one logit per class and pixel.
 
     Args:
@@ -243,29 +245,42 @@ def check_output(net: nn.Module, neighbours: int, labels: Labels, sides: Sequenc
         neighbours: number of slices on either side in the network's input.
         labels: the classes.
         sides: shape of an image; three numbers for a patch.
+        in_training: check the output in training mode, which may be a list from fine to coarse.
     """
     name, training = type(net).__name__, net.training
     batch, channels = 2, 2 * neighbours + 1
+    mode = " in training mode" if in_training else ""
     device = next(net.parameters(), torch.empty(0)).device
     try:
-        out = net.eval()(torch.zeros(batch, channels, *sides, device=device))
+        out = net.train(in_training)(torch.zeros(batch, channels, *sides, device=device))
     except NotImplementedError:  # an operation without an implementation on the meta device
         return
     except Exception as error:  # arbitrary networks raise arbitrary errors
         raise ValueError(
-            f"{name} cannot be applied to {len(sides)}D images with {channels} channels "
+            f"{name} cannot be applied to {len(sides)}D images with {channels} channels{mode} "
             f"({type(error).__name__}: {error_line(error)}{_place(error, net)})"
         ) from error
     finally:
         net.train(training)
-    if not isinstance(out, Tensor):
-        raise ValueError(
-            f"{name} returns a {type(out).__name__}; kitsseg needs a tensor of logits "
-            "[B, classes, ...]; return only this tensor"
-        )
     expected = [batch, len(labels.classes), *sides]
-    if list(out.shape) != expected:
-        raise ValueError(
-            f"{name} maps {[batch, channels, *sides]} to {list(out.shape)}; kitsseg needs {expected}: "
-            f"one logit for each of {', '.join(labels.classes)}"
-        )
+    is_list = in_training and isinstance(out, (list, tuple)) and len(out) > 0
+    for level, each in enumerate(out if is_list else [out]):
+        if not isinstance(each, Tensor):
+            raise ValueError(
+                f"{name} returns a {type(out).__name__}{mode}; kitsseg needs a tensor of logits "
+                "[B, classes, ...]; return only this tensor"
+            )
+        shape = list(each.shape)
+        if shape != expected and not (level and _is_coarser(shape, expected)):
+            which = f", item {level + 1} of {len(out)} from fine to coarse" if is_list else ""
+            raise ValueError(
+                f"{name} maps {[batch, channels, *sides]} to {shape}{mode}{which}; kitsseg needs "
+                f"{expected}{', or coarser' if level else ''}: one logit for each of "
+                f"{', '.join(labels.classes)}"
+            )
+
+
+def _is_coarser(shape: list[int], fine: list[int]) -> bool:
+    """Return whether the sides of the logits of a coarser level divide those of the finest one."""
+    same = len(shape) == len(fine) and shape[:2] == fine[:2]
+    return same and all(b > 0 and a % b == 0 for a, b in zip(fine, shape, strict=True))

@@ -135,6 +135,7 @@ def check_network(values: Mapping[str, Any], built: Mapping[str, Any]) -> list[s
             shape = PATCH if is_planned or isinstance(data.patch, str) else tuple(data.patch)
         try:
             checkpoint.check_output(net, data.neighbours, data.labels, shape)
+            checkpoint.check_output(net, data.neighbours, data.labels, shape, in_training=True)
         except ValueError as error:
             problems.append(f"model: {error}")
     if "loss" in built and "labels" in built:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from kitsseg.data.case import Case
+from kitsseg.data.labels import KITS19
 from kitsseg.inference import checkpoint
-from kitsseg.models.unet import AttentionUNet
+from kitsseg.models.unet import AttentionUNet, UNet
 from kitsseg.models.window import Window
 from tests.helpers.parts import make_data, make_task
 
@@ -208,3 +210,43 @@ def test_cut_or_scrambled_files_get_one_line(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x.ckpt: No such file or directory$"):
         checkpoint.load(tmp_path / "x.ckpt")
+
+
+class InTraining(torch.nn.Module):
+    """Return other outputs in training mode than in evaluation mode."""
+
+    def __init__(self, change: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, image: torch.Tensor) -> object:
+        logits = image.repeat(1, 3, 1, 1)
+        return self.change(logits) if self.training else logits
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda x: {"out": x}, "returns a dict in training mode"),
+        (lambda x: torch.stack([x, x], 1), r"to \[2, 2, 3, 64, 64\] in training mode; kitsseg needs"),
+        (lambda x: (x, x.repeat(1, 2, 1, 1)), r"\[2, 6, 64, 64\] in training mode, item 2 of 2"),
+        (lambda x: [x[..., ::2, ::2], x], r"\[2, 3, 32, 32\] in training mode, item 1 of 2 from fine"),
+        (
+            lambda x: [x, x[..., :48, :48]],
+            r"\[2, 3, 48, 48\] .*kitsseg needs \[2, 3, 64, 64\], or coarser",
+        ),
+        (lambda x: [x, None], "returns a list in training mode"),
+    ],
+)
+def test_other_outputs_in_training_are_refused(
+    change: Callable[[torch.Tensor], object], text: str
+) -> None:
+    checkpoint.check_output(InTraining(change), 0, KITS19, (64, 64))
+    with pytest.raises(ValueError, match=f"InTraining .*{text}"):
+        checkpoint.check_output(InTraining(change), 0, KITS19, (64, 64), in_training=True)
+
+
+def test_logits_from_fine_to_coarse_are_accepted_in_training() -> None:
+    net = UNet(width=4, depth=3, supervised=2)
+    checkpoint.check_output(net, 0, KITS19, (64, 64), in_training=True)
+    checkpoint.check_output(InTraining(lambda x: (x, x)), 0, KITS19, (64, 64), in_training=True)
