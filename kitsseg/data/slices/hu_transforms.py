@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import albumentations as A
+import cv2
 import numpy as np
 import numpy.typing as npt
 from albumentations.augmentations.dropout.transforms import BaseDropout
@@ -17,6 +18,7 @@ from kitsseg.system.package_messages import error_line
 SIDE = 64  # side of the slice on which each transform is tried
 SHAPE = (8, SIDE, SIDE)  # shape of the volume
 SEEDS = 5  # trials on a volume, because some transforms change the shape only in some draws
+NEAREST = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
 AIR = (AIR_HU,) * 4  # OpenCV fills the first channel only with a single number
 
 
@@ -76,6 +78,16 @@ def prepare_transforms(transforms: Sequence[Any], limits_hu: tuple[float, float]
             raise ValueError(
                 f"{type(transform).__name__}: fill={transform.fill}: the border must be filled with "
                 f"air; set fill={AIR_HU}"
+            )
+        if getattr(transform, "fill_mask", None) not in (None, 0):
+            raise ValueError(
+                f"{type(transform).__name__}: fill_mask={transform.fill_mask}: the label of the border "
+                "must be background; set fill_mask=0"
+            )
+        if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) not in NEAREST:
+            raise ValueError(
+                f"{type(transform).__name__}: mask_interpolation={transform.mask_interpolation}: would "
+                "average class ids; set mask_interpolation=0"
             )
         if hasattr(transform, "fill") and not isinstance(
             transform, (BaseDropout, A.MaskDropout, A.Transform3D)

@@ -50,6 +50,19 @@ def test_a_border_of_soft_tissue_is_refused() -> None:
         Augmentation([A.Affine(rotate=(-10, 10))])
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"fill_mask": 2}, "Affine: fill_mask=2.*: .*; set fill_mask=0"),
+        ({"mask_interpolation": 1}, "Affine: mask_interpolation=1: .*; set mask_interpolation=0"),
+    ],
+)
+def test_class_ids_that_the_label_lacks_are_refused(options: dict[str, int], text: str) -> None:
+    flip = A.OneOf([A.HorizontalFlip(), A.Affine(rotate=(-10, 10), fill=AIR_HU, **options)])
+    with pytest.raises(ValueError, match=text):
+        Augmentation([flip])
+
+
 def test_a_sample_depends_on_its_seed_alone() -> None:
     chain = Augmentation([SHIFT, ContrastHU(p=1), NoiseHU(p=1)])
     image, label = pair()
