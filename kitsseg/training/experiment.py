@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -100,11 +101,11 @@ class Experiment:
         header = checkpoint.header(
             network, self.window, provenance=about, labels=data.labels, **data.inputs()
         )
-        task = partial(
-            SegmentationTask, self.net, self.loss, self.window, header=header, labels=data.labels
-        )
+        task = partial(SegmentationTask, self.net, window=self.window, header=header, labels=data.labels)
 
-        stage_one = task(optimizer=self.optimizer, scheduler=self.scheduler)
+        # Each stage starts with an untrained loss, also if an earlier attempt has finished stage one.
+        first, second = self.loss, deepcopy(self.loss)
+        stage_one = task(first, optimizer=self.optimizer, scheduler=self.scheduler)
         if self.init_from is not None:
             initialize(self.net, self.init_from, self.settings["init_strict"])
         begin = partial(fit, trainer, stage_one, data, self.folder, "train", self.resume_from)
@@ -118,6 +119,7 @@ class Experiment:
             prefix = "finetune/"
             trainer = self.make_trainer("finetune", finetune.epochs)
             stage_two = task(
+                second,
                 optimizer=partial(self.optimizer, lr=finetune.lr),
                 scheduler=with_rate(self.scheduler, finetune.lr),
                 frozen=finetune.freeze(self.net),

@@ -58,7 +58,8 @@ class SegmentationTask(pl.LightningModule):
         loss: see `kitsseg.training.losses.Loss`; by default the paper's.
         window: maps HU to the input of the network; by default the one of ``conf/window/kits.yaml``. An
             `AutoWindow` is fitted when the Trainer has set up the data.
-        optimizer: called with the parameters that are not frozen; by default Adam with the paper's rate.
+        optimizer: called with the parameters of network and loss that are not frozen; by default Adam
+            with the paper's rate.
         scheduler: called with the optimizer; by default `ReduceLROnPlateau`, which follows ``val/loss``.
             A scheduler with an argument ``total_steps`` is stepped after every batch, any other one
             after every epoch. For another interval or monitor, override `configure_optimizers`.
@@ -216,7 +217,10 @@ class SegmentationTask(pl.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer([p for p in self.net.parameters() if p.requires_grad])
+        # A loss may have parameters too, such as learned weights of its parts.
+        optimizer = self.make_optimizer(
+            [p for part in (self.net, self.loss) for p in part.parameters() if p.requires_grad]
+        )
         if _takes_total_steps(self.make_scheduler):
             steps = self.trainer.estimated_stepping_batches
             if math.isinf(steps):

@@ -15,7 +15,7 @@ from kitsseg.data.slices.datamodule import SliceDataModule
 from kitsseg.models.unet import UNet
 from kitsseg.training.callbacks.learning_curve import LearningCurve
 from kitsseg.training.final_evaluation import score_case
-from kitsseg.training.losses import DiceCrossEntropy, SorensenDice
+from kitsseg.training.losses import DiceCrossEntropy, SliceMean, SorensenDice
 from kitsseg.training.schedules import polynomial, warmup_cosine
 from kitsseg.training.task import SegmentationTask
 from tests.helpers.parts import make_data, make_task
@@ -215,6 +215,24 @@ def test_outputs_of_an_interrupted_validation_are_dropped(root: Path, tmp_path: 
 def test_a_loss_of_torch_is_refused() -> None:
     with pytest.raises(ValueError, match="CrossEntropyLoss does not compute sums over slices"):
         SegmentationTask(net(), torch.nn.CrossEntropyLoss())  # type: ignore[arg-type]
+
+
+class LearnedWeight(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_variance = torch.nn.Parameter(torch.zeros(()))
+        self.fixed = torch.nn.Parameter(torch.ones(()), requires_grad=False)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        entropy = torch.nn.functional.cross_entropy(logits, target)
+        return entropy * torch.exp(-self.log_variance) + self.log_variance * self.fixed
+
+
+def test_parameters_of_a_loss_are_trained(root: Path, tmp_path: Path) -> None:
+    loss = LearnedWeight()
+    task = make_task(net(), loss=SliceMean(loss))
+    trainer(max_epochs=1).fit(task, datamodule=make_data(root, tmp_path))
+    assert loss.log_variance != 0 and loss.fixed == 1
 
 
 def test_nan_loss_ends_the_run(root: Path, tmp_path: Path) -> None:
