@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,11 @@ def _restore(network: Any, state: dict[str, Tensor], trusted: Sequence[str]) -> 
     target = arguments.pop("_target_", None)
     allowed = (*TRUSTED, *trusted)
     is_trusted = isinstance(target, str) and (target in allowed or target.startswith(OWN))
+    if target in trusted and not _is_plain(arguments):
+        raise ValueError(
+            f"network {target} with {arguments!r:.200} cannot be built from a checkpoint: its arguments "
+            "must be plain values, without components (_target_); let the class build them itself"
+        )
     if not (is_trusted and _is_plain(arguments)):
         raise ValueError(
             f"network {target or '(none)'} with {arguments!r:.200} is not allowed; allowed are "
@@ -230,8 +236,14 @@ def _place(error: Exception, net: nn.Module) -> str:
 
 def check_description(net: nn.Module, about: Mapping[str, Any]) -> None:
     """Raise `ValueError` unless ``net`` suits the values of `parse_description`."""
-    sides = (2 * DIVISOR, 2 * DIVISOR) if about["patch"] is None else about["patch"]
-    check_output(net, about["neighbours"], about["labels"], sides)
+    size, patch = about["size"], about["patch"]
+    check = partial(check_output, net, about["neighbours"], about["labels"])
+    try:
+        check((2 * DIVISOR, 2 * DIVISOR) if patch is None else patch)
+    except ValueError:
+        if size is None:
+            raise
+        check((size, size))  # some networks accept the size of the training only
 
 
 @torch.inference_mode()

@@ -145,6 +145,38 @@ def test_a_network_of_ones_own_must_be_named(tmp_path: Path) -> None:
     assert torch.equal(checkpoint.load(path, ["torch.nn.Conv2d"]).net.weight, net.weight)
 
 
+def test_a_trusted_network_with_components_is_refused_with_the_reason(tmp_path: Path) -> None:
+    about = network("torch.nn.Conv2d", padding={"_target_": "builtins.int"})
+    path = save(tmp_path / "x.ckpt", about)
+    with pytest.raises(ValueError, match="must be plain values, without components"):
+        checkpoint.load(path, ["torch.nn.Conv2d"])
+
+
+class Positions(torch.nn.Module):
+    """Accepts one size only, as transformers with an embedding of positions do."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.positions = torch.nn.Parameter(torch.zeros(3, side, side))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image + self.positions
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(96, True), (64, False), (None, False)])
+def test_a_network_for_the_size_of_its_training_is_accepted(
+    tmp_path: Path, size: int | None, accepted: bool
+) -> None:
+    name = f"{__name__}.Positions"
+    about = {**network(name, side=96), "size": size}
+    path = save(tmp_path / "x.ckpt", about, {"net.positions": torch.zeros(3, 96, 96)})
+    if accepted:
+        assert checkpoint.load(path, [name]).size == size
+    else:
+        with pytest.raises(ValueError, match="Positions cannot be applied"):
+            checkpoint.load(path, [name])
+
+
 @pytest.mark.parametrize(
     ("weight", "text"),
     [
