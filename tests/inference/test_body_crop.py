@@ -113,3 +113,7 @@ def test_air_alone_needs_no_body() -> None:
     air = np.full((3, 64, 64), -1000, np.int16)
     assert not make(member(net), crop=True).segment(air, (1, 1, 1)).label.any()
     assert net.seen == 0
+
+
+def test_a_network_whose_poolings_do_not_fit_into_crops_sees_whole_slices() -> None:
+    assert [is_local(UNet(width=1, depth=depth)) for depth in (5, 6)] == [True, False]
