@@ -122,7 +122,10 @@ def run(cfg: DictConfig) -> int:
         **{key: plain(cfg[key]) for key in SETTINGS},
         "overlap": segmenter.overlap if segmenter.has_3d else None,
     }
-    about = {"checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed}
+    about = {
+        "checkpoints": [str(path) for path in checkpoints], "computed": segmenter.computed,
+        "labels": segmenter.labels.as_dict(),
+    }  # fmt: skip
     searched = os.path.abspath(source)
     regions = segmenter.labels.table_regions
     record = PredictionRecord(files.folder, settings, about, cfg.skip_existing, searched, regions)

@@ -1,5 +1,6 @@
 """Find label volumes, select the cases to evaluate and pair each prediction with its ground truth."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from kitsseg.data.case import LABEL_NAME, case_number, is_id, nifti_ending, volume_in
 from kitsseg.data.labels import KITS19, Labels
 from kitsseg.data.sources.kits import Kits19
+from kitsseg.data.sources.nnunet import spelled
 from kitsseg.data.sources.source import Source
 from kitsseg.data.split_part import parse_part, read_part
 from kitsseg.system.obstacles import is_file, obstacle
@@ -74,11 +76,22 @@ def prediction_values(
     """Return the class id of each value in predicted label volumes.
 
     kitsseg writes class ids. Other programs write the values of the data set's label files, of which
-    ``stored`` holds the class ids.
+    ``stored`` holds the class ids. Raises `ValueError` if kitsseg wrote a class of ``labels`` with
+    another id.
     """
     of_run = (f for f in (folder, folder.parent) if f.name == "predictions")  # the second of stage one
-    own = is_file(folder / "predict.json") or any(is_file(f.parent / "result.json") for f in of_run)
-    return {number: number for number in range(len(labels.classes))} if own else stored
+    records = [folder / "predict.json", *(f.parent / "result.json" for f in of_run)]
+    if (path := next(filter(is_file, records), None)) is None:
+        return stored
+    written = (json.loads(path.read_text(encoding="utf-8")).get("labels") or {}).get("classes", [])
+    ids = {spelled(name): number for number, name in enumerate(labels.classes)}
+    for number, name in enumerate(written):
+        if (read := ids.get(spelled(name), number)) != number:
+            raise ValueError(
+                f"{path}: value {number} is {name}, but in the labels {name} is class {read}; set the "
+                "labels of the checkpoint"
+            )
+    return {number: number for number in range(len(labels.classes))}
 
 
 def parse_selection(cases: object, source: Source) -> list[str] | str:

@@ -1,5 +1,6 @@
 """Label volumes of any origin: which file is of which case, and that the origin makes no difference."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -8,7 +9,7 @@ import pytest
 
 from kitsseg.data.case import case_number
 from kitsseg.data.io.nifti.read import check_same_grid, read_label_volume
-from kitsseg.data.labels import Labels
+from kitsseg.data.labels import KITS19, Labels
 from kitsseg.evaluation.cases import Pair, find_label_volumes, prediction_values
 from kitsseg.evaluation.lesions import Matching
 from kitsseg.evaluation.scores import score_pair
@@ -161,3 +162,16 @@ def test_own_predictions_hold_class_ids(tmp_path: Path) -> None:
         scores, problem = score_pair(pair, labels.stored, predicted=predicted, **options)  # type: ignore[arg-type]
         assert scores is not None, problem
         assert set(scores["dice"].values()) == {1.0}
+
+
+@pytest.mark.parametrize("name", ["predict.json", "../result.json"])
+def test_own_predictions_with_other_class_ids_are_refused(tmp_path: Path, name: str) -> None:
+    """Nothing in the label volumes shows that 1 is the kidney here and the tumour there."""
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    (folder / name).write_text(json.dumps({"labels": {"classes": ["background", "Kidney", "tumor"]}}))
+    regions = {"kidney": ["kidney"], "tumour": ["tumour"]}
+    swapped = Labels(["background", "tumour", "kidney"], regions, "tumour")
+    with pytest.raises(ValueError, match="value 1 is Kidney, but in the labels Kidney is class 2; set"):
+        prediction_values(folder, swapped.stored, swapped)
+    assert prediction_values(folder, KITS19.stored, KITS19) == {0: 0, 1: 1, 2: 2}

@@ -132,21 +132,21 @@ def _check_names(path: Path, content: Mapping[str, Any], labels: Labels) -> None
     except ValueError as error:
         raise ValueError(f"{path}: its labels cannot be read ({error}); correct them") from error
     shared = [value for ids in values.values() for value in ids]
-    own = {_spelled(name) for name in labels.classes}
+    own = {spelled(name) for name in labels.classes}
     for name, ids in values.items():
         for value in ids:
             # Value 0 is the background, and a value of several regions has the names of all.
             if value > 0 and value in labels.stored and shared.count(value) == 1:
                 read = labels.classes[labels.stored[value]]
-                is_renamed = labels.values is not None and _spelled(name) not in own
-                if _spelled(name) != _spelled(read) and not is_renamed:
+                is_renamed = labels.values is not None and spelled(name) not in own
+                if spelled(name) != spelled(read) and not is_renamed:
                     raise ValueError(
                         f"{path}: value {value} is {name}, but the labels read it as {read}; set "
                         "labels=nnunet, or labels of your own with values"
                     )
 
 
-def _spelled(name: str) -> str:
+def spelled(name: str) -> str:
     """Return what the spellings of a name have in common, such as Tumors and tumour."""
     return re.sub(r"[\W_]", "", name.lower()).replace("tumour", "tumor").rstrip("s")
 
