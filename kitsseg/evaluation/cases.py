@@ -83,7 +83,10 @@ def prediction_values(
     records = [folder / "predict.json", *(f.parent / "result.json" for f in of_run)]
     if (path := next(filter(is_file, records), None)) is None:
         return stored
-    written = (json.loads(path.read_text(encoding="utf-8")).get("labels") or {}).get("classes", [])
+    try:
+        written = (json.loads(path.read_text(encoding="utf-8")).get("labels") or {}).get("classes", [])
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); remove it, or predict again") from error
     ids = {spelled(name): number for number, name in enumerate(labels.classes)}
     for number, name in enumerate(written):
         if (read := ids.get(spelled(name), number)) != number:

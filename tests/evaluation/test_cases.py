@@ -175,3 +175,6 @@ def test_own_predictions_with_other_class_ids_are_refused(tmp_path: Path, name: 
     with pytest.raises(ValueError, match="value 1 is Kidney, but in the labels Kidney is class 2; set"):
         prediction_values(folder, swapped.stored, swapped)
     assert prediction_values(folder, KITS19.stored, KITS19) == {0: 0, 1: 1, 2: 2}
+    (folder / name).write_text("{")
+    with pytest.raises(ValueError, match="is damaged .*; remove it, or predict again"):
+        prediction_values(folder, KITS19.stored, KITS19)
