@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import filelock
 
+from kitsseg.reporting.configurations import flatten
 from kitsseg.reporting.run_record import RESULT, STATUS
 from kitsseg.system.files import file_version, fingerprint, write_json
 
@@ -103,7 +104,7 @@ def own_files(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             files = [Path(spec.origin)]
         if files and not {"site-packages", "dist-packages"} & {*files[0].parts}:
             found[name] = files
-    for key, value in _flatten(settings).items():
+    for key, value in flatten(settings).items():
         with suppress(OSError):  # the text is too long for a path
             if isinstance(value, str) and "." in value and Path(value).expanduser().is_file():
                 found[key] = [Path(value).expanduser()]
@@ -174,7 +175,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = FREE) -> list[str]:
     """Return the differences, such as ``seed=0, not 1``, except in the keys ``free``."""
-    before, after = _flatten(old), _flatten(json.loads(json.dumps(new)))
+    before, after = flatten(old), flatten(json.loads(json.dumps(new)))
     allowed = tuple(f"{key}." for key in free)
     return [
         f"{key}={_show(before, key)}, not {_show(after, key)}"
@@ -195,16 +196,6 @@ def _read(path: Path) -> dict[str, Any]:
             "scratch"
         ) from error
     return values
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _show(values: Mapping[str, Any], key: str) -> str:

@@ -13,16 +13,22 @@ FREE_KEYS = ("name", "data.workers", "data.prepare_workers", "data.prepared")
 MAX_KEYS = 3
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return dotted keys with their values as text; class paths of kitsseg lose their module."""
-    out: dict[str, str] = {}
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            out |= flatten(value, f"{prefix}{name}.")
+            flat |= flatten(value, f"{prefix}{name}.")
         else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            out[f"{prefix}{name}"] = without_module(text) if name == "_target_" else text
-    return out
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def as_texts(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return values as text by dotted key; class paths of kitsseg lose their module."""
+    flat = flatten(config).items()
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in flat}
+    return {n: without_module(t) if n.split(".")[-1] == "_target_" else t for n, t in texts.items()}
 
 
 def differing(flat: Sequence[Mapping[str, str]]) -> list[str]:
@@ -44,7 +50,7 @@ def mixed(rows: Sequence[Row]) -> str:
     """
     text = ""
     for row in rows:
-        flat = [flatten(run.config) for run in row.runs]
+        flat = [as_texts(run.config) for run in row.runs]
         known = set.intersection(*map(set, flat)) - {*FREE_KEYS}
         names = [name for name in differing(flat) if name in known]
         parts = [

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from kitsseg.reporting import comparisons, regions, strata, tables
-from kitsseg.reporting.configurations import differing, flatten
+from kitsseg.reporting.configurations import as_texts, differing
 from kitsseg.reporting.formats import title, words
 from kitsseg.reporting.html import findings, plots, trace
 from kitsseg.reporting.html.markup import Html, el, folded_text, html_table, join, link, plot_grid
@@ -192,7 +192,7 @@ def _epochs(epochs: Mapping[str, Any]) -> str:
 
 def configurations(rows: Sequence[Row]) -> Iterator[Html]:
     """Yield the differences between the rows' configurations, then each configuration in full."""
-    flat = [flatten(row.runs[0].config) for row in rows]
+    flat = [as_texts(row.runs[0].config) for row in rows]
     body = [[name, *(el("code", values.get(name, "–")) for values in flat)] for name in differing(flat)]
     if not all(flat):
         yield el("p", "Evaluations and shared files hold no configuration.")
